@@ -1,0 +1,18 @@
+//! An SSH server between people and the machines they work on.
+//!
+//! `docs/architecture.md` is the map: which room owns what, and the way of one byte.
+
+pub mod access;
+pub mod audit;
+pub mod cli;
+pub mod config;
+pub mod console;
+pub mod login;
+pub mod name;
+pub mod record;
+pub mod recorder;
+pub mod serve;
+pub mod session;
+pub mod ssh;
+pub mod store;
+pub mod target;

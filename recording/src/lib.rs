@@ -1,0 +1,5 @@
+//! Asciicast recordings: written, sealed and read.
+
+pub mod event;
+pub mod read;
+pub mod write;
