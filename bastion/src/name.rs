@@ -1,1 +1,1 @@
-//! Not built yet.
+//! The one parser of what users type before the last `@`: `LOGIN@TARGET` or `LOGIN+TARGET`.
