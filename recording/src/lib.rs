@@ -20,4 +20,5 @@
 pub mod event;
 pub mod raw;
 pub mod read;
+pub mod repair;
 pub mod write;

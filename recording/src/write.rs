@@ -167,8 +167,7 @@ impl<W: Write> Writer<W> {
 
     /// A marker: players can jump to it. Its label is cut at 4 KiB.
     pub fn marker(&mut self, at: Duration, label: &str) -> io::Result<()> {
-        let (label, _) = label.split_at(label.floor_char_boundary(LABEL_BYTES));
-        self.with_text(at, |lines, text| lines.event(text, at, 'm', label))
+        self.with_text(at, |lines, text| write_marker(lines, text, at, label))
     }
 
     /// When [`Self::tick`] has something to do, if nothing else comes.
@@ -252,6 +251,11 @@ impl<W: Write> Writer<W> {
     }
 
     /// What the file is written to.
+    pub fn get_mut(&mut self) -> &mut W {
+        &mut self.out
+    }
+
+    /// What the file is written to.
     pub fn get_ref(&self) -> &W {
         &self.out
     }
@@ -318,6 +322,58 @@ impl<W> fmt::Debug for Writer<W> {
             .field("file_bytes", &self.file_bytes)
             .finish_non_exhaustive()
     }
+}
+
+fn write_marker(lines: &mut Lines, text: &mut Vec<u8>, at: Duration, label: &str) {
+    let (label, _) = label.split_at(label.floor_char_boundary(LABEL_BYTES));
+    lines.event(text, at, 'm', label);
+}
+
+fn write_ending(
+    lines: &mut Lines,
+    text: &mut Vec<u8>,
+    at: Duration,
+    ending: &Ending,
+    (stdout, stderr): (&StreamTotal, &StreamTotal),
+) {
+    if let Some(label) = &ending.marker {
+        write_marker(lines, text, at, label);
+    }
+    if let Some(exit) = ending.exit {
+        lines.event(text, at, 'x', &exit.to_string());
+    }
+    let mut account = ending.account.clone();
+    for (stream, total) in [(Stream::Stdout, stdout), (Stream::Stderr, stderr)] {
+        let total = json!({ "bytes": total.bytes, "sha256": total.sha256 });
+        account.insert(stream.name().to_owned(), total);
+    }
+    lines.event(text, at, 'E', &Value::Object(account).to_string());
+}
+
+/// A frame of `salvaged` lines and an ending, `at` the time that the lines before add up to.
+pub(crate) fn closing_frame(
+    salvaged: &[u8],
+    at: Duration,
+    ending: &Ending,
+    totals: (StreamTotal, StreamTotal),
+) -> io::Result<Vec<u8>> {
+    let settings = Settings::default();
+    let mut press = Presses::new(0).take()?;
+    press.open(settings.level, WINDOW_LOG)?;
+    press.text.extend_from_slice(salvaged);
+    // The intervals of the lines before are their own.
+    let mut lines = Lines::new(Newlines::Kept, settings.coalesce, settings.event_text);
+    lines.skip_to(at);
+    write_ending(
+        &mut lines,
+        &mut press.text,
+        at,
+        ending,
+        (&totals.0, &totals.1),
+    );
+    let mut frame = Vec::new();
+    press.end(&mut frame)?;
+    Ok(frame)
 }
 
 /// The first line of a recording: the header as asciicast v3, with `"crlf"` in its key

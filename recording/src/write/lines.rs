@@ -136,6 +136,11 @@ impl Lines {
         text.extend_from_slice(b"\"]\n");
     }
 
+    /// Lines written elsewhere add up to `at`.
+    pub(super) fn skip_to(&mut self, at: Duration) {
+        self.told_ms = round_ms(at);
+    }
+
     /// The sums of stdout and stderr so far.
     pub(super) fn totals(&self) -> (StreamTotal, StreamTotal) {
         (self.stdout.total(), self.stderr.total())
@@ -314,8 +319,7 @@ impl Lines {
     /// Writes a line up to its data. The times of all lines are rounded together, so that the
     /// error of their sum stays below a millisecond.
     fn begin(&mut self, text: &mut Vec<u8>, at: Duration, code: char) {
-        let now_ms = u64::try_from((at.as_micros() + 500) / 1000).unwrap_or(u64::MAX);
-        let interval_ms = now_ms.saturating_sub(self.told_ms);
+        let interval_ms = round_ms(at).saturating_sub(self.told_ms);
         self.told_ms += interval_ms;
         push_decimal(text, interval_ms);
         text.extend_from_slice(b",\"");
@@ -355,6 +359,10 @@ impl Carry {
     fn as_slice(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
     }
+}
+
+fn round_ms(at: Duration) -> u64 {
+    u64::try_from((at.as_micros() + 500) / 1000).unwrap_or(u64::MAX)
 }
 
 /// `[SECONDS.MILLISECONDS`
