@@ -141,14 +141,22 @@ fn a_target_that_refuses_the_password_is_69_and_one_line() -> Result<()> {
 fn signals_reach_the_command() -> Result<()> {
     let (_server, world) = with_server("signals", "correct horse 71b2\n")?;
     let client = world.signed_in()?;
-    for signal in ["ABRT", "ALRM", "HUP", "INT", "KILL", "PIPE", "QUIT", "SEGV", "TERM", "USR1", "USR2"] {
+    for signal in [
+        "ABRT", "ALRM", "HUP", "INT", "KILL", "PIPE", "QUIT", "SEGV", "TERM", "USR1", "USR2",
+    ] {
         let ask_for = json!({
             "port": world.bastion()?.port, "key": client.key, "host_key": world.host_key,
             "user": format!("{}@box", world.sshd.login), "do": "signal", "command": "any", "signal": signal,
         });
         let answer = ask("client.py", &[&ask_for.to_string()])?;
-        ensure!(answer.get("stdout") == Some(&Value::from(format!("caught {signal}\n"))), "{signal}: {answer}");
-        ensure!(answer.get("status") == Some(&Value::from(9)), "{signal}: {answer}");
+        ensure!(
+            answer.get("stdout") == Some(&Value::from(format!("caught {signal}\n"))),
+            "{signal}: {answer}"
+        );
+        ensure!(
+            answer.get("status") == Some(&Value::from(9)),
+            "{signal}: {answer}"
+        );
     }
     Ok(())
 }
