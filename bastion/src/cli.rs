@@ -1,8 +1,242 @@
 //! The command line of `bastion`.
+//!
+//! Owns the arguments, the exit statuses and what is printed. Each command's work is its room's.
 
+use std::fmt;
+use std::io::{self, BufRead, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::config::{Config, Problems};
+
+mod check;
+mod init;
+mod target;
+
+/// An SSH server between people and the machines they work on
+#[derive(Parser, Debug)]
+#[command(
+    name = "bastion",
+    version,
+    after_help = "Examples:
+  bastion init /etc/bastion --issuer https://id.example.com --client-id bastion
+  bastion check --config /etc/bastion/bastion.toml
+  bastion serve --config /etc/bastion/bastion.toml
+
+Exit status: 0 success, 1 failure, 2 a command line that makes no sense."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Serve(Serve),
+    /// Check the configuration, the inventory, the policies and all keys
+    Check(check::Check),
+    /// Make a folder with keys, a configuration, an inventory and policies
+    Init(init::Init),
+    Recorder(Recorder),
+    /// Add, list, probe and remove targets
+    Target(target::Targets),
+    Completions(Completions),
+    Man(Man),
+}
+
+/// Accept SSH clients until told to stop
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  bastion serve --config /etc/bastion/bastion.toml
+  bastion serve --config demo.toml --ready-file /run/bastion/ready.json
+
+Messages go to standard error; RUST_LOG sets how many. SIGTERM lets sessions end for the time of
+limits.drain.
+
+Exit status: 0 after SIGTERM, 1 when it cannot start or go on.")]
+struct Serve {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = CONFIG)]
+    config: PathBuf,
+    /// Write {"addresses": [...], "pid": N} here once clients are accepted
+    #[arg(long, value_name = "PATH")]
+    ready_file: Option<PathBuf>,
+}
+
+/// Write recordings for a `bastion serve`, as a process of its own
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  bastion recorder --dir /var/lib/bastion/recordings --socket /run/bastion/recorder.sock
+
+Without one, `bastion serve` starts its own.
+
+Exit status: 0 when its client has left or after SIGTERM, 1 when it cannot start or go on.")]
+struct Recorder {
+    /// The folder of the recordings
+    #[arg(long, value_name = "FOLDER")]
+    dir: PathBuf,
+    /// Listen on this socket
+    #[arg(long, value_name = "PATH", required_unless_present = "fd")]
+    socket: Option<PathBuf>,
+    /// Serve the one connection on this file descriptor
+    #[arg(long, value_name = "N", conflicts_with = "socket")]
+    fd: Option<i32>,
+}
+
+/// Print completions for a shell
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  bastion completions bash > /etc/bash_completion.d/bastion")]
+struct Completions {
+    /// The shell
+    shell: clap_complete::Shell,
+}
+
+/// Write the man pages into a folder
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  bastion man /usr/local/share/man/man1")]
+struct Man {
+    /// The folder
+    dir: PathBuf,
+}
 
 /// Parses the process's arguments, runs the command, and maps its result to an exit status.
 pub fn main() -> ExitCode {
-    ExitCode::from(2)
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let status = if error.use_stderr() { 2 } else { 0 };
+            // Where nothing can be printed, the status says it.
+            error.print().unwrap_or(());
+            return ExitCode::from(status);
+        }
+    };
+    harden(&cli.command);
+    let result = run(
+        cli.command,
+        &mut io::stdin().lock(),
+        &mut io::stdout().lock(),
+    );
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if let Some(message) = failure.message {
+                writeln!(io::stderr().lock(), "{message}").unwrap_or(());
+            }
+            ExitCode::FAILURE
+        }
+    }
 }
+
+fn run(command: Command, input: &mut dyn BufRead, out: &mut dyn Write) -> Result<(), Failure> {
+    match command {
+        Command::Serve(args) => serve(&args),
+        Command::Check(args) => check::run(&args, out),
+        Command::Init(args) => init::run(&args, out),
+        Command::Recorder(args) => recorder(&args),
+        Command::Target(args) => target::run(&args, input, out),
+        Command::Completions(args) => {
+            clap_complete::generate(args.shell, &mut Cli::command(), "bastion", out);
+            Ok(())
+        }
+        Command::Man(args) => {
+            clap_mangen::generate_to(Cli::command(), &args.dir)?;
+            Ok(())
+        }
+    }
+}
+
+fn serve(args: &Serve) -> Result<(), Failure> {
+    let config = Config::load(&args.config).map_err(Failure::problems)?;
+    Err(Failure::new(format!(
+        "cannot serve on {:?} (ready file {:?}): the server is not in this build",
+        config.listen, args.ready_file
+    )))
+}
+
+fn recorder(args: &Recorder) -> Result<(), Failure> {
+    Err(Failure::new(format!(
+        "cannot record into {} from {:?} {:?}: the recorder is not in this build",
+        args.dir.display(),
+        args.socket,
+        args.fd
+    )))
+}
+
+/// New files are for their owner only. The processes that hold keys leave no core, and no other
+/// process of the same user can look into them.
+fn harden(command: &Command) {
+    use rustix::process::{
+        DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit, umask,
+    };
+    umask(rustix::fs::Mode::from_raw_mode(0o077));
+    if matches!(command, Command::Serve(_) | Command::Recorder(_)) {
+        let none = Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        };
+        let hardened = setrlimit(Resource::Core, none)
+            .and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable));
+        if let Err(error) = hardened {
+            tracing::warn!(%error, "core files could not be switched off");
+        }
+    }
+}
+
+/// Why a command failed: what is printed to standard error, if anything.
+#[derive(Debug)]
+struct Failure {
+    message: Option<String>,
+}
+
+impl Failure {
+    /// One line.
+    fn new(message: impl fmt::Display) -> Self {
+        Self {
+            message: Some(format!("bastion: {message}")),
+        }
+    }
+
+    /// One line for each mistake, which begins with its place.
+    fn problems(problems: Problems) -> Self {
+        Self {
+            message: Some(problems.to_string()),
+        }
+    }
+
+    /// Everything has been said on standard output.
+    fn silent() -> Self {
+        Self { message: None }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        // Nobody reads any more: nothing is left to say.
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Self::silent()
+        } else {
+            Self::new(error)
+        }
+    }
+}
+
+/// The error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}
+
+/// Where the configuration is, unless it is named.
+const CONFIG: &str = "/etc/bastion/bastion.toml";
+
+/// The configuration with every key, its default and a comment.
+const SAMPLE: &str = include_str!("sample.toml");
