@@ -271,29 +271,30 @@ impl Audit {
         })
     }
 
-    /// Hands an event to the writer, which writes it at once and has it on disk within a second.
-    /// Does not wait.
+    /// Writes an event; it is on disk when this returns, so that what it tells may happen. Events
+    /// of the same moment share one wait for the disk. Cancelling the wait does not take the event
+    /// back.
     ///
     /// # Errors
     ///
-    /// The writer has failed, or more than a thousand events wait.
-    pub fn record(&self, event: Event) -> Result<(), AuditError> {
-        self.writer.shared.push(event, None)
-    }
-
-    /// Writes an event; it is on disk when this returns. Cancelling the wait does not take the
-    /// event back.
-    ///
-    /// # Errors
-    ///
-    /// As for `record`; also where writing this event fails.
-    pub async fn record_durably(&self, event: Event) -> Result<(), AuditError> {
+    /// The event cannot be written, the writer has failed before, or a thousand events wait.
+    pub async fn record(&self, event: Event) -> Result<(), AuditError> {
         let (done, written) = oneshot::channel();
         self.writer.shared.push(event, Some(done))?;
         match written.await {
             Ok(()) => Ok(()),
             Err(_) => Err(self.writer.shared.failure()),
         }
+    }
+
+    /// Hands an event to the writer, which writes it at once and has it on disk within a second.
+    /// Does not wait; for what has happened already.
+    ///
+    /// # Errors
+    ///
+    /// The writer has failed before, or a thousand events wait.
+    pub fn record_soon(&self, event: Event) -> Result<(), AuditError> {
+        self.writer.shared.push(event, None)
     }
 }
 
