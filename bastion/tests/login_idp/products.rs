@@ -210,7 +210,7 @@ async fn extra_parameters_and_scopes_are_sent() {
     assert_eq!(lease.user.name, "5f2c1e70-0001");
     // A parameter that the provider minds shows that they arrive.
     let room = Plan::new(&[])
-        .oidc(|oidc| oidc.extra_params = vec![("prompt".into(), "none consent".into())])
+        .oidc(|oidc| oidc.extra_params = vec![("max_age".into(), "-1".into())])
         .room();
     assert_eq!(outcome(&room, "ana", &[]).await, "misconfigured");
 }
@@ -251,6 +251,10 @@ fn settings_that_cannot_work_stop_the_start() {
             error(&|oidc| oidc.issuer = "https://id.example.test?a".into()),
         ),
         ("client_id", error(&|oidc| oidc.client_id = String::new())),
+        (
+            "extra_params",
+            error(&|oidc| oidc.extra_params = vec![("scope".into(), "all".into())]),
+        ),
         (
             "is needed",
             error(&|oidc| oidc.client_auth = ClientAuth::Basic),
