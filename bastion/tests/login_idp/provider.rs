@@ -16,17 +16,17 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// A provider of its own on a free port; it stops when this is dropped, or when the test dies.
-pub struct Provider {
+pub(crate) struct Provider {
     child: Child,
-    pub issuer: String,
+    pub(crate) issuer: String,
     control: String,
-    pub ca: Option<PathBuf>,
+    pub(crate) ca: Option<PathBuf>,
     http: reqwest::Client,
     ready_file: PathBuf,
 }
 
 impl Provider {
-    pub fn start(dir: &Path, args: &[&str]) -> Self {
+    pub(crate) fn start(dir: &Path, args: &[&str]) -> Self {
         let ready_file = dir.join("ready.json");
         let mut child = Command::new("node")
             .arg(home().join("server.mjs"))
@@ -61,13 +61,13 @@ impl Provider {
         }
     }
 
-    pub fn port(&self) -> String {
+    pub(crate) fn port(&self) -> String {
         let authority = self.control.trim_end_matches("/_control");
         authority.rsplit(':').next().unwrap().to_owned()
     }
 
     /// Ends the provider and waits until it has gone.
-    pub fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         self.end();
     }
 
@@ -77,7 +77,7 @@ impl Provider {
         drop(fs::remove_file(&self.ready_file));
     }
 
-    pub async fn control(&self, verb: &str, body: Value) -> Value {
+    pub(crate) async fn control(&self, verb: &str, body: Value) -> Value {
         let request = self.http.post(format!("{}/{verb}", self.control));
         let reply = request.body(body.to_string()).send().await.unwrap();
         assert!(reply.status().is_success(), "{verb} {body}");
@@ -85,7 +85,7 @@ impl Provider {
     }
 
     /// The next `count` requests for `path` are answered so.
-    pub async fn fault(&self, path: &str, count: u32, more: Value) {
+    pub(crate) async fn fault(&self, path: &str, count: u32, more: Value) {
         let mut fault = json!({"path": path, "count": count});
         let fields = fault.as_object_mut().unwrap();
         fields.extend(more.as_object().unwrap().clone());
@@ -93,7 +93,7 @@ impl Provider {
     }
 
     /// How many requests for `path` there have been.
-    pub async fn count(&self, path: &str) -> u64 {
+    pub(crate) async fn count(&self, path: &str) -> u64 {
         let request = self.http.get(format!("{}/state", self.control));
         let bytes = request.send().await.unwrap().bytes().await.unwrap();
         let state: Value = serde_json::from_slice(&bytes).unwrap();
@@ -105,7 +105,7 @@ impl Provider {
     }
 
     /// Waits until there have been `count` requests for `path`.
-    pub async fn counted(&self, path: &str, count: u64) {
+    pub(crate) async fn counted(&self, path: &str, count: u64) {
         let seen = async {
             while self.count(path).await < count {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -117,7 +117,7 @@ impl Provider {
     }
 
     /// What the user does with the code that is shown; says how it ended.
-    pub async fn user(&self, shown: &str, user: &str, more: &[&str]) -> i32 {
+    pub(crate) async fn user(&self, shown: &str, user: &str, more: &[&str]) -> i32 {
         let (uri, code) = uri_and_code(shown);
         let mut command = tokio::process::Command::new("node");
         command
@@ -140,7 +140,7 @@ impl Drop for Provider {
 }
 
 /// The URL and the code in the instructions.
-pub fn uri_and_code(shown: &str) -> (String, String) {
+pub(crate) fn uri_and_code(shown: &str) -> (String, String) {
     let mut lines = shown.lines();
     let uri = lines.next().and_then(|line| line.strip_prefix("Open "));
     let code = lines.next().and_then(|line| line.rsplit(' ').next());
@@ -148,24 +148,24 @@ pub fn uri_and_code(shown: &str) -> (String, String) {
 }
 
 /// Sign-ins against a provider, with a store in a folder of their own.
-pub struct Room {
+pub(crate) struct Room {
     // In the order in which they go.
-    pub sign_ins: SignIns,
-    pub provider: Provider,
-    pub dir: TempDir,
+    pub(crate) sign_ins: SignIns,
+    pub(crate) provider: Provider,
+    pub(crate) dir: TempDir,
 }
 
 /// How a room is to be.
 #[derive(Clone)]
-pub struct Plan {
-    pub provider: Vec<String>,
-    pub oidc: Oidc,
-    pub limits: Limits,
-    pub world: World,
+pub(crate) struct Plan {
+    pub(crate) provider: Vec<String>,
+    pub(crate) oidc: Oidc,
+    pub(crate) limits: Limits,
+    pub(crate) world: World,
 }
 
 impl Plan {
-    pub fn new(provider: &[&str]) -> Self {
+    pub(crate) fn new(provider: &[&str]) -> Self {
         Self {
             provider: provider.iter().map(|arg| (*arg).to_owned()).collect(),
             oidc: Oidc {
@@ -195,13 +195,13 @@ impl Plan {
         }
     }
 
-    pub fn oidc(mut self, change: impl FnOnce(&mut Oidc)) -> Self {
+    pub(crate) fn oidc(mut self, change: impl FnOnce(&mut Oidc)) -> Self {
         change(&mut self.oidc);
         self
     }
 
     /// Starts the provider and the sign-ins.
-    pub fn room(self) -> Room {
+    pub(crate) fn room(self) -> Room {
         let dir = TempDir::new().unwrap();
         let args: Vec<String> = self
             .provider
@@ -219,7 +219,7 @@ impl Plan {
     }
 
     /// Sign-ins at a provider that runs already.
-    pub fn sign_ins(self, provider: &Provider, dir: &Path) -> SignIns {
+    pub(crate) fn sign_ins(self, provider: &Provider, dir: &Path) -> SignIns {
         let mut oidc = self.oidc;
         if oidc.issuer.is_empty() {
             oidc.issuer.clone_from(&provider.issuer);
@@ -230,12 +230,12 @@ impl Plan {
 }
 
 impl Room {
-    pub async fn begin(&self, asker: Asker) -> Pending {
+    pub(crate) async fn begin(&self, asker: Asker) -> Pending {
         self.sign_ins.begin(asker).await.unwrap()
     }
 
     /// A whole sign-in: begun, used by `user`, finished.
-    pub async fn sign_in(&self, asker: Asker, user: &str) -> Result<Lease, Refusal> {
+    pub(crate) async fn sign_in(&self, asker: Asker, user: &str) -> Result<Lease, Refusal> {
         let pending = self.sign_ins.begin(asker).await?;
         let shown = pending.instructions().to_owned();
         let (lease, code) = tokio::join!(pending.finish(), self.provider.user(&shown, user, &[]));
@@ -245,7 +245,7 @@ impl Room {
 }
 
 /// A key made of `name`, and so always the same for it.
-pub fn key(name: &str) -> KeyId {
+pub(crate) fn key(name: &str) -> KeyId {
     let mut hasher = DefaultHasher::new();
     name.hash(&mut hasher);
     let mut blob = b"\0\0\0\x0bssh-ed25519\0\0\0\x20".to_vec();
@@ -258,7 +258,7 @@ pub fn key(name: &str) -> KeyId {
 }
 
 /// Somebody with a key and an address of their own.
-pub fn asker(name: &str) -> Asker {
+pub(crate) fn asker(name: &str) -> Asker {
     let mut hasher = DefaultHasher::new();
     name.hash(&mut hasher);
     let [a, b, c, ..] = hasher.finish().to_be_bytes();
@@ -270,7 +270,7 @@ pub fn asker(name: &str) -> Asker {
 }
 
 /// What kind of refusal it is, for tables.
-pub fn kind<T>(outcome: &Result<T, Refusal>) -> &'static str {
+pub(crate) fn kind<T>(outcome: &Result<T, Refusal>) -> &'static str {
     match outcome.as_ref().map_err(Refusal::reason) {
         Ok(_) => "lease",
         Err(Reason::Denied { .. }) => "denied",
