@@ -77,6 +77,10 @@ impl Client {
     /// Posts a form, with the client's id and secret. Follows nothing, repeats nothing.
     pub(super) async fn post(&self, url: &Url, form: &[(&str, &str)]) -> Result<Reply, Failure> {
         self.check(url)?;
+        send(self.form(url, form)).await
+    }
+
+    fn form(&self, url: &Url, form: &[(&str, &str)]) -> reqwest::RequestBuilder {
         let mut body = form_urlencoded::Serializer::new(String::new());
         body.extend_pairs(form);
         let mut request = self.http.post(url.clone());
@@ -90,10 +94,9 @@ impl Client {
                 body.append_pair("client_secret", secret.expose_secret());
             }
         }
-        let request = request
+        request
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(body.finish());
-        send(request).await
+            .body(body.finish())
     }
 
     /// Gets a document.
