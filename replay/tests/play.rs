@@ -33,9 +33,10 @@ impl Tmux {
                 Some(tmux)
             }
             Err(error) => {
-                // Not through the harness, which keeps the output of tests that pass.
+                // Not by `eprintln!`: the harness keeps what tests that pass say with it.
+                let mut stderr = std::io::stderr();
                 let skipped = "SKIPPED: replay play on a terminal: tmux is not installed";
-                writeln!(std::io::stderr(), "{skipped} ({error})").unwrap();
+                writeln!(stderr, "{skipped} ({error})").unwrap();
                 None
             }
         }

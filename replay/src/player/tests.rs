@@ -1,5 +1,4 @@
 #![expect(
-    clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "a test stops at what it did not expect"
 )]
