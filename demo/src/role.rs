@@ -1,0 +1,121 @@
+//! Which program this run is: the name that it was called by decides.
+//!
+//! The demo links its own executable as `bastion`, `replay` and `sql`, so that one `cargo run`
+//! is enough, and what runs is the real programs.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use rustix::process::{Pid, Signal};
+
+/// A program inside this executable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The demo.
+    Demo,
+    /// `bastion`, the real program.
+    Bastion,
+    /// `replay`, the real program.
+    Replay,
+    /// `sql` on the targets.
+    Sql,
+    /// Takes its standard input as controlling terminal, then becomes another program.
+    Terminal,
+}
+
+/// The name under which this executable gives a program a terminal.
+pub const TERMINAL: &str = "demo-terminal";
+
+/// The environment variable that names the demo's process: a child ends when that process ends.
+pub const PARENT: &str = "BASTION_DEMO_PARENT";
+
+impl Role {
+    /// The role of a run, from `argv[0]` and the first argument.
+    ///
+    /// A bastion starts its recorder as `EXECUTABLE recorder …`, with the executable's own name.
+    #[must_use]
+    pub fn of(name: &OsStr, first: Option<&OsStr>) -> Self {
+        match Path::new(name).file_name().and_then(OsStr::to_str) {
+            Some("bastion") => Self::Bastion,
+            Some("replay") => Self::Replay,
+            Some("sql") => Self::Sql,
+            Some(TERMINAL) => Self::Terminal,
+            _ if first == Some(OsStr::new("recorder")) => Self::Bastion,
+            _ => Self::Demo,
+        }
+    }
+}
+
+/// Ends this process when the demo ends in a way that it can't clean up after (SIGKILL).
+///
+/// Does nothing without the variable [`PARENT`], as when a person runs the linked program.
+pub fn follow_parent() {
+    let parent = std::env::var(PARENT)
+        .ok()
+        .and_then(|pid| pid.parse().ok())
+        .and_then(Pid::from_raw);
+    let Some(parent) = parent else { return };
+    if rustix::process::getppid() != Some(parent) {
+        return;
+    }
+    // On failure this is a child as any other: the demo ends it by a signal.
+    drop(rustix::process::set_parent_process_death_signal(Some(
+        Signal::TERM,
+    )));
+    if rustix::process::getppid() != Some(parent) {
+        std::process::exit(1);
+    }
+}
+
+/// Makes a new session with standard input as its terminal and becomes the program of the second
+/// argument, called by the name of the first, with the others.
+///
+/// It returns only when that fails, with 126 or, where there is no such program, 127.
+#[must_use]
+pub fn terminal() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    let (Some(name), Some(program)) = (arguments.next(), arguments.next()) else {
+        return ExitCode::from(126);
+    };
+    let ready =
+        rustix::process::setsid().and_then(|_| rustix::process::ioctl_tiocsctty(io::stdin()));
+    if ready.is_err() {
+        return ExitCode::from(126);
+    }
+    let error = Command::new(program).arg0(name).args(arguments).exec();
+    ExitCode::from(if error.kind() == io::ErrorKind::NotFound {
+        127
+    } else {
+        126
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_decides() {
+        let cases = [
+            ("/tmp/x/bin/bastion", None, Role::Bastion),
+            ("replay", Some("list"), Role::Replay),
+            ("bin/sql", None, Role::Sql),
+            ("demo-terminal", Some("-bash"), Role::Terminal),
+            ("/target/release/demo", None, Role::Demo),
+            ("/target/release/demo", Some("--tour"), Role::Demo),
+            ("/target/release/demo", Some("recorder"), Role::Bastion),
+            ("sql", Some("recorder"), Role::Sql),
+            ("", None, Role::Demo),
+        ];
+        for (name, first, role) in cases {
+            assert_eq!(
+                Role::of(OsStr::new(name), first.map(OsStr::new)),
+                role,
+                "{name} {first:?}"
+            );
+        }
+    }
+}
