@@ -62,9 +62,7 @@ pub fn follow_parent() {
         return;
     }
     // On failure this is a child as any other: the demo ends it by a signal.
-    drop(rustix::process::set_parent_process_death_signal(Some(
-        Signal::TERM,
-    )));
+    rustix::process::set_parent_process_death_signal(Some(Signal::TERM)).unwrap_or_default();
     if rustix::process::getppid() != Some(parent) {
         std::process::exit(1);
     }

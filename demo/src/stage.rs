@@ -1,1 +1,2 @@
 //! Later.
+pub mod keys;
