@@ -3,8 +3,21 @@
 //! Owns every default. Does not hand out the whole: each room takes the part that it needs.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use self::section::{Field, Section, Source};
+
+pub use self::file::{FileError, read_private, read_text};
+pub(crate) use self::problem::line_column;
+pub use self::problem::{Problem, Problems, printable};
+
+mod file;
+mod problem;
+pub(crate) mod section;
+
+/// Why there is no configuration: what is wrong in the file, all of it.
+pub type ConfigError = Problems;
 
 /// The checked configuration. Paths are absolute.
 #[derive(Clone, Debug)]
@@ -192,3 +205,503 @@ impl Default for Limits {
         }
     }
 }
+
+impl Config {
+    /// Reads and checks the file; relative paths in it are relative to its folder.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake in the file with line, column and what to do: unknown keys, wrong types,
+    /// values out of range, combinations that cannot work. The files that it names are not opened.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text =
+            read_text(path, FILE_MAX).map_err(|error| Problem::of_file(path, error.to_string()))?;
+        Self::parse(path, &text)
+    }
+
+    /// The same for the text of the file `path`.
+    ///
+    /// # Errors
+    ///
+    /// As for `load`.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let base =
+            std::path::absolute(path).map_err(|error| Problem::of_file(path, error.to_string()))?;
+        let base = base.parent().unwrap_or(Path::new("/"));
+        let source = Source::new(path, text);
+        let config = Self::read(source.root(), base);
+        source.finish(config)
+    }
+
+    fn read(mut root: Section<'_, '_>, base: &Path) -> Option<Self> {
+        let listen = match root.take("listen") {
+            Some(field) => read_listen(field),
+            None => Some(vec![SocketAddr::from(([127, 0, 0, 1], 2222))]),
+        };
+        let name = match root.take("name") {
+            Some(field) => read_name(field),
+            None => Some("bastion".to_owned()),
+        };
+        let state_dir = path_or(&mut root, "state_dir", base, "state");
+        let host_keys = match root.take("host_keys") {
+            Some(field) => read_host_keys(field, base),
+            None => Some(vec![base.join("keys/ssh_host_ed25519_key")]),
+        };
+        let user_ca = root.take("user_ca").map(|field| field.path(base));
+        let targets = path_or(&mut root, "targets", base, "targets.toml");
+        let policies = path_or(&mut root, "policies", base, "policies");
+        let oidc = match root.required("oidc") {
+            Some(field) => field
+                .section()
+                .and_then(|section| Oidc::read(section, base)),
+            None => None,
+        };
+        let recording = Recording::read(root.section("recording"), base);
+        let limits = Limits::read(root.section("limits"));
+        root.finish();
+        Some(Self {
+            listen: listen?,
+            name: name?,
+            state_dir: state_dir?,
+            host_keys: host_keys?,
+            user_ca: match user_ca {
+                Some(path) => Some(path?),
+                None => None,
+            },
+            targets: targets?,
+            policies: policies?,
+            oidc: oidc?,
+            recording: recording?,
+            limits: limits?,
+        })
+    }
+}
+
+impl Oidc {
+    fn read(mut section: Section<'_, '_>, base: &Path) -> Option<Self> {
+        let issuer = section.required("issuer").and_then(read_issuer);
+        let client_id = section.required("client_id").and_then(Field::text);
+        let client_auth = match section.take("client_auth") {
+            Some(field) => field.word(&CLIENT_AUTH),
+            None => Some(ClientAuth::None),
+        };
+        let client_secret_file = read_secret_file(&mut section, base, client_auth);
+        let scopes = match section.take("scopes") {
+            Some(field) => read_scopes(field),
+            None => Some(
+                ["openid", "profile", "email", "groups"]
+                    .map(str::to_owned)
+                    .to_vec(),
+            ),
+        };
+        let username_claim = text_or(&mut section, "username_claim", "preferred_username");
+        let groups_claim = text_or(&mut section, "groups_claim", "groups");
+        let groups_from = match section.take("groups_from") {
+            Some(field) => field.word(&GROUPS_FROM),
+            None => Some(GroupsFrom::Auto),
+        };
+        let extra_params = match section.take("extra_params") {
+            Some(field) => read_extra_params(field),
+            None => Some(Vec::new()),
+        };
+        let pkce = match section.take("pkce") {
+            Some(field) => {
+                field.word(&[("auto", Pkce::Auto), ("on", Pkce::On), ("off", Pkce::Off)])
+            }
+            None => Some(Pkce::Auto),
+        };
+        let ca_file = section.take("ca_file").map(|field| field.path(base));
+        let clock_skew = duration_or(&mut section, "clock_skew", 60, Duration::ZERO, 60);
+        let http_timeout = duration_or(
+            &mut section,
+            "http_timeout",
+            10,
+            Duration::from_millis(100),
+            60,
+        );
+        let lease = duration_or(&mut section, "lease", 8 * HOUR, SECOND, 7 * DAY);
+        let code_max_age = duration_or(
+            &mut section,
+            "code_max_age",
+            5 * MINUTE,
+            SECOND,
+            30 * MINUTE,
+        );
+        let show_complete_uri = bool_or(&mut section, "show_complete_uri", false);
+        let require_key = bool_or(&mut section, "require_key", true);
+        let allowed_groups = match section.take("allowed_groups") {
+            Some(field) => field.strings(),
+            None => Some(Vec::new()),
+        };
+        section.finish();
+        Some(Self {
+            issuer: issuer?,
+            client_id: client_id?,
+            client_secret_file: client_secret_file?,
+            client_auth: client_auth?,
+            scopes: scopes?,
+            username_claim: username_claim?,
+            groups_claim: groups_claim?,
+            groups_from: groups_from?,
+            extra_params: extra_params?,
+            pkce: pkce?,
+            ca_file: match ca_file {
+                Some(path) => Some(path?),
+                None => None,
+            },
+            clock_skew: clock_skew?,
+            http_timeout: http_timeout?,
+            lease: lease?,
+            code_max_age: code_max_age?,
+            show_complete_uri: show_complete_uri?,
+            require_key: require_key?,
+            allowed_groups: allowed_groups?,
+        })
+    }
+}
+
+impl Recording {
+    fn read(mut section: Section<'_, '_>, base: &Path) -> Option<Self> {
+        let dir = path_or(&mut section, "dir", base, "recordings");
+        let socket = section.take("socket").map(|field| field.path(base));
+        let mode = match section.take("mode") {
+            Some(field) => field.word(&[("strict", RecordingMode::Strict)]),
+            None => Some(RecordingMode::Strict),
+        };
+        let sync = match section.take("sync") {
+            Some(field) => field.word(&[
+                ("interval", RecordingSync::Interval),
+                ("always", RecordingSync::Always),
+            ]),
+            None => Some(RecordingSync::Interval),
+        };
+        section.finish();
+        Some(Self {
+            dir: dir?,
+            socket: match socket {
+                Some(path) => Some(path?),
+                None => None,
+            },
+            mode: mode?,
+            sync: sync?,
+        })
+    }
+}
+
+impl Limits {
+    fn read(mut section: Section<'_, '_>) -> Option<Self> {
+        let mut limits = Self::default();
+        let mut durations = [
+            (
+                "login_deadline",
+                &mut limits.login_deadline,
+                SECOND,
+                10 * MINUTE,
+            ),
+            (
+                "code_deadline",
+                &mut limits.code_deadline,
+                SECOND,
+                30 * MINUTE,
+            ),
+            (
+                "target_connect",
+                &mut limits.target_connect,
+                Duration::from_millis(100),
+                60,
+            ),
+            ("write_stall", &mut limits.write_stall, SECOND, 10 * MINUTE),
+            ("session_life", &mut limits.session_life, SECOND, 30 * DAY),
+            ("drain", &mut limits.drain, Duration::ZERO, DAY),
+        ];
+        let mut fine = true;
+        for (key, place, low, high) in &mut durations {
+            match section
+                .take(key)
+                .map(|field| field.duration(*low..=Duration::from_secs(*high)))
+            {
+                Some(Some(value)) => **place = value,
+                Some(None) => fine = false,
+                None => {}
+            }
+        }
+        let mut counts = [
+            ("unauthenticated", &mut limits.unauthenticated, 1..=100_000),
+            (
+                "unauthenticated_per_source",
+                &mut limits.unauthenticated_per_source,
+                1..=100_000,
+            ),
+            ("auth_failures", &mut limits.auth_failures, 1..=100),
+            ("key_offers", &mut limits.key_offers, 1..=1_000),
+            ("device_flows", &mut limits.device_flows, 1..=10_000),
+            (
+                "device_flows_per_source",
+                &mut limits.device_flows_per_source,
+                1..=10_000,
+            ),
+            ("channels", &mut limits.channels, 1..=1_000),
+            (
+                "channel_opens_per_minute",
+                &mut limits.channel_opens_per_minute,
+                1..=100_000,
+            ),
+        ];
+        for (key, place, range) in &mut counts {
+            match section.take(key).map(|field| field.count(range.clone())) {
+                Some(Some(value)) => **place = value,
+                Some(None) => fine = false,
+                None => {}
+            }
+        }
+        if fine {
+            limits.check(&section);
+        }
+        section.finish();
+        fine.then_some(limits)
+    }
+
+    /// Limits that contradict each other.
+    fn check(&self, section: &Section<'_, '_>) {
+        let wrong = |message: &str| section.source().problem(section.start(), message);
+        if self.code_deadline < self.login_deadline {
+            wrong("`limits.code_deadline` is shorter than `limits.login_deadline`");
+        }
+        if self.unauthenticated_per_source > self.unauthenticated {
+            wrong("`limits.unauthenticated_per_source` is more than `limits.unauthenticated`");
+        }
+        if self.device_flows_per_source > self.device_flows {
+            wrong("`limits.device_flows_per_source` is more than `limits.device_flows`");
+        }
+    }
+}
+
+fn read_listen(field: Field<'_, '_>) -> Option<Vec<SocketAddr>> {
+    let empty = field.at();
+    let source = field.source();
+    let mut addresses = Vec::new();
+    for item in field.list()? {
+        let at = item.at();
+        let address = item.parsed::<SocketAddr>(
+            "an address and port such as \"0.0.0.0:2222\" or \"[::]:2222\"",
+        )?;
+        if addresses.contains(&address) && address.port() != 0 {
+            source.problem(at, format!("`listen` names {address} a second time"));
+        }
+        addresses.push(address);
+    }
+    if addresses.is_empty() {
+        source.problem(empty, "`listen` names no address");
+        return None;
+    }
+    Some(addresses)
+}
+
+/// A host name, since it goes into the `ssh_config` that users copy.
+fn read_name(field: Field<'_, '_>) -> Option<String> {
+    let (at, source) = (field.at(), field.source());
+    let name = field.text()?;
+    let fine = name.len() <= 128
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
+        && name.starts_with(|first: char| first.is_ascii_alphanumeric());
+    if !fine {
+        source.problem_with_hint(
+            at,
+            "`name` is not a host name",
+            "letters, digits, `.`, `-` and `_`, at most 128",
+        );
+        return None;
+    }
+    Some(name)
+}
+
+fn read_host_keys(field: Field<'_, '_>, base: &Path) -> Option<Vec<PathBuf>> {
+    let (at, source) = (field.at(), field.source());
+    let paths: Option<Vec<_>> = field
+        .list()?
+        .into_iter()
+        .map(|item| item.path(base))
+        .collect();
+    let paths = paths?;
+    if paths.is_empty() {
+        source.problem(at, "`host_keys` names no key");
+        return None;
+    }
+    Some(paths)
+}
+
+/// OpenID Connect Discovery 1.0, section 3: https, no query, no fragment. Plain http is accepted
+/// on loopback, where nobody can listen.
+fn read_issuer(field: Field<'_, '_>) -> Option<String> {
+    let (at, source) = (field.at(), field.source());
+    let text = field.text()?;
+    let Ok(url) = url::Url::parse(&text) else {
+        source.problem(at, "`oidc.issuer` is not a URL");
+        return None;
+    };
+    let loopback = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    let wrong = match url.scheme() {
+        "https" if url.host().is_none() => "has no host",
+        "https" => "",
+        "http" if loopback => "",
+        "http" => "is http, which anybody on the way can change: only https, or http on loopback",
+        _ => "is not an https URL",
+    };
+    let wrong = if !wrong.is_empty() {
+        wrong
+    } else if url.query().is_some() || url.fragment().is_some() {
+        "has a query or a fragment, which an issuer never has"
+    } else if !url.username().is_empty() || url.password().is_some() {
+        "has a user name or password in it"
+    } else {
+        return Some(text);
+    };
+    source.problem(at, format!("`oidc.issuer` {wrong}"));
+    None
+}
+
+fn read_secret_file(
+    section: &mut Section<'_, '_>,
+    base: &Path,
+    auth: Option<ClientAuth>,
+) -> Option<Option<PathBuf>> {
+    let field = section.take("client_secret_file");
+    match (field, auth) {
+        (Some(field), Some(ClientAuth::None)) => {
+            field.problem_with_hint(
+                "is given, but `oidc.client_auth` is \"none\"",
+                "set client_auth to what the provider expects, \"basic\" or \"post\", or leave the file out",
+            );
+            None
+        }
+        (Some(field), _) => field.path(base).map(Some),
+        (None, Some(ClientAuth::Basic | ClientAuth::Post)) => {
+            section.source().problem_with_hint(
+                section.start(),
+                "the key `oidc.client_secret_file` is missing",
+                "`oidc.client_auth` is not \"none\", so that a secret is needed",
+            );
+            None
+        }
+        (None, Some(ClientAuth::None) | None) => Some(None),
+    }
+}
+
+/// `openid` is what makes it OpenID (OpenID Connect Core 1.0, section 3.1.2.1), so it is added.
+fn read_scopes(field: Field<'_, '_>) -> Option<Vec<String>> {
+    let source = field.source();
+    let mut scopes = vec!["openid".to_owned()];
+    let mut fine = true;
+    for placed in field.placed_strings()? {
+        // RFC 6749, section 3.3.
+        if !placed
+            .value
+            .bytes()
+            .all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+        {
+            source.problem(
+                placed.at,
+                "a scope is printable ASCII without space, `\"` and `\\`",
+            );
+            fine = false;
+        } else if placed.value != "openid" {
+            scopes.push(placed.value);
+        }
+    }
+    fine.then_some(scopes)
+}
+
+fn read_extra_params(field: Field<'_, '_>) -> Option<Vec<(String, String)>> {
+    let mut section = field.section()?;
+    let mut parameters = Vec::new();
+    let mut fine = true;
+    for (key, field) in section.rest() {
+        if RESERVED_PARAMS.contains(&key.as_str()) {
+            field.problem("is set by the bastion itself");
+            fine = false;
+        } else if let Some(value) = field.string() {
+            parameters.push((key, value));
+        } else {
+            fine = false;
+        }
+    }
+    fine.then_some(parameters)
+}
+
+fn path_or(
+    section: &mut Section<'_, '_>,
+    key: &'static str,
+    base: &Path,
+    default: &str,
+) -> Option<PathBuf> {
+    match section.take(key) {
+        Some(field) => field.path(base),
+        None => Some(base.join(default)),
+    }
+}
+
+fn text_or(section: &mut Section<'_, '_>, key: &'static str, default: &str) -> Option<String> {
+    match section.take(key) {
+        Some(field) => field.text(),
+        None => Some(default.to_owned()),
+    }
+}
+
+fn bool_or(section: &mut Section<'_, '_>, key: &'static str, default: bool) -> Option<bool> {
+    match section.take(key) {
+        Some(field) => field.bool(),
+        None => Some(default),
+    }
+}
+
+/// `default_s` and `high_s` are in seconds.
+fn duration_or(
+    section: &mut Section<'_, '_>,
+    key: &'static str,
+    default_s: u64,
+    low: Duration,
+    high_s: u64,
+) -> Option<Duration> {
+    match section.take(key) {
+        Some(field) => field.duration(low..=Duration::from_secs(high_s)),
+        None => Some(Duration::from_secs(default_s)),
+    }
+}
+
+const CLIENT_AUTH: [(&str, ClientAuth); 3] = [
+    ("none", ClientAuth::None),
+    ("basic", ClientAuth::Basic),
+    ("post", ClientAuth::Post),
+];
+const GROUPS_FROM: [(&str, GroupsFrom); 3] = [
+    ("auto", GroupsFrom::Auto),
+    ("id_token", GroupsFrom::IdToken),
+    ("userinfo", GroupsFrom::Userinfo),
+];
+
+/// Parameters of the device authorization request that a configuration must not replace.
+const RESERVED_PARAMS: [&str; 8] = [
+    "client_id",
+    "client_secret",
+    "scope",
+    "code_challenge",
+    "code_challenge_method",
+    "device_code",
+    "grant_type",
+    "nonce",
+];
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+/// No configuration is larger.
+const FILE_MAX: u64 = 1024 * 1024;

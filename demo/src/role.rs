@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Signal, WaitOptions};
 
 /// A program inside this executable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +66,44 @@ pub fn follow_parent() {
     if rustix::process::getppid() != Some(parent) {
         std::process::exit(1);
     }
+}
+
+/// Makes this process the parent of every process that loses its own below it, so that
+/// [`end_orphans`] finds those that a shell of a target left behind.
+pub fn adopt_orphans() {
+    // Without it such processes live on, as on any machine.
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap_or_default();
+}
+
+/// Ends all children of this process, and those that come to it by that.
+pub fn end_orphans() {
+    // Each round ends a generation; a program that starts others faster than this is not stopped.
+    for _ in 0..32 {
+        let children = children();
+        if children.is_empty() {
+            return;
+        }
+        for child in children {
+            // One that has ended in the meantime is what was wanted.
+            rustix::process::kill_process(child, Signal::KILL).unwrap_or_default();
+            rustix::process::waitpid(Some(child), WaitOptions::empty()).unwrap_or_default();
+        }
+    }
+}
+
+fn children() -> Vec<Pid> {
+    let own = std::process::id().to_string();
+    let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
+    processes
+        .filter_map(Result::ok)
+        .filter_map(|entry| {
+            let pid = Pid::from_raw(entry.file_name().to_str()?.parse().ok()?)?;
+            let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+            // PID (NAME) STATE PARENT …; the name can hold anything.
+            let (_, rest) = stat.rsplit_once(')')?;
+            (rest.split_whitespace().nth(1)? == own).then_some(pid)
+        })
+        .collect()
 }
 
 /// Makes a new session with standard input as its terminal and becomes the program of the second

@@ -128,14 +128,22 @@ pub struct Scanner {
 impl Scanner {
     /// A scanner for one channel.
     pub fn new(rules: Arc<Rules>, options: Options) -> Self {
-        Self { rules, options, steps: VecDeque::new(), coverage: Coverage::default() }
+        Self {
+            rules,
+            options,
+            steps: VecDeque::new(),
+            coverage: Coverage::default(),
+        }
     }
 
     /// Takes what the target sent on `stream`.
     pub fn feed(&mut self, stream: Stream, raw: Raw) {
         let _ = (&self.rules, self.options);
         self.coverage.passed += raw.len() as u64;
-        self.steps.push_back(Step::Pass { stream, bytes: Masked(raw.0) });
+        self.steps.push_back(Step::Pass {
+            stream,
+            bytes: Masked(raw.0),
+        });
     }
 
     /// Takes what the user typed, whose exact echo passes without delay.
