@@ -65,13 +65,17 @@ async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     };
     let folder = stage.stop().await.context("cannot end everything")?;
     role::end_orphans();
-    folder.close().context("cannot remove the temporary folder")?;
+    folder
+        .close()
+        .context("cannot remove the temporary folder")?;
     Ok(ExitCode::from(played?))
 }
 
 /// Shows what to type, and waits for the end.
 async fn wait(stage: &mut Stage, asked: &mut Asked) -> io::Result<()> {
-    io::stdout().lock().write_all(tour::invitation(stage).as_bytes())?;
+    io::stdout()
+        .lock()
+        .write_all(tour::invitation(stage).as_bytes())?;
     tokio::select! {
         ended = stage.bastion_ended() => {
             let log = stage.log();

@@ -93,7 +93,9 @@ pub fn end_orphans() {
 
 fn children() -> Vec<Pid> {
     let own = std::process::id().to_string();
-    let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let Ok(processes) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
     processes
         .filter_map(Result::ok)
         .filter_map(|entry| {

@@ -85,7 +85,14 @@ impl Stage {
             .tempdir()
             .map_err(io_error("make a temporary folder"))?;
         let at = |name: &str| folder.path().join(name);
-        for name in ["bin", "targets", "recordings", "bastion", "bastion/keys", "bastion/policies"] {
+        for name in [
+            "bin",
+            "keys",
+            "targets",
+            "bastion",
+            "bastion/keys",
+            "bastion/policies",
+        ] {
             fs::create_dir(at(name)).map_err(io_error("make a folder"))?;
         }
         for name in ["bastion", "replay", "sql"] {
@@ -100,9 +107,14 @@ impl Stage {
             .map_err(io_error("write the configuration"))?;
         let mut bastion = start_bastion(folder.path()).map_err(io_error("start the bastion"))?;
         let address = ready(&mut bastion, folder.path()).await?;
-        files::write_client(folder.path(), address, &keys)
-            .map_err(io_error("write ssh_config"))?;
-        Ok(Self { bastion, address, targets, provider, folder })
+        files::write_client(folder.path(), address, &keys).map_err(io_error("write ssh_config"))?;
+        Ok(Self {
+            bastion,
+            address,
+            targets,
+            provider,
+            folder,
+        })
     }
 
     /// The folder with everything in it.
@@ -188,7 +200,8 @@ async fn start_targets(
         let logins: HashMap<_, _> = logins
             .iter()
             .map(|login| {
-                let by_key = (*login != BY_CERTIFICATE).then(|| keys.target_login.public_key().clone());
+                let by_key =
+                    (*login != BY_CERTIFICATE).then(|| keys.target_login.public_key().clone());
                 ((*login).to_owned(), by_key.into_iter().collect())
             })
             .collect();
@@ -210,11 +223,20 @@ async fn start_targets(
 fn start_bastion(folder: &Path) -> io::Result<Child> {
     let log = File::create(folder.join("bastion.log"))?;
     Command::new(folder.join("bin/bastion"))
-        .args(["serve", "--config", "bastion/bastion.toml", "--ready-file", "ready.json"])
+        .args([
+            "serve",
+            "--config",
+            "bastion/bastion.toml",
+            "--ready-file",
+            "ready.json",
+        ])
         .current_dir(folder)
         .env_clear()
         .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-        .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned()))
+        .env(
+            "RUST_LOG",
+            std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned()),
+        )
         .env(PARENT, std::process::id().to_string())
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
@@ -232,7 +254,10 @@ struct Ready {
 
 /// Waits for the ready file, which appears whole.
 async fn ready(bastion: &mut Child, folder: &Path) -> Result<SocketAddr, StageError> {
-    let failed = |how: String| StageError::Bastion { how, log: log(folder) };
+    let failed = |how: String| StageError::Bastion {
+        how,
+        log: log(folder),
+    };
     let deadline = Instant::now() + START;
     loop {
         if let Ok(text) = fs::read_to_string(folder.join("ready.json")) {
@@ -260,6 +285,8 @@ fn log(folder: &Path) -> String {
     let text = fs::read(folder.join("bastion.log")).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().collect();
-    let last = lines.get(lines.len().saturating_sub(20)..).unwrap_or_default();
+    let last = lines
+        .get(lines.len().saturating_sub(20)..)
+        .unwrap_or_default();
     last.join("\n")
 }

@@ -27,7 +27,10 @@ pub struct NoSsh;
 /// When there is no `ssh` in `PATH`.
 pub fn find_ssh() -> Result<PathBuf, NoSsh> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).map(|folder| folder.join("ssh")).find(|file| file.is_file()).ok_or(NoSsh)
+    std::env::split_paths(&path)
+        .map(|folder| folder.join("ssh"))
+        .find(|file| file.is_file())
+        .ok_or(NoSsh)
 }
 
 /// Plays every step and prints it; `true` when each one came out right.
@@ -66,14 +69,14 @@ The bastion is ready. In another terminal:
   ssh -F ssh_config postgres@orders-db@bastion          a shell; the first time it shows a code
   ssh -F ssh_config postgres@orders-db@bastion \"sql 'select * from customers limit 3'\"
   ssh -F ssh_config bastion help                        the bastion's own commands
-  bin/replay list recordings                            what was recorded
+  bin/replay list bastion/recordings                         what was recorded
 
 The code goes into {page}, where you are, without a password,
   ana    engineer: orders-db (postgres, analyst), build-1 (builder); not payroll-db
   carol  payroll approver: commands on payroll-db, as postgres
   dave   auditor: plays everybody's sessions
   eve    in no group: nothing
-A second person at the same time: the same commands with @bastion2.
+A key is one person's: use @bastion-carol, @bastion-dave or @bastion-eve for the others.
 
 Ctrl-C ends everything and removes the folder.
 "

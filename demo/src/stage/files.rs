@@ -20,8 +20,14 @@ pub(super) struct Keys {
     pub(super) target_login: PrivateKey,
 }
 
-/// The clients' keys: each is another person's, as far as the bastion can tell.
-const CLIENTS: [(&str, &str); 2] = [("bastion", "key"), ("bastion2", "key2")];
+/// The names under which `ssh_config` knows the bastion, each with a key of its own: a key belongs
+/// to whoever signs in with it first.
+const CLIENTS: [(&str, &str); 4] = [
+    ("bastion", "ana"),
+    ("bastion-carol", "carol"),
+    ("bastion-dave", "dave"),
+    ("bastion-eve", "eve"),
+];
 
 impl Keys {
     /// Makes the keys and writes those that the bastion and `ssh` read.
@@ -37,7 +43,7 @@ impl Keys {
         keys::write(&made.user_ca, &at.join("user_ca"))?;
         keys::write(&made.target_login, &at.join("targets"))?;
         for (_, key) in CLIENTS {
-            keys::write(&keys::new()?, &folder.join(key))?;
+            keys::write(&keys::new()?, &folder.join("keys").join(key))?;
         }
         keys::write(&made.target_host, &folder.join("targets/host_key"))?;
         Ok(made)
@@ -51,21 +57,30 @@ pub(super) fn write(
     targets: &[(&'static str, Target)],
 ) -> io::Result<()> {
     let at = folder.join("bastion");
-    let config = CONFIG.replace("{issuer}", issuer).replace("{client}", CLIENT_ID);
+    let config = CONFIG
+        .replace("{issuer}", issuer)
+        .replace("{client}", CLIENT_ID);
     fs::write(at.join("bastion.toml"), config)?;
     let host_key = fs::read_to_string(folder.join("targets/host_key.pub"))?;
     let mut inventory = String::new();
     for (name, labels, logins) in TARGETS {
-        let Some((_, target)) = targets.iter().find(|(known, _)| *known == name) else { continue };
+        let Some((_, target)) = targets.iter().find(|(known, _)| *known == name) else {
+            continue;
+        };
         inventory.push_str(&format!(
             "[[target]]\nname = \"{name}\"\naddress = \"{}\"\nhost_keys = [\"{}\"]\nlabels = {labels:?}\n",
             target.address(),
             host_key.trim(),
         ));
         for login in logins {
-            let credential =
-                if *login == BY_CERTIFICATE { "certificate = true" } else { "key = \"keys/targets\"" };
-            inventory.push_str(&format!("[[target.login]]\nname = \"{login}\"\n{credential}\n"));
+            let credential = if *login == BY_CERTIFICATE {
+                "certificate = true"
+            } else {
+                "key = \"keys/targets\""
+            };
+            inventory.push_str(&format!(
+                "[[target.login]]\nname = \"{login}\"\n{credential}\n"
+            ));
         }
         inventory.push('\n');
     }
@@ -98,7 +113,7 @@ pub(super) fn write_client(folder: &Path, address: SocketAddr, keys: &Keys) -> i
             address.ip(),
             address.port(),
             known = folder.join("known_hosts").display(),
-            key = folder.join(key).display(),
+            key = folder.join("keys").join(key).display(),
         ));
     }
     fs::write(folder.join("ssh_config"), config)
@@ -119,7 +134,7 @@ client_auth = "none"
 scopes = ["openid", "profile", "email", "groups"]
 
 [recording]
-dir = "../recordings"
+dir = "recordings"
 
 [limits]
 drain = "1s"

@@ -96,8 +96,15 @@ impl Actor {
     /// # Errors
     /// When there is no HTTP client to be had.
     pub fn new(stage: &Stage) -> Result<Self, reqwest::Error> {
-        let browser = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
-        Ok(Self { folder: stage.folder().to_owned(), page: stage.page(), browser })
+        let browser = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(10))
+            .build()?;
+        Ok(Self {
+            folder: stage.folder().to_owned(),
+            page: stage.page(),
+            browser,
+        })
     }
 
     /// The stage's folder.
@@ -110,7 +117,12 @@ impl Actor {
     ///
     /// # Errors
     /// When it does not start or end, or the provider's page is wrong.
-    pub async fn ssh(&self, words: &[&str], stdin: &[u8], sign_in: SignIn<'_>) -> Result<Ran, ActorError> {
+    pub async fn ssh(
+        &self,
+        words: &[&str],
+        stdin: &[u8],
+        sign_in: SignIn<'_>,
+    ) -> Result<Ran, ActorError> {
         let mut all = vec!["-F", "ssh_config"];
         if sign_in == SignIn::Never {
             all.extend(["-o", "BatchMode=yes"]);
@@ -133,12 +145,24 @@ impl Actor {
         sign_in: SignIn<'_>,
     ) -> Result<Ran, ActorError> {
         let line = typed(program, words);
-        let failed = |source| ActorError::Start { typed: line.clone(), source };
+        let failed = |source| ActorError::Start {
+            typed: line.clone(),
+            source,
+        };
         let mut command = Command::new(program);
-        command.args(words).current_dir(&self.folder).kill_on_drop(true);
+        command
+            .args(words)
+            .current_dir(&self.folder)
+            .kill_on_drop(true);
         // Nothing of the person's own: no agent, no window that asks.
-        command.env_remove("SSH_AUTH_SOCK").env_remove("SSH_ASKPASS").env("TERM", "xterm-256color");
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .env_remove("SSH_AUTH_SOCK")
+            .env_remove("SSH_ASKPASS")
+            .env("TERM", "xterm-256color");
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().map_err(failed)?;
         let (Some(mut to), Some(mut from), Some(notices)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
@@ -159,10 +183,20 @@ impl Actor {
             Ok::<_, ActorError>((watched?, ended.map_err(failed)?))
         };
         let seconds = DEADLINE.as_secs();
-        let ((stderr, asked), status) = time::timeout(DEADLINE, all)
-            .await
-            .map_err(|_| ActorError::Hangs { typed: line.clone(), seconds })??;
-        Ok(Ran { typed: line, stdout, stderr, status: status.code(), asked })
+        let ((stderr, asked), status) =
+            time::timeout(DEADLINE, all)
+                .await
+                .map_err(|_| ActorError::Hangs {
+                    typed: line.clone(),
+                    seconds,
+                })??;
+        Ok(Ran {
+            typed: line,
+            stdout,
+            stderr,
+            status: status.code(),
+            asked,
+        })
     }
 
     /// Reads what `ssh` says, and signs in when it shows an address and a code.
@@ -175,7 +209,9 @@ impl Actor {
         let mut failure = None;
         loop {
             // On failure the rest is still read, so that the command can end.
-            let Ok(1..) = from.read_buf(&mut seen).await else { break };
+            let Ok(1..) = from.read_buf(&mut seen).await else {
+                break;
+            };
             let code = find_code(&String::from_utf8_lossy(&seen), &self.page);
             if let (false, Some(code)) = (asked, code) {
                 asked = true;
@@ -193,18 +229,28 @@ impl Actor {
             SignIn::Deny => ("", "deny", "Denied".to_owned()),
         };
         let form = |pairs: &[(&str, &str)]| {
-            url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
+            url::form_urlencoded::Serializer::new(String::new())
+                .extend_pairs(pairs)
+                .finish()
         };
         let page = format!("{}?{}", self.page, form(&[("user_code", code)]));
         let page = self.browser.get(page).send().await?.text().await?;
         if !page.contains(code) || !page.contains("Is this your sign-in?") {
             return Err(ActorError::Page(code.to_owned()));
         }
-        let form = form(&[("user_code", code), ("person", person), ("decision", decision)]);
+        let form = form(&[
+            ("user_code", code),
+            ("person", person),
+            ("decision", decision),
+        ]);
         let request = self.browser.post(&self.page).body(form);
         let request = request.header("content-type", "application/x-www-form-urlencoded");
         let page = request.send().await?.text().await?;
-        if page.contains(&said) { Ok(()) } else { Err(ActorError::Page(said)) }
+        if page.contains(&said) {
+            Ok(())
+        } else {
+            Err(ActorError::Page(said))
+        }
     }
 }
 
@@ -218,7 +264,13 @@ pub fn find_code(text: &str, page: &str) -> Option<String> {
         .find(|word| {
             let mut letters = word.bytes().enumerate();
             word.len() == 9
-                && letters.all(|(at, c)| if at == 4 { c == b'-' } else { c.is_ascii_uppercase() })
+                && letters.all(|(at, c)| {
+                    if at == 4 {
+                        c == b'-'
+                    } else {
+                        c.is_ascii_uppercase()
+                    }
+                })
         })
         .map(str::to_owned)
 }
@@ -251,10 +303,19 @@ mod tests {
         let table = [
             ("", None),
             ("Open http://127.0.0.1:81/device and enter BCDF-GHJK", None),
-            ("Open http://127.0.0.1:81/device and enter BCDF-GHJK\r\n", Some("BCDF-GHJK")),
-            ("http://127.0.0.1:81/device\r\nCode: BCDF-GHJK.\r\nWaiting", Some("BCDF-GHJK")),
+            (
+                "Open http://127.0.0.1:81/device and enter BCDF-GHJK\r\n",
+                Some("BCDF-GHJK"),
+            ),
+            (
+                "http://127.0.0.1:81/device\r\nCode: BCDF-GHJK.\r\nWaiting",
+                Some("BCDF-GHJK"),
+            ),
             ("http://evil.example/device\r\nBCDF-GHJK\r\n", None),
-            ("http://127.0.0.1:81/device\r\nbcdf-ghjk ABCDE-FGH\r\n", None),
+            (
+                "http://127.0.0.1:81/device\r\nbcdf-ghjk ABCDE-FGH\r\n",
+                None,
+            ),
         ];
         for (text, code) in table {
             assert_eq!(find_code(text, page).as_deref(), code, "{text:?}");

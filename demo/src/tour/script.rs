@@ -24,7 +24,10 @@ const SHOWN: usize = 14;
 
 impl<W: Write> Script<W> {
     pub(super) fn new(out: W) -> Self {
-        Self { out, steps: Vec::new() }
+        Self {
+            out,
+            steps: Vec::new(),
+        }
     }
 
     /// A line of its own.
@@ -65,8 +68,11 @@ impl<W: Write> Script<W> {
         for (index, (title, outcome)) in self.steps.iter().enumerate() {
             writeln!(self.out, "  {} {:2}. {title}", mark(outcome), index + 1)?;
         }
-        let wrong =
-            self.steps.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Wrong(_))).count();
+        let wrong = self
+            .steps
+            .iter()
+            .filter(|(_, outcome)| matches!(outcome, Outcome::Wrong(_)))
+            .count();
         match wrong {
             0 => writeln!(self.out, "Every step came out right.")?,
             1 => writeln!(self.out, "One step came out wrong.")?,
@@ -87,7 +93,11 @@ fn mark(outcome: &Outcome) -> char {
 
 fn line(outcome: &Outcome) -> String {
     let (Outcome::Right(text) | Outcome::Wrong(text) | Outcome::Skipped(text)) = outcome;
-    format!("{} {}", mark(outcome), plain(text.as_bytes()).replace('\n', "\n      "))
+    format!(
+        "{} {}",
+        mark(outcome),
+        plain(text.as_bytes()).replace('\n', "\n      ")
+    )
 }
 
 /// Text without escape sequences and control characters, so that what a target printed stays in
@@ -101,7 +111,10 @@ pub(super) fn plain(bytes: &[u8]) -> String {
             '\u{1b}' if chars.peek() == Some(&'[') => {
                 chars.next();
                 // A control sequence ends at its first letter or the like (ECMA-48, 5.4).
-                while chars.next().is_some_and(|c| !('\u{40}'..='\u{7e}').contains(&c)) {}
+                while chars
+                    .next()
+                    .is_some_and(|c| !('\u{40}'..='\u{7e}').contains(&c))
+                {}
             }
             '\n' => out.push('\n'),
             '\t' => out.push_str("    "),
@@ -132,15 +145,23 @@ mod tests {
         }
         assert!(!script.end().unwrap());
         let text = String::from_utf8(out).unwrap();
-        assert!(text.contains("    | one\n    | two\n    ✓ fine\n"), "{text}");
+        assert!(
+            text.contains("    | one\n    | two\n    ✓ fine\n"),
+            "{text}"
+        );
         assert!(text.contains("    ✗ odd\n      very\n"), "{text}");
-        assert!(text.ends_with("  -  2. a step\n  ✗  3. a step\nOne step came out wrong.\n"), "{text}");
+        assert!(
+            text.ends_with("  -  2. a step\n  ✗  3. a step\nOne step came out wrong.\n"),
+            "{text}"
+        );
     }
 
     #[test]
     fn skipped_is_not_wrong() {
         let mut script = Script::new(Vec::new());
-        script.outcome("x", Outcome::Skipped("y".to_owned())).unwrap();
+        script
+            .outcome("x", Outcome::Skipped("y".to_owned()))
+            .unwrap();
         assert!(script.end().unwrap());
     }
 }
