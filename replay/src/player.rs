@@ -496,8 +496,8 @@ impl Player {
             Key::Char('>' | '+') => self.speed = self.speed.faster(),
             Key::Char('<' | '-') => self.speed = self.speed.slower(),
             Key::Char('=') => self.speed = Speed::NORMAL,
-            Key::Char('[') => self.to_marker_before(),
-            Key::Char(']') => self.to_marker_after(),
+            Key::Char('[') => self.jump_to_marker_before(),
+            Key::Char(']') => self.jump_to_marker_after(),
             Key::Char('i') => self.toggle_idle(),
             Key::Char('g') => self.prompt = Some(Prompt::Place(String::new())),
             Key::Char('/') => self.prompt = Some(Prompt::Search(String::new())),
@@ -603,7 +603,7 @@ impl Player {
         self.set_goal(Goal { at, now });
     }
 
-    fn to_marker_after(&mut self) {
+    fn jump_to_marker_after(&mut self) {
         let here = self.here().now;
         let mut markers = self.timeline.markers().iter();
         match markers.find(|(time, _)| *time > here) {
@@ -612,7 +612,7 @@ impl Player {
         }
     }
 
-    fn to_marker_before(&mut self) {
+    fn jump_to_marker_before(&mut self) {
         let here = self.here().now;
         // While it plays, the marker that has just passed is not the one before.
         let until = match self.playing {
