@@ -237,6 +237,12 @@ impl Failure {
     }
 }
 
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message.as_deref().unwrap_or_default())
+    }
+}
+
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         // Nobody reads any more: nothing is left to say.
@@ -264,3 +270,139 @@ const CONFIG: &str = "/etc/bastion/bastion.toml";
 
 /// The configuration with every key, its default and a comment.
 const SAMPLE: &str = include_str!("sample.toml");
+
+#[cfg(test)]
+mod tests {
+    #![expect(
+        clippy::unwrap_used,
+        reason = "a test stops where its preparation fails"
+    )]
+
+    use super::*;
+
+    /// A folder as `bastion init` makes it.
+    pub(super) struct Folder(tempfile::TempDir);
+
+    impl Folder {
+        pub(super) fn init() -> Self {
+            let folder = Self(tempfile::tempdir().unwrap());
+            bastion(&["init", &folder.path("")]).unwrap();
+            folder
+        }
+
+        pub(super) fn path(&self, name: &str) -> String {
+            self.0
+                .path()
+                .join("b")
+                .join(name)
+                .to_str()
+                .unwrap()
+                .to_owned()
+        }
+    }
+
+    /// What a command prints on standard output, or on standard error where it fails.
+    pub(super) fn bastion(args: &[&str]) -> Result<String, String> {
+        let (status, printed) = outcome(args);
+        status.map(|()| printed)
+    }
+
+    /// What a command prints on standard error where it fails, and what on standard output.
+    pub(super) fn outcome(args: &[&str]) -> (Result<(), String>, String) {
+        let cli = Cli::try_parse_from(std::iter::once(&"bastion").chain(args)).unwrap();
+        let mut out = Vec::new();
+        let status =
+            run(cli.command, &mut io::empty(), &mut out).map_err(|failure| failure.to_string());
+        (status, String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_help_and_those_for_people_examples() {
+        fn visit(command: &clap::Command, path: &str) {
+            assert!(
+                command.get_about().is_some(),
+                "{path} says nothing about itself"
+            );
+            for argument in command
+                .get_arguments()
+                .filter(|argument| !["help", "version"].contains(&argument.get_id().as_str()))
+            {
+                assert!(
+                    argument.get_help().is_some(),
+                    "{path} {} has no help",
+                    argument.get_id()
+                );
+            }
+            if command.get_subcommands().next().is_none() {
+                let after = command
+                    .get_after_help()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
+                assert!(
+                    after.starts_with("Examples:\n  bastion "),
+                    "{path} has no examples"
+                );
+            }
+            for sub in command.get_subcommands() {
+                visit(sub, &format!("{path} {}", sub.get_name()));
+            }
+        }
+        visit(&Cli::command(), "bastion");
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_not_run() {
+        for args in [
+            &["frobnicate"][..],
+            &[],
+            &["target"],
+            &["target", "add", "x", "h", "--login", "u"],
+            &[
+                "target",
+                "add",
+                "x",
+                "h",
+                "--login",
+                "u",
+                "--certificate",
+                "--key",
+                "k",
+            ],
+            &[
+                "target",
+                "add",
+                "x",
+                "h",
+                "--login",
+                "u",
+                "--certificate",
+                "--fingerprint",
+                "f",
+            ],
+            &["recorder", "--dir", "d"],
+            &["recorder", "--dir", "d", "--socket", "s", "--fd", "3"],
+        ] {
+            assert!(
+                Cli::try_parse_from(std::iter::once(&"bastion").chain(args)).is_err(),
+                "{args:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn completions_and_man_pages_are_made() {
+        let completions = bastion(&["completions", "bash"]).unwrap();
+        assert!(
+            completions.contains("bastion__subcmd__target__subcmd__add")
+                || completions.contains("bastion__target__add")
+        );
+        let folder = tempfile::tempdir().unwrap();
+        bastion(&["man", folder.path().to_str().unwrap()]).unwrap();
+        assert!(folder.path().join("bastion-serve.1").exists());
+    }
+}

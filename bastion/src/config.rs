@@ -814,7 +814,7 @@ mod tests {
             ),
             (
                 "[limits]\nlogin_deadline = \"6m\"",
-                "1:1: `limits.code_deadline` is shorter than `limits.login_deadline`",
+                "1:2: `limits.code_deadline` is shorter than `limits.login_deadline`",
             ),
             (
                 "[limits]\nunauthenticated = 8",

@@ -164,3 +164,117 @@ fn check_folder(path: &Path) -> Option<Problem> {
 
 /// A bundle of all public authorities has a quarter of this.
 const CA_MAX: u64 = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    #![expect(
+        clippy::unwrap_used,
+        reason = "a test stops where its preparation fails"
+    )]
+
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use crate::cli::tests::{Folder, bastion};
+
+    /// What `check` says about a folder that was right before `change`.
+    fn found(change: impl FnOnce(&Folder)) -> String {
+        let folder = Folder::init();
+        change(&folder);
+        let error = bastion(&["check", "--config", &folder.path("bastion.toml")]).unwrap_err();
+        error.replace(&folder.path(""), "")
+    }
+
+    fn append(folder: &Folder, name: &str, text: &str) {
+        let path = folder.path(name);
+        let before = fs::read_to_string(&path).unwrap();
+        fs::write(path, format!("{before}{text}")).unwrap();
+    }
+
+    #[test]
+    fn each_room_reports_its_mistakes() {
+        let set_mode = |folder: &Folder, name: &str, mode| {
+            fs::set_permissions(folder.path(name), fs::Permissions::from_mode(mode)).unwrap();
+        };
+        for (change, wanted) in [
+            (
+                Box::new(|folder: &Folder| append(folder, "bastion.toml", "drian = \"1s\"\n"))
+                    as Box<dyn FnOnce(&Folder)>,
+                "unknown key `limits.drian` (did you mean `limits.drain`?)",
+            ),
+            (
+                Box::new(move |folder| set_mode(folder, "keys/ssh_host_ed25519_key", 0o644)),
+                "ssh_host_ed25519_key has mode 0644",
+            ),
+            (
+                Box::new(move |folder| set_mode(folder, "keys/user_ca", 0o660)),
+                "user_ca has mode 0660",
+            ),
+            (
+                Box::new(move |folder| set_mode(folder, "recordings", 0o755)),
+                "recordings: has mode 0755",
+            ),
+            (
+                Box::new(|folder| fs::remove_file(folder.path("keys/user_ca")).unwrap()),
+                "cannot read",
+            ),
+            (
+                Box::new(|folder| fs::write(folder.path("keys/user_ca"), "x").unwrap()),
+                "is not a private key in OpenSSH or PEM format",
+            ),
+            (
+                Box::new(|folder| append(folder, "targets.toml", "[[target]]\n")),
+                "the key `target[0].name` is missing",
+            ),
+            (
+                Box::new(|folder| append(folder, "policies/access.cedar", "permit (")),
+                "policies/access.cedar:",
+            ),
+            (
+                Box::new(|folder| append(folder, "policies/protect.toml", "[[rule]]\n")),
+                "the key `rule[0].name` is missing",
+            ),
+            (
+                Box::new(|folder| fs::remove_file(folder.path("policies/protect.toml")).unwrap()),
+                "an empty file says that nothing is protected",
+            ),
+        ] {
+            let found = found(change);
+            assert!(found.contains(wanted), "{wanted} is not in\n{found}");
+        }
+    }
+
+    #[test]
+    fn mistakes_of_several_files_are_reported_at_once() {
+        let found = found(|folder| {
+            append(folder, "targets.toml", "x = 1\n");
+            fs::remove_file(folder.path("keys/ssh_host_ed25519_key")).unwrap();
+        });
+        assert!(
+            found.contains("targets.toml:") && found.contains("ssh_host_ed25519_key"),
+            "{found}"
+        );
+    }
+
+    #[test]
+    fn the_json_report_has_every_place() {
+        let folder = Folder::init();
+        append(&folder, "targets.toml", "x = 1\n");
+        let lines = fs::read_to_string(folder.path("targets.toml"))
+            .unwrap()
+            .lines()
+            .count();
+        let (status, report) = crate::cli::tests::outcome(&[
+            "check",
+            "--json",
+            "--config",
+            &folder.path("bastion.toml"),
+        ]);
+        assert!(status.is_err());
+        let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+        assert_eq!(report["ok"], false);
+        assert_eq!(report["problems"][0]["line"], lines);
+        assert_eq!(report["problems"][0]["column"], 1);
+        assert_eq!(report["problems"][0]["message"], "unknown key `x`");
+    }
+}

@@ -192,3 +192,106 @@ pub(super) const TARGETS: &str = "\
 # name = \"postgres\"
 # certificate = true                       # or key = \"FILE\", or password_file = \"FILE\"
 ";
+
+#[cfg(test)]
+mod tests {
+    #![expect(
+        clippy::unwrap_used,
+        reason = "a test stops where its preparation fails"
+    )]
+
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+    use crate::cli::tests::{Folder, bastion};
+
+    #[test]
+    fn what_init_makes_is_right() {
+        let folder = Folder::init();
+        let checked = bastion(&["check", "--config", &folder.path("bastion.toml")]).unwrap();
+        assert!(
+            checked.ends_with("bastion.toml: ok, 0 targets with 0 logins\n"),
+            "{checked}"
+        );
+        let json = bastion(&["check", "--json", "--config", &folder.path("bastion.toml")]).unwrap();
+        assert_eq!(json, "{\"ok\":true,\"problems\":[]}\n");
+    }
+
+    #[test]
+    fn only_the_owner_can_read_it() {
+        let folder = Folder::init();
+        let mode = |name: &str| fs::metadata(folder.path(name)).unwrap().mode() & 0o777;
+        for name in FILES {
+            assert_eq!(mode(name), 0o600, "{name}");
+        }
+        for name in ["", "keys", "state", "recordings", "policies"] {
+            assert_eq!(mode(name), 0o700, "{name}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_overwritten() {
+        let folder = Folder::init();
+        for name in FILES {
+            let whole = tempfile::tempdir().unwrap();
+            let path = whole.path().join("new");
+            fs::create_dir_all(path.join(name).parent().unwrap()).unwrap();
+            fs::write(path.join(name), "mine").unwrap();
+            let error = bastion(&["init", path.to_str().unwrap()]).unwrap_err();
+            assert!(
+                error.contains(name) && error.contains("nothing is overwritten"),
+                "{error}"
+            );
+            assert_eq!(fs::read_to_string(path.join(name)).unwrap(), "mine");
+            let config = path.join("bastion.toml");
+            assert!(name == "bastion.toml" || !config.exists(), "{name}");
+        }
+        let again = bastion(&["init", &folder.path("")]).unwrap_err();
+        assert!(again.contains("nothing is overwritten"), "{again}");
+    }
+
+    #[test]
+    fn what_was_named_stands_in_the_configuration_and_the_comments_stay() {
+        let whole = tempfile::tempdir().unwrap();
+        let dir = whole.path().join("b");
+        bastion(&[
+            "init",
+            dir.to_str().unwrap(),
+            "--issuer",
+            "http://127.0.0.1:8080/x",
+            "--client-id",
+            "a \"b\"",
+            "--name",
+            "gate",
+            "--listen",
+            "[::1]:2022",
+        ])
+        .unwrap();
+        let config = crate::config::Config::load(&dir.join("bastion.toml")).unwrap();
+        assert_eq!(config.oidc.issuer, "http://127.0.0.1:8080/x");
+        assert_eq!(
+            (config.oidc.client_id.as_str(), config.name.as_str()),
+            ("a \"b\"", "gate")
+        );
+        assert_eq!(config.listen, ["[::1]:2022".parse().unwrap()]);
+        let text = fs::read_to_string(dir.join("bastion.toml")).unwrap();
+        let comments = |text: &str| text.lines().filter(|line| line.starts_with('#')).count();
+        assert_eq!(comments(&text), comments(crate::cli::SAMPLE));
+        assert_eq!(text.lines().count(), crate::cli::SAMPLE.lines().count());
+    }
+
+    #[test]
+    fn nothing_is_made_from_arguments_that_are_wrong() {
+        let whole = tempfile::tempdir().unwrap();
+        let dir = whole.path().join("b");
+        let error = bastion(&[
+            "init",
+            dir.to_str().unwrap(),
+            "--issuer",
+            "http://id.example.com",
+        ])
+        .unwrap_err();
+        assert!(error.contains("only https, or http on loopback"), "{error}");
+        assert!(!dir.exists());
+    }
+}

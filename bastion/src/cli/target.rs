@@ -565,3 +565,270 @@ fn table<const N: usize>(
 
 const PROBE_DEADLINE: Duration = Duration::from_secs(10);
 const FILE_MAX: u64 = 64 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    #![expect(
+        clippy::unwrap_used,
+        reason = "a test stops where its preparation fails"
+    )]
+
+    use super::*;
+    use crate::cli::tests::{Folder, bastion};
+
+    const KEY: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti";
+
+    impl Folder {
+        fn targets(&self) -> String {
+            fs::read_to_string(self.path("targets.toml")).unwrap()
+        }
+
+        fn write_targets(&self, text: &str) {
+            fs::write(self.path("targets.toml"), text).unwrap();
+        }
+
+        fn add(&self, name: &str) -> Result<String, String> {
+            let config = self.path("bastion.toml");
+            bastion(&[
+                "target",
+                "add",
+                name,
+                "10.0.0.7",
+                "--login",
+                "u",
+                "--certificate",
+                "--host-key",
+                KEY,
+                "--config",
+                &config,
+            ])
+        }
+
+        fn remove(&self, name: &str) -> Result<String, String> {
+            bastion(&[
+                "target",
+                "remove",
+                name,
+                "--config",
+                &self.path("bastion.toml"),
+            ])
+        }
+
+        fn list(&self) -> String {
+            bastion(&["target", "list", "--config", &self.path("bastion.toml")]).unwrap()
+        }
+    }
+
+    #[test]
+    fn what_was_added_is_listed_and_can_be_removed() {
+        let folder = Folder::init();
+        let before = folder.targets();
+        assert!(folder.list().starts_with("no targets; add one"));
+        folder.add("db").unwrap();
+        folder.add("web").unwrap();
+        assert_eq!(
+            folder.list(),
+            "NAME  ADDRESS      LOGINS           LABELS\n\
+             db    10.0.0.7:22  u (certificate)\n\
+             web   10.0.0.7:22  u (certificate)\n"
+        );
+        folder.remove("db").unwrap();
+        folder.remove("web").unwrap();
+        assert_eq!(folder.targets().trim_end(), before.trim_end());
+    }
+
+    #[test]
+    fn comments_and_order_stay() {
+        let folder = Folder::init();
+        let head = "# The targets of the north.\n# Ask Ann before a change.\n\n";
+        let entry = |name: &str| {
+            format!(
+                "# this is {name}\n[[target]]\nname = \"{name}\" # the name\naddress   =   \"h\"\nhost_keys = [\n  \"{KEY}\", # from Bob\n]\n\n\
+                 # its login\n[[target.login]]\nname = 'u'\ncertificate = true\n\n"
+            )
+        };
+        let tail = "# The end.\n";
+        folder.write_targets(&format!(
+            "{head}{}{}{}{tail}",
+            entry("a"),
+            entry("b"),
+            entry("c")
+        ));
+        folder.add("d").unwrap();
+        let added = folder.targets();
+        assert!(
+            added.starts_with(&format!(
+                "{head}{}{}{}{tail}",
+                entry("a"),
+                entry("b"),
+                entry("c")
+            )),
+            "{added}"
+        );
+        for (name, left) in [
+            ("d", vec!["a", "b", "c"]),
+            ("b", vec!["a", "c"]),
+            ("a", vec!["c"]),
+            ("c", vec![]),
+        ] {
+            folder.remove(name).unwrap();
+            let now = folder.targets();
+            let entries: String = left.iter().map(|name| entry(name)).collect();
+            assert!(
+                now.starts_with(&format!("{head}{entries}")),
+                "without {name}:\n{now}"
+            );
+            assert!(now.contains(tail.trim_end()), "without {name}:\n{now}");
+        }
+    }
+
+    #[test]
+    fn what_would_be_wrong_is_not_written() {
+        let folder = Folder::init();
+        folder.add("db").unwrap();
+        let before = folder.targets();
+        let config = folder.path("bastion.toml");
+        let login = ["--login", "u", "--certificate", "--config", config.as_str()];
+        for (args, wanted) in [
+            (
+                vec!["db", "h", "--host-key", KEY],
+                "the target \"db\" is defined a second time",
+            ),
+            (
+                vec!["a b", "h", "--host-key", KEY],
+                "\"a b\" cannot be a name",
+            ),
+            (
+                vec!["x\"\n[oidc]", "h", "--host-key", KEY],
+                "cannot be a name",
+            ),
+            (
+                vec!["x", "h", "--host-key", "ssh-ed25519 nonsense"],
+                "this host key cannot be used",
+            ),
+            (vec!["x", "h:0", "--host-key", KEY], "an address is HOST"),
+            (vec!["x", "h"], "--host-key"),
+        ] {
+            let args: Vec<&str> = ["target", "add"]
+                .into_iter()
+                .chain(args)
+                .chain(login)
+                .collect();
+            let error = bastion(&args).unwrap_err();
+            assert!(error.contains(wanted), "{args:?}: {error}");
+            assert_eq!(folder.targets(), before, "{args:?}");
+        }
+        let error = folder.remove("nobody").unwrap_err();
+        assert_eq!(error, "bastion: there is no target \"nobody\"");
+        assert_eq!(folder.targets(), before);
+        let left: Vec<_> = fs::read_dir(folder.path(""))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert!(
+            left.iter()
+                .all(|name| !name.to_string_lossy().starts_with(".targets")),
+            "{left:?}"
+        );
+    }
+
+    #[test]
+    fn values_are_written_as_strings_whatever_is_in_them() {
+        let folder = Folder::init();
+        let config = folder.path("bastion.toml");
+        bastion(&[
+            "target",
+            "add",
+            "x",
+            "h",
+            "--login",
+            "u",
+            "--certificate",
+            "--host-key",
+            KEY,
+            "--label",
+            "a\"\nb = \\",
+            "--config",
+            &config,
+        ])
+        .unwrap();
+        let listed = bastion(&["target", "list", "--json", "--config", &config]).unwrap();
+        let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+        assert_eq!(listed[0]["labels"][0], "a\"\nb = \\");
+        assert_eq!(listed[0]["logins"][0]["method"], "certificate");
+    }
+
+    #[test]
+    fn the_mode_of_the_file_stays() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = Folder::init();
+        fs::set_permissions(
+            folder.path("targets.toml"),
+            fs::Permissions::from_mode(0o640),
+        )
+        .unwrap();
+        folder.add("db").unwrap();
+        assert_eq!(
+            fs::metadata(folder.path("targets.toml")).unwrap().mode() & 0o777,
+            0o640
+        );
+    }
+
+    fn keys() -> Vec<PublicKey> {
+        use crate::ssh::keys::{Algorithm, PrivateKey, key::safe_rng};
+        let key = || {
+            PrivateKey::random(&mut safe_rng(), Algorithm::Ed25519)
+                .unwrap()
+                .public_key()
+                .clone()
+        };
+        vec![key(), key()]
+    }
+
+    #[test]
+    fn a_probed_key_is_pinned_only_by_a_yes_or_its_fingerprint() {
+        let keys = keys();
+        let address: Address = "h".parse().unwrap();
+        let asked = |answer: &str| {
+            let mut shown = Vec::new();
+            let chosen = choose(&keys, None, &address, &mut answer.as_bytes(), &mut shown);
+            (chosen.ok(), String::from_utf8(shown).unwrap())
+        };
+        let both: Vec<String> = keys.iter().map(line).collect();
+        let (chosen, shown) = asked("yes\n");
+        assert_eq!(chosen, Some(both));
+        for key in &keys {
+            assert!(
+                shown.contains(&key.fingerprint(HashAlg::Sha256).to_string()),
+                "{shown}"
+            );
+        }
+        for answer in ["", "\n", "y\n", "no\n", "YES\n", "yes, but\n"] {
+            assert_eq!(asked(answer).0, None, "{answer:?}");
+        }
+        let by_fingerprint = |wanted: &str| {
+            choose(
+                &keys,
+                Some(wanted),
+                &address,
+                &mut io::empty(),
+                &mut Vec::new(),
+            )
+            .map_err(|failure| failure.to_string())
+        };
+        let second = keys.get(1).unwrap();
+        assert_eq!(
+            by_fingerprint(&second.fingerprint(HashAlg::Sha256).to_string()),
+            Ok(vec![line(second)])
+        );
+        for wanted in ["", "SHA256:", "SHA256:AAAA", "MD5:x"] {
+            assert!(
+                by_fingerprint(wanted)
+                    .unwrap_err()
+                    .contains("nothing was added"),
+                "{wanted}"
+            );
+        }
+    }
+}
