@@ -9,10 +9,10 @@ use crate::one_line;
 
 fn tried(world: &World, client: &tests::ssh::Client<'_>, users: &[String]) -> Result<Vec<Value>> {
     let answer = ask(
-        "client.py",
+        "raw.py",
         &[&json!({
             "port": world.bastion()?.port, "key": client.key, "host_key": world.host_key, "user": "",
-            "do": "name", "users": users,
+            "do": "names", "users": users,
         })
         .to_string()],
     )?;
