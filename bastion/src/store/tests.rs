@@ -112,6 +112,8 @@ async fn everything_is_there_after_opening_again() {
     let path = here.path();
     let Here { dir, store } = here;
     drop(store);
+    // Closed in order, the file is whole by itself.
+    assert!(!dir.path().join("db-wal").exists());
     let again = Store::open(&path).unwrap();
     assert_eq!(
         again.lease_of_key(&key("a"), at(1)).await.unwrap(),
