@@ -360,7 +360,9 @@ mod tests {
 
     #[test]
     fn bare_values_end_where_the_next_begins() {
-        let end = |text: &str, style| bare_end(text.as_bytes(), 0, style, true).and_then(|e| text.get(..e)).unwrap_or("?");
+        fn end(text: &str, style: Style) -> &str {
+            bare_end(text.as_bytes(), 0, style, true).and_then(|e| text.get(..e)).unwrap_or("?")
+        }
         assert_eq!(end("12.5, x", Style::Json), "12.5");
         assert_eq!(end("a@b.c name=x", Style::Word { nested: false }), "a@b.c");
         assert_eq!(end("a,b;c&d x", Style::Word { nested: false }), "a,b;c&d");
