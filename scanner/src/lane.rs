@@ -55,8 +55,13 @@ pub(crate) struct Lane {
     inner: Inner,
     table: Option<Table>,
     row: Row,
+    broken: Option<usize>,
     block: Option<Block>,
     pair: Option<Pair>,
+    /// Rows of a table without protected columns: none of them is a header.
+    body: bool,
+    /// The columns of a `CREATE TABLE` that is being read.
+    creating: Option<(Vec<u8>, Vec<Option<Hit>>)>,
     html: Html,
     sql: Vec<(Vec<u8>, Vec<Option<Hit>>)>,
     path: Vec<(Level, Vec<u8>)>,
@@ -123,6 +128,8 @@ struct Row {
     separators: usize,
     spaces: usize,
     last: u8,
+    /// The line before broke off in this cell: the line may go on with it.
+    broken: Option<usize>,
     /// psql's expanded display: the key of the lines that continue a value.
     key: Option<Hit>,
     is_row: bool,
@@ -196,8 +203,11 @@ impl Lane {
             inner: Inner::Text,
             table: None,
             row: Row::default(),
+            broken: None,
             block: None,
             pair: None,
+            body: false,
+            creating: None,
             html: Html::default(),
             sql: Vec::new(),
             path: Vec::new(),
@@ -381,7 +391,7 @@ impl Lane {
             return;
         }
         self.pass_to(from);
-        let begins_scalar = self.begins_scalar(from);
+        let begins_scalar = matches!(format, "key-value" | "detector" | "argument") && self.begins_scalar(from);
         let Self { sink, view, rules, session, stream, .. } = self;
         let text = view.text.get(from..to).unwrap_or_default();
         let value = Value { hit, place, format, begins_scalar };
@@ -478,7 +488,8 @@ impl Lane {
                 None => return false,
                 Some(true) => {
                     let key = self.row.key;
-                    self.row = Row { cell: self.pos, scan: self.pos, spaces: 2, key, ..Row::default() };
+                    let broken = self.broken.take();
+                    self.row = Row { cell: self.pos, scan: self.pos, spaces: 2, key, broken, ..Row::default() };
                     self.frame = Frame::Row;
                     return true;
                 }
@@ -512,6 +523,22 @@ impl Lane {
                 Some(!(matches!(first, b'{' | b'[' | b'}' | b']' | b'<') || (first == b' ' && by != b' ' && by != b'|')))
             }
             Kind::Aligned { boxed: true } => {
+                let rest = if rest.iter().take(64).all(|b| matches!(b, b' ')) && rest.len() < 64 && !end { return None } else { rest };
+                let dashes = rest.iter().take(64).find(|b| !matches!(b, b' ' | b'|'));
+                if rest.contains(&b'|') || first == b'|' {
+                    match dashes {
+                        None if !end && rest.len() < 64 => return None,
+                        Some(b'-' | b':') => {
+                            let at = rest.iter().position(|b| matches!(b, b'-' | b':')).unwrap_or(0);
+                            match rest.get(at + 1) {
+                                None if !end => return None,
+                                Some(b'-') => return Some(false),
+                                _ => {}
+                            }
+                        }
+                        _ => {}
+                    }
+                }
                 let spaces = rest.iter().take(64).take_while(|b| **b == b' ').count();
                 let head = rest.get(spaces..).unwrap_or_default();
                 if head.first().is_some_and(|b| *b < 0x80) {
@@ -523,14 +550,31 @@ impl Lane {
                 Some(first_char(head).is_some_and(table::is_separator))
             }
             Kind::Aligned { boxed: false } | Kind::Ruled | Kind::Spaced => {
-                Some(!matches!(first, b'+' | b'(') )
+                if first == b'-' {
+                    return match rest.get(1) {
+                        None if !end => None,
+                        Some(b'-' | b'+') => Some(false),
+                        _ => Some(true),
+                    };
+                }
+                Some(!matches!(first, b'+' | b'('))
             }
+            Kind::Expanded0 => Some(!matches!(first, b'*' | b' ')),
             Kind::Expanded => {
                 let c = if first < 0x80 { Some(char::from(first)) } else if rest.len() < 3 && !end { return None } else { first_char(rest) };
                 Some(!matches!(c, Some('-' | '─' | '━' | '═' | '(' | '┌' | '├' | '└' | '+' | '*' | '╔' | '╠' | '╚')))
             }
             Kind::Latex => Some(true),
-            Kind::Asciidoc => Some(matches!(first, b'<' | b'>' | b'^')),
+            Kind::Asciidoc => {
+                if first == b'|' {
+                    return match rest.get(1) {
+                        None if !end => None,
+                        Some(b'=') => Some(false),
+                        _ => Some(true),
+                    };
+                }
+                Some(matches!(first, b'<' | b'>' | b'^'))
+            }
         }
     }
 
@@ -571,15 +615,28 @@ impl Lane {
             if let Some(table) = &self.table {
                 let keep = matches!(table.kind, Kind::Aligned { boxed: true } | Kind::Latex | Kind::Asciidoc)
                     && table.misses == 0
-                    || matches!(table.kind, Kind::Expanded);
+                    || matches!(table.kind, Kind::Expanded | Kind::Expanded0)
+                    || (table.kind == Kind::Ruled && table.rows > 0 && above.is_some_and(|(a, b)| b > a));
                 if !keep {
                     self.table = None;
                 }
             }
             self.pair = None;
+            self.body = false;
             return;
         }
+        self.created(line);
         let rule = table::is_rule(line);
+        let piped = line.contains(&b'|') || line.windows(3).any(|w| first_char(w).is_some_and(table::is_separator) && w.first() == Some(&0xe2));
+        if !rule && !piped {
+            self.body = false;
+        } else if rule && self.table.is_none() {
+            // Rows follow, of a table whose header names nothing that is protected.
+            self.body = above.is_some_and(|(a, b)| {
+                let above = self.slice(a, b);
+                !table::is_rule(above) && String::from_utf8_lossy(above).split(table::is_separator).count() > if above.starts_with(b"|") { 3 } else { 1 }
+            });
+        }
         if rule {
             if let Some((a, b)) = above {
                 let header = self.slice(a, b);
@@ -592,9 +649,13 @@ impl Lane {
                 }
             }
         } else if is_record(line) {
-            found = Some(Table::expanded());
+            found = Some(Table::expanded(line.starts_with(b"*")));
         } else {
-            found = table::header(compiled, line)
+            let pairs = above.is_some_and(|(a, b)| {
+                let one = |l: &[u8]| l.iter().filter(|b| **b == b'|').count() == 1;
+                one(self.slice(a, b)) && one(line)
+            });
+            found = if self.body || pairs { None } else { table::header(compiled, line) }
                 .or_else(|| copied(&rules, line))
                 .or_else(|| self.single_column(line));
         }
@@ -610,7 +671,7 @@ impl Lane {
             table.misses += 1;
             let footer = line.starts_with(b"(") && line.ends_with(b")");
             let tolerated = match table.kind {
-                Kind::Aligned { .. } | Kind::Expanded | Kind::Latex | Kind::Asciidoc => 32,
+                Kind::Aligned { .. } | Kind::Expanded | Kind::Expanded0 | Kind::Latex | Kind::Asciidoc => 32,
                 Kind::Delimited { .. } | Kind::Spaced | Kind::Ruled => 3,
             };
             if footer || table.misses > tolerated {
@@ -624,7 +685,7 @@ impl Lane {
 
     /// A line that is nothing but a protected name may be the header of a single column.
     fn single_column(&self, line: &[u8]) -> Option<Table> {
-        let name = line.strip_prefix(b"\"").and_then(|l| l.strip_suffix(b"\"")).unwrap_or(line);
+        let name = line;
         if name.len() > 64 || !name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_') || self.table.is_some() {
             return None;
         }
@@ -965,6 +1026,10 @@ impl Lane {
         if sep == b'=' && arrow {
             v = self.skip_type(v, limit);
         }
+        match self.wrapper(v, limit, closed) {
+            None => return self.more(v),
+            Some(size) => v += size,
+        }
         let prefix = match (self.byte(v), self.byte(v + 1)) {
             (Some(b'b' | b'u' | b'r' | b'f' | b'N' | b'E' | b'$'), Some(b'"' | b'\'')) => 1,
             _ => 0,
@@ -997,6 +1062,20 @@ impl Lane {
 
     fn line_has(&self, from: usize, b: u8) -> bool {
         self.text().get(from..).unwrap_or_default().iter().take_while(|c| **c != b'\n').any(|c| *c == b)
+    }
+
+    /// The size of `Some(`, `Decimal(` and the like before a quote; `None`: more is needed.
+    fn wrapper(&self, v: usize, limit: usize, closed: bool) -> Option<usize> {
+        let rest = self.slice(v, limit);
+        let word = rest.iter().take(40).take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':')).count();
+        if word == 0 || word == 40 || !rest.first().is_some_and(u8::is_ascii_alphabetic) {
+            return Some(0);
+        }
+        match (rest.get(word), rest.get(word + 1)) {
+            (None, _) | (Some(b'('), None) if !closed => None,
+            (Some(b'('), Some(b'"' | b'\'')) => Some(word + 1),
+            _ => Some(0),
+        }
     }
 
     /// `string(11) "…"`, as PHP writes it.
@@ -1150,13 +1229,18 @@ impl Lane {
         let kept = self.slice(v, end);
         if !value::is_nothing(kept) && !kept.iter().all(|b| *b == b'*') {
             let place = match style {
-                Style::Json => Place::Literal,
+                Style::Json => match key.quote {
+                    Some(q) if q.doubled => Place::Doubled,
+                    Some(q) if q.slashes == 1 => Place::Escaped,
+                    Some(q) if q.slashes > 1 => Place::Word,
+                    _ => Place::Literal,
+                },
                 Style::Line if colon && !kept.is_empty() && scheme_before(self.slice(after, v)) => Place::Word,
                 Style::Line => Place::Literal,
                 Style::Assignment if spaced => Place::Literal,
                 Style::Assignment | Style::Word { .. } => Place::Word,
             };
-            let place = if self.inside_quote(key.start).is_some() { Place::Inside } else { place };
+            let place = if key.quote.is_none() && self.inside_quote(key.start).is_some() { Place::Inside } else { place };
             let indent = self.indent_of(key.start);
             self.mask(v, end, hit, place, "key-value");
             if style == Style::Line && colon && self.frame == Frame::Line && matches!(self.byte(end), None | Some(b'\n' | b'\r')) {
@@ -1333,7 +1417,12 @@ impl Lane {
                 let end = at + size;
                 let key = self.slice(end, limit).first() == Some(&b':') && matches!(self.slice(end + 1, limit).first(), None | Some(b' ' | b'"' | b'\n'));
                 if !key && !value::is_nothing(self.slice(at, end)) {
-                    let place = if slashes > 0 || doubled { Place::Inside } else { Place::Literal };
+                    let place = match (slashes, doubled) {
+                        (_, true) => Place::Doubled,
+                        (0, _) => Place::Literal,
+                        (1, _) => Place::Escaped,
+                        _ => Place::Inside,
+                    };
                     self.mask(at, end, hit, place, "json");
                 }
                 At(end.max(at + 1))
@@ -1629,6 +1718,7 @@ impl Lane {
             }
         }
         match self.byte(v) {
+            Some(_) if before == Some(b'[') && !quoted => return At(end),
             None | Some(b'-' | b'\n' | b'\r' | b'|' | b'[' | b'<' | b'>') => return At(end),
             Some(_) => {}
         }
@@ -1841,7 +1931,7 @@ impl Lane {
                     None => self.sql.last().filter(|(n, _)| n.is_empty()).map(|(_, c)| c.clone()).unwrap_or_default(),
                 }
             } else {
-                let table = column(head.rsplit(|b| *b == b' ').next().unwrap_or_default()).to_ascii_lowercase();
+                let table = column(head.rsplit(|b| matches!(b, b' ' | b'.')).next().unwrap_or_default()).to_ascii_lowercase();
                 self.sql.iter().find(|(name, _)| *name == table).map(|(_, cols)| cols.clone()).unwrap_or_default()
             };
             if cols.iter().any(Option::is_some) {
@@ -1850,26 +1940,65 @@ impl Lane {
             return next;
         }
         let starts = |word: &[u8]| words.len() >= word.len() && words.get(..word.len()).is_some_and(|w| w.eq_ignore_ascii_case(word));
-        if starts(b"create table") {
-            // One line, as sqlite's dump has it.
-            let name = column(words.rsplit(|b| *b == b' ').next().unwrap_or_default()).to_ascii_lowercase();
+        if starts(b"create table") && self.creating.is_none() {
+            let name = column(words.rsplit(|b| matches!(b, b' ' | b'.')).next().unwrap_or_default()).to_ascii_lowercase();
             let rest = self.slice(at + 1, limit);
-            let line = rest.iter().position(|b| *b == b'\n').unwrap_or(rest.len());
-            let cols: Vec<Option<Hit>> = rest
-                .get(..line)
-                .unwrap_or_default()
-                .split(|b| *b == b',')
-                .map(|c| self.rules.compiled().field(column(c.trim_ascii().split(|b| *b == b' ').next().unwrap_or_default())))
-                .collect();
-            if line == rest.len() {
-                return self.more_after(limit.saturating_sub(1));
-            }
-            if cols.iter().any(Option::is_some) && self.sql.len() < 16 {
-                self.sql.retain(|(n, _)| *n != name);
-                self.sql.push((name, cols));
-            }
+            let Some(line) = memchr::memchr(b'\n', rest) else {
+                // What follows may leave: it is looked back at when the line is whole.
+                self.creating = Some((name, Vec::new()));
+                return next;
+            };
+            let _ = line;
+            self.creating = Some((name, Vec::new()));
         }
         next
+    }
+
+    /// A line of a `CREATE TABLE`, the first one with everything where it is the only one.
+    fn created(&mut self, line: &[u8]) {
+        let Some((name, mut cols)) = self.creating.take() else { return };
+        let first = line.get(..12).is_some_and(|w| w.eq_ignore_ascii_case(b"create table"));
+        let body = if first {
+            memchr::memchr(b'(', line).and_then(|i| line.get(i + 1..)).unwrap_or_default()
+        } else {
+            line
+        };
+        let mut depth = 0usize;
+        let mut from = 0;
+        let mut ended = false;
+        for (k, b) in body.iter().enumerate() {
+            match b {
+                b'(' => depth += 1,
+                b')' if depth == 0 => ended = true,
+                b')' => depth -= 1,
+                b',' if depth == 0 => {
+                    self.created_column(body.get(from..k).unwrap_or_default(), &mut cols);
+                    from = k + 1;
+                }
+                _ => {}
+            }
+            if ended {
+                self.created_column(body.get(from..k).unwrap_or_default(), &mut cols);
+                break;
+            }
+        }
+        if !ended {
+            self.created_column(body.get(from..).unwrap_or_default(), &mut cols);
+            if cols.len() <= 256 {
+                self.creating = Some((name, cols));
+            }
+        } else if cols.iter().any(Option::is_some) && self.sql.len() < 16 {
+            self.sql.retain(|(n, _)| *n != name);
+            self.sql.push((name, cols));
+        }
+    }
+
+    fn created_column(&self, text: &[u8], cols: &mut Vec<Option<Hit>>) {
+        const CLAUSES: [&[u8]; 6] = [b"primary", b"key", b"unique", b"constraint", b"foreign", b"check"];
+        let word = text.trim_ascii().split(u8::is_ascii_whitespace).next().unwrap_or_default();
+        if !word.is_empty() && !CLAUSES.iter().any(|c| c.eq_ignore_ascii_case(word)) {
+            cols.push(self.rules.compiled().field(column(word)));
+        }
     }
 
     /// A value of an INSERT, or what stands between two of them.
@@ -1982,7 +2111,8 @@ impl Lane {
         }
         let before = self.slice(self.line, at).trim_ascii_start();
         let before = before.strip_prefix(b"|").or_else(|| before.strip_prefix("│".as_bytes())).unwrap_or(before);
-        if before.last() != Some(&b' ') || before.contains(&b'|') {
+        let tight = before.last() != Some(&b' ');
+        if before.contains(&b'|') || (tight && (size > 1 || before.contains(&b' '))) {
             return At(after);
         }
         let name = before.trim_ascii();
@@ -2003,9 +2133,15 @@ impl Lane {
         let value = rest.get(..line).unwrap_or_default();
         let text = String::from_utf8_lossy(value).into_owned();
         let cell = text.split(table::is_separator).next().unwrap_or("");
-        let more = text.split(table::is_separator).skip(1).any(|c| !c.trim().is_empty());
+        let boxed = self.slice(self.line, at).trim_ascii_start().len() > before.len();
+        let others = text.split(table::is_separator).count() - 1;
+        let more = others > usize::from(boxed) || text.split(table::is_separator).skip(1).any(|c| !c.trim().is_empty());
+        let pairs = self.above.is_some_and(|(a, b)| {
+            let above = String::from_utf8_lossy(self.slice(a, b));
+            above.split(table::is_separator).count() == 2 && !table::is_rule(above.as_bytes())
+        });
         let named = cell.trim().chars().all(|c| c.is_ascii_alphabetic() || matches!(c, '_' | ' ' | '-'));
-        if more || named {
+        if more || (named && !pairs) || cell.trim().bytes().all(|b| matches!(b, b'-' | b'=' | b':')) {
             return At(after); // A header.
         }
         let start = after + (cell.len() - cell.trim_start().len());
@@ -2028,7 +2164,7 @@ impl Lane {
             Kind::Delimited { by, quote, lead } => self.delimited(by, quote, lead, end),
             Kind::Aligned { boxed } => self.aligned(boxed, end),
             Kind::Spaced | Kind::Ruled => self.spaced(kind == Kind::Ruled, end),
-            Kind::Expanded => self.expanded(end),
+            Kind::Expanded | Kind::Expanded0 => self.expanded(end),
             Kind::Latex => self.marked(end, Kind::Latex),
             Kind::Asciidoc => self.marked(end, Kind::Asciidoc),
         }
@@ -2075,8 +2211,12 @@ impl Lane {
                 self.row.closed_quote = false;
             } else if self.row.quoted && b == quote {
                 self.row.closed_quote = !self.row.closed_quote;
-            } else if self.row.quoted && b == b'\\' && quote == b'"' && by == b' ' {
-                // Tcl escapes.
+            } else if b == b'\\' && (self.row.quoted && by == b' ' || lead) {
+                // Tcl and markdown escape the next byte.
+                if at + 1 >= self.view.text.len() && !end {
+                    break;
+                }
+                at += 1;
             } else if !self.row.quoted || self.row.closed_quote {
                 if b == by || b == b'\n' {
                     found = Some(at);
@@ -2121,7 +2261,7 @@ impl Lane {
             return false;
         }
         let newline = found.is_none() || self.byte(limit) == Some(b'\n');
-        if newline && self.row.index == 0 && !single {
+        if newline && self.row.index == 0 && !single && self.row.broken.is_none() {
             return self.not_a_row();
         }
         let (mut from, mut to) = (cell, limit);
@@ -2151,7 +2291,7 @@ impl Lane {
 
     fn column_hit_delimited(&self, lead: bool) -> Option<Hit> {
         let index = if lead { self.row.index.checked_sub(1)? } else { self.row.index };
-        self.column_hit(index)
+        self.column_hit(index).or_else(|| self.column_hit(self.row.broken? + index))
     }
 
     fn next_cell(&mut self, at: usize, by: u8) -> bool {
@@ -2159,7 +2299,12 @@ impl Lane {
             let cells = self.table.as_ref().map_or(0, |t| t.cols.len());
             let enough = self.row.index + 1 >= cells;
             let is_row = enough && (self.row.index > 0 || by == 0 || cells == 1);
-            return self.end_row(at, is_row);
+            let reached = self.row.broken.map_or(0, |k| k) + self.row.index;
+            let broke = !enough && by != b',' && by != b';' && by != 0 && reached > 0 && reached + 1 < cells;
+            let closes = self.row.broken.is_some() && reached + 1 == cells;
+            let done = self.end_row(at, is_row || broke || closes);
+            self.broken = broke.then_some(reached);
+            return done;
         }
         self.row.index += 1;
         self.row.cell = at + 1;
@@ -2195,8 +2340,16 @@ impl Lane {
                 None => break,
             };
             let expected = closes_at.saturating_add_signed(self.row.shift);
+            if boxed && c == '|' && self.row.separators == 1 && self.row.column < expected && !self.row.wide {
+                // Cells of unequal width: markdown that nobody aligned.
+                self.row.loose = true;
+            }
             if table::is_separator(c) || (matches!(c, ':' | ';') && self.row.column == expected) {
                 let next = self.view.text.get(at + size).copied();
+                if self.row.loose && c == '|' && self.row.last != b'\\' {
+                    found = Some((at, size));
+                    break;
+                }
                 let padded = self.row.last == b' ' || matches!(self.row.last, b'+' | b'.') || self.row.wide;
                 let open = matches!(next, Some(b' ' | b'\n' | b'\r' | b'|'));
                 if next.is_none() && !end && self.row.column != expected {
@@ -2220,6 +2373,7 @@ impl Lane {
                     return self.not_a_row();
                 }
                 self.row.loose = true;
+
             }
             if b >= 0x80 || b == b'\t' {
                 self.row.wide = true;
@@ -2253,7 +2407,7 @@ impl Lane {
                 let text = self.slice(self.row.cell, limit);
                 let start = self.row.cell + (text.len() - text.trim_ascii_start().len());
                 let stop = self.row.cell + text.trim_ascii_end().len();
-                if stop > start && !value::is_nothing(self.slice(start, stop)) {
+                if stop > start && !value::is_nothing(self.slice(start, stop)) && !table::is_dashes(self.slice(start, stop)) {
                     self.mask(start, stop, hit, Place::Cell, "table");
                 }
                 self.pos = limit;
@@ -2377,7 +2531,7 @@ impl Lane {
                 return self.not_a_row();
             }
             Some(hit) => {
-                if !value::is_nothing(self.slice(at, at + kept)) {
+                if !value::is_nothing(self.slice(at, at + kept)) && !table::is_dashes(self.slice(at, at + kept)) {
                     self.mask(at, at + kept, hit, Place::Cell, "table");
                 }
                 self.row.separators += 1;
@@ -2441,6 +2595,7 @@ impl Lane {
     /// A line of psql's expanded display: `name | value`.
     fn expanded(&mut self, end: bool) -> bool {
         let len = self.view.text.len();
+        let bare = self.table.as_ref().is_some_and(|t| t.kind == Kind::Expanded0);
         let boxed = self.row.separators > 0 || first_char(self.slice(self.line, len)).is_some_and(table::is_separator);
         // Names leave as they come; the separator after them tells.
         if self.row.index == 0 {
@@ -2458,7 +2613,7 @@ impl Lane {
                     return true;
                 }
                 let Some((c, size)) = char_at(&self.view.text, at, end) else { break };
-                let separates = table::is_separator(c) || (matches!(c, ':' | ';') && self.slice(self.line, at).iter().all(|b| *b == b' '));
+                let separates = (bare && c == ' ') || table::is_separator(c) || (matches!(c, ':' | ';') && self.slice(self.line, at).iter().all(|b| *b == b' '));
                 if separates {
                     let name = self.slice(self.row.cell, at).trim_ascii();
                     if boxed && self.row.separators == 0 && name.is_empty() {
@@ -2511,7 +2666,7 @@ impl Lane {
                 let cell = cell.trim_ascii_end();
                 let start = self.row.cell + (cell.len() - cell.trim_ascii_start().len());
                 let stop = self.row.cell + cell.len();
-                if stop > start && !value::is_nothing(self.slice(start, stop)) {
+                if stop > start && !value::is_nothing(self.slice(start, stop)) && !table::is_dashes(self.slice(start, stop)) {
                     self.mask(start, stop, hit, Place::Cell, "table");
                 }
                 self.pos = limit;
@@ -2571,7 +2726,14 @@ impl Lane {
             let cell = text.get(*from..*to).unwrap_or_default();
             let start = from + cell.len() - cell.trim_ascii_start().len();
             let stop = from + cell.trim_ascii_end().len();
-            match self.column_hit(k) {
+            let pair = self.table.as_ref().is_some_and(|t| t.cols.is_empty()) && k == 1;
+            let named = if pair {
+                let name = spans.first().and_then(|(a, b)| text.get(*a..*b)).unwrap_or_default();
+                self.rules.compiled().field(name.trim_ascii())
+            } else {
+                None
+            };
+            match self.column_hit(k).or(named) {
                 Some(hit) if stop > start && !value::is_nothing(text.get(start..stop).unwrap_or_default()) => {
                     self.mask(line_start + start, line_start + stop, hit, Place::Inside, "table");
                     self.pos = line_start + to;
@@ -2743,6 +2905,9 @@ enum Paired {
 
 /// `-[ RECORD 1 ]---` in any style, or mysql's `*** 1. row ***`.
 fn is_record(line: &[u8]) -> bool {
+    if line.starts_with(b"* Record ") {
+        return true;
+    }
     let Some(at) = memchr::memmem::find(line, b"[ RECORD ") else { return false };
     at < 8
 }

@@ -13,6 +13,10 @@ pub(crate) enum Place {
     Inside,
     /// A bare value that has to stay one value of its format: it gets quotes.
     Literal,
+    /// The same inside of a string: `\"` around it.
+    Escaped,
+    /// The same inside of a quoted CSV field: `""` around it.
+    Doubled,
     /// A bare word.
     Word,
     /// A cell whose display width has to stay.
@@ -41,13 +45,15 @@ pub(crate) fn replace(out: &mut Vec<u8>, mask: Mask, value: &[u8], place: Place,
     if place == Place::Cell {
         fit(&mut new, width(&text));
     }
-    if place == Place::Literal {
-        out.push(b'"');
-    }
+    let quote: &[u8] = match place {
+        Place::Literal => b"\"",
+        Place::Escaped => b"\\\"",
+        Place::Doubled => b"\"\"",
+        Place::Inside | Place::Word | Place::Cell => b"",
+    };
+    out.extend_from_slice(quote);
     out.extend_from_slice(new.as_bytes());
-    if place == Place::Literal {
-        out.push(b'"');
-    }
+    out.extend_from_slice(quote);
 }
 
 /// The columns that a terminal needs for `text`.

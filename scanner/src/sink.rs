@@ -56,7 +56,7 @@ impl Sink {
                 self.scratch.clear();
                 mask::replace(&mut self.scratch, mask, value, found.place, keyed);
                 if found.begins_scalar
-                    && found.place != Place::Literal
+                    && matches!(found.place, Place::Word | Place::Inside)
                     && let Some(first) = self.scratch.first_mut()
                     && *first == b'*'
                 {

@@ -41,6 +41,8 @@ pub(crate) enum Kind {
     Ruled,
     /// ` name | value` lines (psql's expanded display).
     Expanded,
+    /// `name value` lines (psql's expanded display without borders).
+    Expanded0,
     /// LaTeX rows: ` & ` between cells.
     Latex,
     /// AsciiDoc rows: `<l|` before each cell.
@@ -61,8 +63,9 @@ impl Table {
     }
 
     /// psql's expanded display.
-    pub(crate) fn expanded() -> Self {
-        Self { kind: Kind::Expanded, cols: Vec::new(), rows: 0, misses: 0 }
+    pub(crate) fn expanded(bare: bool) -> Self {
+        let kind = if bare { Kind::Expanded0 } else { Kind::Expanded };
+        Self { kind, cols: Vec::new(), rows: 0, misses: 0 }
     }
 
     /// Tab-separated rows of these columns (COPY).
@@ -84,8 +87,10 @@ pub(crate) fn header(rules: &Compiled, line: &[u8]) -> Option<Table> {
     let first = line.iter().position(|b| !b.is_ascii_whitespace())?;
     // Most lines are no headers, and say so with their first byte.
     let b = *line.get(first)?;
-    if b.is_ascii_digit() || matches!(b, b'{' | b'}' | b'<' | b'(' | b')' | b'/' | b'-' | b'.' | b',' | b';') {
-        return if b == b'<' || b == b'^' || b == b'>' { None } else { None };
+    if matches!(b, b'{' | b'}' | b'<' | b'(' | b')' | b'/' | b'-' | b'.' | b',' | b';')
+        || (b.is_ascii_digit() && !line.starts_with(b"2+^|"))
+    {
+        return None;
     }
     if line.contains(&b'|') || memchr::memmem::find(line, b"\xe2").is_some() {
         if let Some(found) = asciidoc(rules, line) {
@@ -155,7 +160,8 @@ fn delimited(rules: &Compiled, line: &[u8], by: u8) -> Option<Table> {
             }
             (None, None) => {
                 plain = plain && !cell.contains(&b' ');
-                cell
+                // troff's italics.
+                cell.strip_prefix(b"\\fI").and_then(|c| c.strip_suffix(b"\\fP")).unwrap_or(cell)
             }
         };
         if cols.len() >= COLUMNS_MAX {
@@ -217,14 +223,27 @@ fn without(text: &[u8], byte: u8) -> Vec<u8> {
     text.iter().copied().filter(|b| *b != byte).collect()
 }
 
-/// The end of an AsciiDoc cell mark (`^l|`, `>l|`, `<l|`, `h|`) in `text`.
+/// The first AsciiDoc cell mark (`|`, `^l|`, `>l|`, `h|`) in `text`: its start and its end.
 pub(crate) fn asciidoc_mark(text: &[u8]) -> Option<(usize, usize)> {
-    let bar = memchr::memchr(b'|', text)?;
-    let start = bar.checked_sub(2)?;
-    matches!(text.get(start..bar), Some([b'^' | b'<' | b'>', b'l' | b'h' | b'e' | b's'])).then_some((start, bar + 1))
+    for bar in memchr::memchr_iter(b'|', text) {
+        match text.get(bar.saturating_sub(2)..bar) {
+            Some([b'^' | b'<' | b'>', b'l' | b'h' | b'e' | b's']) => return Some((bar - 2, bar + 1)),
+            Some([] | [_, b' ']) => return Some((bar, bar + 1)),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Whether a cell is nothing but dashes: part of a rule.
+pub(crate) fn is_dashes(cell: &[u8]) -> bool {
+    cell.iter().all(|b| matches!(b, b'-' | b'=' | b':' | b' ' | b'+' | b'|'))
 }
 
 fn asciidoc(rules: &Compiled, line: &[u8]) -> Option<Table> {
+    if line.starts_with(b"2+^|Record ") {
+        return Some(Table { kind: Kind::Asciidoc, cols: Vec::new(), rows: 0, misses: 0 });
+    }
     if line.first() != Some(&b'^') {
         return None;
     }

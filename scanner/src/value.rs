@@ -261,7 +261,19 @@ fn word_end(text: &[u8], start: usize, nested: bool, closed: bool) -> Option<usi
         let ends = match b {
             b if b.is_ascii_whitespace() => true,
             b'"' | b'\'' | b'`' | b'\\' | b'<' => at > start,
-            b')' | b']' | b'}' => nested,
+            b')' | b']' | b'}' => {
+                let after = text.get(at..).unwrap_or_default();
+                let closers = after.iter().take_while(|b| matches!(b, b')' | b']' | b'}')).count();
+                match after.get(closers) {
+                    _ if nested => true,
+                    None if !closed => return None,
+                    None => true,
+                    Some(c) => {
+                        let open = text.get(start..at).is_some_and(|v| v.iter().any(|b| matches!(b, b'(' | b'[' | b'{')));
+                        !open && (c.is_ascii_whitespace() || matches!(c, b',' | b';'))
+                    }
+                }
+            }
             b',' | b';' | b'&' | b'|' => match text.get(at + 1) {
                 None if !closed => return None,
                 None => true,
