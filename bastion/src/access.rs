@@ -3,16 +3,17 @@
 //! Owns the policies (Cedar) and the choice of protection rules. It is the only maker of `Grant`,
 //! and does no I/O after `load`. Default is no: also where a policy cannot be evaluated.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
+use zeroize::Zeroizing;
 
 use self::cedar::{Answer, Circumstances, Engine, Resource};
-use self::protect::Protect;
+use self::protect::{Channel, Protect};
 use crate::config::{Problem, Problems, read_text};
 use crate::target::{Inventory, Login, Target};
 
@@ -26,6 +27,10 @@ pub struct Access {
     engine: Engine,
     protect: Protect,
     inventory: Arc<Inventory>,
+    /// Compiled rules by what was compiled, since a person opens many channels.
+    compiled: Mutex<HashMap<(Vec<usize>, Channel), scanner::Rules>>,
+    /// Tokens and formats are the same within a session only; the key lives as long as the process.
+    token_key: Zeroizing<[u8; 32]>,
 }
 
 /// What somebody wants to do. Each is an action of the Cedar schema.
@@ -365,11 +370,18 @@ impl Access {
             }
         };
         match (Problems::new(problems), engine, protect) {
-            (None, Some(engine), Some(protect)) => Ok(Self {
-                engine,
-                protect,
-                inventory,
-            }),
+            (None, Some(engine), Some(protect)) => {
+                let mut token_key = Zeroizing::new([0; 32]);
+                aws_lc_rs::rand::fill(token_key.as_mut())
+                    .map_err(|_| Problem::of_file(policies, "the system has no randomness"))?;
+                Ok(Self {
+                    engine,
+                    protect,
+                    inventory,
+                    compiled: Mutex::default(),
+                    token_key,
+                })
+            }
             (Some(problems), _, _) => Err(problems),
             (None, _, _) => Err(Problem::of_file(policies, "cannot be loaded").into()),
         }
@@ -421,6 +433,14 @@ impl Access {
         let rules = self
             .protect
             .for_person(target.name(), question.login, person.groups);
+        let channel = match action {
+            Action::Shell => Channel::Shell,
+            _ => Channel::Exec,
+        };
+        let covered = !rules.is_empty();
+        let compiled = self
+            .compiled(rules, channel)
+            .map_err(|error| denied(Reason::Failed(error.to_string())))?;
         Ok(Grant {
             target: Arc::clone(target),
             login,
@@ -430,8 +450,8 @@ impl Access {
                 .filter(|_| *action == Action::Exec)
                 .map(Arc::from),
             user_name: Arc::from(person.name),
-            rules: Arc::new(scanner::Rules::none()),
-            covered: !rules.is_empty(),
+            rules: Arc::new(compiled),
+            covered,
             policies: policies.into(),
         })
     }
@@ -548,6 +568,22 @@ impl Access {
             .map_err(denied)
     }
 
+    fn compiled(
+        &self,
+        rules: Vec<usize>,
+        channel: Channel,
+    ) -> Result<scanner::Rules, scanner::RuleError> {
+        let mut known = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(compiled) = known.get(&(rules.clone(), channel)) {
+            return Ok(compiled.clone());
+        }
+        let compiled = self
+            .protect
+            .compile(&rules, channel, self.token_key.as_ref())?;
+        known.insert((rules, channel), compiled.clone());
+        Ok(compiled)
+    }
+
     fn ask(
         &self,
         person: &Person<'_>,
@@ -608,11 +644,24 @@ fn load_protect(path: &Path, inventory: &Inventory) -> Result<Protect, Problems>
             .hint("an empty file says that nothing is protected")
     })?;
     let protect = Protect::parse(path, &text, inventory)?;
-    if !protect.rules().is_empty() {
-        return Err(
-            Problem::of_file(path, "protection rules are not available in this build").into(),
+    if let Some(rule) = protect
+        .rules()
+        .iter()
+        .find(|rule| rule.wants_stable_tokens())
+    {
+        let message = format!(
+            "rule \"{}\" asks for stable tokens, for which there is no key yet",
+            rule.name
         );
+        return Err(Problem::of_file(path, message)
+            .hint("leave `stable` out")
+            .into());
     }
+    let all: Vec<usize> = (0..protect.rules().len()).collect();
+    // Only whether they compile: the key does not matter.
+    protect
+        .compile(&all, Channel::Exec, &[0; 32])
+        .map_err(|error| Problem::of_file(path, error.to_string()))?;
     Ok(protect)
 }
 
