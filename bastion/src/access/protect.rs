@@ -80,6 +80,13 @@ pub(super) enum Verdict {
     Refuse,
 }
 
+/// The two kinds of channel that `[unreadable]` tells apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Channel {
+    Shell,
+    Exec,
+}
+
 /// `[unreadable]`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Unreadable {
@@ -144,6 +151,37 @@ impl Protect {
             .collect()
     }
 
+    /// What the scanner is to do for the rules at these positions.
+    ///
+    /// # Errors
+    ///
+    /// A rule that the scanner cannot carry out.
+    pub(super) fn compile(
+        &self,
+        positions: &[usize],
+        channel: Channel,
+        token_key: &[u8],
+    ) -> Result<scanner::Rules, scanner::RuleError> {
+        if positions.is_empty() {
+            return Ok(scanner::Rules::none());
+        }
+        let unreadable = match channel {
+            Channel::Shell => self.unreadable.shell,
+            Channel::Exec => self.unreadable.exec,
+        };
+        let mut builder = scanner::RulesBuilder::new()
+            .token_key(token_key)
+            .unreadable(match unreadable {
+                Verdict::Pass => scanner::Unreadable::Pass,
+                Verdict::Hold => scanner::Unreadable::Hold,
+                Verdict::Refuse => scanner::Unreadable::Refuse,
+            });
+        for rule in self.at(positions) {
+            builder = builder.rule(rule.compile()?);
+        }
+        builder.build()
+    }
+
     /// The rules at these positions.
     pub(super) fn at<'a>(&'a self, positions: &'a [usize]) -> impl Iterator<Item = &'a Rule> {
         positions.iter().filter_map(|index| self.rules.get(*index))
@@ -162,6 +200,36 @@ impl Rule {
     fn covers(&self, target: &str, login: &str) -> bool {
         self.targets.iter().any(|pattern| pattern.matches(target))
             && self.logins.iter().any(|pattern| pattern.matches(login))
+    }
+
+    /// Whether its tokens are to be the same in every session.
+    pub(super) fn wants_stable_tokens(&self) -> bool {
+        self.action == Treatment::Mask(Mask::Token { stable: true })
+    }
+
+    fn compile(&self) -> Result<scanner::Rule, scanner::RuleError> {
+        let action = match &self.action {
+            Treatment::Mask(mask) => scanner::Action::Mask(match mask {
+                Mask::Redact => scanner::Mask::Redact,
+                Mask::Last4 => scanner::Mask::Last4,
+                Mask::Token { .. } => scanner::Mask::Token,
+                Mask::Format => scanner::Mask::Format,
+                Mask::Drop => scanner::Mask::Drop,
+            }),
+            Treatment::Hold(hold) => scanner::Action::Hold(match hold.scope {
+                Scope::Records => scanner::Scope::Record,
+                Scope::Output => scanner::Scope::Output,
+            }),
+            Treatment::Refuse => scanner::Action::Refuse,
+        };
+        let mut rule = scanner::Rule::new(self.name.as_str(), action);
+        for field in &self.fields {
+            rule = rule.field(field.as_str());
+        }
+        for detector in &self.detect {
+            rule = rule.detector(detector.parse()?);
+        }
+        Ok(rule)
     }
 
     fn read(mut section: Section<'_, '_>, inventory: &Inventory) -> Option<Self> {
