@@ -167,7 +167,7 @@ pub struct Decoder {
     clock: Clock,
     queue: VecDeque<Item>,
     warnings: usize,
-    exit_seen: bool,
+    end_seen: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -182,6 +182,9 @@ enum State {
     Skipping,
     Ended,
 }
+
+/// The code of the account with which the recorder ends a session.
+const ACCOUNT: &str = "E";
 
 /// Lines that are looked at before a file is called no recording.
 const HEADER_SEARCH_LINES: usize = 100;
@@ -210,7 +213,7 @@ impl Decoder {
             clock: Clock::default(),
             queue: VecDeque::new(),
             warnings: 0,
-            exit_seen: false,
+            end_seen: false,
         }
     }
 
@@ -417,7 +420,11 @@ impl Decoder {
     fn event_line(&mut self, line: &[u8], rest: Rest) {
         let read = event::read(line, &mut self.clock);
         if let Some(event) = read.event {
-            self.exit_seen |= matches!(event.data, EventData::Exit(_));
+            self.end_seen |= match &event.data {
+                EventData::Exit(_) => true,
+                EventData::Other { code, .. } => code == ACCOUNT,
+                _ => false,
+            };
             self.queue.push_back(Item::Event(event));
         }
         for (damage, detail) in read.problems {
@@ -449,7 +456,7 @@ impl Decoder {
             self.v1();
         }
         if let Some(header) = &self.header {
-            if header.version == 3 && header.extra.contains_key("bastion") && !self.exit_seen {
+            if header.version == 3 && header.extra.contains_key("bastion") && !self.end_seen {
                 self.warn(
                     Damage::Unfinished,
                     "no end was recorded: the session is still running, or its recorder was stopped"

@@ -316,8 +316,10 @@ fn an_unfinished_session_of_a_bastion_is_said_to_be() {
     let header = r#"{"version":3,"term":{"cols":9,"rows":8},"bastion":{}}"#;
     let open = read(format!("{header}\n[1,\"o\",\"a\"]\n").as_bytes()).unwrap();
     assert_eq!(open.warnings[0].damage, Damage::Unfinished);
-    let ended = read(format!("{header}\n[1,\"x\",\"0\"]\n").as_bytes()).unwrap();
-    assert_eq!(ended.warnings, []);
+    for end in ["[1,\"x\",\"0\"]", "[1,\"E\",\"{}\"]"] {
+        let ended = read(format!("{header}\n{end}\n").as_bytes()).unwrap();
+        assert_eq!(ended.warnings, [], "{end}");
+    }
 }
 
 #[test]
