@@ -239,6 +239,9 @@ pub(crate) struct Line {
     pub(crate) time: u64,
     /// Whether a full-screen program had the screen.
     pub(crate) full_screen: bool,
+    /// Of a full-screen program: the number of the look that saw it. Otherwise how many looks
+    /// there had been when it was written.
+    pub(crate) look: u64,
     /// As it stood there, safe to show, without the space at its end.
     pub(crate) text: String,
 }
@@ -249,13 +252,14 @@ pub(crate) struct Line {
 pub(crate) struct Scribe {
     /// The time of what is fed next, in microseconds.
     pub(crate) now: u64,
-    /// When each row of the primary screen was written to.
-    written: VecDeque<u64>,
+    /// When each row of the primary screen was written to, and after how many looks.
+    written: VecDeque<(u64, u64)>,
     /// A line that goes on in the next row.
     pending: String,
     /// What the full-screen program showed when it was looked at last, and when.
     sampled: Vec<String>,
     sampled_at: u64,
+    looks: u64,
     lines: Vec<Line>,
 }
 
@@ -294,12 +298,14 @@ impl Scribe {
                 self.lines.push(Line {
                     time: self.now,
                     full_screen: true,
+                    look: self.looks,
                     text: row.clone(),
                 });
             }
         }
         self.sampled = rows;
         self.sampled_at = self.now;
+        self.looks += 1;
     }
 
     fn finish_primary(&mut self, terminal: &Terminal) {
@@ -316,15 +322,17 @@ impl Scribe {
     }
 
     fn line(&mut self, line: &avt::Line) {
-        let written = self.written.pop_front().unwrap_or(self.now);
+        let written = self.written.pop_front();
+        let (time, look) = written.unwrap_or((self.now, self.looks));
         self.pending.extend(line.chars());
         let too_long = self.pending.len() > LINE_MAX;
         if !line.is_wrapped() || too_long {
             let text = safe::screen_line(self.pending.trim_end());
             self.pending.clear();
             self.lines.push(Line {
-                time: written,
+                time,
                 full_screen: false,
+                look,
                 text,
             });
         }
@@ -343,11 +351,12 @@ impl Observer for &mut Scribe {
             Operation::Function(Function::Print(_) | Function::Rep(_)) => {
                 let row = terminal.cursor().row;
                 if !is_alternate(terminal) {
+                    let now = (self.now, self.looks);
                     if self.written.len() <= row {
-                        self.written.resize(row + 1, self.now);
+                        self.written.resize(row + 1, now);
                     }
                     if let Some(written) = self.written.get_mut(row) {
-                        *written = self.now;
+                        *written = now;
                     }
                 }
             }
@@ -472,5 +481,59 @@ fn color(color: avt::Color) -> Color {
     match color {
         avt::Color::Indexed(index) => Color::Indexed(index),
         avt::Color::RGB(rgb) => Color::Rgb(rgb.r, rgb.g, rgb.b),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Text that is likely to do something.
+    pub(crate) fn wild() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            3 => "[a-z ]{1,20}".prop_map(String::from),
+            1 => "\\PC{1,5}".prop_map(String::from),
+            3 => "\x1b\\[[?]?[0-9;:]{0,9}[@A-Za-z`]".prop_map(String::from),
+            1 => "\x1b[0-9A-Za-z#()%*+=>78]{1,3}".prop_map(String::from),
+            1 => "\x1b[\\]PX^_][0-9]{1,3};[a-z?]{0,9}(\x07|\x1b\\\\)?".prop_map(String::from),
+            1 => "[\x00-\x1f\x7f-\u{9f}]{1,4}".prop_map(String::from),
+            1 => "[漢字😀é\u{301}\u{202e}\u{200b}]{1,4}".prop_map(String::from),
+            1 => Just("\r\n".to_owned()),
+            1 => Just("\x1b[?1049h".to_owned()),
+            1 => Just("\x1b[?1049l".to_owned()),
+        ];
+        proptest::collection::vec(piece, 0..30).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        /// Nothing makes the emulator fail, and going on from a snapshot is going on.
+        #[test]
+        fn a_snapshot_is_the_screen(
+            before in wild(),
+            after in wild(),
+            size in (1..40u16, 1..12u16),
+            resized in proptest::option::of((0..40u16, 0..12u16)),
+        ) {
+            let mut straight = Emulator::new(size.0, size.1);
+            straight.feed(&before);
+            if let Some((cols, rows)) = resized {
+                straight.resize(cols, rows);
+            }
+            if let Some(snapshot) = straight.snapshot() {
+                let mut restored = Emulator::new(3, 3);
+                restored.restore(&snapshot);
+                for emulator in [&mut straight, &mut restored] {
+                    emulator.feed(&after);
+                }
+                let cells = |emulator: &Emulator| -> Vec<Vec<Cell>> {
+                    emulator.rows().map(Iterator::collect).collect()
+                };
+                prop_assert_eq!(cells(&straight), cells(&restored));
+                prop_assert_eq!(straight.cursor(), restored.cursor());
+            }
+            prop_assert_eq!(straight.failures(), 0);
+        }
     }
 }

@@ -1,9 +1,11 @@
 //! The text of a recording as it was to be read on the screen: what was typed over is gone,
 //! wrapped lines are whole, colours and movements have done their work.
 
+use std::collections::VecDeque;
+
 use recording::event::{Event, EventData, Header};
 
-use crate::emulator::{Emulator, Scribe};
+use crate::emulator::{self, Emulator, Scribe};
 
 /// A line of text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +23,13 @@ pub struct Line {
 pub struct Transcript {
     emulator: Emulator,
     scribe: Scribe,
+    /// Lines of full-screen programs, until the lines that stood on the screen before them
+    /// have left it.
+    held: VecDeque<emulator::Line>,
 }
+
+/// Lines that are held back at most; then order gives way.
+const HELD_MAX: usize = 100_000;
 
 impl Transcript {
     /// For a recording with this header.
@@ -29,11 +37,12 @@ impl Transcript {
         Self {
             emulator: Emulator::new(header.cols, header.rows),
             scribe: Scribe::default(),
+            held: VecDeque::new(),
         }
     }
 
     /// The lines that an event completes. Times must not go backwards.
-    pub fn event(&mut self, event: &Event) -> impl Iterator<Item = Line> + use<> {
+    pub fn event(&mut self, event: &Event) -> Vec<Line> {
         if event.time > self.scribe.now {
             self.scribe.now = event.time;
             self.scribe.sample(&self.emulator);
@@ -48,15 +57,34 @@ impl Transcript {
             | EventData::Exit(_)
             | EventData::Other { .. } => {}
         }
-        self.scribe.take().into_iter().map(Line::from)
+        let lines = self.scribe.take();
+        self.in_order(lines)
     }
 
     /// What is on the screen at the end.
-    pub fn finish(mut self) -> impl Iterator<Item = Line> {
-        self.scribe
-            .finish(&self.emulator)
-            .into_iter()
-            .map(Line::from)
+    pub fn finish(mut self) -> Vec<Line> {
+        let lines = self.scribe.finish(&self.emulator);
+        let mut lines = self.in_order(lines);
+        lines.extend(self.held.into_iter().map(Line::from));
+        lines
+    }
+
+    fn in_order(&mut self, lines: Vec<emulator::Line>) -> Vec<Line> {
+        let mut ordered = Vec::with_capacity(lines.len());
+        for line in lines {
+            if line.full_screen {
+                self.held.push_back(line);
+            } else {
+                while let Some(held) = self.held.pop_front_if(|held| held.look < line.look) {
+                    ordered.push(held.into());
+                }
+                ordered.push(line.into());
+            }
+        }
+        if self.held.len() > HELD_MAX {
+            ordered.extend(self.held.drain(..).map(Line::from));
+        }
+        ordered
     }
 }
 
@@ -135,11 +163,11 @@ mod tests {
     #[test]
     fn wrapped_lines_are_whole_and_corrections_are_done() {
         let events = [
-            (1, "abcdefghij"),
+            (1, "abcdefghijkl"),
             (2, "\r\nworj\x08ld\r\n\x1b[31mred\x1b[0m"),
         ];
-        let expected = [(1, "abcdefghij"), (2, "world"), (2, "red")];
-        assert_eq!(lines(4, 3, &events), expect(&expected));
+        let expected = [(1, "abcdefghijkl"), (2, "world"), (2, "red")];
+        assert_eq!(lines(6, 3, &events), expect(&expected));
     }
 
     #[test]
@@ -152,18 +180,14 @@ mod tests {
             (5, "\x1b[1;1Htop\x1b[?1049l$ "),
         ];
         let expected = [
+            (1, "$ vim"),
             (4, "!one"),
             (4, "!two"),
             (5, "!six"),
             (5, "!end"),
             (5, "!top"),
-            (1, "$ vim"),
             (5, "$"),
         ];
-        let mut lines = lines(20, 5, &events);
-        let mut expected = expect(&expected);
-        lines.sort();
-        expected.sort();
-        assert_eq!(lines, expected);
+        assert_eq!(lines(20, 5, &events), expect(&expected));
     }
 }
