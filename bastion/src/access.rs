@@ -621,3 +621,582 @@ const CLOCK_LEEWAY: SignedDuration = SignedDuration::from_secs(60);
 
 /// No policy file is larger.
 const FILE_MAX: u64 = 4 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    #![expect(
+        clippy::unwrap_used,
+        reason = "a test stops where its preparation fails"
+    )]
+
+    use std::fs;
+
+    use super::*;
+    use crate::target::tests::inventory;
+
+    const ISSUER: &str = "https://id.example.com";
+    const DEFAULT: &str = include_str!("../../policies/default/access.cedar");
+    const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 1, 2, 3));
+
+    fn now() -> Timestamp {
+        // A Friday.
+        "2027-01-15T08:30:00Z".parse().unwrap()
+    }
+
+    fn groups(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn person(groups: &BTreeSet<String>) -> Person<'_> {
+        Person {
+            issuer: ISSUER,
+            subject: "alice-sub",
+            name: "alice",
+            groups,
+            signed_in_at: now(),
+        }
+    }
+
+    fn targets() -> Arc<Inventory> {
+        inventory(&[
+            ("db", "postgres", &["prod"]),
+            ("pay", "payroll", &["prod", "restricted"]),
+            ("web", "deploy", &[]),
+        ])
+    }
+
+    fn load(cedar: &str, protect: &str) -> Result<Access, Problems> {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("access.cedar"), cedar).unwrap();
+        fs::write(folder.path().join("protect.toml"), protect).unwrap();
+        Access::load(folder.path(), targets())
+    }
+
+    /// What is permitted, by which policies, or why not.
+    fn decision(access: &Access, question: &Question<'_>) -> Result<Vec<String>, Reason> {
+        match access.decide(question) {
+            Ok(grant) => Ok(grant.policies().to_vec()),
+            Err(denied) => Err(denied.reason().clone()),
+        }
+    }
+
+    #[test]
+    fn the_shipped_policies_decide_as_they_say() {
+        let access = load(DEFAULT, "").unwrap();
+        let (users, work) = (Ok(vec!["users-work".to_owned()]), Action::Shell);
+        for (member_of, login, target, action, wanted) in [
+            (
+                &["bastion-users"][..],
+                "postgres",
+                "db",
+                work,
+                users.clone(),
+            ),
+            (
+                &["bastion-users"],
+                "deploy",
+                "web",
+                Action::Exec,
+                users.clone(),
+            ),
+            (
+                &["bastion-users"],
+                "deploy",
+                "web",
+                Action::SftpRead,
+                users.clone(),
+            ),
+            (
+                &["bastion-users"],
+                "deploy",
+                "web",
+                Action::SftpWrite,
+                users.clone(),
+            ),
+            (
+                &["bastion-users"],
+                "deploy",
+                "web",
+                Action::Forward,
+                Err(Reason::NotPermitted),
+            ),
+            (
+                &["bastion-users"],
+                "deploy",
+                "web",
+                Action::Agent,
+                Err(Reason::NotPermitted),
+            ),
+            (
+                &["bastion-users"],
+                "payroll",
+                "pay",
+                work,
+                Err(Reason::NotPermitted),
+            ),
+            (
+                &["bastion-admins"],
+                "payroll",
+                "pay",
+                work,
+                Ok(vec!["admins-work".to_owned()]),
+            ),
+            (
+                &["Bastion-Users"],
+                "postgres",
+                "db",
+                work,
+                Err(Reason::NotPermitted),
+            ),
+            (
+                &["bastion-auditors"],
+                "postgres",
+                "db",
+                work,
+                Err(Reason::NotPermitted),
+            ),
+            (&[], "postgres", "db", work, Err(Reason::NotPermitted)),
+            (
+                &["bastion-users"],
+                "postgres",
+                "nowhere",
+                work,
+                Err(Reason::UnknownTarget),
+            ),
+            (
+                &["bastion-users"],
+                "root",
+                "db",
+                work,
+                Err(Reason::UnknownLogin),
+            ),
+            (
+                &["bastion-users"],
+                "postgres",
+                "DB",
+                work,
+                Err(Reason::UnknownTarget),
+            ),
+            (
+                &["bastion-users"],
+                "postgres",
+                "db",
+                Action::Play,
+                Err(Reason::Action),
+            ),
+        ] {
+            let groups = groups(member_of);
+            let question = Question {
+                person: person(&groups),
+                target,
+                login,
+                action,
+                source: SOURCE,
+                now: now(),
+                command: None,
+            };
+            assert_eq!(
+                decision(&access, &question),
+                wanted,
+                "{member_of:?} {action} {login}@{target}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_old_sign_in_is_told_from_a_new_one() {
+        let access = load(DEFAULT, "").unwrap();
+        let groups = groups(&["bastion-admins"]);
+        for (age_s, wanted) in [
+            (0, Ok(vec!["admins-work".to_owned()])),
+            (3_600, Ok(vec!["admins-work".to_owned()])),
+            (3_601, Err(Reason::NotPermitted)),
+            // The clock was set back a little, which is no harm, or a lot.
+            (-60, Ok(vec!["admins-work".to_owned()])),
+            (-61, Err(Reason::Clock)),
+        ] {
+            let person = Person {
+                signed_in_at: now() - SignedDuration::from_secs(age_s),
+                ..person(&groups)
+            };
+            let question = Question {
+                person,
+                target: "pay",
+                login: "payroll",
+                action: Action::Shell,
+                source: SOURCE,
+                now: now(),
+                command: None,
+            };
+            assert_eq!(decision(&access, &question), wanted, "{age_s} s");
+        }
+    }
+
+    #[test]
+    fn conditions_see_command_address_time_and_labels() {
+        let groups = groups(&["g"]);
+        let question = Question {
+            person: person(&groups),
+            target: "db",
+            login: "postgres",
+            action: Action::Exec,
+            source: SOURCE,
+            now: now(),
+            command: Some(b"psql -c 'select 1'"),
+        };
+        let mapped = "::ffff:10.1.2.3".parse().unwrap();
+        let other = "192.0.2.1".parse().unwrap();
+        for (condition, question, permitted) in [
+            (
+                "context has command && context.command like \"psql *\"",
+                question,
+                true,
+            ),
+            (
+                "context has command && context.command like \"ls *\"",
+                question,
+                false,
+            ),
+            (
+                "context has command",
+                Question {
+                    command: None,
+                    ..question
+                },
+                false,
+            ),
+            (
+                "context has command && context.command == \"a\u{fffd}\"",
+                Question {
+                    command: Some(b"a\xff"),
+                    ..question
+                },
+                true,
+            ),
+            (
+                "context.source.isInRange(ip(\"10.1.0.0/16\"))",
+                question,
+                true,
+            ),
+            (
+                "context.source.isInRange(ip(\"10.1.0.0/16\"))",
+                Question {
+                    source: mapped,
+                    ..question
+                },
+                true,
+            ),
+            (
+                "context.source.isInRange(ip(\"10.1.0.0/16\"))",
+                Question {
+                    source: other,
+                    ..question
+                },
+                false,
+            ),
+            (
+                "context.now.toTime() >= duration(\"8h\") && context.now.toTime() < duration(\"9h\")",
+                question,
+                true,
+            ),
+            (
+                "context.now.offset(duration(\"-1h\")).toTime() >= duration(\"8h\")",
+                question,
+                false,
+            ),
+            ("context.weekday == 5", question, true),
+            (
+                "context.now < datetime(\"2027-01-15T08:30:01Z\")",
+                question,
+                true,
+            ),
+            (
+                "context.now < datetime(\"2027-01-15T08:30:00Z\")",
+                question,
+                false,
+            ),
+            ("resource in Label::\"prod\"", question, true),
+            ("resource in Label::\"dev\"", question, false),
+            (
+                "resource in Target::\"db\" && resource.login == \"postgres\"",
+                question,
+                true,
+            ),
+            ("resource == Account::\"postgres@db\"", question, true),
+            (
+                "principal == User::\"https://id.example.com#alice-sub\"",
+                question,
+                true,
+            ),
+            (
+                "principal == User::\"https://id.example.com#Alice-sub\"",
+                question,
+                false,
+            ),
+            (
+                "principal.name == \"alice\" && principal.issuer == \"https://id.example.com\"",
+                question,
+                true,
+            ),
+        ] {
+            let cedar = format!(
+                "@id(\"p\") permit (principal in Group::\"g\", action == Action::\"exec\", resource) when {{ {condition} }};"
+            );
+            let access = load(&cedar, "").unwrap();
+            assert_eq!(access.decide(&question).is_ok(), permitted, "{condition}");
+        }
+    }
+
+    #[test]
+    fn a_forbid_wins_and_is_named() {
+        let cedar = "@id(\"all\") permit (principal, action, resource);\n\
+                     @id(\"never-root\") forbid (principal, action, resource) when { resource is Account && resource.login == \"postgres\" };";
+        let access = load(cedar, "").unwrap();
+        let groups = groups(&[]);
+        let question = Question {
+            person: person(&groups),
+            target: "db",
+            login: "postgres",
+            action: Action::Shell,
+            source: SOURCE,
+            now: now(),
+            command: None,
+        };
+        let denied = access.decide(&question).unwrap_err();
+        assert_eq!(denied.policies(), ["never-root"]);
+        assert_eq!(
+            denied.to_string(),
+            "shell on postgres@db is refused: forbidden by never-root"
+        );
+        assert_eq!(
+            denied.notice(),
+            "you may not open a shell on postgres@db, or it does not exist"
+        );
+    }
+
+    /// The engine would leave out a `forbid` that it cannot evaluate, and permit.
+    #[test]
+    fn a_policy_that_cannot_be_evaluated_refuses() {
+        let cedar = "permit (principal, action, resource);\n\
+                     forbid (principal, action == Action::\"shell\", resource) when { context.weekday * 9223372036854775807 > 0 };";
+        let access = load(cedar, "").unwrap();
+        let groups = groups(&[]);
+        let question = Question {
+            person: person(&groups),
+            target: "db",
+            login: "postgres",
+            action: Action::Shell,
+            source: SOURCE,
+            now: now(),
+            command: None,
+        };
+        assert!(matches!(
+            access.decide(&question).unwrap_err().reason(),
+            Reason::Failed(_)
+        ));
+    }
+
+    /// Row 11 of the threats: what exists is not told to those who may not use it.
+    #[test]
+    fn a_refusal_does_not_tell_what_exists() {
+        let access = load(DEFAULT, "").unwrap();
+        let groups = groups(&["bastion-users"]);
+        let notice = |login, target| {
+            let question = Question {
+                person: person(&groups),
+                target,
+                login,
+                action: Action::Shell,
+                source: SOURCE,
+                now: now(),
+                command: None,
+            };
+            access
+                .decide(&question)
+                .unwrap_err()
+                .notice()
+                .replace(&format!("{login}@{target}"), "X")
+        };
+        assert_eq!(notice("payroll", "pay"), notice("payroll", "none"));
+        assert_eq!(notice("payroll", "pay"), notice("none", "pay"));
+    }
+
+    #[test]
+    fn a_grant_says_what_was_granted() {
+        let access = load(DEFAULT, "").unwrap();
+        let groups = groups(&["bastion-users"]);
+        let question = Question {
+            person: person(&groups),
+            target: "db",
+            login: "postgres",
+            action: Action::Exec,
+            source: SOURCE,
+            now: now(),
+            command: Some(b"uptime"),
+        };
+        let grant = access.decide(&question).unwrap();
+        assert_eq!(
+            (grant.target().name(), grant.login().name(), grant.action()),
+            ("db", "postgres", Action::Exec)
+        );
+        assert_eq!(
+            (grant.command(), grant.user_name(), grant.covered()),
+            (Some(&b"uptime"[..]), "alice", false)
+        );
+        assert!(matches!(
+            grant.credential(),
+            crate::target::Credential::Certificate
+        ));
+        assert_eq!(format!("{grant:?}"), "Grant(exec as postgres@db)");
+    }
+
+    #[test]
+    fn sessions_are_read_by_their_owner_and_by_auditors() {
+        let access = load(DEFAULT, "").unwrap();
+        let own = SessionOf {
+            id: "s",
+            owner_issuer: ISSUER,
+            owner_subject: "alice-sub",
+            target: "db",
+            login: "postgres",
+        };
+        let gone = SessionOf {
+            target: "gone",
+            ..own
+        };
+        let bobs = SessionOf {
+            owner_subject: "bob-sub",
+            ..own
+        };
+        // The same subject at another issuer is another person.
+        let elsewhere = SessionOf {
+            owner_issuer: "https://id.example.org",
+            ..own
+        };
+        for (member_of, action, session, fine) in [
+            (&["bastion-users"][..], Action::Play, own, true),
+            (&["bastion-users"], Action::Recording, own, true),
+            (&["bastion-users"], Action::Play, gone, true),
+            (&["bastion-users"], Action::Watch, own, false),
+            (&["bastion-users"], Action::Play, bobs, false),
+            (&["bastion-users"], Action::Play, elsewhere, false),
+            (&["bastion-auditors"], Action::Play, bobs, true),
+            (&["bastion-auditors"], Action::End, bobs, false),
+            (&["bastion-auditors"], Action::Shell, own, false),
+        ] {
+            let groups = groups(member_of);
+            let read = access.may_read(&person(&groups), action, &session, SOURCE, now());
+            assert_eq!(read.is_ok(), fine, "{member_of:?} {action} {session:?}");
+        }
+        assert!(
+            access
+                .may_audit(&person(&groups(&["bastion-auditors"])), SOURCE, now())
+                .is_ok()
+        );
+        assert!(
+            access
+                .may_audit(&person(&groups(&["bastion-users"])), SOURCE, now())
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn one_sees_what_one_may_use() {
+        let access = load(DEFAULT, "").unwrap();
+        let seen = |member_of| -> Vec<String> {
+            let groups = groups(member_of);
+            let visible = access.visible(&person(&groups), SOURCE, now());
+            visible
+                .iter()
+                .map(|visible| {
+                    format!(
+                        "{}@{}:{}",
+                        visible.login,
+                        visible.target,
+                        visible.actions.len()
+                    )
+                })
+                .collect()
+        };
+        assert_eq!(seen(&["bastion-users"]), ["postgres@db:4", "deploy@web:4"]);
+        assert_eq!(
+            seen(&["bastion-admins"]),
+            ["postgres@db:4", "payroll@pay:4", "deploy@web:4"]
+        );
+        assert!(seen(&["bastion-auditors"]).is_empty());
+    }
+
+    #[test]
+    fn mistakes_in_policies_have_a_place() {
+        for (cedar, wanted) in [
+            ("", "no policy permits anything"),
+            (
+                "forbid (principal, action, resource);",
+                "no policy permits anything",
+            ),
+            (
+                "permit (principal, action, resource)",
+                "access.cedar:1:37: ",
+            ),
+            (
+                "permit (principal, action, resource);\npermit (principal, action == Action::\"shel\", resource);",
+                "access.cedar:2:",
+            ),
+            (
+                "permit (principal, action, resource) when { resource.owner == principal };",
+                "access.cedar:1:",
+            ),
+            (
+                "permit (principal, action == Action::\"exec\", resource) when { context.command == \"x\" };",
+                "access.cedar:1:",
+            ),
+            (
+                "permit (principal in Grupe::\"x\", action, resource);",
+                "access.cedar:1:",
+            ),
+            (
+                "permit (principal == ?principal, action, resource);",
+                "templates are not used here",
+            ),
+            (
+                "@id(\"a\") permit (principal, action, resource);\n@id(\"a\") permit (principal, action, resource);",
+                "access.cedar:2:1: a second policy has the @id \"a\"",
+            ),
+        ] {
+            let found = load(cedar, "").expect_err(cedar).to_string();
+            assert!(found.contains(wanted), "{cedar}\ngave\n{found}");
+        }
+    }
+
+    #[test]
+    fn policies_without_an_id_are_called_by_their_place() {
+        let access = load("// first\n\npermit (principal, action, resource);\npermit (principal, action, resource);\n", "").unwrap();
+        let groups = groups(&[]);
+        let question = Question {
+            person: person(&groups),
+            target: "db",
+            login: "postgres",
+            action: Action::Shell,
+            source: SOURCE,
+            now: now(),
+            command: None,
+        };
+        assert_eq!(
+            access.decide(&question).unwrap().policies(),
+            ["access.cedar:3", "access.cedar:4"]
+        );
+    }
+
+    /// Rows 16 and 50 of the threats: what is missing permits nothing and protects everything.
+    #[test]
+    fn a_missing_file_is_a_mistake() {
+        let folder = tempfile::tempdir().unwrap();
+        let found = |folder: &Path| Access::load(folder, targets()).unwrap_err().to_string();
+        assert!(found(&folder.path().join("none")).contains("cannot read the folder"));
+        assert!(found(folder.path()).contains("there is no file access.cedar"));
+        fs::write(folder.path().join("access.cedar"), DEFAULT).unwrap();
+        assert!(found(folder.path()).contains("protect.toml: cannot read"));
+        fs::write(folder.path().join("protect.toml"), "").unwrap();
+        assert!(Access::load(folder.path(), targets()).is_ok());
+    }
+}

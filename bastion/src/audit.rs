@@ -271,29 +271,30 @@ impl Audit {
         })
     }
 
-    /// Hands an event to the writer, which writes it at once and has it on disk within a second.
-    /// Does not wait.
+    /// Writes an event; it is on disk when this returns, so that what it tells may happen. Events
+    /// of the same moment share one wait for the disk. Cancelling the wait does not take the event
+    /// back.
     ///
     /// # Errors
     ///
-    /// The writer has failed, or more than a thousand events wait.
-    pub fn record(&self, event: Event) -> Result<(), AuditError> {
-        self.writer.shared.push(event, None)
-    }
-
-    /// Writes an event; it is on disk when this returns. Cancelling the wait does not take the
-    /// event back.
-    ///
-    /// # Errors
-    ///
-    /// As for `record`; also where writing this event fails.
-    pub async fn record_durably(&self, event: Event) -> Result<(), AuditError> {
+    /// The event cannot be written, the writer has failed before, or a thousand events wait.
+    pub async fn record(&self, event: Event) -> Result<(), AuditError> {
         let (done, written) = oneshot::channel();
         self.writer.shared.push(event, Some(done))?;
         match written.await {
             Ok(()) => Ok(()),
             Err(_) => Err(self.writer.shared.failure()),
         }
+    }
+
+    /// Hands an event to the writer, which writes it at once and has it on disk within a second.
+    /// Does not wait; for what has happened already.
+    ///
+    /// # Errors
+    ///
+    /// The writer has failed before, or a thousand events wait.
+    pub fn record_soon(&self, event: Event) -> Result<(), AuditError> {
+        self.writer.shared.push(event, None)
     }
 }
 
@@ -617,3 +618,200 @@ const SYNC_EVERY: Duration = Duration::from_millis(500);
 
 /// No line is longer: a command has at most 64 KiB, and each byte at most six characters.
 const TAIL_MAX: u64 = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    #![expect(
+        clippy::unwrap_used,
+        reason = "a test stops where its preparation fails"
+    )]
+
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn refused(reason: &str) -> Event {
+        Event::ConnectionRefused {
+            source: IpAddr::from([127, 0, 0, 1]),
+            reason: reason.to_owned(),
+        }
+    }
+
+    /// A log of `count` events, and its file.
+    fn written(count: usize) -> (tempfile::TempDir, std::path::PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let audit = Audit::open(&path).unwrap();
+        for number in 0..count {
+            audit.record_soon(refused(&format!("{number}"))).unwrap();
+        }
+        drop(audit);
+        (folder, path)
+    }
+
+    fn check(path: &Path) -> Result<Verified, VerifyError> {
+        verify(io::BufReader::new(File::open(path).unwrap()))
+    }
+
+    #[test]
+    fn what_was_recorded_is_in_the_file_and_chained() {
+        let (_folder, path) = written(3);
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        let text = fs::read_to_string(&path).unwrap();
+        let lines: Vec<serde_json::Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(lines.len(), 3);
+        for (line, number) in lines.iter().zip(1..) {
+            assert_eq!(line["seq"], number);
+            assert_eq!(line["event"], "connection_refused");
+        }
+        assert_eq!(check(&path).unwrap().events, 3);
+    }
+
+    #[test]
+    fn an_event_is_on_disk_when_the_wait_ends() {
+        let (_folder, path) = written(0);
+        let audit = Audit::open(&path).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        runtime.block_on(audit.record(refused("x"))).unwrap();
+        assert_eq!(check(&path).unwrap().events, 1);
+    }
+
+    #[test]
+    fn the_chain_goes_on_after_a_restart() {
+        let (_folder, path) = written(2);
+        let audit = Audit::open(&path).unwrap();
+        audit.record_soon(refused("again")).unwrap();
+        drop(audit);
+        assert_eq!(check(&path).unwrap().events, 3);
+    }
+
+    #[test]
+    fn there_is_one_writer() {
+        let (_folder, path) = written(1);
+        let first = Audit::open(&path).unwrap();
+        assert!(Audit::open(&path).is_err());
+        drop(first);
+        assert!(Audit::open(&path).is_ok());
+    }
+
+    #[test]
+    fn a_file_that_others_can_read_is_refused() {
+        let (_folder, path) = written(1);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(Audit::open(&path).is_err());
+    }
+
+    /// Row 57 of the threats: a name cannot end a line or begin another.
+    #[test]
+    fn hostile_text_stays_within_its_line() {
+        let (_folder, path) = written(0);
+        let hostile = "\n{\"seq\":9}\r\u{1b}[2J\"\\\u{0}\u{2028}\u{202e}";
+        let audit = Audit::open(&path).unwrap();
+        audit.record_soon(refused(hostile)).unwrap();
+        drop(audit);
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().count(), 1);
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["reason"], hostile);
+    }
+
+    #[test]
+    fn a_line_cut_by_a_crash_is_kept_and_marked() {
+        let (_folder, path) = written(3);
+        let whole = fs::read(&path).unwrap();
+        for cut in 1..60 {
+            fs::write(&path, whole.get(..whole.len() - cut).unwrap()).unwrap();
+            let audit = Audit::open(&path).unwrap();
+            audit.record_soon(refused("after")).unwrap();
+            drop(audit);
+            // Only the line feed was missing, or the third line is torn and said to be.
+            assert_eq!(check(&path).unwrap().events, 4, "{cut} bytes cut");
+            let after = fs::read_to_string(&path).unwrap();
+            assert_eq!(after.contains("torn_line"), cut > 1, "{cut} bytes cut");
+        }
+    }
+
+    #[test]
+    fn a_file_of_another_kind_is_not_continued() {
+        let (_folder, path) = written(0);
+        for content in ["hello\n", "{}\n", "{\"seq\":\"1\"}\n"] {
+            fs::write(&path, content).unwrap();
+            assert!(Audit::open(&path).is_err(), "{content}");
+        }
+    }
+
+    /// Row 58 of the threats.
+    #[test]
+    fn any_changed_byte_is_found() {
+        let (_folder, path) = written(4);
+        let whole = fs::read(&path).unwrap();
+        let last = check(&path).unwrap().last;
+        for at in 0..whole.len() {
+            let mut changed = whole.clone();
+            *changed.get_mut(at).unwrap() ^= 1;
+            fs::write(&path, &changed).unwrap();
+            // The last line has none after it: its hash is what one has to know.
+            assert!(
+                check(&path).map_or(true, |verified| verified.last != last),
+                "byte {at}"
+            );
+        }
+    }
+
+    #[test]
+    fn lines_left_out_moved_or_put_in_are_found() {
+        let (_folder, path) = written(4);
+        let text = fs::read_to_string(&path).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        let [a, b, c, d] = lines.as_slice() else {
+            panic!("four lines")
+        };
+        for forged in [
+            vec![b, c, d],
+            vec![a, c, d],
+            vec![a, c, b, d],
+            vec![a, b, b, c, d],
+            vec![a, b, &"x", c, d],
+            vec![a, b, c, d, &"x"],
+        ] {
+            let text: String = forged.into_iter().map(|line| format!("{line}\n")).collect();
+            fs::write(&path, text).unwrap();
+            assert!(check(&path).is_err());
+        }
+    }
+
+    #[test]
+    fn a_writer_that_fails_fails_for_everybody() {
+        let (_folder, path) = written(0);
+        let mut log = Log::open(&path).unwrap();
+        // Every write to it fails.
+        log.file = File::open(&path).unwrap();
+        let shared = Arc::new(Shared::default());
+        let (done, written) = oneshot::channel();
+        shared.push(refused("x"), Some(done)).unwrap();
+        shared.write_all(log);
+        assert!(written.blocking_recv().is_err());
+        assert!(matches!(
+            shared.push(refused("y"), None),
+            Err(AuditError::Failed(_))
+        ));
+    }
+
+    #[test]
+    fn a_queue_that_is_full_says_so() {
+        let shared = Shared::default();
+        for _ in 0..QUEUE_MAX {
+            shared.push(Event::Stopped, None).unwrap();
+        }
+        assert!(matches!(
+            shared.push(Event::Stopped, None),
+            Err(AuditError::Full)
+        ));
+    }
+}

@@ -705,3 +705,257 @@ const DAY: u64 = 24 * HOUR;
 
 /// No configuration is larger.
 const FILE_MAX: u64 = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    #![expect(
+        clippy::unwrap_used,
+        reason = "a test stops where its preparation fails"
+    )]
+
+    use super::*;
+
+    const SAMPLE: &str = include_str!("sample.toml");
+
+    /// The least that a configuration must say.
+    const LEAST: &str = "[oidc]\nissuer = \"https://id.example.com\"\nclient_id = \"bastion\"\n";
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(Path::new("/etc/bastion/bastion.toml"), text)
+    }
+
+    /// The mistakes, without the file.
+    fn mistakes(text: &str) -> String {
+        let problems = parse(text).unwrap_err().to_string();
+        problems.replace("/etc/bastion/bastion.toml:", "")
+    }
+
+    #[test]
+    fn the_sample_states_the_defaults() {
+        let sample = parse(SAMPLE).unwrap();
+        let mut least = parse(LEAST).unwrap();
+        // The one thing that the sample has and the defaults have not: `init` makes the key.
+        assert_eq!(
+            sample.user_ca.as_deref(),
+            Some(Path::new("/etc/bastion/keys/user_ca"))
+        );
+        least.user_ca = sample.user_ca.clone();
+        assert_eq!(format!("{sample:?}"), format!("{least:?}"));
+    }
+
+    /// Each key of the sample, commented out or not, is one that the reader knows.
+    #[test]
+    fn the_sample_has_every_key() {
+        for name in ["client_secret_file", "ca_file", "socket"] {
+            assert!(SAMPLE.contains(&format!("\n# {name} = ")), "{name}");
+        }
+        let with_all = SAMPLE
+            .replace("# client_secret_file", "client_secret_file")
+            .replace("client_auth = \"none\"", "client_auth = \"basic\"")
+            .replace("# ca_file", "ca_file")
+            .replace("# socket", "socket");
+        let config = parse(&with_all).unwrap();
+        assert!(config.oidc.client_secret_file.is_some() && config.oidc.ca_file.is_some());
+        assert!(config.recording.socket.is_some());
+        let mut last_was_comment = false;
+        for line in SAMPLE.lines() {
+            let is_key = line.contains(" = ") && !line.starts_with('#');
+            assert!(!is_key || last_was_comment, "no comment above {line}");
+            last_was_comment = line.starts_with('#');
+        }
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_file() {
+        let config = parse(&format!(
+            "state_dir = \"/var/lib/x\"\ntargets = \"../t.toml\"\n{LEAST}"
+        ))
+        .unwrap();
+        assert_eq!(config.state_dir, Path::new("/var/lib/x"));
+        assert_eq!(config.targets, Path::new("/etc/bastion/../t.toml"));
+        assert_eq!(config.policies, Path::new("/etc/bastion/policies"));
+    }
+
+    #[test]
+    fn mistakes_have_a_place_and_say_what_to_do() {
+        for (text, wanted) in [
+            ("", "1:1: the key `oidc` is missing"),
+            (
+                "oidc = 1",
+                "1:8: `oidc` is a whole number, but must be a table",
+            ),
+            (
+                "[oidc]\nissuer = \"https://x\"\nclient_id = \"b\"\nlaese = \"8h\"",
+                "4:1: unknown key `oidc.laese` (did you mean `oidc.lease`?)",
+            ),
+            (
+                "[limits]\nchannels = 0",
+                "2:12: `limits.channels` is 0, which is not in 1 to 1000",
+            ),
+            (
+                "[limits]\nchannels = -1",
+                "2:12: `limits.channels` is -1, which is not in 1 to 1000",
+            ),
+            (
+                "[limits]\nchannels = \"9\"",
+                "2:12: `limits.channels` is a string, but must be a whole number",
+            ),
+            (
+                "[limits]\ndrain = 10",
+                "2:9: `limits.drain` is a whole number, but must be a duration",
+            ),
+            (
+                "[limits]\ndrain = \"10\"",
+                "2:9: `limits.drain` is \"10\", which is not a duration",
+            ),
+            (
+                "[limits]\nwrite_stall = \"0s\"",
+                "2:15: `limits.write_stall` is \"0s\", which is not in 1s to 10m",
+            ),
+            (
+                "[limits]\nlogin_deadline = \"6m\"",
+                "1:2: `limits.code_deadline` is shorter than `limits.login_deadline`",
+            ),
+            (
+                "[limits]\nunauthenticated = 8",
+                "`limits.unauthenticated_per_source` is more than",
+            ),
+            (
+                "[recording]\nmode = \"best-effort\"",
+                "2:8: `recording.mode` is \"best-effort\" (it may be \"strict\")",
+            ),
+            ("listen = []", "1:10: `listen` names no address"),
+            (
+                "listen = [\"localhost:22\"]",
+                "1:11: `listen[0]` is \"localhost:22\", which is not an address and port",
+            ),
+            (
+                "listen = [\"[::]:22\", \"[::]:22\"]",
+                "1:22: `listen` names [::]:22 a second time",
+            ),
+            ("host_keys = []", "1:13: `host_keys` names no key"),
+            ("name = \"a b\"", "1:8: `name` is not a host name"),
+            (
+                "state_dir = \"credential:x\"",
+                "1:13: `state_dir` names a credential, and there are none",
+            ),
+            (
+                "state_dir = \"credential:../x\"",
+                "1:13: `state_dir` is not the name of a credential",
+            ),
+            ("listen = [", "not valid TOML"),
+            (
+                "name = \"a\"\nname = \"b\"",
+                "2:1: not valid TOML: duplicate key",
+            ),
+        ] {
+            let found = mistakes(text);
+            assert!(
+                found.lines().any(|line| line.contains(wanted)),
+                "{text:?} gave\n{found}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_mistake_is_reported_at_once() {
+        let found = mistakes("nmae = 1\n[oidc]\nlease = \"x\"\n[limits]\nchannels = 0\n");
+        assert_eq!(found.lines().count(), 5, "{found}");
+    }
+
+    #[test]
+    fn an_issuer_is_https_or_on_loopback() {
+        for (issuer, fine) in [
+            ("https://id.example.com", true),
+            ("https://id.example.com/realms/a/", true),
+            ("http://127.0.0.1:8080", true),
+            ("http://[::1]:8080/x", true),
+            ("http://localhost:8080", true),
+            ("http://id.example.com", false),
+            ("http://localhost.example.com", false),
+            ("http://127.0.0.1.example.com", false),
+            ("ftp://id.example.com", false),
+            ("https://id.example.com?x=1", false),
+            ("https://id.example.com#x", false),
+            ("https://user@id.example.com", false),
+            ("id.example.com", false),
+            ("", false),
+        ] {
+            let text = format!("[oidc]\nissuer = \"{issuer}\"\nclient_id = \"b\"\n");
+            assert_eq!(parse(&text).is_ok(), fine, "{issuer}");
+        }
+    }
+
+    #[test]
+    fn a_secret_goes_with_its_way_of_authentication() {
+        for (lines, fine) in [
+            ("client_auth = \"none\"", true),
+            ("client_auth = \"basic\"", false),
+            ("client_auth = \"post\"", false),
+            ("client_auth = \"basic\"\nclient_secret_file = \"s\"", true),
+            ("client_secret_file = \"s\"", false),
+            ("client_auth = \"jwt\"", false),
+        ] {
+            assert_eq!(parse(&format!("{LEAST}{lines}\n")).is_ok(), fine, "{lines}");
+        }
+    }
+
+    #[test]
+    fn scopes_and_parameters_are_checked() {
+        let config = parse(&format!(
+            "{LEAST}scopes = [\"groups\"]\nextra_params = {{ audience = \"x\" }}\n"
+        ))
+        .unwrap();
+        assert_eq!(config.oidc.scopes, ["openid", "groups"]);
+        assert_eq!(
+            config.oidc.extra_params,
+            [("audience".to_owned(), "x".to_owned())]
+        );
+        for lines in [
+            "scopes = [\"a b\"]",
+            "scopes = [\"\"]",
+            "extra_params = { client_id = \"x\" }",
+            "extra_params = { a = 1 }",
+        ] {
+            assert!(parse(&format!("{LEAST}{lines}\n")).is_err(), "{lines}");
+        }
+    }
+
+    #[test]
+    fn durations_meet_their_ends() {
+        for (line, fine) in [
+            ("clock_skew = \"0s\"", true),
+            ("clock_skew = \"60s\"", true),
+            ("clock_skew = \"1m\"", true),
+            ("clock_skew = \"61s\"", false),
+            ("lease = \"7d\"", true),
+            ("lease = \"169h\"", false),
+            ("lease = \"999ms\"", false),
+            ("http_timeout = \"100ms\"", true),
+            ("http_timeout = \"99ms\"", false),
+            ("code_max_age = \"30m\"", true),
+            ("code_max_age = \"31m\"", false),
+        ] {
+            assert_eq!(parse(&format!("{LEAST}{line}\n")).is_ok(), fine, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let error = Config::load(Path::new("/nonexistent/b.toml"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("/nonexistent/b.toml: cannot read"),
+            "{error}"
+        );
+    }
+
+    proptest::proptest! {
+        /// Whatever stands in the file, there is a configuration or a reason.
+        #[test]
+        fn no_text_is_a_panic(text in "(\\[oidc\\]\n|listen = |limits\\.drain = |\"[a-z0-9:]{0,8}\"|\n|[\\[\\]{}=.,#]|[0-9]{1,4}){0,20}") {
+            drop(parse(&text));
+        }
+    }
+}

@@ -5,6 +5,7 @@
 //! unless it is safe for a terminal.
 
 mod command;
+mod play;
 mod text;
 
 use std::sync::Arc;
@@ -20,9 +21,9 @@ use tracing::{info, warn};
 use crate::access::{Action, Denied, SessionOf};
 use crate::audit::Event;
 use crate::login::Lease;
-use crate::record::{SessionId, Summary};
+use crate::record::{self, ExitStatus, ReadBack, SessionId, Summary};
 use crate::session::{Asked, NOT_ALLOWED, Notices, REFUSED, Rooms, close, give_up};
-use crate::ssh::{ClientEnd, ClientReader, ClientWriter, Ended, FromClient, Gone, Opening};
+use crate::ssh::{ClientEnd, ClientReader, ClientWriter, Ended, Gone, Opening};
 
 use command::{Command, Usage};
 use text::Table;
@@ -314,7 +315,7 @@ impl Console<'_> {
             .readable()
             .await?
             .into_iter()
-            .filter(|session| !active || session.active)
+            .filter(|session| !active || session.is_active())
             .collect();
         if json {
             let sessions: Vec<_> = sessions.iter().map(summary).collect();
@@ -327,18 +328,15 @@ impl Console<'_> {
             "SESSION", "STARTED", "USER", "ACCOUNT", "KIND", "STATUS", "COMMAND",
         ]);
         for session in &sessions {
+            let about = &session.about;
             table.row([
                 session.id.to_string(),
                 text::time(session.started),
-                safe(&session.user),
-                safe(&format!("{}@{}", session.login, session.target)),
-                session.kind.to_string(),
-                match (session.active, session.status) {
-                    (true, _) => "running".into(),
-                    (false, Some(status)) => status.to_string(),
-                    (false, None) => "-".into(),
-                },
-                text::shortened(&safe(session.command.as_deref().unwrap_or("")), 60),
+                safe(&about.user),
+                safe(&format!("{}@{}", about.login, about.target)),
+                about.kind.to_string(),
+                session.ended.as_ref().map_or_else(|| "running".into(), ended),
+                text::shortened(&safe(&command_text(session)), 60),
             ]);
         }
         self.print(table.to_string()).await
@@ -425,12 +423,22 @@ impl Console<'_> {
         .await
     }
 
-    async fn play(&self, session: &str, json: bool, _: &mut ClientReader) -> Result<(), Failure> {
-        let (found, _) = self.find(session, Action::Play).await?;
+    async fn play(&self, session: &str, json: bool, reader: &mut ClientReader) -> Result<(), Failure> {
+        let (found, id) = self.find(session, Action::Play).await?;
         if json {
             return self.json(&summary(&found)).await;
         }
-        Err(Failure::Usage("play needs a terminal: ssh -t".into()))
+        let Some(pty) = &self.asked.pty else {
+            let line = format!("play needs a terminal: ssh -t {} play {session}", self.rooms.name);
+            return Err(Failure::Usage(line));
+        };
+        let recording = self.open(&id).await?;
+        Ok(play::play(recording, pty, self.writer, reader).await?)
+    }
+
+    async fn open(&self, id: &SessionId) -> Result<ReadBack, Failure> {
+        let opened = self.rooms.recorder.read(id).await;
+        opened.map_err(|error| unavailable(&error, "the recording cannot be read now"))
     }
 
     async fn recording(&self, session: &str, json: bool) -> Result<(), Failure> {
@@ -438,12 +446,7 @@ impl Console<'_> {
         if json {
             return self.json(&summary(&found)).await;
         }
-        let mut bytes = self
-            .rooms
-            .recorder
-            .read(&id)
-            .await
-            .map_err(|error| unavailable(&error, "the recording cannot be read now"))?;
+        let mut bytes = self.open(&id).await?;
         let mut buffer = vec![0; 32 * 1024];
         loop {
             let n = bytes
@@ -493,7 +496,7 @@ impl Console<'_> {
         let identity = &self.lease().user.identity;
         let mut sessions = self.list().await?;
         sessions.retain(|session| {
-            let own = session.issuer == identity.issuer && session.subject == identity.subject;
+            let own = session.about.issuer == identity.issuer && session.about.subject == identity.subject;
             own || self.may(Action::Play, session).is_ok()
         });
         sessions.sort_by_key(|session| std::cmp::Reverse(session.started));
@@ -509,10 +512,10 @@ impl Console<'_> {
         let id = session.id.to_string();
         let of = SessionOf {
             id: &id,
-            owner_issuer: &session.issuer,
-            owner_subject: &session.subject,
-            target: &session.target,
-            login: &session.login,
+            owner_issuer: &session.about.issuer,
+            owner_subject: &session.about.subject,
+            target: &session.about.target,
+            login: &session.about.login,
         };
         let access = self.rooms.access();
         access.may_read(
@@ -525,7 +528,7 @@ impl Console<'_> {
     }
 
     fn audit(&self, event: Event) -> Result<(), Failure> {
-        self.rooms.audit.record(event).map_err(|error| {
+        self.rooms.audit.record_soon(event).map_err(|error| {
             unavailable(
                 &error,
                 "the audit log cannot be written, so nothing is done",
@@ -555,20 +558,41 @@ fn unavailable(error: &dyn std::fmt::Display, line: &str) -> Failure {
     Failure::Refused(line.to_owned())
 }
 
+/// How a session ended, in a word.
+fn ended(ended: &record::Ended) -> String {
+    match &ended.end.status {
+        Some(ExitStatus::Code(code)) => code.to_string(),
+        Some(ExitStatus::Signal(name)) => safe(name),
+        None if ended.recovered => "torn".into(),
+        None => "cut".into(),
+    }
+}
+
+fn command_text(session: &Summary) -> String {
+    let command = session.about.command.as_deref().unwrap_or_default();
+    String::from_utf8_lossy(command).into_owned()
+}
+
 fn summary(session: &Summary) -> Value {
+    let about = &session.about;
     json!({
-        "id": session.id.to_string(),
-        "user": session.user,
-        "issuer": session.issuer,
-        "subject": session.subject,
-        "target": session.target,
-        "login": session.login,
-        "kind": session.kind.to_string(),
-        "command": session.command,
+        "id": session.id,
+        "user": about.user,
+        "issuer": about.issuer,
+        "subject": about.subject,
+        "target": about.target,
+        "login": about.login,
+        "kind": about.kind,
+        "command": about.command.as_ref().map(|_| command_text(session)),
+        "source": about.source,
+        "connection": about.connection,
         "started": session.started,
-        "ended": session.ended,
-        "active": session.active,
-        "status": session.status,
-        "bytes": session.bytes,
+        "active": session.is_active(),
+        "ended": session.ended.as_ref().map(|ended| ended.at),
+        "status": session.ended.as_ref().and_then(|ended| ended.end.status.clone()),
+        "reason": session.ended.as_ref().and_then(|ended| ended.end.reason.clone()),
+        "coverage": session.ended.as_ref().map(|ended| ended.end.coverage),
+        "bytes": session.ended.as_ref().map(|ended| ended.totals.stdout + ended.totals.stderr),
+        "recovered": session.ended.as_ref().is_some_and(|ended| ended.recovered),
     })
 }

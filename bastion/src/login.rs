@@ -372,6 +372,9 @@ impl Inner {
         };
         let user = claims::user(&believed, userinfo.as_ref(), &self.oidc);
         if !claims::may_connect(&user.groups, &self.oidc.allowed_groups) {
+            // Whoever is in no group today loses what an earlier day has given.
+            let ended = self.store.end_leases(&user.identity, None).await;
+            ended.map_err(Reason::Store)?;
             return Err(Reason::NoGroup {
                 who: user.identity,
                 why: claims::why_no_group(&user.evidence, &user.groups),

@@ -1,121 +1,593 @@
-//! stub
-use scanner::{Masked, Stream};
-use std::{fmt, net::IpAddr, path::Path, str::FromStr};
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SessionId(String);
-impl fmt::Display for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+//! The client side of the recorder's socket: what `serve` needs to have a session recorded.
+//!
+//! No byte goes to a client before the recorder has taken it over: hand it to
+//! [`Recording::output`], wait for its position in [`Acknowledged::reached`], then forward it.
+//! When the recorder is gone, full or silent for five seconds, every session on it fails with
+//! a [`RecordError`]; there is no way to go on unrecorded.
+//!
+//! All sessions share one socket. A frame is written at once by whoever has it, as far as the
+//! socket takes it; a task writes the rest. What may be queued is bounded by each session's
+//! window of 1 MiB.
+
+mod about;
+mod link;
+mod read;
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+use tokio::sync::{Mutex, watch};
+use tokio::time::{self, Instant};
+
+pub use self::about::{
+    About, Coverage, End, Ended, ExitStatus, Kind, NotASession, SessionId, Summary, Totals,
+};
+use self::link::{Link, Progress, State, Wire};
+pub use self::read::ReadBack;
+use crate::config::RecordingSync;
+use crate::recorder::wire::{self, Entry, Failure};
+
+/// A recorder that takes sessions. A clone is the same recorder.
+///
+/// If it dies, its sessions fail; the next [`Recorder::start`] starts or calls it again.
+#[derive(Clone, Debug)]
+pub struct Recorder {
+    inner: Arc<Inner>,
 }
-impl FromStr for SessionId {
-    type Err = ();
-    fn from_str(_: &str) -> Result<Self, ()> {
-        Err(())
-    }
+
+#[derive(Debug)]
+struct Inner {
+    source: Source,
+    sync: RecordingSync,
+    running: Mutex<Running>,
 }
-#[derive(Clone)]
-pub struct Recorder;
-#[derive(Debug, thiserror::Error)]
-#[error("x")]
-pub struct RecordError;
-impl RecordError {
-    pub fn notice(&self) -> &'static str {
-        ""
-    }
+
+/// Where a recorder comes from.
+#[derive(Debug)]
+enum Source {
+    /// It is started as a child, with one end of a socket pair as its standard input.
+    Child { exe: PathBuf, dir: PathBuf },
+    /// It runs on its own and listens here.
+    Socket { path: PathBuf },
 }
-#[derive(Clone, Copy, Debug)]
-pub enum Kind {
-    Shell,
-    Exec,
-    Sftp,
+
+#[derive(Debug)]
+struct Running {
+    link: Option<Link>,
+    child: Option<Child>,
+    /// No new attempt to reach a recorder before this.
+    not_before: Instant,
 }
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self:?}")
-    }
-}
-pub struct About {
-    pub user: String,
-    pub issuer: String,
-    pub subject: String,
-    pub target: String,
-    pub login: String,
-    pub kind: Kind,
-    pub command: Option<Vec<u8>>,
-    pub pty: Option<(u16, u16)>,
-    pub term: Option<String>,
-    pub source: IpAddr,
-    pub connection: String,
-}
-pub struct End {
-    pub status: Option<u32>,
-    pub coverage: scanner::Coverage,
-    pub reason: Option<String>,
-}
-#[derive(Clone)]
-pub struct Summary {
-    pub id: SessionId,
-    pub user: String,
-    pub issuer: String,
-    pub subject: String,
-    pub target: String,
-    pub login: String,
-    pub kind: Kind,
-    pub command: Option<String>,
-    pub started: jiff::Timestamp,
-    pub ended: Option<jiff::Timestamp>,
-    pub active: bool,
-    pub status: Option<u32>,
-    pub bytes: u64,
-}
+
 impl Recorder {
+    /// Starts `exe recorder --dir DIR --fd 0` with a socket as its standard input. The child
+    /// ends, with every file finished, when this process or the recorder's last clone is gone.
+    ///
+    /// # Errors
+    ///
+    /// The program cannot be started, or ends before it answers: it says why on stderr.
     pub async fn spawn_embedded(
-        _: &Path,
-        _: &Path,
-        _: crate::config::RecordingSync,
+        exe: &Path,
+        dir: &Path,
+        sync: RecordingSync,
     ) -> Result<Self, RecordError> {
-        Ok(Self)
+        Self::new(Source::Child { exe: exe.to_owned(), dir: dir.to_owned() }, sync).await
     }
-    pub async fn connect(_: &Path) -> Result<Self, RecordError> {
-        Ok(Self)
+
+    /// Connects to the recorder that listens on `socket`; bytes are on disk within two seconds.
+    ///
+    /// # Errors
+    ///
+    /// Nobody listens there, or it is not a recorder of this version.
+    pub async fn connect(socket: &Path) -> Result<Self, RecordError> {
+        Self::connect_with(socket, RecordingSync::Interval).await
     }
-    pub async fn start(&self, _: About) -> Result<Recording, RecordError> {
-        Ok(Recording)
+
+    /// Connects to the recorder that listens on `socket`, and says when bytes have to be on
+    /// disk.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::connect`].
+    pub async fn connect_with(socket: &Path, sync: RecordingSync) -> Result<Self, RecordError> {
+        Self::new(Source::Socket { path: socket.to_owned() }, sync).await
     }
+
+    async fn new(source: Source, sync: RecordingSync) -> Result<Self, RecordError> {
+        let running = Running { link: None, child: None, not_before: Instant::now() };
+        let inner = Arc::new(Inner { source, sync, running: Mutex::new(running) });
+        inner.wire().await?;
+        Ok(Self { inner })
+    }
+
+    /// Starts the recording of a session. When this returns, the start is on disk.
+    ///
+    /// # Errors
+    ///
+    /// The session cannot be recorded and must not begin.
+    pub async fn start(&self, about: About) -> Result<Recording, RecordError> {
+        let wire = self.inner.wire().await?;
+        let (channel, reply) = wire.open_session()?;
+        // From here on a session that nobody takes is ended: its guard is made before waiting.
+        let mut guard = Guard { wire: wire.clone(), channel, ended: false };
+        wire.send(&wire::json_frame(wire::Kind::Start, channel, &about), None);
+        let id = async { reply.await?.session_id() };
+        let id = match time::timeout(STALL, id).await {
+            Ok(Ok(id)) => id,
+            Ok(Err(error)) => {
+                guard.ended = true;
+                wire.forget(channel);
+                return Err(error);
+            }
+            Err(_) => return Err(RecordError::Stalled),
+        };
+        let progress = wire.progress_of(channel).ok_or(RecordError::Gone)?;
+        Ok(Recording { guard, id, position: 0, progress })
+    }
+
+    /// The sessions that the recorder knows, oldest first; of more than 10,000 the newest.
+    ///
+    /// # Errors
+    ///
+    /// The recorder is gone or cannot read its list.
     pub async fn list(&self) -> Result<Vec<Summary>, RecordError> {
-        Ok(vec![])
+        let wire = self.inner.wire().await?;
+        let mut lines = Vec::new();
+        let mut position = 0u64;
+        let mut sessions = Sessions::default();
+        loop {
+            let question = position.to_le_bytes();
+            let page = wire.ask(wire::Kind::List, &question).await?.page()?;
+            if page.is_empty() {
+                break;
+            }
+            position += page.len() as u64;
+            lines.extend_from_slice(&page);
+            let whole = lines.iter().rposition(|&b| b == b'\n').map_or(0, |end| end + 1);
+            let rest = lines.split_off(whole);
+            sessions.add(&lines);
+            lines = rest;
+        }
+        Ok(sessions.into_vec())
     }
-    pub async fn read(&self, _: &SessionId) -> Result<tokio::io::Empty, RecordError> {
-        Ok(tokio::io::empty())
+
+    /// The file of a recording, `.cast.zst`: what is written of it so far. The recorder notes
+    /// that it was read.
+    ///
+    /// # Errors
+    ///
+    /// There is no such recording, or the recorder is gone.
+    pub async fn read(&self, id: &SessionId) -> Result<ReadBack, RecordError> {
+        let wire = self.inner.wire().await?;
+        ReadBack::open(wire, id).await
     }
-    pub async fn close(self) {}
+
+    /// Lets the recorder finish every file. A child is waited for, ten seconds at most.
+    pub async fn close(self) {
+        let mut running = self.inner.running.lock().await;
+        running.not_before = Instant::now() + Duration::from_secs(365 * 24 * 3600);
+        if let Some(link) = running.link.take() {
+            link.close(CLOSE).await;
+        }
+        if let Some(mut child) = running.child.take() {
+            match time::timeout(CLOSE, child.wait()).await {
+                Ok(Ok(status)) if status.success() => {}
+                Ok(Ok(status)) => tracing::warn!(%status, "the recorder ended badly"),
+                Ok(Err(error)) => tracing::warn!(%error, "cannot wait for the recorder"),
+                Err(_) => {
+                    tracing::error!("the recorder does not end: it is killed");
+                    if let Err(error) = child.kill().await {
+                        tracing::warn!(%error, "cannot kill the recorder");
+                    }
+                }
+            }
+        }
+    }
+
+    /// The process id of the recorder, if it is a child and runs.
+    pub async fn child_id(&self) -> Option<u32> {
+        self.inner.running.lock().await.child.as_ref().and_then(Child::id)
+    }
 }
-pub struct Recording;
-#[derive(Clone)]
-pub struct Acknowledged;
+
+impl Inner {
+    /// The socket to a recorder that lives, after starting one if need be.
+    async fn wire(&self) -> Result<Arc<Wire>, RecordError> {
+        let mut running = self.running.lock().await;
+        if let Some(link) = &running.link {
+            if link.is_alive() {
+                return Ok(link.wire());
+            }
+        }
+        if Instant::now() < running.not_before {
+            return Err(RecordError::Gone);
+        }
+        running.not_before = Instant::now() + RETRY;
+        running.link = None;
+        let stream = match &self.source {
+            Source::Child { exe, dir } => {
+                if let Some(old) = running.child.as_mut() {
+                    reap(old).await;
+                }
+                let (stream, child) = spawn(exe, dir)?;
+                running.child = Some(child);
+                stream
+            }
+            Source::Socket { path } => connect(path).await?,
+        };
+        let link = Link::start(stream, self.sync).await?;
+        let wire = link.wire();
+        running.link = Some(link);
+        Ok(wire)
+    }
+}
+
+/// The recorder has closed its socket: it is about to end, or hangs.
+async fn reap(child: &mut Child) {
+    match time::timeout(REAP, child.wait()).await {
+        Ok(Ok(status)) => tracing::error!(%status, "the recorder ended; starting a new one"),
+        Ok(Err(error)) => tracing::error!(%error, "cannot wait for the recorder"),
+        Err(_) => {
+            tracing::error!("the recorder hangs: it is killed");
+            if let Err(error) = child.kill().await {
+                tracing::error!(%error, "cannot kill the recorder");
+            }
+        }
+    }
+}
+
+fn spawn(exe: &Path, dir: &Path) -> Result<(UnixStream, Child), RecordError> {
+    let unreachable = |source: io::Error| RecordError::Unreachable(Arc::new(source));
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(unreachable)?;
+    ours.set_nonblocking(true).map_err(unreachable)?;
+    let stream = UnixStream::from_std(ours).map_err(unreachable)?;
+    let child = Command::new(exe)
+        // The program may go by several names, as in the demo, and has to know this one.
+        .arg0("bastion")
+        .arg("recorder")
+        .arg("--dir")
+        .arg(dir)
+        .args(["--fd", "0"])
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::null())
+        // Ctrl-C at the terminal is for `serve`, which then ends the sessions in order.
+        .process_group(0)
+        .spawn()
+        .map_err(unreachable)?;
+    Ok((stream, child))
+}
+
+async fn connect(path: &Path) -> Result<UnixStream, RecordError> {
+    let connected = time::timeout(STALL, UnixStream::connect(path)).await;
+    let connected = connected.map_err(|_| RecordError::Stalled)?;
+    connected.map_err(|source| RecordError::Unreachable(Arc::new(source)))
+}
+
+/// The recording of one session. Dropping it without [`Recording::end`] ends it, with the
+/// reason that it was abandoned.
+#[derive(Debug)]
+pub struct Recording {
+    guard: Guard,
+    id: SessionId,
+    position: u64,
+    progress: watch::Receiver<Progress>,
+}
+
 impl Recording {
+    /// The name of the session.
     pub fn id(&self) -> SessionId {
-        SessionId(String::new())
+        self.id
     }
-    pub async fn output(&mut self, _: Stream, _: &Masked) -> Result<u64, RecordError> {
-        Ok(0)
+
+    /// Hands over what the client is about to get, and gives the position after it: the bytes
+    /// handed over so far. Waits while more than 1 MiB is on its way.
+    ///
+    /// Cancel-safe for pieces of up to 1 MiB: a call that is dropped while it waits has handed
+    /// over nothing. A longer piece is handed over in parts.
+    ///
+    /// # Errors
+    ///
+    /// The session cannot be recorded any more and must end.
+    pub async fn output(
+        &mut self,
+        stream: scanner::Stream,
+        bytes: &scanner::Masked,
+    ) -> Result<u64, RecordError> {
+        let kind = match stream {
+            scanner::Stream::Stdout => wire::Kind::Stdout,
+            scanner::Stream::Stderr => wire::Kind::Stderr,
+        };
+        let mut bytes = bytes.clone().into_bytes();
+        while !bytes.is_empty() {
+            let mut part = bytes.split_to(bytes.len().min(PART));
+            self.room_for(part.len() as u64).await?;
+            self.position += part.len() as u64;
+            while !part.is_empty() {
+                let chunk = part.split_to(part.len().min(wire::CHUNK));
+                self.guard.wire.send_payload(kind, self.guard.channel, chunk);
+            }
+        }
+        Ok(self.position)
     }
+
+    /// The bytes handed over so far.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Tells how far the recorder is; for whoever forwards to the client.
     pub fn acknowledged(&self) -> Acknowledged {
-        Acknowledged
+        Acknowledged { progress: self.progress.clone() }
     }
-    pub async fn resize(&mut self, _: u16, _: u16) -> Result<(), RecordError> {
+
+    /// The terminal has a new size.
+    ///
+    /// # Errors
+    ///
+    /// The session cannot be recorded any more and must end.
+    pub async fn resize(&mut self, cols: u16, rows: u16) -> Result<(), RecordError> {
+        self.check()?;
+        let size = wire::encode_size(cols, rows);
+        self.guard.wire.send(&wire::frame(wire::Kind::Resize, self.guard.channel, &size), None);
         Ok(())
     }
-    pub async fn end(self, _: End) -> Result<(), RecordError> {
+
+    /// A marker for the players. Its label is cut at 4 KiB.
+    ///
+    /// # Errors
+    ///
+    /// The session cannot be recorded any more and must end.
+    pub async fn marker(&mut self, label: &str) -> Result<(), RecordError> {
+        self.check()?;
+        let (label, _) = label.split_at(label.floor_char_boundary(LABEL));
+        let marker = wire::frame(wire::Kind::Marker, self.guard.channel, label.as_bytes());
+        self.guard.wire.send(&marker, None);
         Ok(())
+    }
+
+    /// Ends the recording. When this returns, it is on disk, whole.
+    ///
+    /// # Errors
+    ///
+    /// The recorder is gone or cannot write the end.
+    pub async fn end(mut self, end: End) -> Result<Totals, RecordError> {
+        self.guard.end(end);
+        let ended = async {
+            loop {
+                match &self.progress.borrow_and_update().state {
+                    State::Live => {}
+                    State::Ended(totals) => return Ok(totals.as_ref().clone()),
+                    State::Failed(error) => return Err(error.clone()),
+                }
+                self.progress.changed().await.map_err(|_| RecordError::Gone)?;
+            }
+        };
+        let ended = time::timeout(STALL, ended).await;
+        self.guard.wire.forget(self.guard.channel);
+        ended.map_err(|_| RecordError::Stalled)?
+    }
+
+    fn check(&self) -> Result<(), RecordError> {
+        self.progress.borrow().check()
+    }
+
+    async fn room_for(&mut self, more: u64) -> Result<(), RecordError> {
+        let position = self.position + more;
+        wait(&mut self.progress, |progress| progress.room >= position).await
     }
 }
+
+/// Ends a session that is dropped.
+#[derive(Debug)]
+struct Guard {
+    wire: Arc<Wire>,
+    channel: u32,
+    ended: bool,
+}
+
+impl Guard {
+    fn end(&mut self, end: End) {
+        self.ended = true;
+        let end = wire::json_frame(wire::Kind::End, self.channel, &end.bounded());
+        self.wire.send(&end, None);
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.end(End::because("the session was abandoned"));
+            self.wire.forget(self.channel);
+        }
+    }
+}
+
+/// How far the recorder is with one session's output.
+#[derive(Clone, Debug)]
+pub struct Acknowledged {
+    progress: watch::Receiver<Progress>,
+}
+
 impl Acknowledged {
-    pub async fn reached(&mut self, _: u64) -> Result<(), RecordError> {
-        Ok(())
+    /// The position that the recorder has acknowledged.
+    pub fn position(&self) -> u64 {
+        self.progress.borrow().taken
     }
+
+    /// Waits until everything up to `position` is acknowledged. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// The session cannot be recorded any more: nothing that is not acknowledged may leave.
+    pub async fn reached(&mut self, position: u64) -> Result<(), RecordError> {
+        wait(&mut self.progress, |progress| progress.taken >= position).await
+    }
+
+    /// Returns when the session cannot be recorded any more, also while nothing is handed over.
+    /// Cancel-safe.
     pub async fn lost(&mut self) -> RecordError {
-        std::future::pending().await
+        loop {
+            if let Err(error) = self.progress.borrow_and_update().check() {
+                return error;
+            }
+            if self.progress.changed().await.is_err() {
+                return RecordError::Gone;
+            }
+        }
     }
 }
+
+/// Waits until `enough`; a recorder that says nothing for five seconds has stalled.
+async fn wait(
+    progress: &mut watch::Receiver<Progress>,
+    enough: impl Fn(&Progress) -> bool,
+) -> Result<(), RecordError> {
+    loop {
+        {
+            let now = progress.borrow_and_update();
+            now.check()?;
+            if enough(&now) {
+                return Ok(());
+            }
+        }
+        match time::timeout(STALL, progress.changed()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Err(RecordError::Gone),
+            Err(_) => return Err(RecordError::Stalled),
+        }
+    }
+}
+
+/// Puts starts and ends together.
+#[derive(Default)]
+struct Sessions {
+    order: std::collections::VecDeque<SessionId>,
+    by_id: HashMap<SessionId, Summary>,
+}
+
+impl Sessions {
+    fn add(&mut self, lines: &[u8]) {
+        for line in lines.split(|&b| b == b'\n').filter(|line| !line.is_empty()) {
+            match serde_json::from_slice(line) {
+                Ok(Entry::Start(start)) => {
+                    let (id, about, started) = (start.id, start.about, start.at);
+                    self.by_id.insert(id, Summary { id, about, started, ended: None });
+                    self.order.push_back(id);
+                    if self.order.len() > LIST {
+                        if let Some(oldest) = self.order.pop_front() {
+                            self.by_id.remove(&oldest);
+                        }
+                    }
+                }
+                Ok(Entry::End(ended)) => {
+                    if let Some(session) = self.by_id.get_mut(&ended.id) {
+                        session.ended = Some(Ended {
+                            at: ended.at,
+                            end: ended.end,
+                            totals: ended.totals,
+                            recovered: ended.recovered,
+                        });
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "a line of the list of sessions is damaged"),
+            }
+        }
+    }
+
+    fn into_vec(mut self) -> Vec<Summary> {
+        self.order.iter().filter_map(|id| self.by_id.remove(id)).collect()
+    }
+}
+
+/// Why a session cannot be recorded, or a recording not be read.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The recorder has died, or its socket has closed.
+    #[error("the recorder is gone")]
+    Gone,
+    /// The recorder has been silent for five seconds.
+    #[error("the recorder does not answer")]
+    Stalled,
+    /// The recorder can't be started or reached.
+    #[error("the recorder cannot be reached")]
+    Unreachable(#[source] Arc<io::Error>),
+    /// The recorder speaks another version of the protocol, or not at all.
+    #[error("the recorder broke the protocol: {0}")]
+    Broken(&'static str),
+    /// The disk is full: the session has to end.
+    #[error("the disk of the recordings is full")]
+    Full,
+    /// There is less free disk than a new session needs.
+    #[error("the disk of the recordings is nearly full; no new session is taken")]
+    Low,
+    /// Writing has failed.
+    #[error("the recorder cannot write: {0}")]
+    Io(String),
+    /// The recorder is being stopped.
+    #[error("the recorder is being stopped")]
+    Stopping,
+    /// There is no such recording.
+    #[error("there is no such recording")]
+    Unknown,
+    /// The question asks for what is not allowed.
+    #[error("the recorder refused: {0}")]
+    Refused(String),
+}
+
+impl RecordError {
+    /// The line that a client is shown; the log has the rest.
+    pub fn notice(&self) -> &'static str {
+        match self {
+            Self::Gone | Self::Unreachable(_) | Self::Broken(_) => {
+                "this session cannot be recorded: the recorder is not running"
+            }
+            Self::Stalled => "this session cannot be recorded: the recorder does not answer",
+            Self::Full | Self::Low => "this session cannot be recorded: the disk is full",
+            Self::Io(_) => "this session cannot be recorded: the recording cannot be written",
+            Self::Stopping => "this session cannot be recorded: the bastion is being stopped",
+            Self::Unknown => "there is no such recording",
+            Self::Refused(_) => "the recorder refused this",
+        }
+    }
+}
+
+impl From<Failure> for RecordError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Full => Self::Full,
+            Failure::Low => Self::Low,
+            Failure::Io(what) => Self::Io(what),
+            Failure::Stopping => Self::Stopping,
+            Failure::Unknown => Self::Unknown,
+            Failure::Refused(what) => Self::Refused(what),
+        }
+    }
+}
+
+impl From<wire::Broken> for RecordError {
+    fn from(wire::Broken(what): wire::Broken) -> Self {
+        Self::Broken(what)
+    }
+}
+
+/// A recorder that says nothing for this long has stalled.
+const STALL: Duration = Duration::from_secs(5);
+/// How long a recorder may take to finish its files when it is closed.
+const CLOSE: Duration = Duration::from_secs(10);
+/// How long a recorder that has closed its socket may take to end.
+const REAP: Duration = Duration::from_secs(2);
+/// No more than one attempt to start or reach a recorder in this time.
+const RETRY: Duration = Duration::from_secs(1);
+/// Output that is handed over in one go.
+const PART: usize = 1024 * 1024;
+/// A marker's longest label, in bytes.
+const LABEL: usize = 4 * 1024;
+/// The most sessions in a list.
+const LIST: usize = 10_000;

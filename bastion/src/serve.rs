@@ -73,27 +73,12 @@ pub enum ServeError {
 /// # Errors
 /// Everything that keeps it from starting. Once it accepts, it ends by signal only.
 pub fn run(config: Config, options: Options) -> Result<(), ServeError> {
-    keep_to_itself()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("bastion")
         .build()
         .map_err(ServeError::Runtime)?;
     runtime.block_on(serve(config, options))
-}
-
-/// Files that are made are nobody else's, and no core file or debugger of the same user gets at
-/// the keys in memory.
-fn keep_to_itself() -> Result<(), ServeError> {
-    use rustix::process::{DumpableBehavior, Resource, Rlimit};
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    let no_core = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    rustix::process::setrlimit(Resource::Core, no_core)
-        .and_then(|()| rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable))
-        .map_err(|error| ServeError::Runtime(error.into()))
 }
 
 async fn serve(config: Config, options: Options) -> Result<(), ServeError> {

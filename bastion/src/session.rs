@@ -20,7 +20,7 @@ use crate::audit::{Audit, Event, Who};
 use crate::config::Limits;
 use crate::login::{Lease, SignIns};
 use crate::name::Destination;
-use crate::record::{About, End, Kind, Recorder, Recording};
+use crate::record::{About, End, ExitStatus, Kind, Recorder, Recording};
 use crate::ssh::{ClientEnd, ClientWriter, ConnectionId, Ended, Opening, Pty, TargetEnd, dial};
 use crate::target::UserCa;
 
@@ -97,14 +97,15 @@ impl Lease {
 /// the client and to the log.
 pub(crate) async fn run(
     rooms: Arc<Rooms>,
-    asked: Asked,
+    mut asked: Asked,
     client: ClientEnd,
     stop: CancellationToken,
 ) {
     let notices = Notices::new(&asked.env, asked.pty.is_some());
-    match rooms.sign_ins.is_live(&asked.lease).await {
-        Ok(true) => {}
-        Ok(false) => {
+    // With the claims of the latest sign-in: a group that was lost since counts no more.
+    match rooms.sign_ins.renewed(&asked.lease).await {
+        Ok(Some(lease)) => asked.lease = Arc::new(lease),
+        Ok(None) => {
             let line = "your sign-in has ended; connect again to sign in";
             return give_up(&client.writer, &notices, line, NOT_ALLOWED).await;
         }
@@ -165,7 +166,7 @@ async fn proxy(
         target,
         recording,
     };
-    if let Err(error) = rooms.audit.record(session.started()) {
+    if let Err(error) = rooms.audit.record_soon(session.started()) {
         warn!(session = %session.id, %error, "not audited");
         session
             .finish(None, Coverage::default(), error.notice())
@@ -267,7 +268,7 @@ impl Session<'_> {
                 login: self.login.to_owned(),
                 reason,
             };
-            if let Err(error) = self.rooms.audit.record(failed) {
+            if let Err(error) = self.rooms.audit.record_soon(failed) {
                 warn!(session = %self.id, %error, "not audited");
             }
             error.notice()
@@ -291,21 +292,14 @@ impl Session<'_> {
             reason: reason.clone(),
         };
         let status = ended.map(|ended| match ended {
-            Ended::Status(status) => *status,
-            Ended::Signal { .. } => BROKEN,
+            Ended::Status(status) => ExitStatus::Code(*status),
+            Ended::Signal { signal, .. } => ExitStatus::Signal(signal.name().to_owned()),
         });
-        if let Err(error) = self
-            .recording
-            .end(End {
-                status,
-                coverage,
-                reason,
-            })
-            .await
-        {
+        let end = End { status, coverage: coverage.into(), reason };
+        if let Err(error) = self.recording.end(end).await {
             warn!(session = %self.id, %error, "the recording has no end");
         }
-        if let Err(error) = self.rooms.audit.record(event) {
+        if let Err(error) = self.rooms.audit.record_soon(event) {
             warn!(session = %self.id, %error, "not audited");
         }
     }
@@ -373,7 +367,7 @@ fn decide(rooms: &Rooms, asked: &Asked, login: &str, target: &str) -> Result<Gra
         // A decision that cannot be written down is a refusal.
         rooms
             .audit
-            .record(event)
+            .record_soon(event)
             .map_err(|error| error.notice().to_owned())?;
         granted = Some(decision.map_err(|denied| denied.notice())?);
     }

@@ -499,3 +499,283 @@ pub(crate) const LOGIN_NAME_MAX: usize = 64;
 
 /// Room for some ten thousand targets.
 const FILE_MAX: u64 = 64 * 1024 * 1024;
+
+#[cfg(test)]
+pub(crate) mod tests {
+    #![expect(
+        clippy::unwrap_used,
+        reason = "a test stops where its preparation fails"
+    )]
+
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::ssh::keys::ssh_key::LineEnding;
+    use crate::ssh::keys::{Algorithm, key::safe_rng};
+
+    const KEY: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti";
+
+    /// An inventory with one login by certificate for each `NAME: LOGIN, LABEL...`.
+    pub(crate) fn inventory(targets: &[(&str, &str, &[&str])]) -> Arc<Inventory> {
+        let mut text = String::new();
+        for (name, login, labels) in targets {
+            text.push_str(&format!(
+                "[[target]]\nname = \"{name}\"\naddress = \"{name}.internal\"\nhost_keys = [\"{KEY}\"]\nlabels = {labels:?}\n\
+                 [[target.login]]\nname = \"{login}\"\ncertificate = true\n"
+            ));
+        }
+        Arc::new(
+            Inventory::parse(Path::new("targets.toml"), &text, Some(&UserCa::of_a_test())).unwrap(),
+        )
+    }
+
+    fn parse(text: &str) -> Result<Inventory, Problems> {
+        Inventory::parse(
+            Path::new("/x/targets.toml"),
+            text,
+            Some(&UserCa::of_a_test()),
+        )
+    }
+
+    fn target(lines: &str, login: &str) -> String {
+        format!(
+            "[[target]]\nname = \"db\"\naddress = \"h\"\n{lines}\n[[target.login]]\nname = \"u\"\n{login}\n"
+        )
+    }
+
+    fn pinned() -> String {
+        format!("host_keys = [\"{KEY} a comment\"]")
+    }
+
+    #[test]
+    fn a_whole_inventory_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = PrivateKey::random(&mut safe_rng(), Algorithm::Ed25519).unwrap();
+        let secret = |name: &str, content: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, content).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        };
+        secret("key", &key.to_openssh(LineEnding::LF).unwrap());
+        secret("password", "canary-password\n");
+        let text = format!(
+            "[[target]]\nname = \"db\"\naddress = \"10.0.0.7:2200\"\nhost_keys = [\"{KEY}\"]\nhost_ca = [\"{KEY}\"]\n\
+             labels = [\"prod\"]\n\
+             [[target.login]]\nname = \"a\"\nkey = \"key\"\n\
+             [[target.login]]\nname = \"b\"\npassword_file = \"password\"\n\
+             [[target.login]]\nname = \"c\"\ncertificate = true\n"
+        );
+        let path = folder.path().join("targets.toml");
+        fs::write(&path, text).unwrap();
+        let inventory = Inventory::load(&path, Some(&UserCa::of_a_test())).unwrap();
+        let target = inventory.target("db").unwrap();
+        assert_eq!(
+            (target.address().host(), target.address().port()),
+            ("10.0.0.7", 2200)
+        );
+        assert_eq!(target.labels(), ["prod"]);
+        assert_eq!(
+            (
+                target.host_keys().pinned().len(),
+                target.host_keys().authorities().len()
+            ),
+            (1, 1)
+        );
+        let methods: Vec<_> = target
+            .logins()
+            .iter()
+            .map(|login| (login.name(), login.method()))
+            .collect();
+        assert_eq!(
+            methods,
+            [("a", "key"), ("b", "password"), ("c", "certificate")]
+        );
+        assert!(inventory.target("DB").is_none() && target.login("A").is_none());
+        assert!(!format!("{inventory:?}").contains("canary"));
+    }
+
+    #[test]
+    fn what_a_target_lacks_is_said() {
+        for (text, wanted) in [
+            (
+                target("", "certificate = true"),
+                "the target \"db\" has no host key",
+            ),
+            (
+                target("host_keys = []", "certificate = true"),
+                "the target \"db\" has no host key",
+            ),
+            (
+                target("host_keys = [\"ssh-ed25519 x\"]", "certificate = true"),
+                "4:14: this host key cannot be used",
+            ),
+            (
+                target("host_keys = [\"\"]", "certificate = true"),
+                "4:14: `target[0].host_keys[0]` is empty",
+            ),
+            (target(&pinned(), ""), "the login \"u\" has no credential"),
+            (
+                target(&pinned(), "certificate = false"),
+                "certificate is false",
+            ),
+            (
+                target(&pinned(), "certificate = true\nkey = \"k\""),
+                "exactly one of",
+            ),
+            (target(&pinned(), "key = \"k\""), "7:7: cannot read /x/k"),
+            (
+                target(&pinned(), "password_file = \"k\""),
+                "7:17: cannot read /x/k",
+            ),
+            (
+                target(&pinned(), "passwort = \"k\""),
+                "unknown key `target[0].login[0].passwort`",
+            ),
+            (
+                target(&format!("{}\nport = 22", pinned()), "certificate = true"),
+                "unknown key `target[0].port`",
+            ),
+            (
+                target(&pinned(), "certificate = true").replace("\"db\"", "\"-db\""),
+                "\"-db\" cannot be a name",
+            ),
+            (
+                target(&pinned(), "certificate = true").replace("\"u\"", "\"a b\""),
+                "\"a b\" cannot be a name",
+            ),
+            (
+                target(&pinned(), "certificate = true").replace("\"h\"", "\"h:0\""),
+                "which is not an address",
+            ),
+            (
+                target(&pinned(), "certificate = true").repeat(2),
+                "the target \"db\" is defined a second time",
+            ),
+            (
+                format!(
+                    "{}[[target.login]]\nname = \"u\"\ncertificate = true\n",
+                    target(&pinned(), "certificate = true")
+                ),
+                "the login \"u\" is defined a second time",
+            ),
+            (
+                format!("[[target]]\nname = \"db\"\naddress = \"h\"\n{}", pinned()),
+                "the key `target[0].login` is missing",
+            ),
+            (
+                "[[targets]]\n".to_owned(),
+                "unknown key `targets` (did you mean `target`?)",
+            ),
+        ] {
+            let found = parse(&text).expect_err(&text).to_string();
+            assert!(found.contains(wanted), "{text}\ngave\n{found}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_needs_a_user_ca() {
+        let text = target(&pinned(), "certificate = true");
+        let found = Inventory::parse(Path::new("t"), &text, None)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            found.contains("there is no user CA") && found.contains("set user_ca"),
+            "{found}"
+        );
+    }
+
+    #[test]
+    fn weak_keys_and_certificates_are_no_host_keys() {
+        let rsa_1024 = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQDHNbvTlMYNrhCNw4k+ziIfTBdLdGdjPi9iRbPAFNAJpEDfP6jP8cnW3IGiaFHYF6mN8yz8XRCrqnu0WfSoPfbEV5bUWPSkfKf7WLyF/l0Q9KvfuOHbFFUMFjvwX7kPxHqVvqrJQmsv4FXkf7lOO6NJkYPp2NbYKsZPKqeoNeWy+w==";
+        let certificate = UserCa::of_a_test()
+            .mint("x", "x")
+            .unwrap()
+            .1
+            .to_openssh()
+            .unwrap();
+        for line in [
+            rsa_1024,
+            certificate.as_str(),
+            "",
+            "ssh-ed25519",
+            "ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti",
+        ] {
+            assert!(parse_public_key(line).is_err(), "{line}");
+        }
+        assert!(parse_public_key(KEY).is_ok());
+    }
+
+    #[test]
+    fn addresses_are_a_host_and_a_port() {
+        for (text, wanted) in [
+            ("10.0.0.7", Some(("10.0.0.7", 22))),
+            ("10.0.0.7:2200", Some(("10.0.0.7", 2200))),
+            ("db.internal:22", Some(("db.internal", 22))),
+            ("::1", Some(("::1", 22))),
+            ("[::1]", Some(("::1", 22))),
+            ("[::1]:65535", Some(("::1", 65535))),
+            ("", None),
+            (":22", None),
+            ("h:", None),
+            ("h:0", None),
+            ("h:65536", None),
+            ("h:+22", None),
+            ("h:22:22", None),
+            ("[::1", None),
+            ("[::1]22", None),
+            ("[h]:22", None),
+            ("a b", None),
+            ("-oProxyCommand=x", None),
+            ("h/x", None),
+            ("h\u{e4}", None),
+        ] {
+            let address = text.parse::<Address>().ok();
+            assert_eq!(
+                address
+                    .as_ref()
+                    .map(|address| (address.host(), address.port())),
+                wanted,
+                "{text}"
+            );
+            if let Some(address) = address {
+                assert_eq!(address.to_string().parse(), Ok(address));
+            }
+        }
+    }
+
+    #[test]
+    fn names_meet_their_limits() {
+        for (name, fine) in [
+            ("a", true),
+            ("_x-1.y", true),
+            ("9", true),
+            ("", false),
+            (".a", false),
+            ("-a", false),
+            ("a@b", false),
+            ("a+b", false),
+            ("a b", false),
+            ("\u{e4}", false),
+        ] {
+            assert_eq!(is_name(name, LOGIN_NAME_MAX), fine, "{name}");
+        }
+        for (length, login, target) in [
+            (64, true, true),
+            (65, false, true),
+            (128, false, true),
+            (129, false, false),
+        ] {
+            let name = "a".repeat(length);
+            assert_eq!(
+                (
+                    is_name(&name, LOGIN_NAME_MAX),
+                    is_name(&name, TARGET_NAME_MAX)
+                ),
+                (login, target),
+                "{length}"
+            );
+        }
+    }
+}

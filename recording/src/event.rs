@@ -3,6 +3,39 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// Which of a session's two outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stream {
+    /// Standard output, and everything where there is a terminal.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+impl Stream {
+    /// The name that an `S` event carries.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
+
+    /// The stream of this name, if it is one.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Stdout, Self::Stderr]
+            .into_iter()
+            .find(|stream| stream.name() == name)
+    }
+
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Stdout => Self::Stderr,
+            Self::Stderr => Self::Stdout,
+        }
+    }
+}
+
 /// What stands before the events: asciicast v1 to v3.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Header {

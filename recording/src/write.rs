@@ -1,1 +1,421 @@
-//! Writing recordings.
+//! Writing recordings: asciicast v3 lines in zstd frames.
+//!
+//! [`Writer`] takes what happens in a session, with its time, and writes a file that can be
+//! read at any moment up to the last flush. It reads no clock: the caller says what time it
+//! is, and asks [`Writer::due`] when [`Writer::tick`] has something to do.
+
+mod escape;
+mod lines;
+mod press;
+
+use std::fmt;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+pub use self::escape::Newlines;
+use self::lines::Lines;
+pub use self::lines::StreamTotal;
+use self::press::Press;
+pub use self::press::Presses;
+use crate::event::{Header, Stream};
+
+/// How a recording is cut and compressed. The defaults are the product's.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// zstd level of sessions at human speed.
+    pub level: i32,
+    /// zstd level of a frame whose forerunner was full within [`Settings::bulk_within`].
+    pub bulk_level: i32,
+    /// A frame that is full within this was bulk output.
+    pub bulk_within: Duration,
+    /// A frame ends at this much text, in bytes.
+    pub frame_text: usize,
+    /// A frame ends at this age.
+    pub frame_age: Duration,
+    /// A frame ends when nothing has come for this long, and its memory is given back.
+    pub frame_idle: Duration,
+    /// Text of this many bytes is compressed and written at once.
+    pub flush_text: usize,
+    /// Whatever came is compressed and written after this.
+    pub flush_after: Duration,
+    /// Output of one stream within this becomes one event.
+    pub coalesce: Duration,
+    /// No event's line is longer than this, in bytes, by more than its time and code.
+    pub event_text: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            level: 3,
+            bulk_level: 1,
+            bulk_within: Duration::from_secs(2),
+            frame_text: 1024 * 1024,
+            frame_age: Duration::from_secs(600),
+            frame_idle: Duration::from_secs(5),
+            flush_text: 64 * 1024,
+            flush_after: Duration::from_secs(1),
+            coalesce: Duration::from_millis(8),
+            event_text: 64 * 1024,
+        }
+    }
+}
+
+/// What a session came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Totals {
+    /// Standard output, or all output of a terminal.
+    pub stdout: StreamTotal,
+    /// Standard error.
+    pub stderr: StreamTotal,
+    /// Bytes of the file.
+    pub file_bytes: u64,
+}
+
+/// How a session ended.
+#[derive(Clone, Debug, Default)]
+pub struct Ending {
+    /// The exit status, for an `x` event.
+    pub exit: Option<i32>,
+    /// A marker that stands before it and says why the session ended.
+    pub marker: Option<String>,
+    /// Keys beside `stdout` and `stderr` in the `E` event.
+    pub account: Map<String, Value>,
+}
+
+/// Writes one session to `W`.
+///
+/// After an error the file ends somewhere and the writer must not be used again.
+/// Dropping it without [`Writer::end`] leaves a file without an end, as a crash would.
+pub struct Writer<W> {
+    out: W,
+    settings: Settings,
+    presses: Presses,
+    lines: Lines,
+    frame: Option<Frame>,
+    /// Whether the last frame was full so soon that the next one will be, too.
+    bulk: bool,
+    /// When the first thing came that is not flushed.
+    dirty_since: Option<Duration>,
+    last: Duration,
+    file_bytes: u64,
+}
+
+/// A zstd frame that has begun.
+struct Frame {
+    press: Press,
+    opened: Duration,
+    /// Text compressed into it.
+    text: usize,
+}
+
+impl<W: Write> Writer<W> {
+    /// Writes the header, in a frame of its own, and gives the writer for the rest.
+    pub fn new(
+        mut out: W,
+        header: &Header,
+        newlines: Newlines,
+        settings: Settings,
+        presses: Presses,
+    ) -> io::Result<Self> {
+        let mut press = presses.take()?;
+        press.open(settings.level, WINDOW_LOG_SMALL)?;
+        press
+            .text
+            .extend_from_slice(header_line(header, newlines).as_bytes());
+        let file_bytes = press.end(&mut out)?;
+        presses.give_back(press);
+        Ok(Self::resume(out, file_bytes, newlines, settings, presses))
+    }
+
+    fn resume(
+        out: W,
+        file_bytes: u64,
+        newlines: Newlines,
+        settings: Settings,
+        presses: Presses,
+    ) -> Self {
+        Self {
+            out,
+            lines: Lines::new(newlines, settings.coalesce, settings.event_text),
+            settings,
+            presses,
+            frame: None,
+            bulk: false,
+            dirty_since: None,
+            last: Duration::ZERO,
+            file_bytes,
+        }
+    }
+
+    /// Takes what the session printed on `stream` at the time `at` since its start.
+    pub fn output(&mut self, at: Duration, stream: Stream, bytes: &[u8]) -> io::Result<()> {
+        // Long output is compressed while it is taken, so that the text stays short.
+        for piece in bytes.chunks(self.settings.flush_text) {
+            self.with_text(at, |lines, text| lines.output(text, at, stream, piece))?;
+        }
+        Ok(())
+    }
+
+    /// The terminal has `cols` columns and `rows` rows from now on.
+    pub fn resize(&mut self, at: Duration, cols: u16, rows: u16) -> io::Result<()> {
+        let size = format!("{cols}x{rows}");
+        self.with_text(at, |lines, text| lines.event(text, at, 'r', &size))
+    }
+
+    /// A marker: players can jump to it. Its label is cut at 4 KiB.
+    pub fn marker(&mut self, at: Duration, label: &str) -> io::Result<()> {
+        self.with_text(at, |lines, text| write_marker(lines, text, at, label))
+    }
+
+    /// When [`Self::tick`] has something to do, if nothing else comes.
+    pub fn due(&self) -> Option<Duration> {
+        let frame = self.frame.as_ref().map(|frame| {
+            let old = frame.opened.saturating_add(self.settings.frame_age);
+            old.min(self.last.saturating_add(self.settings.frame_idle))
+        });
+        let flush = self
+            .dirty_since
+            .map(|since| since.saturating_add(self.settings.flush_after));
+        [frame, flush].into_iter().flatten().min()
+    }
+
+    /// Flushes what is old enough, ends a frame that is old or idle.
+    pub fn tick(&mut self, at: Duration) -> io::Result<()> {
+        if self
+            .dirty_since
+            .is_some_and(|since| at >= since.saturating_add(self.settings.flush_after))
+        {
+            self.flush(at)?;
+        }
+        let idle = at >= self.last.saturating_add(self.settings.frame_idle);
+        let old = |frame: &Frame| at >= frame.opened.saturating_add(self.settings.frame_age);
+        if self.frame.as_ref().is_some_and(|frame| idle || old(frame)) {
+            self.end_frame(at)?;
+        }
+        Ok(())
+    }
+
+    /// Makes everything that was taken readable in the file.
+    pub fn flush(&mut self, at: Duration) -> io::Result<()> {
+        if self.dirty_since.take().is_none() {
+            return Ok(());
+        }
+        let mut frame = match self.frame.take() {
+            Some(frame) => frame,
+            None => self.open_frame(at)?,
+        };
+        self.lines.settle(&mut frame.press.text, at);
+        frame.text += frame.press.text.len();
+        self.file_bytes += frame.press.flush(&mut self.out)?;
+        self.frame = Some(frame);
+        Ok(())
+    }
+
+    /// Writes the end of the session and gives back what it was written to.
+    pub fn end(mut self, at: Duration, ending: &Ending) -> io::Result<(W, Totals)> {
+        self.with_text(at, |lines, text| lines.settle(text, at))?;
+        if let Some(label) = &ending.marker {
+            self.marker(at, label)?;
+        }
+        if let Some(exit) = ending.exit {
+            self.with_text(at, |lines, text| {
+                lines.event(text, at, 'x', &exit.to_string())
+            })?;
+        }
+        let (stdout, stderr) = self.lines.totals();
+        let mut account = ending.account.clone();
+        for (stream, total) in [(Stream::Stdout, &stdout), (Stream::Stderr, &stderr)] {
+            let total = json!({ "bytes": total.bytes, "sha256": total.sha256 });
+            account.insert(stream.name().to_owned(), total);
+        }
+        let account = Value::Object(account).to_string();
+        self.with_text(at, |lines, text| lines.event(text, at, 'E', &account))?;
+        self.end_frame(at)?;
+        self.out.flush()?;
+        Ok((
+            self.out,
+            Totals {
+                stdout,
+                stderr,
+                file_bytes: self.file_bytes,
+            },
+        ))
+    }
+
+    /// Bytes written to the file so far.
+    pub fn file_bytes(&self) -> u64 {
+        self.file_bytes
+    }
+
+    /// What the file is written to.
+    pub fn get_mut(&mut self) -> &mut W {
+        &mut self.out
+    }
+
+    /// What the file is written to.
+    pub fn get_ref(&self) -> &W {
+        &self.out
+    }
+
+    fn with_text(
+        &mut self,
+        at: Duration,
+        write: impl FnOnce(&mut Lines, &mut Vec<u8>),
+    ) -> io::Result<()> {
+        let frame = match self.frame.take() {
+            Some(frame) => frame,
+            None => self.open_frame(at)?,
+        };
+        let frame = self.frame.insert(frame);
+        write(&mut self.lines, &mut frame.press.text);
+        self.last = at;
+        self.dirty_since.get_or_insert(at);
+        if frame.press.text.len() >= self.settings.flush_text {
+            self.lines.close(&mut frame.press.text);
+            frame.text += frame.press.text.len();
+            if frame.text >= self.settings.frame_text {
+                self.bulk = at.saturating_sub(frame.opened) <= self.settings.bulk_within;
+                return self.end_frame(at);
+            }
+            self.file_bytes += frame.press.flush(&mut self.out)?;
+            self.dirty_since = self.lines.carries().then_some(at);
+        }
+        Ok(())
+    }
+
+    fn open_frame(&self, at: Duration) -> io::Result<Frame> {
+        let mut press = self.presses.take()?;
+        let (level, window_log) = if self.bulk {
+            (self.settings.bulk_level, WINDOW_LOG)
+        } else {
+            (self.settings.level, WINDOW_LOG)
+        };
+        press.open(level, window_log)?;
+        Ok(Frame {
+            press,
+            opened: at,
+            text: 0,
+        })
+    }
+
+    fn end_frame(&mut self, at: Duration) -> io::Result<()> {
+        let Some(mut frame) = self.frame.take() else {
+            return Ok(());
+        };
+        if at >= self.last.saturating_add(self.settings.frame_idle) {
+            self.bulk = false;
+        }
+        self.lines.close(&mut frame.press.text);
+        self.file_bytes += frame.press.end(&mut self.out)?;
+        self.dirty_since = self.lines.carries().then_some(at);
+        self.presses.give_back(frame.press);
+        Ok(())
+    }
+}
+
+impl<W> fmt::Debug for Writer<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer")
+            .field("file_bytes", &self.file_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+fn write_marker(lines: &mut Lines, text: &mut Vec<u8>, at: Duration, label: &str) {
+    let (label, _) = label.split_at(label.floor_char_boundary(LABEL_BYTES));
+    lines.event(text, at, 'm', label);
+}
+
+fn write_ending(
+    lines: &mut Lines,
+    text: &mut Vec<u8>,
+    at: Duration,
+    ending: &Ending,
+    (stdout, stderr): (&StreamTotal, &StreamTotal),
+) {
+    if let Some(label) = &ending.marker {
+        write_marker(lines, text, at, label);
+    }
+    if let Some(exit) = ending.exit {
+        lines.event(text, at, 'x', &exit.to_string());
+    }
+    let mut account = ending.account.clone();
+    for (stream, total) in [(Stream::Stdout, stdout), (Stream::Stderr, stderr)] {
+        let total = json!({ "bytes": total.bytes, "sha256": total.sha256 });
+        account.insert(stream.name().to_owned(), total);
+    }
+    lines.event(text, at, 'E', &Value::Object(account).to_string());
+}
+
+/// A frame of `salvaged` lines and an ending, `at` the time that the lines before add up to.
+pub(crate) fn closing_frame(
+    salvaged: &[u8],
+    at: Duration,
+    ending: &Ending,
+    totals: (StreamTotal, StreamTotal),
+) -> io::Result<Vec<u8>> {
+    let settings = Settings::default();
+    let mut press = Presses::new(0).take()?;
+    press.open(settings.level, WINDOW_LOG)?;
+    press.text.extend_from_slice(salvaged);
+    // The intervals of the lines before are their own.
+    let mut lines = Lines::new(Newlines::Kept, settings.coalesce, settings.event_text);
+    lines.skip_to(at);
+    write_ending(&mut lines, &mut press.text, at, ending, (&totals.0, &totals.1));
+    let mut frame = Vec::new();
+    press.end(&mut frame)?;
+    Ok(frame)
+}
+
+/// The first line of a recording: the header as asciicast v3, with `"crlf"` in its key
+/// `bastion`.
+pub fn header_line(header: &Header, newlines: Newlines) -> String {
+    let mut term = json!({ "cols": header.cols, "rows": header.rows });
+    if let (Some(term), Some(kind)) = (term.as_object_mut(), &header.term) {
+        term.insert("type".to_owned(), json!(kind));
+    }
+    let mut keys = Map::new();
+    keys.insert("version".to_owned(), json!(3));
+    keys.insert("term".to_owned(), term);
+    let optional = [
+        ("timestamp", header.timestamp.map(|seconds| json!(seconds))),
+        (
+            "idle_time_limit",
+            header
+                .idle_time_limit
+                .map(|limit| json!(limit.as_secs_f64())),
+        ),
+        (
+            "command",
+            header.command.as_ref().map(|command| json!(command)),
+        ),
+        ("title", header.title.as_ref().map(|title| json!(title))),
+        ("env", (!header.env.is_empty()).then(|| json!(header.env))),
+        (
+            "tags",
+            (!header.tags.is_empty()).then(|| json!(header.tags)),
+        ),
+    ];
+    for (key, value) in optional {
+        if let Some(value) = value {
+            keys.insert(key.to_owned(), value);
+        }
+    }
+    keys.extend(header.extra.clone());
+    let ours = keys.entry("bastion").or_insert_with(|| json!({}));
+    if let Some(ours) = ours.as_object_mut() {
+        ours.insert("crlf".to_owned(), json!(newlines == Newlines::Crlf));
+    }
+    let mut line = Value::Object(keys).to_string();
+    line.push('\n');
+    line
+}
+
+/// A marker's longest label, in bytes.
+const LABEL_BYTES: usize = 4 * 1024;
+/// A window of a whole frame: nothing of it is ever out of reach.
+const WINDOW_LOG: u32 = 20;
+const WINDOW_LOG_SMALL: u32 = 17;

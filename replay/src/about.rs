@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use recording::event::Header;
-use serde_json::Value;
 
 /// What a header says about its session. Text is as it was recorded: make it [`safe`](crate::safe)
 /// before it is shown.
@@ -74,9 +73,4 @@ impl About {
 pub(crate) fn date(at: Timestamp, zone: &TimeZone) -> String {
     let at = at.to_zoned_datetime(zone.clone());
     at.strftime("%Y-%m-%d %H:%M:%S").to_string()
-}
-
-/// Text under a key of the bastion's own part of a header.
-pub(crate) fn bastion<'a>(header: &'a Header, key: &str) -> Option<&'a Value> {
-    header.extra.get("bastion")?.get(key)
 }

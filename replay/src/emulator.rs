@@ -5,11 +5,12 @@
 //! for. Should the emulator ever panic over a recording, its screen is cleared and it goes on:
 //! whoever was recorded must not be able to end the playing.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use avt::Terminal;
 use avt::observer::{DirtyRows, Transcript};
-use avt::parser::{Function, Parser, State};
+use avt::parser::{DecMode, Function, Parser, State};
+use avt::{Observation, Observer, Operation, Terminal};
 
 use crate::safe::{self, Glyph};
 
@@ -108,14 +109,12 @@ impl Emulator {
         self.run(|terminal, functions| terminal.execute(functions), text);
     }
 
-    /// Output of the session; gives the lines that left the primary screen.
-    pub(crate) fn feed_transcript(&mut self, text: &str, lines: &mut Lines) -> Vec<String> {
-        let transcript = &mut lines.0;
+    /// Output of the session; the observer sees what it does.
+    pub(crate) fn feed_scribe(&mut self, text: &str, scribe: &mut Scribe) {
         self.run(
-            |terminal, functions| terminal.execute_with(functions, transcript),
+            |terminal, functions| terminal.execute_with(functions, scribe),
             text,
-        )
-        .unwrap_or_default()
+        );
     }
 
     /// Output of the session; says what it changed on the screen.
@@ -153,10 +152,15 @@ impl Emulator {
 
     /// The session's terminal got another size.
     pub(crate) fn resize(&mut self, cols: u16, rows: u16) {
+        self.resize_scribe(cols, rows, &mut Scribe::default());
+    }
+
+    /// The session's terminal got another size, which may push lines off it.
+    pub(crate) fn resize_scribe(&mut self, cols: u16, rows: u16, scribe: &mut Scribe) {
         let (cols, rows) = clamp(cols, rows);
         self.cost += u64::from(cols) * u64::from(rows);
         let terminal = &mut self.terminal;
-        let resize = || terminal.resize(cols.into(), rows.into());
+        let resize = || terminal.resize_with(cols.into(), rows.into(), scribe);
         if catch_unwind(AssertUnwindSafe(resize)).is_err() {
             self.failures += 1;
             self.terminal = terminal_of(cols.into(), rows.into());
@@ -219,11 +223,6 @@ impl Emulator {
     pub(crate) fn cursor_row(&self) -> u16 {
         u16::try_from(self.terminal.cursor().row).unwrap_or(0)
     }
-
-    /// Whether a full-screen program has the screen.
-    pub(crate) fn is_alternate(&self) -> bool {
-        self.terminal.active_screen_kind() == avt::ScreenKind::Alternate
-    }
 }
 
 impl Snapshot {
@@ -233,15 +232,166 @@ impl Snapshot {
     }
 }
 
-/// Collects the lines of the primary screen as they leave it.
-#[derive(Default)]
-pub(crate) struct Lines(Transcript);
+/// A line that was on the screen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Line {
+    /// When it was last written to, in microseconds.
+    pub(crate) time: u64,
+    /// Whether a full-screen program had the screen.
+    pub(crate) full_screen: bool,
+    /// Of a full-screen program: the number of the look that saw it. Otherwise how many looks
+    /// there had been when it was written.
+    pub(crate) look: u64,
+    /// As it stood there, safe to show, without the space at its end.
+    pub(crate) text: String,
+}
 
-impl Lines {
-    /// The lines that are still on the screen.
-    pub(crate) fn finish(self, emulator: &Emulator) -> Vec<String> {
-        self.0.finish(&emulator.terminal)
+/// Writes down what the screen showed: the lines of the primary screen once they leave it, and
+/// those of full-screen programs when they changed, at most once a second.
+#[derive(Default)]
+pub(crate) struct Scribe {
+    /// The time of what is fed next, in microseconds.
+    pub(crate) now: u64,
+    /// When each row of the primary screen was written to, and after how many looks.
+    written: VecDeque<(u64, u64)>,
+    /// A line that goes on in the next row.
+    pending: String,
+    /// What the full-screen program showed when it was looked at last, and when.
+    sampled: Vec<String>,
+    sampled_at: u64,
+    looks: u64,
+    lines: Vec<Line>,
+}
+
+/// Least time between two looks at a full-screen program, in microseconds.
+const SAMPLE_INTERVAL: u64 = 1_000_000;
+
+impl Scribe {
+    /// The lines since this was asked last.
+    pub(crate) fn take(&mut self) -> Vec<Line> {
+        std::mem::take(&mut self.lines)
     }
+
+    /// Looks at a full-screen program, if there is one and the last look is long enough ago.
+    pub(crate) fn sample(&mut self, emulator: &Emulator) {
+        if is_alternate(&emulator.terminal) && self.now - self.sampled_at >= SAMPLE_INTERVAL {
+            self.look(&emulator.terminal);
+        }
+    }
+
+    /// What is still on the screen at the end.
+    pub(crate) fn finish(&mut self, emulator: &Emulator) -> Vec<Line> {
+        if is_alternate(&emulator.terminal) {
+            self.look(&emulator.terminal);
+        }
+        self.finish_primary(&emulator.terminal);
+        self.take()
+    }
+
+    fn look(&mut self, terminal: &Terminal) {
+        let rows = terminal.screen().visible_lines();
+        let rows: Vec<String> = rows
+            .map(|row| safe::screen_line(row.text().trim_end()))
+            .collect();
+        for (number, row) in rows.iter().enumerate() {
+            if !row.is_empty() && self.sampled.get(number) != Some(row) {
+                self.lines.push(Line {
+                    time: self.now,
+                    full_screen: true,
+                    look: self.looks,
+                    text: row.clone(),
+                });
+            }
+        }
+        self.sampled = rows;
+        self.sampled_at = self.now;
+        self.looks += 1;
+    }
+
+    fn finish_primary(&mut self, terminal: &Terminal) {
+        let first = self.lines.len();
+        for line in terminal.primary_screen().all_lines() {
+            self.line(line);
+        }
+        // The empty rows below the last line are no lines.
+        while self.lines.len() > first && self.lines.last().is_some_and(|line| line.text.is_empty())
+        {
+            self.lines.pop();
+        }
+        self.written.clear();
+    }
+
+    fn line(&mut self, line: &avt::Line) {
+        let written = self.written.pop_front();
+        let (time, look) = written.unwrap_or((self.now, self.looks));
+        self.pending.extend(line.chars());
+        let too_long = self.pending.len() > LINE_MAX;
+        if !line.is_wrapped() || too_long {
+            let text = safe::screen_line(self.pending.trim_end());
+            self.pending.clear();
+            self.lines.push(Line {
+                time,
+                full_screen: false,
+                look,
+                text,
+            });
+        }
+    }
+}
+
+/// Bytes at which a line that goes on and on is broken.
+const LINE_MAX: usize = 1 << 20;
+
+impl Observer for &mut Scribe {
+    type Output = ();
+
+    fn before(&mut self, context: &mut Observation<'_>, operation: &Operation) {
+        let terminal = context.terminal();
+        match operation {
+            Operation::Function(Function::Print(_) | Function::Rep(_)) => {
+                let row = terminal.cursor().row;
+                if !is_alternate(terminal) {
+                    let now = (self.now, self.looks);
+                    if self.written.len() <= row {
+                        self.written.resize(row + 1, now);
+                    }
+                    if let Some(written) = self.written.get_mut(row) {
+                        *written = now;
+                    }
+                }
+            }
+            Operation::Function(Function::Decrst(modes)) if is_alternate(terminal) => {
+                let leaves = |mode: &DecMode| {
+                    matches!(
+                        mode,
+                        DecMode::AltScreenBuffer | DecMode::SaveCursorAltScreenBuffer
+                    )
+                };
+                if modes.as_slice().iter().any(leaves) {
+                    self.look(terminal);
+                    self.sampled.clear();
+                }
+            }
+            Operation::Function(Function::Ris) => {
+                if is_alternate(terminal) {
+                    self.look(terminal);
+                    self.sampled.clear();
+                }
+                self.finish_primary(terminal);
+            }
+            _ => {}
+        }
+    }
+
+    fn evicted(&mut self, _: &mut Observation<'_>, line: &avt::Line) {
+        self.line(line);
+    }
+
+    fn end(&mut self, _: &mut Observation<'_>) {}
+}
+
+fn is_alternate(terminal: &Terminal) -> bool {
+    terminal.active_screen_kind() == avt::ScreenKind::Alternate
 }
 
 /// Watches what changes on the screen.
@@ -331,5 +481,59 @@ fn color(color: avt::Color) -> Color {
     match color {
         avt::Color::Indexed(index) => Color::Indexed(index),
         avt::Color::RGB(rgb) => Color::Rgb(rgb.r, rgb.g, rgb.b),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Text that is likely to do something.
+    pub(crate) fn wild() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            3 => "[a-z ]{1,20}".prop_map(String::from),
+            1 => "\\PC{1,5}".prop_map(String::from),
+            3 => "\x1b\\[[?]?[0-9;:]{0,9}[@A-Za-z`]".prop_map(String::from),
+            1 => "\x1b[0-9A-Za-z#()%*+=>78]{1,3}".prop_map(String::from),
+            1 => "\x1b[\\]PX^_][0-9]{1,3};[a-z?]{0,9}(\x07|\x1b\\\\)?".prop_map(String::from),
+            1 => "[\x00-\x1f\x7f-\u{9f}]{1,4}".prop_map(String::from),
+            1 => "[漢字😀é\u{301}\u{202e}\u{200b}]{1,4}".prop_map(String::from),
+            1 => Just("\r\n".to_owned()),
+            1 => Just("\x1b[?1049h".to_owned()),
+            1 => Just("\x1b[?1049l".to_owned()),
+        ];
+        proptest::collection::vec(piece, 0..30).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        /// Nothing makes the emulator fail, and going on from a snapshot is going on.
+        #[test]
+        fn a_snapshot_is_the_screen(
+            before in wild(),
+            after in wild(),
+            size in (1..40u16, 1..12u16),
+            resized in proptest::option::of((0..40u16, 0..12u16)),
+        ) {
+            let mut straight = Emulator::new(size.0, size.1);
+            straight.feed(&before);
+            if let Some((cols, rows)) = resized {
+                straight.resize(cols, rows);
+            }
+            if let Some(snapshot) = straight.snapshot() {
+                let mut restored = Emulator::new(3, 3);
+                restored.restore(&snapshot);
+                for emulator in [&mut straight, &mut restored] {
+                    emulator.feed(&after);
+                }
+                let cells = |emulator: &Emulator| -> Vec<Vec<Cell>> {
+                    emulator.rows().map(Iterator::collect).collect()
+                };
+                prop_assert_eq!(cells(&straight), cells(&restored));
+                prop_assert_eq!(straight.cursor(), restored.cursor());
+            }
+            prop_assert_eq!(straight.failures(), 0);
+        }
     }
 }

@@ -57,6 +57,8 @@ pub struct Options {
     /// Most memory for events and keyframes, in bytes, roughly. What of the recording does not
     /// fit is not played, and the player says so.
     pub memory_max: usize,
+    /// Bytes of output between two keyframes: what a jump has to emulate at most. 256 KiB.
+    pub keyframe_every: usize,
     /// Limits of the reader.
     pub limits: Limits,
 }
@@ -71,6 +73,7 @@ impl Default for Options {
             paused: false,
             zone: TimeZone::UTC,
             memory_max: 1 << 30,
+            keyframe_every: 256 << 10,
             limits: Limits::default(),
         }
     }
@@ -239,7 +242,7 @@ impl Player {
             warnings: Vec::new(),
             header: None,
             about: About::default(),
-            timeline: Timeline::new(options.memory_max),
+            timeline: Timeline::new(options.memory_max, options.keyframe_every),
             stage: Stage::new(1, 1),
             scout: Stage::new(1, 1),
             now: 0,
@@ -496,8 +499,8 @@ impl Player {
             Key::Char('>' | '+') => self.speed = self.speed.faster(),
             Key::Char('<' | '-') => self.speed = self.speed.slower(),
             Key::Char('=') => self.speed = Speed::NORMAL,
-            Key::Char('[') => self.to_marker_before(),
-            Key::Char(']') => self.to_marker_after(),
+            Key::Char('[') => self.jump_to_marker_before(),
+            Key::Char(']') => self.jump_to_marker_after(),
             Key::Char('i') => self.toggle_idle(),
             Key::Char('g') => self.prompt = Some(Prompt::Place(String::new())),
             Key::Char('/') => self.prompt = Some(Prompt::Search(String::new())),
@@ -603,7 +606,7 @@ impl Player {
         self.set_goal(Goal { at, now });
     }
 
-    fn to_marker_after(&mut self) {
+    fn jump_to_marker_after(&mut self) {
         let here = self.here().now;
         let mut markers = self.timeline.markers().iter();
         match markers.find(|(time, _)| *time > here) {
@@ -612,7 +615,7 @@ impl Player {
         }
     }
 
-    fn to_marker_before(&mut self) {
+    fn jump_to_marker_before(&mut self) {
         let here = self.here().now;
         // While it plays, the marker that has just passed is not the one before.
         let until = match self.playing {
@@ -680,3 +683,6 @@ fn event_bytes(event: &recording::event::Event) -> usize {
         EventData::Resize { .. } | EventData::Exit(_) | EventData::Other { .. } => 0,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,6 +39,7 @@ pub(crate) struct Timeline {
     duration: u64,
     bytes: usize,
     bytes_max: usize,
+    chunk_bytes: usize,
     full: bool,
 }
 
@@ -60,18 +61,21 @@ pub(crate) struct Cache {
     moments: Vec<Moment>,
 }
 
-/// A chunk ends at so many bytes, or so many moments.
-const CHUNK_BYTES: usize = 256 << 10;
+/// A chunk ends at so many moments, however little text they have.
 const CHUNK_MOMENTS: usize = 16 << 10;
 
 /// Longest piece of output: what is emulated between two looks at the budget.
 const PIECE: usize = 4 << 10;
 
+/// Bytes of a marker's label that are kept.
+const LABEL_MAX: usize = 200;
+
 /// Markers that are kept to jump to.
 const MARKERS_MAX: usize = 10_000;
 
 impl Timeline {
-    pub(crate) fn new(bytes_max: usize) -> Self {
+    /// Takes `bytes_max` of memory, roughly, and ends a chunk at `chunk_bytes` of text.
+    pub(crate) fn new(bytes_max: usize, chunk_bytes: usize) -> Self {
         Self {
             chunks: Vec::new(),
             tail: Vec::new(),
@@ -82,6 +86,7 @@ impl Timeline {
             duration: 0,
             bytes: 0,
             bytes_max,
+            chunk_bytes,
             full: false,
         }
     }
@@ -100,8 +105,10 @@ impl Timeline {
             }
             EventData::Marker(label) => {
                 if self.markers.len() < MARKERS_MAX {
-                    self.bytes += label.len();
-                    self.markers.push((time, label.clone()));
+                    let kept = label.get(..label.floor_char_boundary(LABEL_MAX));
+                    let kept = kept.unwrap_or_default().to_owned();
+                    self.bytes += kept.len();
+                    self.markers.push((time, kept));
                 }
                 self.push_moment(time, true, What::Marker(label));
             }
@@ -129,7 +136,7 @@ impl Timeline {
         self.tail_bytes += moment.bytes();
         self.tail.push(moment);
         self.len += 1;
-        if self.tail_bytes >= CHUNK_BYTES || self.tail.len() >= CHUNK_MOMENTS {
+        if self.tail_bytes >= self.chunk_bytes || self.tail.len() >= CHUNK_MOMENTS {
             self.seal();
         }
     }
@@ -347,12 +354,17 @@ mod tests {
         fn moments_are_kept(
             events in proptest::collection::vec((0..3u64, data()), 0..60),
             asked: Vec<prop::sample::Index>,
+            chunk in 1..100_000usize,
         ) {
-            let mut timeline = Timeline::new(usize::MAX);
+            let mut timeline = Timeline::new(usize::MAX, chunk);
             let mut time = 0;
             let mut expected = Vec::new();
             for (interval, data) in events {
                 time += interval;
+                // Of empty output nothing is kept.
+                if data == EventData::Output(String::new()) {
+                    continue;
+                }
                 let before = timeline.len();
                 timeline.push(Event { time, data: data.clone() });
                 expected.push((before, time, data));

@@ -17,6 +17,7 @@ mod refusals;
 mod sftp;
 mod shutdown;
 mod signin;
+mod tour;
 
 /// The one line that a refused client is shown, where ssh's own lines are left out.
 ///

@@ -136,6 +136,31 @@ fn a_target_that_refuses_the_password_is_69_and_one_line() -> Result<()> {
     Ok(())
 }
 
+/// OpenSSH's server delivers no signals to logins of root, so this is another one.
+#[test]
+fn signals_reach_the_command() -> Result<()> {
+    let (_server, world) = with_server("signals", "correct horse 71b2\n")?;
+    let client = world.signed_in()?;
+    for signal in [
+        "ABRT", "ALRM", "HUP", "INT", "KILL", "PIPE", "QUIT", "SEGV", "TERM", "USR1", "USR2",
+    ] {
+        let ask_for = json!({
+            "port": world.bastion()?.port, "key": client.key, "host_key": world.host_key,
+            "user": format!("{}@box", world.sshd.login), "do": "signal", "command": "any", "signal": signal,
+        });
+        let answer = ask("client.py", &[&ask_for.to_string()])?;
+        ensure!(
+            answer.get("stdout") == Some(&Value::from(format!("caught {signal}\n"))),
+            "{signal}: {answer}"
+        );
+        ensure!(
+            answer.get("status") == Some(&Value::from(9)),
+            "{signal}: {answer}"
+        );
+    }
+    Ok(())
+}
+
 /// The library's client grants such channels by itself.
 #[test]
 fn a_target_that_opens_channels_gets_none() -> Result<()> {

@@ -51,6 +51,14 @@ async def session(process):
             except asyncio.TimeoutError:
                 opened.append(kind.decode() + " unanswered")
         process.stdout.write(json.dumps(opened) + "\n")
+    elif ASK["mode"] == "signals":
+        process.stdout.write("ready\n")
+        try:
+            await process.stdin.readline()
+        except asyncssh.SignalReceived as received:
+            process.stdout.write(f"caught {received.signal}\n")
+        process.exit(9)
+        return
     else:
         process.stdout.write(f"{ASK['mode']}: {process.command}\n")
     process.exit(0)

@@ -10,7 +10,8 @@ use rustix::fs::inotify;
 use crate::process::{readable, run_ok};
 use crate::{DEADLINE, process::Running};
 
-/// A built program of the workspace: it lies beside the test's own program.
+/// A built program of the workspace: it lies beside the test's own program, or, to test an installed one, in the
+/// folder that `$BASTION_TEST_PROGRAMS` names.
 ///
 /// # Errors
 /// It is not built; the error says how to.

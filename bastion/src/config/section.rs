@@ -233,11 +233,6 @@ impl<'s, 't> Field<'s, 't> {
         matches!(self.value, DeValue::String(_))
     }
 
-    /// Whether the value is a table.
-    pub(crate) fn is_table(&self) -> bool {
-        matches!(self.value, DeValue::Table(_))
-    }
-
     /// Notes a mistake about this value.
     pub(crate) fn problem(&self, message: impl AsRef<str>) {
         self.source.problem(

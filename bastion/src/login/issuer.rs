@@ -79,6 +79,16 @@ impl Issuer {
                 problem: "is empty; take it from the provider".to_owned(),
             });
         }
+        if let Some((name, _)) = oidc
+            .extra_params
+            .iter()
+            .find(|(name, _)| OWN_PARAMS.contains(&name.as_str()))
+        {
+            return Err(LoginError::Setting {
+                key: "extra_params",
+                problem: format!("{name} has a setting of its own; take it out"),
+            });
+        }
         let base = oidc.issuer.strip_suffix('/').unwrap_or(&oidc.issuer);
         let discovery = http::trusted_url(&format!("{base}/.well-known/openid-configuration"))
             .map_err(LoginError::Issuer)?;
@@ -320,6 +330,14 @@ fn misconfigured(what: &str) -> Reason {
     }
 }
 
+/// What this module sends itself in a device authorization request.
+const OWN_PARAMS: [&str; 5] = [
+    "client_id",
+    "client_secret",
+    "scope",
+    "code_challenge",
+    "code_challenge_method",
+];
 const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 const NO_ANSWER: &str = "no answer in time (oidc.http_timeout)";
 /// A provider that moves an endpoint is followed after this.

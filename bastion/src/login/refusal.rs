@@ -1,16 +1,38 @@
 //! Why somebody is not signed in: one reason for the log, one line for the client.
 
+use std::error::Error;
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
 use super::{Identity, TokenError};
 use crate::store::StoreError;
 
-/// A sign-in that did not come about. `Display` is for the log and may name what the client must
-/// not learn; [`Refusal::notice`] is for the client.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct Refusal(#[from] Reason);
+/// A sign-in that did not come about. `Display` is for the log: one printable line with the causes,
+/// which may name what the client must not learn; [`Refusal::notice`] is for the client.
+#[derive(Debug)]
+pub struct Refusal(Reason);
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Self {
+        Self(reason)
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+/// The causes are in `Display` already.
+impl Error for Refusal {}
 
 impl Refusal {
     /// The reason.
@@ -89,8 +111,8 @@ pub enum Crowd {
     Total,
 }
 
-impl std::fmt::Display for Crowd {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Crowd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Key => "with this key",
             Self::Source => "from this source",

@@ -315,7 +315,7 @@ impl Connection {
 
     /// Nobody gets in whose coming cannot be written down.
     fn audited(&self, event: Event) -> bool {
-        match self.rooms.audit.record(event) {
+        match self.rooms.audit.record_soon(event) {
             Ok(()) => true,
             Err(error) => {
                 warn!(connection = %self.id, %error, "not audited");

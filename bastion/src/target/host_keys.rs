@@ -188,3 +188,250 @@ impl HostKeys {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(
+        clippy::unwrap_used,
+        reason = "a test stops where its preparation fails"
+    )]
+
+    use super::*;
+    use crate::ssh::keys::PrivateKey;
+    use crate::ssh::keys::key::safe_rng;
+    use crate::ssh::keys::ssh_key::certificate::Builder;
+
+    const NOW_S: u64 = 1_800_000_000;
+
+    fn key() -> PrivateKey {
+        PrivateKey::random(&mut safe_rng(), Algorithm::Ed25519).unwrap()
+    }
+
+    fn now() -> Timestamp {
+        Timestamp::from_second(i64::try_from(NOW_S).unwrap()).unwrap()
+    }
+
+    /// A good host certificate for `db.internal`, but for what `change` does to it.
+    fn certificate(ca: &PrivateKey, change: impl FnOnce(&mut Builder)) -> Certificate {
+        certificate_valid(ca, NOW_S - 10, NOW_S + 10, change)
+    }
+
+    fn certificate_valid(
+        ca: &PrivateKey,
+        from: u64,
+        to: u64,
+        change: impl FnOnce(&mut Builder),
+    ) -> Certificate {
+        let host = key();
+        let mut builder =
+            Builder::new_with_random_nonce(&mut safe_rng(), host.public_key(), from, to).unwrap();
+        builder.key_id("host").unwrap();
+        change(&mut builder);
+        builder.sign(ca).unwrap()
+    }
+
+    fn good(builder: &mut Builder) {
+        builder.cert_type(CertType::Host).unwrap();
+        builder.valid_principal("other.internal").unwrap();
+        builder.valid_principal("db.internal").unwrap();
+    }
+
+    fn trusting(ca: &PrivateKey) -> HostKeys {
+        HostKeys::new(
+            vec![key().public_key().clone()],
+            vec![ca.public_key().clone()],
+        )
+    }
+
+    #[test]
+    fn only_a_pinned_key_is_accepted() {
+        let (pinned, second, other) = (key(), key(), key());
+        let keys = HostKeys::new(
+            vec![pinned.public_key().clone(), second.public_key().clone()],
+            Vec::new(),
+        );
+        assert_eq!(keys.accepts("h", pinned.public_key()), Ok(()));
+        assert_eq!(keys.accepts("h", second.public_key()), Ok(()));
+        assert!(matches!(
+            keys.accepts("h", other.public_key()),
+            Err(HostKeyError::NotPinned { .. })
+        ));
+    }
+
+    /// A comment is no part of a key.
+    #[test]
+    fn a_comment_makes_no_other_key() {
+        let pinned = key();
+        let mut shown = pinned.public_key().clone();
+        shown.set_comment("somebody");
+        assert_eq!(
+            HostKeys::new(vec![pinned.public_key().clone()], Vec::new()).accepts("h", &shown),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn nothing_known_is_nothing_accepted() {
+        let (ca, keys) = (key(), HostKeys::default());
+        assert_eq!(
+            keys.accepts("h", ca.public_key()),
+            Err(HostKeyError::NothingPinned)
+        );
+        let certificate = certificate(&ca, good);
+        assert_eq!(
+            keys.accepts_certificate("db.internal", &certificate, now()),
+            Err(HostKeyError::NothingPinned)
+        );
+    }
+
+    /// The key of an authority is not that of a host.
+    #[test]
+    fn an_authority_is_no_host_key() {
+        let ca = key();
+        let keys = HostKeys::new(Vec::new(), vec![ca.public_key().clone()]);
+        assert!(matches!(
+            keys.accepts("h", ca.public_key()),
+            Err(HostKeyError::NotPinned { .. })
+        ));
+    }
+
+    #[test]
+    fn a_certificate_of_the_authority_for_the_host_is_accepted() {
+        let ca = key();
+        let certificate = certificate(&ca, good);
+        for host in ["db.internal", "DB.internal", "other.internal"] {
+            assert_eq!(
+                trusting(&ca).accepts_certificate(host, &certificate, now()),
+                Ok(()),
+                "{host}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_pinned_key_in_a_foreign_certificate_is_still_pinned() {
+        let certificate = certificate(&key(), good);
+        let keys = HostKeys::new(
+            vec![PublicKey::new(certificate.public_key().clone(), "")],
+            Vec::new(),
+        );
+        assert_eq!(
+            keys.accepts_certificate("db.internal", &certificate, now()),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn every_other_certificate_is_refused() {
+        let (ca, stranger) = (key(), key());
+        let host = || "db.internal".to_owned();
+        let cases = [
+            (
+                "another authority",
+                certificate(&stranger, good),
+                HostKeyError::Authority {
+                    host: host(),
+                    seen: stranger.fingerprint(HashAlg::Sha256),
+                },
+            ),
+            (
+                "a user certificate",
+                certificate(&ca, |builder| {
+                    builder.cert_type(CertType::User).unwrap();
+                    builder.valid_principal("db.internal").unwrap();
+                }),
+                HostKeyError::NotForHosts { host: host() },
+            ),
+            (
+                "another host",
+                certificate(&ca, |builder| {
+                    builder.cert_type(CertType::Host).unwrap();
+                    builder.valid_principal("db.internal.evil").unwrap();
+                }),
+                HostKeyError::Principal { host: host() },
+            ),
+            (
+                "a pattern",
+                certificate(&ca, |builder| {
+                    builder.cert_type(CertType::Host).unwrap();
+                    builder.valid_principal("*").unwrap();
+                    builder.valid_principal("*.internal").unwrap();
+                }),
+                HostKeyError::Principal { host: host() },
+            ),
+            (
+                "any host",
+                certificate(&ca, |builder| {
+                    builder.cert_type(CertType::Host).unwrap();
+                    builder.all_principals_valid().unwrap();
+                }),
+                HostKeyError::Principal { host: host() },
+            ),
+            (
+                "expired",
+                certificate_valid(&ca, NOW_S - 10, NOW_S, good),
+                HostKeyError::Time { host: host() },
+            ),
+            (
+                "not yet",
+                certificate_valid(&ca, NOW_S + 1, NOW_S + 10, good),
+                HostKeyError::Time { host: host() },
+            ),
+            (
+                "an option",
+                certificate(&ca, |builder| {
+                    good(builder);
+                    builder.critical_option("force-command", "x").unwrap();
+                }),
+                HostKeyError::CriticalOption { host: host() },
+            ),
+        ];
+        for (what, certificate, wanted) in cases {
+            let verdict = trusting(&ca).accepts_certificate("db.internal", &certificate, now());
+            assert_eq!(verdict, Err(wanted), "{what}");
+        }
+    }
+
+    #[test]
+    fn the_second_it_begins_is_in_and_the_second_it_ends_is_out() {
+        let ca = key();
+        let certificate = certificate_valid(&ca, NOW_S, NOW_S + 2, good);
+        for (offset, fine) in [(-1, false), (0, true), (1, true), (2, false)] {
+            let at = Timestamp::from_second(i64::try_from(NOW_S).unwrap() + offset).unwrap();
+            assert_eq!(
+                trusting(&ca)
+                    .accepts_certificate("db.internal", &certificate, at)
+                    .is_ok(),
+                fine,
+                "{offset}"
+            );
+        }
+        let before_1970 = Timestamp::from_second(-1).unwrap();
+        assert!(
+            trusting(&ca)
+                .accepts_certificate("db.internal", &certificate, before_1970)
+                .is_err()
+        );
+    }
+
+    /// The public half of an authority is known to everybody: what counts is its signature.
+    #[test]
+    fn a_certificate_that_was_changed_is_refused() {
+        let ca = key();
+        let certificate = certificate(&ca, good);
+        let bytes = certificate.to_bytes().unwrap();
+        let name = bytes
+            .windows(11)
+            .position(|window| window == b"db.internal")
+            .unwrap();
+        let mut forged = bytes.clone();
+        *forged.get_mut(name).unwrap() = b'e';
+        let forged = Certificate::from_bytes(&forged).unwrap();
+        assert_eq!(
+            trusting(&ca).accepts_certificate("eb.internal", &forged, now()),
+            Err(HostKeyError::Signature {
+                host: "eb.internal".to_owned()
+            })
+        );
+    }
+}

@@ -37,6 +37,9 @@ const BOX: Style = Style {
 /// Columns that the progress bar has at least.
 const PROGRESS_MIN: usize = 10;
 
+/// Columns that a message or a marker takes at most.
+const TELLING_MAX: usize = 40;
+
 /// Longest text that can be typed.
 const INPUT_MAX: usize = 100;
 
@@ -119,11 +122,13 @@ impl Player {
         }
         let left = self.left();
         let mut col = frame.write(row, 0, &left, BAR);
-        let right = self.right(usize::from(cols).saturating_sub(left.len() + PROGRESS_MIN + 2));
+        let telling = self.telling().map(|text| safe::short(&text, TELLING_MAX));
+        let middle = telling.as_deref().map_or(PROGRESS_MIN, safe::width);
+        let right = self.right(usize::from(cols).saturating_sub(left.len() + middle + 2));
         let right_from = cols.saturating_sub(safe::width(&right) as u16);
         frame.write(row, right_from.max(col), &right, BAR);
         let width = right_from.saturating_sub(col + 1);
-        if let Some(message) = self.telling() {
+        if let Some(message) = telling {
             frame.write(row, col, &safe::short(&message, width.into()), BAR);
         } else if usize::from(width) >= PROGRESS_MIN {
             for (at, char) in self.progress(width.into()).into_iter().enumerate() {
@@ -145,7 +150,10 @@ impl Player {
         let more = if self.complete { "" } else { "+" };
         let total = Clock(self.timeline.duration());
         let now = Clock(self.now);
-        let idle = if self.idle.is_some() { "" } else { " real" };
+        let idle = match self.idle {
+            Some(idle) => format!(" idle {}s", idle as f64 / 1e6),
+            None => String::new(),
+        };
         format!(" {state} {}{idle} {now} / {total}{more} ", self.speed)
     }
 

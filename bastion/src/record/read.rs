@@ -1,0 +1,83 @@
+//! Reading a recording back through the recorder.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, ReadBuf};
+
+use super::link::Wire;
+use super::{RecordError, SessionId};
+use crate::recorder::wire::Kind;
+
+/// The bytes of a recording's file, asked for piece by piece.
+pub struct ReadBack {
+    wire: Arc<Wire>,
+    /// The recorder's number for the open file.
+    handle: u64,
+    offset: u64,
+    left: Bytes,
+    asked: Option<Asked>,
+    ended: bool,
+}
+
+type Asked = Pin<Box<dyn Future<Output = Result<Bytes, RecordError>> + Send>>;
+
+impl ReadBack {
+    pub(super) async fn open(wire: Arc<Wire>, id: &SessionId) -> Result<Self, RecordError> {
+        let handle = wire.ask(Kind::Open, id.as_str().as_bytes()).await?.data()?;
+        let handle = handle.as_ref().try_into().map(u64::from_le_bytes);
+        let handle = handle.map_err(|_| RecordError::Broken("a handle of a wrong size"))?;
+        let left = Bytes::new();
+        Ok(Self { wire, handle, offset: 0, left, asked: None, ended: false })
+    }
+
+    fn ask(&self) -> Asked {
+        let wire = self.wire.clone();
+        let mut question = [0; 16];
+        let (handle, offset) = question.split_at_mut(8);
+        handle.copy_from_slice(&self.handle.to_le_bytes());
+        offset.copy_from_slice(&self.offset.to_le_bytes());
+        Box::pin(async move { wire.ask(Kind::Read, &question).await?.data() })
+    }
+}
+
+impl AsyncRead for ReadBack {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        while self.left.is_empty() && !self.ended {
+            let mut asked = match self.asked.take() {
+                Some(asked) => asked,
+                None => self.ask(),
+            };
+            let Poll::Ready(answer) = asked.as_mut().poll(context) else {
+                self.asked = Some(asked);
+                return Poll::Pending;
+            };
+            self.left = answer.map_err(io::Error::other)?;
+            self.offset += self.left.len() as u64;
+            self.ended = self.left.is_empty();
+        }
+        let len = self.left.len().min(buffer.remaining());
+        buffer.put_slice(&self.left.split_to(len));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for ReadBack {
+    fn drop(&mut self) {
+        // The answer is of no use; the recorder closes the file.
+        drop(self.wire.question(Kind::Forget, &self.handle.to_le_bytes()));
+    }
+}
+
+impl std::fmt::Debug for ReadBack {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReadBack").field("offset", &self.offset).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,504 @@
+//! One connection from `serve`: a thread that reads, times and acknowledges.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use recording::event::Stream;
+
+use super::session::{Session, Wanted};
+use super::wire::{self, Broken, CHUNK, Failure, HEAD, Head, Hello, Kind, Taken};
+use super::work::{Crew, Job};
+use crate::config::RecordingSync;
+use crate::record::{About, End, SessionId, Totals};
+
+/// All connections.
+#[derive(Debug)]
+pub(super) struct Links {
+    crew: Arc<Crew>,
+    open: AtomicUsize,
+    all: Mutex<Vec<std::sync::Weak<Shared>>>,
+}
+
+/// What the workers need of a connection.
+#[derive(Debug)]
+struct Shared {
+    out: Arc<Out>,
+    sessions: Mutex<HashMap<u32, Arc<Session>>>,
+    /// No session starts any more.
+    stopping: AtomicBool,
+    /// Recordings that are being read back.
+    reads: Mutex<Reads>,
+    always: AtomicBool,
+    questions: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Reads {
+    last: u64,
+    open: HashMap<u64, Arc<std::fs::File>>,
+}
+
+impl Links {
+    pub(super) fn new(crew: Arc<Crew>) -> Arc<Self> {
+        Arc::new(Self { crew, open: AtomicUsize::new(0), all: Mutex::default() })
+    }
+
+    pub(super) fn admits_another(&self) -> bool {
+        self.open.load(Ordering::Acquire) < CONNECTIONS
+    }
+
+    /// Serves one connection until it closes; then ends its sessions.
+    pub(super) fn serve(&self, stream: UnixStream) {
+        self.open.fetch_add(1, Ordering::AcqRel);
+        if let Err(error) = self.serve_stream(stream) {
+            tracing::error!(%error, "the connection to serve is closed");
+        }
+        self.open.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Ends all sessions from this side.
+    pub(super) fn stop(&self) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        for shared in all.drain(..).filter_map(|shared| shared.upgrade()) {
+            shared.stop(&self.crew);
+        }
+    }
+
+    fn serve_stream(&self, stream: UnixStream) -> Result<(), LinkError> {
+        stream.set_write_timeout(Some(WRITE_STALL))?;
+        let out = Arc::new(Out { stream: stream.try_clone()?, writing: Mutex::default() });
+        let shared = Arc::new(Shared {
+            out,
+            sessions: Mutex::default(),
+            stopping: AtomicBool::new(false),
+            reads: Mutex::default(),
+            always: AtomicBool::new(false),
+            questions: AtomicUsize::new(0),
+        });
+        {
+            let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+            all.retain(|other| other.strong_count() > 0);
+            all.push(Arc::downgrade(&shared));
+        }
+        let mut reader = Reader {
+            crew: self.crew.clone(),
+            shared: shared.clone(),
+            inbox: Inbox::new(stream),
+            answered: Vec::new(),
+            greeted: false,
+        };
+        let result = reader.run();
+        shared.abandon(&self.crew);
+        result
+    }
+}
+
+impl Shared {
+    fn stop(&self, crew: &Crew) {
+        self.stopping.store(true, Ordering::Release);
+        for session in self.take_sessions() {
+            let wanted = session.stop();
+            call(crew, &session, wanted);
+        }
+    }
+
+    /// The other side is gone.
+    fn abandon(&self, crew: &Crew) {
+        self.stopping.store(true, Ordering::Release);
+        for session in self.take_sessions() {
+            let wanted = session.take_end(End::because("the bastion's process ended"));
+            call(crew, &session, wanted);
+        }
+    }
+
+    fn take_sessions(&self) -> Vec<Arc<Session>> {
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.drain().map(|(_, session)| session).collect()
+    }
+}
+
+/// Sends a session to whom it needs.
+fn call(crew: &Crew, session: &Arc<Session>, wanted: Wanted) {
+    if wanted.worker {
+        crew.schedule(session.clone());
+    }
+    if wanted.clock {
+        crew.activate(session.clone());
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum LinkError {
+    #[error(transparent)]
+    Broken(#[from] Broken),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// Reads one connection.
+struct Reader {
+    crew: Arc<Crew>,
+    shared: Arc<Shared>,
+    inbox: Inbox,
+    /// Sessions whose output was taken since the last acknowledgement.
+    answered: Vec<Arc<Session>>,
+    greeted: bool,
+}
+
+impl Reader {
+    fn run(&mut self) -> Result<(), LinkError> {
+        loop {
+            if !self.inbox.has(HEAD) {
+                // Before waiting: who sent something may be waiting, too.
+                self.acknowledge();
+                if !self.inbox.fill(HEAD)? {
+                    return Ok(());
+                }
+            }
+            let head = Head::decode(self.inbox.head())?;
+            let len = head.len as usize;
+            if !self.inbox.has(HEAD + len) {
+                self.acknowledge();
+                if !self.inbox.fill(HEAD + len)? {
+                    return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+                }
+            }
+            self.take(head)?;
+            self.inbox.skip(HEAD + len);
+        }
+    }
+
+    fn acknowledge(&mut self) {
+        for session in self.answered.drain(..) {
+            session.acknowledge();
+        }
+    }
+
+    fn take(&mut self, head: Head) -> Result<(), LinkError> {
+        let payload = self.inbox.payload(head.len as usize);
+        if !self.greeted && head.kind != Kind::Hello {
+            return Err(Broken("no greeting").into());
+        }
+        match head.kind {
+            Kind::Stdout => self.output(head.channel, Stream::Stdout)?,
+            Kind::Stderr => self.output(head.channel, Stream::Stderr)?,
+            Kind::Hello => {
+                let hello: Hello = wire::parse(payload)?;
+                if hello.version != wire::VERSION || self.greeted {
+                    return Err(Broken("a greeting of another version").into());
+                }
+                self.greeted = true;
+                let always = hello.sync == RecordingSync::Always;
+                self.shared.always.store(always, Ordering::Release);
+                self.shared.out.done(head.channel);
+            }
+            Kind::Start => {
+                let about = Box::new(wire::parse(payload)?);
+                self.question(head.channel, Ask::Start(about))?;
+            }
+            Kind::Resize => {
+                let (cols, rows) = wire::decode_size(payload)?;
+                self.with(head.channel, |session| session.take_size(cols, rows));
+            }
+            Kind::Marker => {
+                let label = std::str::from_utf8(payload).map_err(|_| Broken("a marker that is no text"))?;
+                let label = label.to_owned();
+                self.with(head.channel, |session| session.take_marker(label));
+            }
+            Kind::End => {
+                let end: End = wire::parse(payload)?;
+                self.end(head.channel, end);
+            }
+            Kind::List => {
+                let position = wire::decode_number(payload)?;
+                self.question(head.channel, Ask::List { position })?;
+            }
+            Kind::Open => {
+                let id = std::str::from_utf8(payload).ok().and_then(|id| id.parse().ok());
+                let id = id.ok_or(Broken("a session without a name"))?;
+                self.question(head.channel, Ask::Open { id })?;
+            }
+            Kind::Read => {
+                let (handle, offset) = payload.split_at_checked(8).ok_or(Broken("a short question"))?;
+                let handle = wire::decode_number(handle)?;
+                let offset = wire::decode_number(offset)?;
+                self.question(head.channel, Ask::Read { handle, offset })?;
+            }
+            Kind::Forget => {
+                let handle = wire::decode_number(payload)?;
+                self.shared.reads.lock().unwrap_or_else(PoisonError::into_inner).open.remove(&handle);
+                self.shared.out.done(head.channel);
+            }
+            Kind::Close => {
+                self.shared.abandon(&self.crew);
+                self.shared.out.done(head.channel);
+            }
+            Kind::Started | Kind::Taken | Kind::Ended | Kind::Failed | Kind::Page | Kind::Data | Kind::Done => {
+                return Err(Broken("a frame that only comes from a recorder").into());
+            }
+        }
+        Ok(())
+    }
+
+    fn output(&mut self, channel: u32, stream: Stream) -> Result<(), LinkError> {
+        let Some(session) = self.session(channel) else { return Ok(()) };
+        let len = Head::decode(self.inbox.head())?.len as usize;
+        let wanted = session.take_output(stream, self.inbox.payload(len))?;
+        call(&self.crew, &session, wanted);
+        if !self.answered.iter().any(|known| Arc::ptr_eq(known, &session)) {
+            self.answered.push(session);
+        }
+        Ok(())
+    }
+
+    fn session(&self, channel: u32) -> Option<Arc<Session>> {
+        let sessions = self.shared.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.get(&channel).cloned()
+    }
+
+    /// A session that failed here may still be spoken to there: that is not an error.
+    fn with(&self, channel: u32, tell: impl FnOnce(&Session) -> Wanted) {
+        if let Some(session) = self.session(channel) {
+            let wanted = tell(&session);
+            call(&self.crew, &session, wanted);
+        }
+    }
+
+    fn end(&self, channel: u32, end: End) {
+        let session = {
+            let mut sessions = self.shared.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+            sessions.remove(&channel)
+        };
+        if let Some(session) = session {
+            let wanted = session.take_end(end);
+            call(&self.crew, &session, wanted);
+        }
+    }
+
+    fn question(&self, channel: u32, ask: Ask) -> Result<(), Broken> {
+        if self.shared.questions.fetch_add(1, Ordering::AcqRel) >= QUESTIONS {
+            return Err(Broken("too many questions at once"));
+        }
+        let shared = self.shared.clone();
+        self.crew.give(Job::Question(Question { shared, channel, ask }));
+        Ok(())
+    }
+}
+
+/// Something that a worker answers.
+#[derive(Debug)]
+pub(super) struct Question {
+    shared: Arc<Shared>,
+    channel: u32,
+    ask: Ask,
+}
+
+#[derive(Debug)]
+enum Ask {
+    Start(Box<About>),
+    List { position: u64 },
+    Open { id: SessionId },
+    Read { handle: u64, offset: u64 },
+}
+
+impl Question {
+    pub(super) fn answer(self, crew: &Arc<Crew>) {
+        let answer = match &self.ask {
+            Ask::Start(about) => self.start(crew, about).map(|()| None),
+            Ask::List { position } => self.list(crew, *position).map(Some),
+            Ask::Open { id } => self.open(crew, id).map(Some),
+            Ask::Read { handle, offset } => self.read(*handle, *offset).map(Some),
+        };
+        self.shared.questions.fetch_sub(1, Ordering::AcqRel);
+        match answer {
+            Ok(Some(frame)) => self.shared.out.send(&frame),
+            Ok(None) => {}
+            Err(failure) => self.shared.out.failed(self.channel, &failure),
+        }
+    }
+
+    /// The answer comes from the syncer.
+    fn start(&self, crew: &Arc<Crew>, about: &About) -> Result<(), Failure> {
+        if self.shared.stopping.load(Ordering::Acquire) {
+            return Err(Failure::Stopping);
+        }
+        let always = self.shared.always.load(Ordering::Acquire);
+        let session = crew.start_session(about, |id| {
+            let out = (self.shared.out.clone(), self.channel);
+            Session::create(crew, id, about, out, always)
+        })?;
+        {
+            let mut sessions = self.shared.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+            sessions.insert(self.channel, session.clone());
+        }
+        crew.announce(session);
+        // The connection may have closed meanwhile: then nobody else ends the session.
+        if self.shared.stopping.load(Ordering::Acquire) {
+            self.shared.abandon(crew);
+        }
+        Ok(())
+    }
+
+    fn list(&self, crew: &Crew, position: u64) -> Result<Vec<u8>, Failure> {
+        let mut page = vec![0; CHUNK];
+        let read = crew.store.read_list(position, &mut page).map_err(io_failure)?;
+        page.truncate(read);
+        Ok(wire::frame(Kind::Page, self.channel, &page))
+    }
+
+    fn open(&self, crew: &Crew, id: &SessionId) -> Result<Vec<u8>, Failure> {
+        let file = crew.store.find(id).map_err(io_failure)?;
+        tracing::info!(session = %id, "a recording is read");
+        let mut reads = self.shared.reads.lock().unwrap_or_else(PoisonError::into_inner);
+        if reads.open.len() >= READS {
+            return Err(Failure::Refused("too many recordings are read at once".to_owned()));
+        }
+        reads.last += 1;
+        let handle = reads.last;
+        reads.open.insert(handle, Arc::new(file));
+        Ok(wire::frame(Kind::Data, self.channel, &handle.to_le_bytes()))
+    }
+
+    fn read(&self, handle: u64, offset: u64) -> Result<Vec<u8>, Failure> {
+        let file = {
+            let reads = self.shared.reads.lock().unwrap_or_else(PoisonError::into_inner);
+            reads.open.get(&handle).cloned().ok_or(Failure::Unknown)?
+        };
+        let mut data = vec![0; CHUNK];
+        let read = file.read_at(&mut data, offset).map_err(io_failure)?;
+        data.truncate(read);
+        Ok(wire::frame(Kind::Data, self.channel, &data))
+    }
+}
+
+fn io_failure(error: io::Error) -> Failure {
+    if error.kind() == io::ErrorKind::NotFound {
+        Failure::Unknown
+    } else {
+        Failure::Io(error.to_string())
+    }
+}
+
+/// The way back. A connection that takes nothing for five seconds is closed.
+#[derive(Debug)]
+pub(super) struct Out {
+    stream: UnixStream,
+    writing: Mutex<()>,
+}
+
+impl Out {
+    pub(super) fn taken(&self, channel: u32, taken: u64, room: u64) {
+        let payload = Taken { taken, room }.encode();
+        let mut frame = [0; HEAD + 16];
+        let (head, rest) = frame.split_at_mut(HEAD);
+        head.copy_from_slice(&Head { len: 16, kind: Kind::Taken, channel }.encode());
+        rest.copy_from_slice(&payload);
+        self.send(&frame);
+    }
+
+    pub(super) fn started(&self, channel: u32, id: &SessionId) {
+        self.send(&wire::frame(Kind::Started, channel, id.as_str().as_bytes()));
+    }
+
+    pub(super) fn ended(&self, channel: u32, totals: &Totals) {
+        self.send(&wire::json_frame(Kind::Ended, channel, totals));
+    }
+
+    pub(super) fn failed(&self, channel: u32, failure: &Failure) {
+        self.send(&wire::json_frame(Kind::Failed, channel, failure));
+    }
+
+    pub(super) fn done(&self, channel: u32) {
+        self.send(&wire::frame(Kind::Done, channel, &[]));
+    }
+
+    fn send(&self, frame: &[u8]) {
+        let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let sent = (&self.stream).write_all(frame);
+        drop(writing);
+        if let Err(error) = sent {
+            // The reader sees the end and abandons the sessions. A second shutdown is none.
+            if self.stream.shutdown(std::net::Shutdown::Both).is_ok() {
+                tracing::warn!(%error, "cannot answer serve");
+            }
+        }
+    }
+}
+
+/// What has been read and not been taken.
+struct Inbox {
+    stream: UnixStream,
+    buffer: Box<[u8]>,
+    start: usize,
+    end: usize,
+}
+
+impl Inbox {
+    fn new(stream: UnixStream) -> Self {
+        Self { stream, buffer: vec![0; INBOX].into_boxed_slice(), start: 0, end: 0 }
+    }
+
+    fn has(&self, len: usize) -> bool {
+        self.end - self.start >= len
+    }
+
+    /// Reads until there are `len` bytes; false at an end between two frames.
+    fn fill(&mut self, len: usize) -> io::Result<bool> {
+        if self.start > 0 && self.buffer.len() - self.start < len.max(CHUNK) {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        while !self.has(len) {
+            let room = self.buffer.get_mut(self.end..).unwrap_or_default();
+            let read = match io::Read::read(&mut self.stream, room) {
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            if read == 0 {
+                return if self.end == self.start {
+                    Ok(false)
+                } else {
+                    Err(io::ErrorKind::UnexpectedEof.into())
+                };
+            }
+            self.end += read;
+        }
+        Ok(true)
+    }
+
+    fn head(&self) -> [u8; HEAD] {
+        let ready = self.buffer.get(self.start..).unwrap_or_default();
+        ready.first_chunk().copied().unwrap_or_default()
+    }
+
+    fn payload(&self, len: usize) -> &[u8] {
+        let start = self.start + HEAD;
+        self.buffer.get(start..start + len).unwrap_or_default()
+    }
+
+    fn skip(&mut self, len: usize) {
+        self.start += len;
+        if self.start >= self.end {
+            self.start = 0;
+            self.end = 0;
+        }
+    }
+}
+
+/// Connections at once.
+const CONNECTIONS: usize = 16;
+/// Questions of one connection that wait for an answer.
+const QUESTIONS: usize = 4096;
+/// Recordings that one connection reads at once.
+const READS: usize = 64;
+/// A connection that takes no answer for this long is closed.
+const WRITE_STALL: Duration = Duration::from_secs(5);
+/// Bytes that are read at once: the longest frame fits, and several of output.
+const INBOX: usize = 256 * 1024;

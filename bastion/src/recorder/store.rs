@@ -1,0 +1,328 @@
+//! The folder of the recordings: `YYYY/MM/DD/ID.cast.zst` and the list `sessions.jsonl`.
+//!
+//! Every folder is held open and every file opened under it by a name that is made here, never
+//! through a link. The list is appended to, a line at a start and one at an end; whoever has a
+//! start and no end was being recorded when the recorder died.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{fmt, io};
+
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, civil};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::RecorderError;
+use super::wire::Entry;
+use crate::record::SessionId;
+
+/// The open folder.
+#[derive(Debug)]
+pub(super) struct Store {
+    path: PathBuf,
+    root: OwnedFd,
+    list: Mutex<File>,
+}
+
+impl Store {
+    /// Opens the folder, made if need be, and locks it.
+    ///
+    /// # Errors
+    ///
+    /// It belongs to another user, others may use it, it is no folder, or another recorder
+    /// has it.
+    pub(super) fn open(path: &Path) -> Result<Self, RecorderError> {
+        let failed = |what: String| RecorderError::Dir { dir: path.to_owned(), what };
+        if let Err(error) = std::fs::create_dir_all(path) {
+            return Err(failed(format!("cannot be made: {error}")));
+        }
+        let root = rustix::fs::open(path, FOLDER, Mode::empty())
+            .map_err(|error| failed(format!("cannot be opened: {error}")))?;
+        let about = rustix::fs::fstat(&root).map_err(|error| failed(error.to_string()))?;
+        if about.st_uid != rustix::process::geteuid().as_raw() {
+            return Err(failed("belongs to another user; give it to the recorder's".to_owned()));
+        }
+        if about.st_mode & 0o077 != 0 {
+            return Err(failed("others have rights to it; make it mode 0700".to_owned()));
+        }
+        match rustix::fs::flock(&root, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Err(RecorderError::Busy(path.to_owned())),
+            Err(error) => return Err(failed(format!("cannot be locked: {error}"))),
+        }
+        let list = open_list(&root).map_err(|error| failed(format!("{LIST}: {error}")))?;
+        let list = Mutex::new(list);
+        Ok(Self { path: path.to_owned(), root, list })
+    }
+
+    /// Makes the file of a new recording. Nothing of that name may exist, not even a link.
+    pub(super) fn create(&self, id: &SessionId, started: Timestamp) -> io::Result<File> {
+        let folder = self.make_day(started)?;
+        let flags = OFlags::WRONLY
+            | OFlags::APPEND
+            | OFlags::CREATE
+            | OFlags::EXCL
+            | OFlags::NOFOLLOW
+            | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&folder, file_name(id), flags, FILE_MODE)?;
+        Ok(File::from(file))
+    }
+
+    /// Opens a recording that was started on this day.
+    pub(super) fn open_at(&self, id: &SessionId, started: Timestamp, write: bool) -> io::Result<File> {
+        let folder = self.day(started)?;
+        open_file(&folder, &file_name(id), write)
+    }
+
+    /// Makes the file that keeps the torn tail of a recording; one that exists is left alone.
+    pub(super) fn create_torn(&self, id: &SessionId, started: Timestamp) -> io::Result<Option<File>> {
+        let folder = self.day(started)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::openat(&folder, format!("{}.torn", file_name(id)), flags, FILE_MODE) {
+            Ok(file) => Ok(Some(File::from(file))),
+            Err(Errno::EXIST) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Synchronises the folder of a day with the disk.
+    pub(super) fn sync_day(&self, started: Timestamp) -> io::Result<()> {
+        Ok(rustix::fs::fsync(self.day(started)?)?)
+    }
+
+    /// Opens a recording for reading, whenever it was started.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` when there is none.
+    pub(super) fn find(&self, id: &SessionId) -> io::Result<File> {
+        let mut found = None;
+        self.each_day(|day| {
+            match open_file(day, &file_name(id), false) {
+                Ok(file) => found = Some(file),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+            Ok(found.is_none())
+        })?;
+        found.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Every recording that is there, with its name.
+    pub(super) fn each_recording(
+        &self,
+        mut each: impl FnMut(SessionId, File) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.each_day(|day| {
+            for name in names(day)? {
+                let id = name.strip_suffix(SUFFIX).and_then(|id| id.parse().ok());
+                if let Some(id) = id {
+                    each(id, open_file(day, &name, false)?)?;
+                }
+            }
+            Ok(true)
+        })
+    }
+
+    /// Appends to the list; [`Self::sync_list`] makes it durable.
+    pub(super) fn append(&self, entry: &Entry) -> io::Result<()> {
+        let mut line = serde_json::to_vec(entry)?;
+        line.push(b'\n');
+        self.list().write_all(&line)
+    }
+
+    /// Synchronises the list with the disk.
+    pub(super) fn sync_list(&self) -> io::Result<()> {
+        // Not under the lock: appending goes on meanwhile.
+        let list = self.list().try_clone()?;
+        list.sync_data()
+    }
+
+    /// Bytes of the list from `position` on, as many as fit.
+    pub(super) fn read_list(&self, position: u64, page: &mut [u8]) -> io::Result<usize> {
+        self.list().read_at(page, position)
+    }
+
+    /// The whole list, line by line; damaged lines are reported and passed over.
+    pub(super) fn each_entry(&self, mut each: impl FnMut(Entry)) -> io::Result<()> {
+        use std::io::BufRead;
+        let list = self.list().try_clone()?;
+        let mut reader = io::BufReader::with_capacity(256 * 1024, At { file: &list, position: 0 });
+        let mut line = Vec::new();
+        let mut number = 0u64;
+        loop {
+            line.clear();
+            if reader.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)? == 0 {
+                return Ok(());
+            }
+            number += 1;
+            match serde_json::from_slice(&line) {
+                Ok(entry) => each(entry),
+                Err(_) if line.as_slice() == b"\n" => {}
+                Err(error) => tracing::warn!(number, %error, "a line of {LIST} is damaged"),
+            }
+        }
+    }
+
+    /// Whether the list has nothing in it, so that it may have been lost.
+    pub(super) fn list_is_empty(&self) -> io::Result<bool> {
+        Ok(self.list().metadata()?.len() == 0)
+    }
+
+    /// Whether there is disk for a new session.
+    pub(super) fn has_room(&self) -> io::Result<bool> {
+        let disk = rustix::fs::fstatvfs(&self.root)?;
+        Ok(is_enough(disk.f_bavail.saturating_mul(disk.f_frsize), disk.f_blocks.saturating_mul(disk.f_frsize)))
+    }
+
+    fn list(&self) -> MutexGuard<'_, File> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The folder of the day, made if need be.
+    fn make_day(&self, at: Timestamp) -> io::Result<OwnedFd> {
+        let mut folder = self.root.try_clone()?;
+        for name in day_names(at) {
+            match rustix::fs::mkdirat(&folder, &name, Mode::RWXU) {
+                Ok(()) => rustix::fs::fsync(&folder)?,
+                Err(Errno::EXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
+            folder = rustix::fs::openat(&folder, &name, FOLDER, Mode::empty())?;
+        }
+        Ok(folder)
+    }
+
+    fn day(&self, at: Timestamp) -> io::Result<OwnedFd> {
+        let mut folder = self.root.try_clone()?;
+        for name in day_names(at) {
+            folder = rustix::fs::openat(&folder, &name, FOLDER, Mode::empty())?;
+        }
+        Ok(folder)
+    }
+
+    /// The folders of all days, newest first, until `each` says false.
+    fn each_day(&self, mut each: impl FnMut(&OwnedFd) -> io::Result<bool>) -> io::Result<()> {
+        for year in numbers(&self.root, 4)? {
+            let year = rustix::fs::openat(&self.root, &year, FOLDER, Mode::empty())?;
+            for month in numbers(&year, 2)? {
+                let month = rustix::fs::openat(&year, &month, FOLDER, Mode::empty())?;
+                for day in numbers(&month, 2)? {
+                    let day = rustix::fs::openat(&month, &day, FOLDER, Mode::empty())?;
+                    if !each(&day)? {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.path.display().fmt(f)
+    }
+}
+
+/// Whether `free` of `total` bytes are enough: 5 % or 2 GiB, the smaller.
+fn is_enough(free: u64, total: u64) -> bool {
+    free >= LOW_BYTES.min(total / 20)
+}
+
+fn open_list(root: &OwnedFd) -> io::Result<File> {
+    let flags =
+        OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut list = File::from(rustix::fs::openat(root, LIST, flags, FILE_MODE)?);
+    refuse_strange(&list)?;
+    // A line that a crash has torn must not spoil the next.
+    let len = list.metadata()?.len();
+    if let Some(last) = len.checked_sub(1) {
+        let mut byte = [0];
+        list.read_exact_at(&mut byte, last)?;
+        if byte != *b"\n" {
+            list.write_all(b"\n")?;
+        }
+    }
+    rustix::fs::fsync(root)?;
+    Ok(list)
+}
+
+fn open_file(folder: impl AsFd, name: &str, write: bool) -> io::Result<File> {
+    let access = if write { OFlags::RDWR } else { OFlags::RDONLY };
+    // A planted pipe must not make the open wait.
+    let flags = access | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = File::from(rustix::fs::openat(folder, name, flags, Mode::empty())?);
+    refuse_strange(&file)?;
+    Ok(file)
+}
+
+/// Only plain files with one name are ours.
+fn refuse_strange(file: &File) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let about = file.metadata()?;
+    if about.is_file() && about.nlink() == 1 {
+        Ok(())
+    } else {
+        Err(io::Error::other("not a plain file with one name"))
+    }
+}
+
+fn file_name(id: &SessionId) -> String {
+    format!("{id}{SUFFIX}")
+}
+
+fn day_names(at: Timestamp) -> [String; 3] {
+    let date: civil::Date = at.to_zoned_datetime(TimeZone::UTC).date();
+    [
+        format!("{:04}", date.year()),
+        format!("{:02}", date.month()),
+        format!("{:02}", date.day()),
+    ]
+}
+
+/// The names in a folder that are numbers of `digits` digits, the largest first.
+fn numbers(folder: impl AsFd, digits: usize) -> io::Result<Vec<String>> {
+    let mut names = names(folder)?;
+    names.retain(|name| name.len() == digits && name.bytes().all(|b| b.is_ascii_digit()));
+    names.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(names)
+}
+
+fn names(folder: impl AsFd) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::read_from(folder)? {
+        if let Ok(name) = entry?.file_name().to_str() {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(names)
+}
+
+/// Reads a file from a place of its own.
+struct At<'f> {
+    file: &'f File,
+    position: u64,
+}
+
+impl Read for At<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.position)?;
+        self.position += read as u64;
+        Ok(read)
+    }
+}
+
+const LIST: &str = "sessions.jsonl";
+const SUFFIX: &str = ".cast.zst";
+const FILE_MODE: Mode = Mode::from_raw_mode(0o600);
+const FOLDER: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const LOW_BYTES: u64 = 2 * 1024 * 1024 * 1024;
+/// Longer lines are damaged.
+const LONGEST_LINE: u64 = 1024 * 1024;

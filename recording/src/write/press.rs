@@ -1,0 +1,126 @@
+//! The zstd side: contexts that are shared, because one is worth more memory than a session.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use zstd::zstd_safe::zstd_sys::ZSTD_EndDirective as Directive;
+use zstd::zstd_safe::{self, CCtx, CParameter, InBuffer, OutBuffer, ResetDirective};
+
+/// Compression contexts that no session holds at the moment; a clone shares them.
+///
+/// A session takes one for the length of a frame and gives it back, so that the memory
+/// (about 2 MiB each) grows with the sessions that print at the same time, not with those
+/// that are open.
+#[derive(Clone)]
+pub struct Presses {
+    free: Arc<Mutex<Vec<Press>>>,
+    keep: usize,
+}
+
+impl Presses {
+    /// An empty store that keeps at most `keep` unused contexts.
+    pub fn new(keep: usize) -> Self {
+        Self {
+            free: Arc::default(),
+            keep,
+        }
+    }
+
+    pub(super) fn take(&self) -> io::Result<Press> {
+        let free = self
+            .free
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        free.map_or_else(Press::new, Ok)
+    }
+
+    pub(super) fn give_back(&self, mut press: Press) {
+        press.text.clear();
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        if free.len() < self.keep {
+            free.push(press);
+        }
+    }
+}
+
+impl fmt::Debug for Presses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Presses")
+            .field("keep", &self.keep)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A context with the buffers that go with it.
+pub(super) struct Press {
+    context: CCtx<'static>,
+    /// Lines that are not compressed yet.
+    pub(super) text: Vec<u8>,
+    packed: Vec<u8>,
+}
+
+impl Press {
+    fn new() -> io::Result<Self> {
+        let context = CCtx::try_create().ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self {
+            context,
+            text: Vec::new(),
+            packed: Vec::with_capacity(CCtx::out_size()),
+        })
+    }
+
+    /// Sets what the next frame is compressed with.
+    pub(super) fn open(&mut self, level: i32, window_log: u32) -> io::Result<()> {
+        self.context
+            .reset(ResetDirective::SessionAndParameters)
+            .map_err(failed)?;
+        for parameter in [
+            CParameter::CompressionLevel(level),
+            CParameter::WindowLog(window_log),
+            CParameter::ChecksumFlag(true),
+        ] {
+            self.context.set_parameter(parameter).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Compresses the text, and ends the block so that it can be read back from `out`.
+    pub(super) fn flush(&mut self, out: &mut impl Write) -> io::Result<u64> {
+        self.squeeze(out, Directive::ZSTD_e_flush)
+    }
+
+    /// Compresses the text and ends the frame.
+    pub(super) fn end(&mut self, out: &mut impl Write) -> io::Result<u64> {
+        self.squeeze(out, Directive::ZSTD_e_end)
+    }
+
+    /// Gives the number of bytes written.
+    fn squeeze(&mut self, out: &mut impl Write, directive: Directive) -> io::Result<u64> {
+        let Self {
+            context,
+            text,
+            packed,
+        } = self;
+        let mut input = InBuffer::around(text);
+        let mut written = 0;
+        loop {
+            packed.clear();
+            let left = context
+                .compress_stream2(&mut OutBuffer::around(packed), &mut input, directive)
+                .map_err(failed)?;
+            out.write_all(packed)?;
+            written += packed.len() as u64;
+            if left == 0 {
+                break;
+            }
+        }
+        text.clear();
+        Ok(written)
+    }
+}
+
+fn failed(code: usize) -> io::Error {
+    io::Error::other(zstd_safe::get_error_name(code))
+}
