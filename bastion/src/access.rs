@@ -3,14 +3,13 @@
 //! Owns the policies (Cedar) and the choice of protection rules. It is the only maker of `Grant`,
 //! and does no I/O after `load`. Default is no: also where a policy cannot be evaluated.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use zeroize::Zeroizing;
 
 use self::cedar::{Answer, Circumstances, Engine, Resource};
 use self::protect::{Channel, Protect};
@@ -27,10 +26,6 @@ pub struct Access {
     engine: Engine,
     protect: Protect,
     inventory: Arc<Inventory>,
-    /// Compiled rules by what was compiled, since a person opens many channels.
-    compiled: Mutex<HashMap<(Vec<usize>, Channel), scanner::Rules>>,
-    /// Tokens and formats are the same within a session only; the key lives as long as the process.
-    token_key: Zeroizing<[u8; 32]>,
 }
 
 /// What somebody wants to do. Each is an action of the Cedar schema.
@@ -362,7 +357,7 @@ impl Access {
         } else {
             None
         };
-        let protect = match load_protect(&policies.join("protect.toml"), &inventory) {
+        let protect = match load_protect(&policies.join("protect.toml"), Some(&inventory)) {
             Ok(protect) => Some(protect),
             Err(found) => {
                 problems.extend(found.into_vec());
@@ -370,18 +365,11 @@ impl Access {
             }
         };
         match (Problems::new(problems), engine, protect) {
-            (None, Some(engine), Some(protect)) => {
-                let mut token_key = Zeroizing::new([0; 32]);
-                aws_lc_rs::rand::fill(token_key.as_mut())
-                    .map_err(|_| Problem::of_file(policies, "the system has no randomness"))?;
-                Ok(Self {
-                    engine,
-                    protect,
-                    inventory,
-                    compiled: Mutex::default(),
-                    token_key,
-                })
-            }
+            (None, Some(engine), Some(protect)) => Ok(Self {
+                engine,
+                protect,
+                inventory,
+            }),
             (Some(problems), _, _) => Err(problems),
             (None, _, _) => Err(Problem::of_file(policies, "cannot be loaded").into()),
         }
@@ -430,17 +418,13 @@ impl Access {
         let policies = self
             .ask(person, *action, &resource, circumstances)
             .map_err(denied)?;
-        let rules = self
-            .protect
-            .for_person(target.name(), question.login, person.groups);
-        let channel = match action {
-            Action::Shell => Channel::Shell,
-            _ => Channel::Exec,
-        };
-        let covered = !rules.is_empty();
-        let compiled = self
-            .compiled(rules, channel)
-            .map_err(|error| denied(Reason::Failed(error.to_string())))?;
+        let rules = self.protect.rules(
+            target.name(),
+            question.login,
+            person.groups,
+            channel_of(*action),
+        );
+        let rules = rules.map_err(|error| denied(Reason::Failed(error.to_string())))?;
         Ok(Grant {
             target: Arc::clone(target),
             login,
@@ -450,8 +434,10 @@ impl Access {
                 .filter(|_| *action == Action::Exec)
                 .map(Arc::from),
             user_name: Arc::from(person.name),
-            rules: Arc::new(compiled),
-            covered,
+            rules,
+            covered: self
+                .protect
+                .covers(target.name(), question.login, person.groups),
             policies: policies.into(),
         })
     }
@@ -478,14 +464,13 @@ impl Access {
                     .filter(|action| self.ask(person, *action, &resource, circumstances).is_ok())
                     .collect();
                 if !actions.is_empty() {
-                    let rules = self
-                        .protect
-                        .for_person(target.name(), login.name(), person.groups);
                     visible.push(Visible {
                         target: Arc::from(target.name()),
                         login: Arc::from(login.name()),
                         actions,
-                        covered: !rules.is_empty(),
+                        covered: self
+                            .protect
+                            .covers(target.name(), login.name(), person.groups),
                     });
                 }
             }
@@ -568,22 +553,6 @@ impl Access {
             .map_err(denied)
     }
 
-    fn compiled(
-        &self,
-        rules: Vec<usize>,
-        channel: Channel,
-    ) -> Result<scanner::Rules, scanner::RuleError> {
-        let mut known = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(compiled) = known.get(&(rules.clone(), channel)) {
-            return Ok(compiled.clone());
-        }
-        let compiled = self
-            .protect
-            .compile(&rules, channel, self.token_key.as_ref())?;
-        known.insert((rules, channel), compiled.clone());
-        Ok(compiled)
-    }
-
     fn ask(
         &self,
         person: &Person<'_>,
@@ -609,8 +578,38 @@ impl fmt::Debug for Access {
             f,
             "Access({} targets, {} rules)",
             self.inventory.len(),
-            self.protect.rules().len()
+            self.protect.len()
         )
+    }
+}
+
+/// The rules of `protect.toml` in the folder `policies`, for people who try it out: for one target
+/// and login, or all of them. Targets need not exist.
+///
+/// # Errors
+///
+/// Every mistake in the file.
+pub(crate) fn rules_of_folder(
+    policies: &Path,
+    target: Option<&str>,
+    login: Option<&str>,
+    groups: &BTreeSet<String>,
+    action: Action,
+) -> Result<Arc<scanner::Rules>, Problems> {
+    let path = policies.join("protect.toml");
+    let protect = load_protect(&path, None)?;
+    let channel = channel_of(action);
+    let rules = match target {
+        Some(target) => protect.rules(target, login.unwrap_or("*"), groups, channel),
+        None => protect.all(channel),
+    };
+    rules.map_err(|error| Problem::of_file(&path, error.to_string()).into())
+}
+
+fn channel_of(action: Action) -> Channel {
+    match action {
+        Action::Shell => Channel::Shell,
+        _ => Channel::Exec,
     }
 }
 
@@ -638,31 +637,12 @@ fn cedar_files(folder: &Path) -> Result<Vec<PathBuf>, Problems> {
     Ok(files.into_values().collect())
 }
 
-fn load_protect(path: &Path, inventory: &Inventory) -> Result<Protect, Problems> {
+fn load_protect(path: &Path, inventory: Option<&Inventory>) -> Result<Protect, Problems> {
     let text = read_text(path, FILE_MAX).map_err(|error| {
         Problem::of_file(path, error.to_string())
             .hint("an empty file says that nothing is protected")
     })?;
-    let protect = Protect::parse(path, &text, inventory)?;
-    if let Some(rule) = protect
-        .rules()
-        .iter()
-        .find(|rule| rule.wants_stable_tokens())
-    {
-        let message = format!(
-            "rule \"{}\" asks for stable tokens, for which there is no key yet",
-            rule.name
-        );
-        return Err(Problem::of_file(path, message)
-            .hint("leave `stable` out")
-            .into());
-    }
-    let all: Vec<usize> = (0..protect.rules().len()).collect();
-    // Only whether they compile: the key does not matter.
-    protect
-        .compile(&all, Channel::Exec, &[0; 32])
-        .map_err(|error| Problem::of_file(path, error.to_string()))?;
-    Ok(protect)
+    Protect::parse(path, &text, inventory)
 }
 
 /// How far a sign-in may be ahead of the clock.
@@ -1247,5 +1227,89 @@ mod tests {
         assert!(found(folder.path()).contains("protect.toml: cannot read"));
         fs::write(folder.path().join("protect.toml"), "").unwrap();
         assert!(Access::load(folder.path(), targets()).is_ok());
+    }
+
+    #[test]
+    fn the_payroll_policies_keep_their_promises() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies/payroll");
+        let targets = inventory(&[
+            ("payroll-db", "reader", &["payroll"]),
+            ("web", "deploy", &[]),
+        ]);
+        let access = Access::load(&folder, targets).unwrap();
+        let (operators, monitoring) = (
+            groups(&["payroll-operators"]),
+            groups(&["payroll-monitoring"]),
+        );
+        let question = Question {
+            person: person(&operators),
+            target: "payroll-db",
+            login: "reader",
+            action: Action::Exec,
+            source: SOURCE,
+            now: now(),
+            command: Some(b"report"),
+        };
+        let at = |time: &str| -> Timestamp { time.parse().unwrap() };
+        let saturday = Question {
+            now: at("2027-01-16T08:30:00Z"),
+            ..question
+        };
+        let evening = Question {
+            now: at("2027-01-15T17:00:00Z"),
+            ..question
+        };
+        let elsewhere = Question {
+            source: "192.0.2.1".parse().unwrap(),
+            ..question
+        };
+        let health = Question {
+            person: person(&monitoring),
+            command: Some(b"uptime"),
+            ..elsewhere
+        };
+        for (what, question, fine) in [
+            ("office hours", question, true),
+            ("saturday", saturday, false),
+            ("evening", evening, false),
+            ("from elsewhere", elsewhere, false),
+            (
+                "a shell",
+                Question {
+                    action: Action::Shell,
+                    ..question
+                },
+                false,
+            ),
+            (
+                "another target",
+                Question {
+                    target: "web",
+                    login: "deploy",
+                    ..question
+                },
+                false,
+            ),
+            ("health", health, true),
+            (
+                "more than health",
+                Question {
+                    command: Some(b"uptime; sh"),
+                    ..health
+                },
+                false,
+            ),
+        ] {
+            assert_eq!(access.decide(&question).is_ok(), fine, "{what}");
+        }
+        let covered = |groups: &BTreeSet<String>| {
+            access
+                .decide(&Question {
+                    person: person(groups),
+                    ..question
+                })
+                .map(|grant| grant.covered())
+        };
+        assert_eq!(covered(&operators).ok(), Some(true));
     }
 }

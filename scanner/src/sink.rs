@@ -37,7 +37,14 @@ impl Sink {
     }
 
     /// Replaces `value`, or lets it pass where its rule withholds or refuses.
-    pub(crate) fn value(&mut self, rules: &Rules, session: &[u8], stream: Stream, value: &[u8], found: Value) {
+    pub(crate) fn value(
+        &mut self,
+        rules: &Rules,
+        session: &[u8],
+        stream: Stream,
+        value: &[u8],
+        found: Value,
+    ) {
         let compiled = rules.compiled();
         if self.verdicts.len() < VERDICTS_MAX {
             self.verdicts.push(Verdict {
@@ -52,7 +59,11 @@ impl Sink {
         }
         match compiled.action(found.hit) {
             Action::Mask(mask) => {
-                let keyed = Keyed { key: &compiled.token_key, session, field: compiled.what(found.hit) };
+                let keyed = Keyed {
+                    key: &compiled.token_key,
+                    session,
+                    field: compiled.what(found.hit),
+                };
                 self.scratch.clear();
                 mask::replace(&mut self.scratch, mask, value, found.place, keyed);
                 if found.begins_scalar
