@@ -50,6 +50,11 @@ enum Command {
     Export(export::Args),
 }
 
+/// The command line as clap knows it, to make man pages and completions of.
+pub fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
 /// Parses the process's arguments, runs the command, and maps its result to an exit status.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
