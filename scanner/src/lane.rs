@@ -26,6 +26,8 @@ const CONTEXT: usize = 1024;
 const LINE_CONTEXT: usize = 8192;
 /// A value that is longer is masked before its end is known.
 const VALUE_MAX: usize = 60 * 1024;
+/// How many states may follow each other at one place.
+const STUCK_MAX: u32 = 8;
 /// How many containers deep the parents of dotted fields are remembered.
 const DEPTH_MAX: usize = 64;
 
@@ -91,7 +93,7 @@ enum Inner {
     /// A protected object or array: every scalar in it is masked.
     Container { hit: Hit, depth: usize, slashes: usize, doubled: bool },
     /// The rest of a value that was too long, or whose quote did not end with the line.
-    Swallow(Until),
+    Swallow { until: Until, then: Box<Self> },
     /// A private key.
     Pem { hit: Hit, lines: u32 },
     /// A protected element: what it contains up to `</name`.
@@ -293,6 +295,7 @@ impl Lane {
 
     fn run(&mut self, end: bool) {
         self.hold = usize::MAX;
+        let mut stuck = 0;
         loop {
             let before = (self.pos, self.frame);
             if self.pos >= self.view.text.len() && self.frame != Frame::Start {
@@ -306,6 +309,14 @@ impl Lane {
                 Frame::Row => self.cells(end),
                 Frame::Block => self.block_line(end),
             };
+            stuck = if self.pos > before.0 { 0 } else { stuck + 1 };
+            if stuck > 2 * STUCK_MAX {
+                self.table = None;
+                self.block = None;
+                self.frame = Frame::Line;
+                self.pos = (self.pos + 1).min(self.view.text.len());
+                stuck = 0;
+            }
             if !go || (before == (self.pos, self.frame) && self.pos >= self.view.text.len()) {
                 break;
             }
@@ -391,7 +402,7 @@ impl Lane {
             return;
         }
         self.pass_to(from);
-        let begins_scalar = matches!(format, "key-value" | "detector" | "argument") && self.begins_scalar(from);
+        let begins_scalar = (format == "yaml" && place == Place::Word) || matches!(format, "key-value" | "detector" | "argument") && self.begins_scalar(from);
         let Self { sink, view, rules, session, stream, .. } = self;
         let text = view.text.get(from..to).unwrap_or_default();
         let value = Value { hit, place, format, begins_scalar };
@@ -408,7 +419,7 @@ impl Lane {
         } else {
             text
         };
-        sink.value(rules, session, *stream, text, value);
+        sink.value(rules, session, *stream, text, value, to - from > VALUE_MAX);
         while view.virt.front().is_some_and(|(_, end)| *end <= to) {
             view.virt.pop_front();
         }
@@ -704,7 +715,9 @@ impl Lane {
     /// there (or to the end of the line).
     fn plain(&mut self, limit: usize, closed: bool) -> bool {
         let frame = self.frame;
+        let mut stuck = 0;
         while self.pos < limit {
+            let before = self.pos;
             let flow = match &self.inner {
                 Inner::Text => {
                     match find::event(self.slice(0, limit), self.pos) {
@@ -719,7 +732,7 @@ impl Lane {
                     }
                 }
                 Inner::Container { .. } => self.container(limit, closed),
-                Inner::Swallow(until) => self.swallow(*until, limit, closed),
+                Inner::Swallow { until, .. } => self.swallow(*until, limit, closed),
                 Inner::Pem { .. } => self.pem(limit, closed),
                 Inner::Element { .. } => self.element(limit, closed),
                 Inner::Sql { .. } => self.sql_values(limit, closed),
@@ -727,6 +740,13 @@ impl Lane {
             match flow {
                 At(next) => self.pos = next,
                 More => return false,
+            }
+            // A state that does not move is a fault: it must not hang.
+            stuck = if self.pos > before { 0 } else { stuck + 1 };
+            if stuck > STUCK_MAX {
+                self.inner = Inner::Text;
+                self.pos = before + 1;
+                stuck = 0;
             }
             if self.frame != frame {
                 return true;
@@ -826,7 +846,7 @@ impl Lane {
             Found::More(from) if limit - from > 8192 => {
                 let Some(hit) = self.rules.compiled().detector(detector) else { return At(at + 1) };
                 self.mask(from, limit, hit, Place::Inside, "detector");
-                self.inner = Inner::Swallow(Until::Bare);
+                self.swallow_until(Until::Bare);
                 At(limit)
             }
             Found::No(next) => At(next.max(at + 1)),
@@ -1165,7 +1185,7 @@ impl Lane {
                 if limit - content > VALUE_MAX {
                     self.seen = None;
                     self.mask(content, upto, hit, Place::Inside, "key-value");
-                    self.inner = Inner::Swallow(Until::Quote(quote));
+                    self.swallow_until(Until::Quote(quote));
                     return At(upto);
                 }
                 self.more(start)
@@ -1221,7 +1241,7 @@ impl Lane {
                     Style::Line | Style::Assignment => Until::Line,
                     Style::Json | Style::Word { .. } => Until::Bare,
                 };
-                self.inner = Inner::Swallow(until);
+                self.swallow_until(until);
                 return At(limit);
             }
             return self.more(v);
@@ -1235,14 +1255,14 @@ impl Lane {
                     Some(q) if q.slashes > 1 => Place::Word,
                     _ => Place::Literal,
                 },
-                Style::Line if colon && !kept.is_empty() && scheme_before(self.slice(after, v)) => Place::Word,
-                Style::Line => Place::Literal,
+                Style::Line => Place::Word,
                 Style::Assignment if spaced => Place::Literal,
                 Style::Assignment | Style::Word { .. } => Place::Word,
             };
             let place = if key.quote.is_none() && self.inside_quote(key.start).is_some() { Place::Inside } else { place };
             let indent = self.indent_of(key.start);
-            self.mask(v, end, hit, place, "key-value");
+            let format = if style == Style::Line && !scheme_before(self.slice(after, v)) { "yaml" } else { "key-value" };
+            self.mask(v, end, hit, place, format);
             if style == Style::Line && colon && self.frame == Frame::Line && matches!(self.byte(end), None | Some(b'\n' | b'\r')) {
                 self.block = Some(Block { indent, kind: BlockKind::Continued, hit });
             }
@@ -1298,7 +1318,6 @@ impl Lane {
             let closes = between.iter().filter(|b| **b == b'}').count();
             let opens = between.iter().filter(|b| **b == b'{').count();
             let item = between.split(|b| *b == b'\n').skip(1).any(|l| l.trim_ascii_start().starts_with(b"- "));
-            self.pair = None;
             return if closes > opens || item || self.line_cut { Paired::No } else { Paired::Value(pair.hit) };
         }
         if !(words.ends_with(b"name") || words.ends_with(b"key") || words.joined() == b"field" || words.joined() == b"variable") {
@@ -1410,6 +1429,7 @@ impl Lane {
                 if size == rest.len() && !closed {
                     if size > VALUE_MAX {
                         self.mask(at, limit, hit, Place::Inside, "json");
+                        self.swallow_until(Until::Bare);
                         return At(limit);
                     }
                     return self.more(at);
@@ -1445,10 +1465,7 @@ impl Lane {
                     self.seen = None;
                     self.mask(content, upto, hit, Place::Inside, "json");
                     // What follows the string is seen by the container again.
-                    self.inner = match std::mem::replace(&mut self.inner, Inner::Text) {
-                        Inner::Container { .. } => Inner::Swallow(Until::Quote(quote)),
-                        other => other,
-                    };
+                    self.swallow_until(Until::Quote(quote));
                     return At(upto);
                 }
                 return self.more(at);
@@ -1468,6 +1485,12 @@ impl Lane {
             self.mask(content, end, hit, Place::Inside, "json");
         }
         At(close.max(at + 1))
+    }
+
+    /// From here on everything is dropped up to a delimiter; then it goes on as now.
+    fn swallow_until(&mut self, until: Until) {
+        let then = Box::new(std::mem::replace(&mut self.inner, Inner::Text));
+        self.inner = Inner::Swallow { until, then };
     }
 
     /// The rest of a value that was too long to be withheld.
@@ -1497,7 +1520,10 @@ impl Lane {
         match end {
             Some(end) => {
                 self.drop_to(end);
-                self.inner = Inner::Text;
+                self.inner = match std::mem::replace(&mut self.inner, Inner::Text) {
+                    Inner::Swallow { then, .. } => *then,
+                    other => other,
+                };
                 At(end)
             }
             None => {
@@ -1633,6 +1659,7 @@ impl Lane {
                 if next.is_none() && !closed {
                     if size > 4096 {
                         self.mask(at, limit, hit, Place::Inside, "pem");
+                        self.swallow_until(Until::Bare);
                         return At(limit);
                     }
                     return self.more(at);
@@ -1651,7 +1678,7 @@ impl Lane {
                     return At(at);
                 }
                 // Words with spaces between them are text again.
-                if next == Some(b' ') && lines > 0 && size < 40 && rest.get(size + 1).is_some_and(|b| b.is_ascii_alphabetic()) && size < 16 {
+                if next == Some(b' ') && lines > 0 && size < 40 {
                     self.inner = Inner::Text;
                     return At(at);
                 }
@@ -1704,10 +1731,23 @@ impl Lane {
         if skip == tail.len() && !closed {
             return self.more_after(limit.saturating_sub(1));
         }
-        if skip == 0 {
+        let item = matches!(self.byte(end), Some(b'\n' | b'\r'));
+        if skip == 0 && !item {
             return At(end);
         }
         let mut v = end + skip;
+        if matches!(self.byte(v), Some(b'\n' | b'\r')) && before == Some(b' ') && self.slice(self.line, at).trim_ascii() == b"-" {
+            // A list of arguments in YAML: the value is the next item.
+            let rest = self.slice(v, limit);
+            let item = rest.iter().take(256).take_while(|b| matches!(b, b' ' | b'\n' | b'\r' | b'-')).count();
+            if item == rest.len() && !closed {
+                return self.more_after(limit.saturating_sub(1));
+            }
+            let head = rest.get(..item).unwrap_or_default();
+            if head.trim_ascii() == b"-" && head.ends_with(b" ") {
+                v += item;
+            }
+        }
         if quoted {
             // Step back to the quote that opens the value.
             while v > end && !matches!(self.byte(v - 1), Some(b' ' | b',' | b'\n' | b'\t')) {
@@ -1729,7 +1769,7 @@ impl Lane {
             Some(None) => match value::bare_end(self.slice(0, limit), v, Style::Word { nested: false }, closed) {
                 None if limit - v > VALUE_MAX => {
                     self.mask(v, limit, hit, Place::Word, "argument");
-                    self.inner = Inner::Swallow(Until::Bare);
+                    self.swallow_until(Until::Bare);
                     At(limit)
                 }
                 None => self.more(v),
@@ -1852,7 +1892,7 @@ impl Lane {
                 let Some(end) = memchr::memmem::find(rest, b"]]>") else {
                     if rest.len() > VALUE_MAX || closed {
                         self.mask(at + 9, limit, hit, Place::Inside, "markup");
-                        self.inner = Inner::Swallow(Until::Tag);
+                        self.swallow_until(Until::Tag);
                         return At(limit);
                     }
                     return self.more(at);
@@ -1900,6 +1940,7 @@ impl Lane {
         let Some(size) = size.or(closed.then_some(rest.len())) else {
             if rest.len() > VALUE_MAX {
                 self.mask(at, limit, hit, Place::Inside, "markup");
+                self.swallow_until(Until::Tag);
                 return At(limit);
             }
             return self.more(at);
@@ -2035,8 +2076,15 @@ impl Lane {
             _ => {
                 let hit = cols.get(index).copied().flatten();
                 let (start, end, place) = if b == b'\'' || b == b'"' {
+                    // Strings of SQL may have several lines.
                     let quote = Quote { mark: b, slashes: 0, doubled: false, tripled: false };
-                    match value::quoted_end(self.slice(0, limit), at + 1, at + 1, quote, closed) {
+                    let text = self.slice(0, limit);
+                    let mut found = value::quoted_end(text, at + 1, at + 1, quote, closed);
+                    while let End::Line(end) = found {
+                        let Some(next) = memchr::memchr(b'\n', self.slice(end, limit)).map(|i| end + i + 1) else { break };
+                        found = value::quoted_end(text, at + 1, next, quote, closed);
+                    }
+                    match found {
                         End::Quote(end) => (at + 1, end, Place::Inside),
                         End::Line(end) => (at + 1, end, Place::Inside),
                         End::Open(_) if limit - at > VALUE_MAX => (at + 1, limit, Place::Inside),
@@ -2125,7 +2173,7 @@ impl Lane {
         let Some(line) = line.or(closed.then_some(rest.len())) else {
             if rest.len() > VALUE_MAX {
                 self.mask(after, limit, hit, Place::Cell, "table");
-                self.inner = Inner::Swallow(Until::Line);
+                self.swallow_until(Until::Line);
                 return At(limit);
             }
             return if rest.len() < 2 { self.more_after(after.saturating_sub(1)) } else { self.more(after) };
@@ -2174,6 +2222,8 @@ impl Lane {
         let table = self.table.as_ref()?;
         match table.cols.get(index) {
             Some(col) => col.hit,
+            // A separator inside of a cell has moved the cells to the right.
+            None if matches!(table.kind, Kind::Delimited { .. }) => table.cols.last().and_then(|c| c.hit),
             // Behind the last column that is told apart everything counts as protected.
             None if table.cols.len() >= 256 => table.cols.iter().find_map(|c| c.hit),
             None => None,
@@ -2252,7 +2302,7 @@ impl Lane {
         if !closed {
             if limit - cell > VALUE_MAX {
                 self.mask(cell, limit, hit, Place::Inside, "csv");
-                self.inner = Inner::Swallow(Until::Cell(by));
+                self.swallow_until(Until::Cell(by));
                 self.pos = limit;
                 self.frame = Frame::Line;
                 return false;
@@ -2393,7 +2443,7 @@ impl Lane {
                 if !closed {
                     if at - self.row.cell > VALUE_MAX {
                         self.mask(self.row.cell, at, hit, Place::Inside, "table");
-                        self.inner = Inner::Swallow(Until::Line);
+                        self.swallow_until(Until::Line);
                         self.pos = at;
                         self.frame = Frame::Line;
                         return false;
@@ -2514,7 +2564,7 @@ impl Lane {
                 if let Some(hit) = self.table.as_ref().and_then(|t| t.cols.iter().find_map(|c| c.hit)) {
                     self.mask(at, stop, hit, Place::Inside, "table");
                 }
-                self.inner = Inner::Swallow(Until::Line);
+                self.swallow_until(Until::Line);
                 self.pos = stop;
                 self.frame = Frame::Line;
                 return false;
@@ -2615,6 +2665,11 @@ impl Lane {
                 let Some((c, size)) = char_at(&self.view.text, at, end) else { break };
                 let separates = (bare && c == ' ') || table::is_separator(c) || (matches!(c, ':' | ';') && self.slice(self.line, at).iter().all(|b| *b == b' '));
                 if separates {
+                    self.row.scan = at;
+                    if self.pos < at && !self.plain(at, true) {
+                        return false;
+                    }
+                    self.inner = Inner::Text;
                     let name = self.slice(self.row.cell, at).trim_ascii();
                     if boxed && self.row.separators == 0 && name.is_empty() {
                         self.row.separators = 1;
@@ -2637,8 +2692,9 @@ impl Lane {
                 at += size;
             }
             self.row.scan = at;
-            // Spaces of border 0 separate too: `name value`.
-            self.pos = self.pos.max(at.min(len));
+            if self.pos < at {
+                self.plain(at, end);
+            }
             return false;
         }
         let rest = self.slice(self.row.cell, len);
@@ -2649,7 +2705,7 @@ impl Lane {
                 if line.is_none() && !end {
                     if rest.len() > VALUE_MAX {
                         self.mask(self.row.cell, len, hit, Place::Inside, "table");
-                        self.inner = Inner::Swallow(Until::Line);
+                        self.swallow_until(Until::Line);
                         self.pos = len;
                         self.frame = Frame::Line;
                         return false;
@@ -2803,7 +2859,7 @@ impl Lane {
             if rest.len() > VALUE_MAX {
                 let start = self.line + rest.iter().take_while(|b| **b == b' ').count();
                 self.mask(start, len, block.hit, Place::Inside, "yaml");
-                self.inner = Inner::Swallow(Until::Line);
+                self.swallow_until(Until::Line);
                 self.pos = len;
                 self.frame = Frame::Line;
                 return false;
