@@ -249,8 +249,15 @@ impl Lane {
     pub(crate) fn feed(&mut self, raw: &[u8]) {
         let from = self.view.text.len();
         self.term.feed(raw, &mut self.view, self.out);
-        self.pos = self.pos.min(self.view.text.len());
-        self.match_echo(from);
+        let len = self.view.text.len();
+        self.pos = self.pos.min(len);
+        // What a backspace took back has not been seen.
+        if self.row.scan > len {
+            self.row.column = self.row.column.saturating_sub(self.row.scan - len);
+            self.row.scan = len;
+        }
+        self.seen = self.seen.filter(|(_, upto)| *upto <= len);
+        self.match_echo(from.min(len));
         self.run(false);
     }
 
@@ -1128,9 +1135,6 @@ impl Lane {
                 }
                 Some(b'"' | b'{' | b'[') => {
                     let start = v + spaces;
-                    let from = memchr::memrchr(b'\n', self.slice(0, start)).map_or(self.line, |i| i + 1);
-                    self.line = from;
-                    self.line_cut = false;
                     return match self.byte(start) {
                         Some(b'"') => {
                             let quote = Quote { mark: b'"', slashes: 0, doubled: false, tripled: false };
@@ -2466,7 +2470,9 @@ impl Lane {
                 if self.pos < limit && !self.plain(limit, closed) {
                     return false;
                 }
-                self.inner = Inner::Text;
+                if closed {
+                    self.inner = Inner::Text;
+                }
             }
         }
         match (found, newline) {
@@ -2523,7 +2529,18 @@ impl Lane {
             self.pos = self.pos.max(at);
             return false;
         };
-        if first == b'\n' || (first == b'\r' && self.byte(at + 1) == Some(b'\n')) {
+        if first == b'\r' {
+            match self.byte(at + 1) {
+                None if !end => return false,
+                None | Some(b'\n') => {}
+                Some(_) => {
+                    self.row.cell = at + 1;
+                    self.pos = at + 1;
+                    return true;
+                }
+            }
+        }
+        if matches!(first, b'\n' | b'\r') {
             let at = if first == b'\r' { at + 1 } else { at };
             let is_row = self.row.index > 1 || self.row.separators > 0;
             return self.end_row(at, is_row);
@@ -2591,10 +2608,10 @@ impl Lane {
                 if self.pos < stop && !self.plain(stop, whole) {
                     return false;
                 }
-                self.inner = Inner::Text;
                 if !whole {
                     return false;
                 }
+                self.inner = Inner::Text;
             }
         }
         self.row.index += 1;
@@ -2729,6 +2746,9 @@ impl Lane {
             }
             None => {
                 if self.pos < limit && !self.plain(limit, line.is_some() || end) {
+                    return false;
+                }
+                if line.is_none() {
                     return false;
                 }
                 self.inner = Inner::Text;
