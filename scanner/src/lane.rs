@@ -247,6 +247,23 @@ impl Lane {
     }
 
     pub(crate) fn feed(&mut self, raw: &[u8]) {
+        // A backspace takes back what has not left. That must not depend on how the bytes were
+        // cut, so everything before one is decided first.
+        let mut rest = raw;
+        while let Some(at) = memchr::memchr(8, rest) {
+            let (before, after) = rest.split_at(at);
+            self.piece(before);
+            let (back, after) = after.split_at(1);
+            self.piece(back);
+            rest = after;
+        }
+        self.piece(rest);
+    }
+
+    fn piece(&mut self, raw: &[u8]) {
+        if raw.is_empty() {
+            return;
+        }
         let from = self.view.text.len();
         self.term.feed(raw, &mut self.view, self.out);
         let len = self.view.text.len();
@@ -333,6 +350,9 @@ impl Lane {
         if !end {
             // A token that is not whole, or goes on into what is withheld, is withheld.
             until = detect::token_start(&self.view.text, until);
+            if self.frame == Frame::Start {
+                until = until.min(self.pos);
+            }
         }
         if self.echoed == len && self.pty && self.hold >= self.out && self.inner == Inner::Text && self.seen.is_none() {
             until = len;
@@ -867,7 +887,7 @@ impl Lane {
             Found::More(from) => self.more(from),
             Found::Value(from, to, detector) => {
                 if let Some(hit) = self.rules.compiled().detector(detector) {
-                    let place = if self.is_json_number(from, to) { Place::Literal } else { self.detected_place() };
+                    let place = if self.is_json_number(from, to) { Place::Literal } else { self.detected_place(from) };
                     self.mask(from, to, hit, place, format);
                 }
                 At(to)
@@ -885,10 +905,10 @@ impl Lane {
     }
 
     /// In a terminal and in tables the width stays.
-    fn detected_place(&self) -> Place {
+    fn detected_place(&self, from: usize) -> Place {
         let table = matches!(self.table.as_ref().map(|t| t.kind), Some(Kind::Aligned { .. } | Kind::Spaced | Kind::Ruled | Kind::Expanded));
-        let piped = self.slice(self.line, self.pos).iter().any(|b| matches!(b, b'|' | 0xe2));
-        if (table && self.frame == Frame::Row) || piped { Place::Cell } else { Place::Inside }
+        let piped = self.slice(self.line, from).iter().any(|b| matches!(b, b'|' | 0xe2));
+        if table || piped { Place::Cell } else { Place::Inside }
     }
 
     // ---- keys and values --------------------------------------------------------------------
@@ -1439,6 +1459,9 @@ impl Lane {
                     return self.more(at);
                 }
                 let end = at + size;
+                if self.byte(end) == Some(b':') && end + 1 >= limit && !closed {
+                    return self.more(at);
+                }
                 let key = self.slice(end, limit).first() == Some(&b':') && matches!(self.slice(end + 1, limit).first(), None | Some(b' ' | b'"' | b'\n'));
                 if !key && !value::is_nothing(self.slice(at, end)) {
                     let place = match (slashes, doubled) {
@@ -2841,6 +2864,16 @@ impl Lane {
             }
             return None;
         };
+        if first == b'\r' {
+            match rest.get(indent + 1) {
+                None if !end => return None,
+                None | Some(b'\n') => {}
+                Some(_) => {
+                    self.block = None;
+                    return Some(false);
+                }
+            }
+        }
         if matches!(first, b'\n' | b'\r') {
             if block.kind == BlockKind::Continued {
                 self.block = None;
