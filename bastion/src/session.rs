@@ -183,13 +183,16 @@ async fn proxy(
             return give_up(&client.writer, &notices, line, UNREACHABLE).await;
         }
     };
+    let rules = grant.rules();
     let carried = pump::Pump {
+        rules: rules.clone(),
         scanner: Scanner::new(
-            grant.rules(),
+            rules,
             scanner::Options {
                 pty: asked.pty.is_some(),
             },
-        ),
+        )
+        .with_session(session.id.as_bytes()),
         recording: &mut session.recording,
         client: &mut client,
         target: target_end,
@@ -295,7 +298,11 @@ impl Session<'_> {
             Ended::Status(status) => ExitStatus::Code(*status),
             Ended::Signal { signal, .. } => ExitStatus::Signal(signal.name().to_owned()),
         });
-        let end = End { status, coverage: coverage.into(), reason };
+        let end = End {
+            status,
+            coverage: coverage.into(),
+            reason,
+        };
         if let Err(error) = self.recording.end(end).await {
             warn!(session = %self.id, %error, "the recording has no end");
         }

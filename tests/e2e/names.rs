@@ -100,7 +100,11 @@ fn every_other_name_is_refused() -> Result<()> {
         "x@BOX ",
     ]
     .iter()
-    .map(|name| name.replace('x', &login))
+    .map(|name| {
+        name.replace("box", "\u{1}")
+            .replace('x', &login)
+            .replace('\u{1}', "box")
+    })
     .collect();
     users.push(format!("{login}@"));
     users.push(format!("{}@box", "l".repeat(65)));

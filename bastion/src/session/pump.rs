@@ -5,14 +5,15 @@
 //! channels wait behind it, and waits here for the target; `ssh::flow` bounds it.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use scanner::{Coverage, Masked, Scanner, Step, Stream};
+use scanner::{Coverage, Masked, Rules, Scanner, Step, Stream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::ReusableBoxFuture;
+use tracing::info;
 
 use super::registry::Stop;
 use super::{BROKEN, NOT_ALLOWED, REFUSED};
@@ -24,6 +25,7 @@ use crate::ssh::{
 
 /// Everything that one session's bytes pass through.
 pub(super) struct Pump<'a> {
+    pub(super) rules: Arc<Rules>,
     pub(super) scanner: Scanner,
     pub(super) recording: &'a mut Recording,
     pub(super) client: &'a mut ClientEnd,
@@ -55,6 +57,10 @@ pub(crate) enum Why {
     ClientLeft,
     /// The client has not taken anything for too long.
     ClientStalled,
+    /// A rule holds the output for a decision that nobody can give yet: nothing of it leaves.
+    Held,
+    /// A rule refuses the output.
+    Refused,
     /// What the target sends can no longer be recorded.
     NotRecorded(RecordError),
     /// A session lives only so long.
@@ -73,6 +79,10 @@ impl Why {
             Self::TargetLost => "the connection to the target was lost",
             Self::ClientLeft => "the client left",
             Self::ClientStalled => "the client has not read for too long",
+            Self::Held => {
+                "a rule holds this output for an approval, which this version cannot ask for yet: the rest is withheld"
+            }
+            Self::Refused => "a rule refuses this output: the rest is withheld",
             Self::NotRecorded(error) => error.notice(),
             Self::LifeOver => "the session has reached its longest life; connect again",
             Self::Ended => "the session was ended: signed out",
@@ -83,7 +93,7 @@ impl Why {
     /// The exit status that goes with it.
     pub(super) fn status(&self) -> u32 {
         match self {
-            Self::NotRecorded(_) => REFUSED,
+            Self::NotRecorded(_) | Self::Held | Self::Refused => REFUSED,
             Self::LifeOver | Self::Ended => NOT_ALLOWED,
             Self::TargetEnded
             | Self::TargetLost
@@ -98,6 +108,7 @@ impl Pump<'_> {
     /// Carries the session until one of its ends, a limit or somebody ends it.
     pub(super) async fn run(self) -> Carried {
         let Self {
+            rules,
             scanner,
             recording,
             client,
@@ -125,6 +136,7 @@ impl Pump<'_> {
                 signals,
             };
             let down = Download {
+                rules: &rules,
                 scanner: &scanner,
                 recording,
                 size,
@@ -175,10 +187,13 @@ enum Outgoing {
         bytes: Masked,
     },
     Eof,
+    /// The session is over, and why.
+    End(Why),
 }
 
 /// From the target to the queue, through the scanner and the recorder.
 struct Download<'a> {
+    rules: &'a Rules,
     scanner: &'a Mutex<Scanner>,
     recording: &'a mut Recording,
     size: watch::Receiver<Option<(u16, u16)>>,
@@ -252,9 +267,32 @@ impl Download<'_> {
                     })
                     .await?;
                 }
+                Some(Step::Hold { rule, field }) => {
+                    let rule = self.rules.rule_name(rule);
+                    info!(rule, field, "output held");
+                    return self.withhold(Why::Held).await;
+                }
+                Some(Step::Refuse { rule, field }) => {
+                    let rule = rule.and_then(|rule| self.rules.rule_name(rule));
+                    info!(rule, field, "output refused");
+                    return self.withhold(Why::Refused).await;
+                }
+                // Comes after `Hold` only, which has ended the session.
+                Some(Step::Held { .. }) => return Err(Why::Held),
                 None => return Ok(()),
             }
         }
+    }
+
+    /// Ends the session once what was let through before has reached the client.
+    async fn withhold(&mut self, why: Why) -> Result<(), Why> {
+        self.recording
+            .marker(why.notice())
+            .await
+            .map_err(Why::NotRecorded)?;
+        self.push(Outgoing::End(why)).await?;
+        // The one that delivers ends both.
+        std::future::pending().await
     }
 
     async fn push(&self, outgoing: Outgoing) -> Result<(), Why> {
@@ -286,6 +324,7 @@ async fn deliver(
                     .map_err(Why::NotRecorded)?;
                 client.send(stream, bytes).await.map_err(gone)?;
             }
+            Outgoing::End(why) => return Err(why),
             Outgoing::Eof => {
                 client.eof().await.map_err(gone)?;
                 *eof_sent = true;

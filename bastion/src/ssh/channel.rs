@@ -316,7 +316,7 @@ impl Backlog {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
-    fn taken(&self, n: usize) {
+    pub(super) fn taken(&self, n: usize) {
         self.0.fetch_sub(n, Ordering::Relaxed);
     }
 

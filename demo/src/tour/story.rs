@@ -105,7 +105,7 @@ impl From<serde_json::Error> for Wrong {
 }
 
 impl<W: Write> Act<'_, W> {
-    async fn step<'a, F>(&'a mut self, title: &str, play: F) -> io::Result<()>
+    async fn step<F>(&mut self, title: &str, play: F) -> io::Result<()>
     where
         F: AsyncFnOnce(&Actor, &mut Seen) -> Result<String, Wrong>,
     {
