@@ -26,7 +26,7 @@ use crate::target::UserCa;
 
 pub(crate) use notice::Notices;
 pub(crate) use pump::Why;
-pub(crate) use registry::{Active, Registry};
+pub(crate) use registry::Registry;
 
 /// What a connection needs of the other rooms.
 pub(crate) struct Rooms {
@@ -411,13 +411,15 @@ async fn say_goodbye(client: &ClientWriter, notices: &Notices, carried: &pump::C
     let ended = match (&carried.why, carried.ended.clone()) {
         (Why::TargetEnded, Some(ended)) => ended,
         (Why::ClientLeft, _) => {
-            let _: Result<(), _> = client.close().await;
+            // Whoever left hears nothing.
+            client.close().await.unwrap_or(());
             return;
         }
         (why, _) => {
-            let _: Result<(), _> = client
+            client
                 .notice(notices.line(why.notice(), why.status()))
-                .await;
+                .await
+                .unwrap_or(());
             Ended::Status(why.status())
         }
     };
@@ -441,7 +443,10 @@ pub(crate) async fn close(client: &ClientWriter, ended: Ended, eof: bool) {
         client.close().await
     };
     // A client that is gone has no use for its status.
-    let _: Result<Result<(), _>, _> = tokio::time::timeout(Duration::from_secs(2), last).await;
+    tokio::time::timeout(Duration::from_secs(2), last)
+        .await
+        .unwrap_or(Ok(()))
+        .unwrap_or(());
 }
 
 /// An error with its causes, for the log.

@@ -376,6 +376,7 @@ impl Player {
             Idle::AtMost(limit) => Some(micros(limit)),
             Idle::Real => None,
         };
+        self.timeline.set_size(header.cols, header.rows);
         self.header = Some(header);
     }
 

@@ -191,6 +191,28 @@ fn text_search_and_export_read_what_the_screen_showed() {
 }
 
 #[test]
+fn search_tells_in_the_order_of_the_recordings() {
+    let folder = tempfile::tempdir().unwrap();
+    for number in 0..30 {
+        // The first is the longest.
+        let lines = format!("[0.1,\"o\",\"needle {number}\\r\\n\"]\n").repeat(3000 / (number + 1));
+        let text = format!("{HEADER}\n{lines}[0,\"x\",\"0\"]\n");
+        fs::write(folder.path().join(format!("{number:02}.cast")), text).unwrap();
+    }
+    fs::write(folder.path().join("15a.cast"), "damaged").unwrap();
+    let (out, err, status) = run(folder.path(), &["search", "-l", "needle [0-9]+$"]);
+    let expected: String = (0..30).map(|n| format!("./{n:02}.cast\n")).collect();
+    assert_eq!((out, status), (expected, 1));
+    assert!(err.contains("15a.cast"), "{err}");
+    let (out, _, _) = run(folder.path(), &["search", "needle"]);
+    let files: Vec<&str> = out
+        .lines()
+        .map(|line| line.split(' ').next().unwrap())
+        .collect();
+    assert!(files.is_sorted() && files.len() > 10_000);
+}
+
+#[test]
 fn export_writes_files_and_does_not_write_over_them() {
     let store = store();
     let plain = "2023/11/14/plain.cast";

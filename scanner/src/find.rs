@@ -3,9 +3,7 @@
 /// The next event at or after `from`: a byte at which a key, a value or a line may end or begin.
 pub(crate) fn event(text: &[u8], from: usize) -> Option<usize> {
     let rest = text.get(from..)?;
-    rest.iter()
-        .position(|b| CLASS.get(usize::from(*b)).copied().unwrap_or(0) != 0)
-        .map(|i| from + i)
+    rest.iter().position(|b| CLASS.get(usize::from(*b)).copied().unwrap_or(0) != 0).map(|i| from + i)
 }
 
 /// Which bytes are events.

@@ -82,12 +82,7 @@ pub struct Rule {
 impl Rule {
     /// A rule that finds nothing yet.
     pub fn new(name: impl Into<String>, action: Action) -> Self {
-        Self {
-            name: name.into(),
-            fields: Vec::new(),
-            detectors: Vec::new(),
-            action,
-        }
+        Self { name: name.into(), fields: Vec::new(), detectors: Vec::new(), action }
     }
 
     /// Adds a field by its last words (`account_number`), or with its parent (`customer.phone`).
@@ -305,10 +300,7 @@ impl fmt::Display for RuleError {
                 Ok(())
             }
             Self::UnknownMask { name } => {
-                write!(
-                    f,
-                    "no mask is called {name:?}; there are redact last4 token format drop"
-                )
+                write!(f, "no mask is called {name:?}; there are redact last4 token format drop")
             }
             Self::BadField { rule, field } => write!(
                 f,
@@ -428,10 +420,7 @@ impl Compiled {
         }
         self.hold_any |= matches!(rule.action, Action::Hold(_));
         for text in &rule.fields {
-            let bad = || RuleError::BadField {
-                rule: rule.name.clone(),
-                field: text.clone(),
-            };
+            let bad = || RuleError::BadField { rule: rule.name.clone(), field: text.clone() };
             let (parent, name) = text.rsplit_once('.').unwrap_or(("", text));
             let words = Words::of(name.as_bytes());
             let above = Words::of(parent.as_bytes());
@@ -497,19 +486,13 @@ impl Compiled {
             }
         })?;
         let rule = self.fields.get(at)?.rule;
-        Some(Hit {
-            rule,
-            by: By::Field(u16::try_from(at).ok()?),
-        })
+        Some(Hit { rule, by: By::Field(u16::try_from(at).ok()?) })
     }
 
     /// The rule that wants what `detector` finds.
     pub(crate) fn detector(&self, detector: Detector) -> Option<Hit> {
         let rule = self.detectors.get(detector as usize).copied().flatten()?;
-        Some(Hit {
-            rule,
-            by: By::Detector(detector),
-        })
+        Some(Hit { rule, by: By::Detector(detector) })
     }
 
     pub(crate) fn action(&self, hit: Hit) -> Action {
@@ -521,10 +504,9 @@ impl Compiled {
     /// The name of what was recognised: the field as the policy writes it, or the detector.
     pub(crate) fn what(&self, hit: Hit) -> &str {
         match hit.by {
-            By::Field(at) => self
-                .fields
-                .get(usize::from(at))
-                .map_or("field", |f| f.text.as_str()),
+            By::Field(at) => {
+                self.fields.get(usize::from(at)).map_or("field", |f| f.text.as_str())
+            }
             By::Detector(detector) => detector.name(),
         }
     }
@@ -540,10 +522,7 @@ mod tests {
     fn rules_that_cannot_work_do_not_compile() {
         let redact = Action::Mask(Mask::Redact);
         let build = |rule: Rule| RulesBuilder::new().rule(rule).build().err();
-        assert!(matches!(
-            build(Rule::new("a", redact)),
-            Some(RuleError::NeverFires { .. })
-        ));
+        assert!(matches!(build(Rule::new("a", redact)), Some(RuleError::NeverFires { .. })));
         for field in ["", "__", "a.", ".a", &"a".repeat(129)] {
             let got = build(Rule::new("a", redact).field(field));
             assert!(matches!(got, Some(RuleError::BadField { .. })), "{field:?}");

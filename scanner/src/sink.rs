@@ -37,14 +37,7 @@ impl Sink {
     }
 
     /// Replaces `value`, or lets it pass where its rule withholds or refuses.
-    pub(crate) fn value(
-        &mut self,
-        rules: &Rules,
-        session: &[u8],
-        stream: Stream,
-        value: &[u8],
-        found: Value,
-    ) {
+    pub(crate) fn value(&mut self, rules: &Rules, session: &[u8], stream: Stream, value: &[u8], found: Value, long: bool) {
         let compiled = rules.compiled();
         if self.verdicts.len() < VERDICTS_MAX {
             self.verdicts.push(Verdict {
@@ -59,13 +52,14 @@ impl Sink {
         }
         match compiled.action(found.hit) {
             Action::Mask(mask) => {
-                let keyed = Keyed {
-                    key: &compiled.token_key,
-                    session,
-                    field: compiled.what(found.hit),
-                };
+                let keyed = Keyed { key: &compiled.token_key, session, field: compiled.what(found.hit) };
                 self.scratch.clear();
-                mask::replace(&mut self.scratch, mask, value, found.place, keyed);
+                if long {
+                    // Of a value whose end was not waited for nothing can be kept.
+                    self.scratch.extend_from_slice(b"***");
+                } else {
+                    mask::replace(&mut self.scratch, mask, value, found.place, keyed);
+                }
                 if found.begins_scalar
                     && matches!(found.place, Place::Word | Place::Inside)
                     && let Some(first) = self.scratch.first_mut()

@@ -88,21 +88,21 @@ impl Term {
                 }
                 0x08 => {
                     let taken = match view.text.last() {
-                        Some(last) if view.text.len() > floor && crate::detect::is_local(*last) => {
+                        Some(last)
+                            if view.text.len() > floor && crate::detect::is_local(*last) =>
+                        {
                             view.text.pop()
                         }
                         Some(_) | None => None,
                     };
                     let at = view.text.len();
                     self.seq.extend(taken);
-                    self.seq.push(b);
-                    // Marks that stood behind the byte that was taken back stand before it now.
-                    for mark in view.marks.iter_mut().rev() {
-                        if mark.at <= at {
-                            break;
-                        }
-                        mark.at = at;
+                    // Marks that stood behind the byte that was taken back come after it.
+                    let first = view.marks.iter().position(|m| m.at > at).unwrap_or(view.marks.len());
+                    for mark in view.marks.drain(first..) {
+                        self.seq.extend(mark.raw);
                     }
+                    self.seq.push(b);
                     self.mark(view);
                 }
                 0 => {
@@ -147,11 +147,7 @@ impl Term {
             }
         };
         if done || self.seq.len() >= SEQ_MAX {
-            let moved = if self.state == State::Csi {
-                moved(&self.seq)
-            } else {
-                Moved::No
-            };
+            let moved = if self.state == State::Csi { moved(&self.seq) } else { Moved::No };
             self.mark(view);
             self.state = State::Ground;
             let start = view.text.len();
@@ -171,10 +167,7 @@ impl Term {
         let at = view.text.len();
         match view.marks.back_mut() {
             Some(last) if last.at == at => last.raw.append(&mut self.seq),
-            Some(_) | None => view.marks.push_back(Mark {
-                at,
-                raw: std::mem::take(&mut self.seq),
-            }),
+            Some(_) | None => view.marks.push_back(Mark { at, raw: std::mem::take(&mut self.seq) }),
         }
     }
 }
@@ -190,12 +183,10 @@ fn moved(seq: &[u8]) -> Moved {
     let body = seq.get(2..seq.len() - 1).unwrap_or_default();
     let numbers: Vec<usize> = body
         .split(|b| *b == b';')
-        .map(|n| {
-            n.iter().fold(0usize, |v, d| match d {
-                b'0'..=b'9' => (v * 10 + usize::from(d - b'0')).min(MOVE_MAX),
-                _ => v,
-            })
-        })
+        .map(|n| n.iter().fold(0usize, |v, d| match d {
+            b'0'..=b'9' => (v * 10 + usize::from(d - b'0')).min(MOVE_MAX),
+            _ => v,
+        }))
         .collect();
     let number = |k: usize| numbers.get(k).copied().unwrap_or(0).max(1);
     match seq.last() {

@@ -149,10 +149,7 @@ impl Pump<'_> {
                 )
             };
             tokio::select! {
-                output = output => match output {
-                    Ok(_) => None,
-                    Err(why) => Some(why),
-                },
+                output = output => output.err(),
                 () = up.run(reader) => Some(Why::ClientLeft),
                 why = lost(recorder) => Some(why),
                 () = control(&target.writer, wanted_size, set_size, signalled) => None,
@@ -392,7 +389,7 @@ impl Upload<'_> {
                     }
                     FromClient::Signal(signal) => {
                         // A flood of signals says no more than its first few.
-                        let _: Result<(), _> = self.signals.try_send(signal);
+                        self.signals.try_send(signal).unwrap_or(());
                     }
                     FromClient::Left => return,
                 },

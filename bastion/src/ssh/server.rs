@@ -104,6 +104,7 @@ impl Server {
             deadline,
             accepted: Instant::now(),
             offers: 0,
+            failures: 0,
             pass: Some(pass),
             channels: HashMap::new(),
             opens: Opens::new(limits.channel_opens_per_minute),
@@ -220,6 +221,7 @@ pub(crate) struct Connection {
     deadline: watch::Sender<Option<Instant>>,
     accepted: Instant,
     offers: usize,
+    failures: usize,
     pass: Option<Pass>,
     channels: HashMap<ChannelId, ChannelState>,
     opens: Opens,
@@ -238,6 +240,17 @@ impl Connection {
             () = passed(&mut until) => Err(russh::Error::ConnectionTimeout),
             () = self.stop.cancelled() => Err(russh::Error::Disconnect),
         }
+    }
+
+    /// Counts a failed attempt; the library's own count includes the first `none`, which only asks
+    /// for the methods.
+    fn failed(&mut self) -> Result<(), russh::Error> {
+        self.failures += 1;
+        if self.failures > self.rooms.limits.auth_failures {
+            info!(connection = %self.id, peer = %self.peer, "too many failures");
+            return Err(russh::Error::Disconnect);
+        }
+        Ok(())
     }
 
     fn refuse(&mut self, line: &str) -> Auth {
@@ -408,6 +421,14 @@ impl Handler for Connection {
     type Error = russh::Error;
 
     async fn auth_none(&mut self, _: &str) -> Result<Auth, Self::Error> {
+        Ok(Auth::Reject {
+            proceed_with_methods: Some(first_methods(self.rooms.require_key)),
+            partial_success: false,
+        })
+    }
+
+    async fn auth_password(&mut self, _: &str, _: &str) -> Result<Auth, Self::Error> {
+        self.failed()?;
         Ok(Auth::Reject {
             proceed_with_methods: Some(first_methods(self.rooms.require_key)),
             partial_success: false,

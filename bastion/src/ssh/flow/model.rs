@@ -349,20 +349,16 @@ fn settings(plans: impl Strategy<Value = Vec<Plan>>) -> impl Strategy<Value = Se
 
 fn bounded(outcome: &Outcome) -> Result<(), TestCaseError> {
     let window = WINDOW as usize;
-    // The packet that crosses the line is counted after the answer to its grant.
-    let last = PACKET as usize;
+    // A channel at the line may have its whole window left, and half used up takes one more grant
+    // that was meant for another; the packet that crosses the line is counted after the answer.
+    let over = window / 2 + PACKET as usize;
     let count = outcome.highest.len();
     for highest in &outcome.highest {
-        prop_assert!(
-            *highest <= (CHANNEL_WINDOWS + 1) * window + last,
-            "{outcome:?}"
-        );
+        let allowed = (CHANNEL_WINDOWS + 1) * window + over;
+        prop_assert!(*highest <= allowed, "{outcome:?}");
     }
-    let total = outcome.highest_total;
-    prop_assert!(
-        total <= (CONNECTION_WINDOWS + count) * window + last,
-        "{outcome:?}"
-    );
+    let allowed = (CONNECTION_WINDOWS + count) * window + over;
+    prop_assert!(outcome.highest_total <= allowed, "{outcome:?}");
     Ok(())
 }
 
