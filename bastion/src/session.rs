@@ -405,8 +405,7 @@ fn about(asked: &Asked, login: &str, target: &str) -> About {
     }
 }
 
-/// The client's last words: data has gone before, then end of file, status and close (RFC 4254,
-/// sections 5.3 and 6.10).
+/// The client's last words, after the data (RFC 4254, sections 5.3 and 6.10).
 async fn say_goodbye(client: &ClientWriter, notices: &Notices, carried: &pump::Carried) {
     let ended = match (&carried.why, carried.ended.clone()) {
         (Why::TargetEnded, Some(ended)) => ended,
@@ -433,13 +432,14 @@ pub(crate) async fn give_up(client: &ClientWriter, notices: &Notices, line: &str
     }
 }
 
-/// End of file, status and close.
+/// Status, end of file and close. The status comes first: a client that has sent its own end of
+/// file closes the channel as soon as it sees ours, and the library answers a close at once.
 pub(crate) async fn close(client: &ClientWriter, ended: Ended, eof: bool) {
     let last = async {
+        client.ended(ended).await?;
         if eof {
             client.eof().await?;
         }
-        client.ended(ended).await?;
         client.close().await
     };
     // A client that is gone has no use for its status.

@@ -50,8 +50,7 @@ impl Server {
             // The first `none` only asks for the methods.
             auth_rejection_time_initial: Some(Duration::ZERO),
             keys: host_keys,
-            // That first `none` counts as a failure with the library.
-            max_auth_attempts: rooms.limits.auth_failures + 1,
+            max_auth_attempts: rooms.limits.auth_failures,
             limits: russh::Limits {
                 rekey_write_limit: REKEY,
                 rekey_read_limit: REKEY,
@@ -104,7 +103,6 @@ impl Server {
             deadline,
             accepted: Instant::now(),
             offers: 0,
-            failures: 0,
             pass: Some(pass),
             channels: HashMap::new(),
             opens: Opens::new(limits.channel_opens_per_minute),
@@ -221,7 +219,6 @@ pub(crate) struct Connection {
     deadline: watch::Sender<Option<Instant>>,
     accepted: Instant,
     offers: usize,
-    failures: usize,
     pass: Option<Pass>,
     channels: HashMap<ChannelId, ChannelState>,
     opens: Opens,
@@ -240,17 +237,6 @@ impl Connection {
             () = passed(&mut until) => Err(russh::Error::ConnectionTimeout),
             () = self.stop.cancelled() => Err(russh::Error::Disconnect),
         }
-    }
-
-    /// Counts a failed attempt; the library's own count includes the first `none`, which only asks
-    /// for the methods.
-    fn failed(&mut self) -> Result<(), russh::Error> {
-        self.failures += 1;
-        if self.failures > self.rooms.limits.auth_failures {
-            info!(connection = %self.id, peer = %self.peer, "too many failures");
-            return Err(russh::Error::Disconnect);
-        }
-        Ok(())
     }
 
     fn refuse(&mut self, line: &str) -> Auth {
@@ -421,14 +407,6 @@ impl Handler for Connection {
     type Error = russh::Error;
 
     async fn auth_none(&mut self, _: &str) -> Result<Auth, Self::Error> {
-        Ok(Auth::Reject {
-            proceed_with_methods: Some(first_methods(self.rooms.require_key)),
-            partial_success: false,
-        })
-    }
-
-    async fn auth_password(&mut self, _: &str, _: &str) -> Result<Auth, Self::Error> {
-        self.failed()?;
         Ok(Auth::Reject {
             proceed_with_methods: Some(first_methods(self.rooms.require_key)),
             partial_success: false,
