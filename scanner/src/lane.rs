@@ -350,7 +350,7 @@ impl Lane {
         if !end {
             // A token that is not whole, or goes on into what is withheld, is withheld.
             until = detect::token_start(&self.view.text, until);
-            if self.frame == Frame::Start {
+            if self.frame == Frame::Start || self.hold == usize::MAX {
                 until = until.min(self.pos);
             }
         }
@@ -644,6 +644,9 @@ impl Lane {
 
     /// What a whole line that was no row says about those that follow.
     fn look_at_line(&mut self, from: usize, to: usize, above: Option<(usize, usize)>) {
+        if self.is_plain_line(from, to) {
+            return;
+        }
         let rules = self.rules.clone();
         let compiled = rules.compiled();
         let line = self.slice(from, to).to_vec();
@@ -721,6 +724,25 @@ impl Lane {
         }
     }
 
+    /// Whether a line says nothing about those that follow, told without a closer look.
+    fn is_plain_line(&self, from: usize, to: usize) -> bool {
+        if self.table.is_some() || self.body || self.creating.is_some() {
+            return false;
+        }
+        let line = self.slice(from, to);
+        let Some(start) = line.iter().position(|b| !b.is_ascii_whitespace()) else { return false };
+        match line.get(start) {
+            Some(b'-' | b'+' | b'=' | b'|' | b':' | b'*' | b'^' | b'\\' | b'<' | 0xe2) | None => return false,
+            Some(b'2' | b'C' | b'c') => return false,
+            // No header begins so.
+            Some(b'{' | b'}' | b'(' | b')' | b'/' | b'.' | b',' | b';' | b'0'..=b'9' | b'[' | b'>' | b'$' | b'@') => return !line.contains(&b'|'),
+            Some(_) => {}
+        }
+        // A protected name has to stand in it, and something between names.
+        let name = line.split(|b| !crate::name::is_word(*b)).any(|word| self.rules.compiled().may_end(word));
+        !name
+    }
+
     /// A line that is nothing but a protected name may be the header of a single column.
     fn single_column(&self, line: &[u8]) -> Option<Table> {
         let name = line;
@@ -747,7 +769,7 @@ impl Lane {
             let before = self.pos;
             let flow = match &self.inner {
                 Inner::Text => {
-                    match find::event(self.slice(0, limit), self.pos) {
+                    match find::event(self.slice(0, limit), self.pos, self.rules.compiled().has_paths) {
                         None => {
                             self.pos = limit;
                             return true;
@@ -816,24 +838,20 @@ impl Lane {
                 self.found(found, "detector")
             }
             b'@' => self.detector(Detector::Email, detect::email, at, limit, closed),
-            b'y' => {
-                let near = self.slice(at.saturating_sub(1), (at + 2).min(limit));
-                match near {
-                    [b'e', b'y', b'J'] => self.detector(Detector::Jwt, |r, i| detect::jwt(r, i - 1), at, limit, closed),
-                    [b'e', b'y'] if !closed => self.more(at - 1),
-                    _ => At(at + 1),
-                }
-            }
+            b'J' => match self.slice(at.saturating_sub(2), at) {
+                b"ey" => self.detector(Detector::Jwt, |r, i| detect::jwt(r, i - 2), at, limit, closed),
+                _ => At(at + 1),
+            },
             b'I' => self.detector(Detector::AwsKey, detect::aws, at, limit, closed),
             b'_' => self.detector(Detector::GithubToken, detect::github, at, limit, closed),
-            b'x' => {
-                if self.byte(at + 1).is_some_and(|b| b != b'o') || at + 1 == limit && closed {
-                    return At(at + 1);
-                }
-                self.detector(Detector::SlackToken, |r, i| detect::slack(r, i + 1), at, limit, closed)
-            }
             b'K' => self.private_key(at, limit, closed),
-            b'-' => self.argument(at, limit, closed),
+            b'-' => match self.slice(at.saturating_sub(4), at) {
+                [b'x', b'o', b'x', _] => match self.detector(Detector::SlackToken, |r, i| detect::slack(r, i - 3), at, limit, closed) {
+                    At(next) if next == at + 1 => self.argument(at, limit, closed),
+                    flow => flow,
+                },
+                _ => self.argument(at, limit, closed),
+            },
             b'>' => self.tag(at, limit),
             b'(' => self.insert(at, limit),
             b'|' | 0xe2 => self.name_cell(at, limit, closed),
@@ -1331,7 +1349,12 @@ impl Lane {
 
     /// Whether the key is one half of `{"Name": N, "Value": V}`.
     fn pair(&mut self, key: &Key, after: usize, limit: usize, closed: bool) -> Paired {
-        let words = Words::of(self.slice(key.name.0, key.name.1));
+        let name = self.slice(key.name.0, key.name.1);
+        let tail = name.get(name.len().saturating_sub(2)..).unwrap_or_default().to_ascii_lowercase();
+        if !matches!(tail.as_slice(), b"me" | b"ey" | b"ue" | b"al" | b"ld" | b"le") {
+            return Paired::No;
+        }
+        let words = Words::of(name);
         if words.count() > 3 {
             return Paired::No;
         }
@@ -2143,7 +2166,7 @@ impl Lane {
                         let frame = self.frame;
                         while self.pos < end {
                             let text = self.slice(0, end);
-                            let Some(event) = find::event(text, self.pos) else { break };
+                            let Some(event) = find::event(text, self.pos, self.rules.compiled().has_paths) else { break };
                             self.pos = event;
                             if self.byte(event) == Some(b'\n') {
                                 self.pos += 1;
@@ -2282,7 +2305,17 @@ impl Lane {
         // Where the cell ends.
         let mut at = self.row.scan.max(cell);
         let mut found = None;
-        while let Some(&b) = self.view.text.get(at) {
+        if !self.row.quoted && !lead && by != b' ' && self.byte(cell).is_some_and(|b| b != quote) {
+            let rest = self.slice(at, self.view.text.len());
+            match memchr::memchr2(by, b'\n', rest) {
+                Some(size) => {
+                    at += size;
+                    found = Some(at);
+                }
+                None => at += rest.len(),
+            }
+        }
+        while found.is_none() && let Some(&b) = self.view.text.get(at) {
             if at == cell && b == quote && quote != 0 {
                 self.row.quoted = true;
                 self.row.closed_quote = false;
@@ -2406,7 +2439,23 @@ impl Lane {
         let len = self.view.text.len();
         let mut found = None;
         let mut newline = None;
-        while at < len {
+        // A cell of ASCII whose separator stands where it should.
+        if !self.row.wide && !self.row.loose && at == self.row.cell && closes_at != usize::MAX && closes_at >= self.row.column {
+            let sep = at + (closes_at - self.row.column);
+            let cell = self.slice(at, sep);
+            if self.byte(sep) == Some(b'|')
+                && cell.len() == sep - at
+                && cell.is_ascii()
+                && memchr::memchr3(b'\n', b'\t', b'\r', cell).is_none()
+                && !(boxed && self.row.separators == 1 && cell.contains(&b'|'))
+            {
+                self.row.column = closes_at;
+                self.row.last = b' ';
+                found = Some((sep, 1));
+                at = sep;
+            }
+        }
+        while found.is_none() && at < len {
             let b = self.view.text.get(at).copied().unwrap_or(b'\n');
             if b == b'\n' {
                 newline = Some(at);
