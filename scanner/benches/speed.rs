@@ -1,6 +1,5 @@
 //! Bulk speed with every detector on, beside a chunked copy of the same source.
-#![expect(missing_docs, reason = "criterion's macros make functions without documentation")]
-#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the benchmark")]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -22,7 +21,11 @@ fn rules() -> Arc<Rules> {
         }
     }
     let rules = RulesBuilder::new()
-        .rule(Rule::new("fields", Action::Mask(Mask::Last4)).field("ssn").field("account_number"))
+        .rule(
+            Rule::new("fields", Action::Mask(Mask::Last4))
+                .field("ssn")
+                .field("account_number"),
+        )
         .rule(detectors);
     Arc::new(rules.build().unwrap())
 }
@@ -43,7 +46,9 @@ fn source(head: &str, line: impl Fn(&mut String, usize)) -> Bytes {
 
 fn text() -> Bytes {
     source("", |out, k| {
-        let words = ["the", "build", "of", "a", "small", "crate", "took", "longer", "than", "it", "should"];
+        let words = [
+            "the", "build", "of", "a", "small", "crate", "took", "longer", "than", "it", "should",
+        ];
         for i in 0..14 {
             out.push_str(words.get((k * 7 + i * 3) % words.len()).unwrap());
             out.push(' ');
@@ -60,9 +65,12 @@ fn ndjson() -> Bytes {
 }
 
 fn csv() -> Bytes {
-    source("id,name,city,status,ssn,score,account_number,plan,note,created\n", |out, k| {
-        writeln!(out, "{k},row number {k},Lund,active,131-45-{:04},{},29401802{:04},basic,a regular customer,2024-01-02", k % 10_000, k % 97, k % 10_000).unwrap();
-    })
+    source(
+        "id,name,city,status,ssn,score,account_number,plan,note,created\n",
+        |out, k| {
+            writeln!(out, "{k},row number {k},Lund,active,131-45-{:04},{},29401802{:04},basic,a regular customer,2024-01-02", k % 10_000, k % 97, k % 10_000).unwrap();
+        },
+    )
 }
 
 fn aligned() -> Bytes {
@@ -90,7 +98,9 @@ fn scan(rules: &Arc<Rules>, source: &Bytes) {
 fn bench(c: &mut Criterion) {
     let rules = rules();
     let mut group = c.benchmark_group("bulk");
-    group.sample_size(10).throughput(Throughput::Bytes(SOURCE as u64));
+    group
+        .sample_size(10)
+        .throughput(Throughput::Bytes(SOURCE as u64));
     let plain = text();
     group.bench_function("copy", |b| {
         let mut to = vec![0u8; CHUNK];
@@ -103,7 +113,11 @@ fn bench(c: &mut Criterion) {
     });
     group.bench_function("text", |b| b.iter(|| scan(&rules, &plain)));
     drop(plain);
-    for (name, source) in [("ndjson", ndjson as fn() -> Bytes), ("csv", csv), ("psql", aligned)] {
+    for (name, source) in [
+        ("ndjson", ndjson as fn() -> Bytes),
+        ("csv", csv),
+        ("psql", aligned),
+    ] {
         let source = source();
         group.bench_function(name, |b| b.iter(|| scan(&rules, &source)));
     }

@@ -14,8 +14,7 @@ pub(crate) fn event(text: &[u8], from: usize, brackets: bool) -> Option<usize> {
         let Some(block) = rest.first_chunk::<BLOCK>() else {
             return slow(text, at, text.len(), brackets);
         };
-        if any(block)
-            || (brackets && block.iter().any(|b| matches!(b, b'{' | b'}' | b'[' | b']')))
+        if any(block) || (brackets && block.iter().any(|b| matches!(b, b'{' | b'}' | b'[' | b']')))
         {
             let found = slow(text, at, at + BLOCK, brackets);
             if found.is_some() {
@@ -82,11 +81,14 @@ const CLASS: [u8; 256] = {
     let mut class = [NONE; 256];
     let mut b = 0;
     while b < 256 {
-        #[expect(clippy::indexing_slicing, reason = "the array has every byte, and this is compiled away")]
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "the array has every byte, and this is compiled away"
+        )]
         {
             class[b] = match b as u8 {
-                b'\n' | b'\r' | b':' | b'=' | b'@' | b'I' | b'J' | b'K' | b'_' | b'-' | b'>' | b'('
-                | b'|' | 0xe2 => ALWAYS,
+                b'\n' | b'\r' | b':' | b'=' | b'@' | b'I' | b'J' | b'K' | b'_' | b'-' | b'>'
+                | b'(' | b'|' | 0xe2 => ALWAYS,
                 b'0'..=b'9' => DIGIT,
                 b'{' | b'}' | b'[' | b']' => BRACKET,
                 _ => NONE,

@@ -22,8 +22,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub use hold::Withheld;
 use hold::Frontier;
+pub use hold::Withheld;
 use lane::Lane;
 pub use rules::{Action, Detector, Mask, Rule, RuleError, Rules, RulesBuilder, Scope, Unreadable};
 
@@ -210,7 +210,10 @@ impl Scanner {
         self.fed += raw.len() as u64;
         if self.rules.is_empty() {
             self.idle.passed += raw.len() as u64;
-            self.steps.push_back(Step::Pass { stream, bytes: Masked(raw.0) });
+            self.steps.push_back(Step::Pass {
+                stream,
+                bytes: Masked(raw.0),
+            });
             return;
         }
         let lane = match stream {
@@ -233,9 +236,10 @@ impl Scanner {
         if self.rules.is_empty() {
             return;
         }
-        for (lane, stream) in
-            [(&mut self.stdout, Stream::Stdout), (&mut self.stderr, Stream::Stderr)]
-        {
+        for (lane, stream) in [
+            (&mut self.stdout, Stream::Stdout),
+            (&mut self.stderr, Stream::Stderr),
+        ] {
             lane.end();
             self.frontier.take(lane, stream, &mut self.steps);
         }
@@ -265,7 +269,9 @@ impl Scanner {
         };
         sum.held = self.frontier.held().min(sum.passed);
         sum.passed -= sum.held;
-        sum.held += self.fed.saturating_sub(sum.passed + sum.masked + sum.unreadable + sum.held);
+        sum.held += self
+            .fed
+            .saturating_sub(sum.passed + sum.masked + sum.unreadable + sum.held);
         sum
     }
 }

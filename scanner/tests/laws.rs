@@ -1,5 +1,5 @@
 //! Laws of the scanner, for any text and any way to cut it.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed unwrap fails the test")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
 use std::sync::Arc;
 
@@ -18,8 +18,17 @@ fn rules() -> Arc<Rules> {
         }
     }
     let rules = RulesBuilder::new()
-        .rule(Rule::new("numbers", Action::Mask(Mask::Last4)).field("ssn").field("account_number"))
-        .rule(Rule::new("secrets", redact).field("email").field("password").field("amount"))
+        .rule(
+            Rule::new("numbers", Action::Mask(Mask::Last4))
+                .field("ssn")
+                .field("account_number"),
+        )
+        .rule(
+            Rule::new("secrets", redact)
+                .field("email")
+                .field("password")
+                .field("amount"),
+        )
         .rule(detectors)
         .build();
     Arc::new(rules.unwrap())
@@ -44,7 +53,11 @@ fn scan<'a>(rules: &Arc<Rules>, pieces: impl IntoIterator<Item = &'a [u8]>) -> V
     scanner.end();
     take(&mut scanner);
     let sum = scanner.coverage();
-    assert_eq!(sum.passed + sum.masked + sum.held + sum.unreadable, fed, "{sum:?}");
+    assert_eq!(
+        sum.passed + sum.masked + sum.held + sum.unreadable,
+        fed,
+        "{sum:?}"
+    );
     out
 }
 
@@ -147,7 +160,10 @@ fn what_has_no_end_stays_bounded() {
     let rules = rules();
     let long = |n: usize| "x1".repeat(n / 2);
     for (text, secret) in [
-        (format!("{{\"password\":\"{}\",\"a\":1}}\n", long(1 << 20)), true),
+        (
+            format!("{{\"password\":\"{}\",\"a\":1}}\n", long(1 << 20)),
+            true,
+        ),
         (format!("password={}\nnext\n", long(1 << 20)), true),
         (format!("password: {}\nnext\n", long(1 << 20)), true),
         (format!("id,password\n1,{}\n2,b\n", long(1 << 20)), true),
@@ -155,7 +171,14 @@ fn what_has_no_end_stays_bounded() {
         (format!("{}\n", long(1 << 20)), false),
         (format!("{}\n", "a,".repeat(100_000)), false),
         (format!("{}\n", "[".repeat(10_000)), false),
-        (format!("{{\"password\":{}1{}}}\n", "[".repeat(10_000), "]".repeat(10_000)), false),
+        (
+            format!(
+                "{{\"password\":{}1{}}}\n",
+                "[".repeat(10_000),
+                "]".repeat(10_000)
+            ),
+            false,
+        ),
         ("=".repeat(1 << 18), false),
         (":".repeat(1 << 18), false),
         ("\"".repeat(1 << 18), false),
@@ -167,7 +190,13 @@ fn what_has_no_end_stays_bounded() {
     ] {
         let whole = scan(&rules, [text.as_bytes()]);
         let cut = scan(&rules, text.as_bytes().chunks(1000));
-        assert!(whole == cut, "{}… {} {}", &text[..20], whole.len(), cut.len());
+        assert!(
+            whole == cut,
+            "{}… {} {}",
+            &text[..20],
+            whole.len(),
+            cut.len()
+        );
         if secret {
             assert!(whole.len() < 1000, "{}… {}", &text[..20], whole.len());
         } else if !text.contains("password") {
