@@ -174,7 +174,7 @@ pub(crate) fn digits(r: Region<'_>, i: usize, wants: impl Fn(Detector) -> bool) 
             found => return found,
         }
     }
-    if wants(Detector::PaymentCard) && matches!(size, 4 | 14..=16) {
+    if wants(Detector::PaymentCard) && matches!(size, 4 | 15 | 16) {
         match card(r, i) {
             Found::No(_) => {}
             found => return found,
@@ -237,7 +237,7 @@ const CARD_GROUPS: [&[usize]; 3] = [&[4, 4, 4, 4], &[4, 6, 5], &[4, 6, 4]];
 
 fn card(r: Region<'_>, i: usize) -> Found {
     let (end, _) = r.run(i, 20, |b| b.is_ascii_digit());
-    if end - i >= 14 {
+    if end - i >= 15 {
         return match ends(r, end) {
             None => Found::More(i),
             Some(true) if is_card(r.text.get(i..end).unwrap_or_default()) => {

@@ -2950,7 +2950,8 @@ impl Lane {
                 .any(|c| !c.trim().is_empty());
         let pairs = self.above.is_some_and(|(a, b)| {
             let above = String::from_utf8_lossy(self.slice(a, b));
-            above.split(table::is_separator).count() == 2 && !table::is_rule(above.as_bytes())
+            let cells = above.split(table::is_separator).count();
+            (cells == 2 || (tight && cells > 2)) && !table::is_rule(above.as_bytes())
         });
         let named = cell
             .trim()

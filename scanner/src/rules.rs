@@ -435,7 +435,7 @@ impl Compiled {
             let (parent, name) = text.rsplit_once('.').unwrap_or(("", text));
             let words = Words::of(name.as_bytes());
             let above = Words::of(parent.as_bytes());
-            if words.is_empty() || text.len() > NAME_MAX || parent.is_empty() != above.is_empty() {
+            if words.is_empty() || text.len() > NAME_MAX || text.contains('.') == above.is_empty() {
                 return Err(bad());
             }
             if self.fields.len() >= usize::from(u16::MAX) {

@@ -464,7 +464,7 @@ mod tests {
             ("{\"ssn\"\u{1}", "ssn"),
             ("{\\\"ssn\\\"\u{1}", "ssn"),
             ("\"{\"\"a b\"\"\u{1}", "a b"),
-            ("x=1 ssn\u{1}", "ssn"),
+            ("x=1 ssn\u{1}", "1 ssn"),
             ("--ssn\u{1}", "ssn"),
             ("Social Security Number  \u{1}", "Social Security Number"),
             ("[ssn] \u{1}", "ssn"),
