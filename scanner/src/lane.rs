@@ -1609,7 +1609,9 @@ impl Lane {
         };
         let region = self.slice(0, limit);
         let mut end = value::bare_end(region, v, style, closed);
+        let mut schemed = false;
         if let Some(word) = scheme(self.slice(v, limit)) {
+            schemed = true;
             v += word;
             while v < limit && self.byte(v) == Some(b' ') {
                 v += 1;
@@ -1669,7 +1671,7 @@ impl Lane {
                 place
             };
             let indent = self.indent_of(key.start);
-            let format = if style == Style::Line && !scheme_before(self.slice(after, v)) {
+            let format = if style == Style::Line && !schemed {
                 "yaml"
             } else {
                 "key-value"
@@ -4025,10 +4027,6 @@ fn scheme(value: &[u8]) -> Option<usize> {
                 .is_some_and(|v| v.eq_ignore_ascii_case(s))
         })
         .map(|s| s.len() - 1)
-}
-
-fn scheme_before(between: &[u8]) -> bool {
-    between.iter().any(u8::is_ascii_alphabetic)
 }
 
 fn trimmed(rest: &[u8], size: usize) -> usize {

@@ -111,3 +111,43 @@ fn an_echo_is_not_delayed() {
         assert!(matches!(step, Step::Pass { bytes, .. } if bytes.as_bytes() == key));
     }
 }
+
+#[test]
+fn what_is_not_text_is_held_or_refused_where_the_policy_says_so() {
+    for (policy, holds) in [
+        (scanner::Unreadable::Hold, true),
+        (scanner::Unreadable::Refuse, false),
+    ] {
+        let rules = Arc::new(RulesBuilder::new().unreadable(policy).build().unwrap());
+        let mut scanner = Scanner::new(rules, Options::default());
+        scanner.feed(
+            Stream::Stdout,
+            Raw::new(Bytes::from_static(b"text \0binary")),
+        );
+        scanner.end();
+        let steps: Vec<Step> = std::iter::from_fn(|| scanner.next_step()).collect();
+        assert_eq!(
+            steps
+                .iter()
+                .any(|s| matches!(s, Step::Hold { rule: u16::MAX, .. })),
+            holds
+        );
+        assert_eq!(
+            steps
+                .iter()
+                .any(|s| matches!(s, Step::Refuse { rule: None, .. })),
+            !holds
+        );
+        let passed: usize = steps
+            .iter()
+            .map(|s| {
+                if let Step::Pass { bytes, .. } = s {
+                    bytes.len()
+                } else {
+                    0
+                }
+            })
+            .sum();
+        assert_eq!(passed, 5);
+    }
+}

@@ -83,6 +83,10 @@ fn nothing_leaks_in_our_own_captures() {
         let leaked = case.get("leaked").unwrap().as_u64().unwrap();
         assert!(hard || leaked == 0, "{}", case.get("id").unwrap());
         let structure = case.get("structure").unwrap().as_bool().unwrap();
-        assert!(hard || structure, "{}", case.get("id").unwrap());
+        assert!(
+            hard || structure,
+            "structure of {}",
+            case.get("id").unwrap()
+        );
     }
 }
