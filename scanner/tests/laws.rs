@@ -61,6 +61,14 @@ fn scan<'a>(rules: &Arc<Rules>, pieces: impl IntoIterator<Item = &'a [u8]>) -> V
     out
 }
 
+/// How many cases each law is tried with; `LAWS_CASES` asks for more.
+fn cases() -> u32 {
+    std::env::var("LAWS_CASES")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(3000)
+}
+
 /// Pieces of the formats that the scanner reads, in any order.
 fn text() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
@@ -89,7 +97,7 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     /// A peer may cut data anywhere (RFC 4254 §5.2), so cuts must not show.
     #[test]
