@@ -1187,6 +1187,10 @@ impl Lane {
             None => match self.pair(&key, after, limit, closed) {
                 Paired::No => {
                     if self.rules.compiled().has_paths {
+                        let rest = self.slice(after, limit);
+                        if !closed && rest.iter().all(|b| matches!(b, b' ' | b'\t')) {
+                            return self.more_after(limit.saturating_sub(1));
+                        }
                         self.path_note(&key, after);
                     }
                     return At(after);
@@ -1822,7 +1826,7 @@ impl Lane {
 
     /// Notes the key of a container that opens after it.
     fn path_note(&mut self, key: &Key, after: usize) {
-        let rest = self.slice(after, after + 16);
+        let rest = self.text().get(after..).unwrap_or_default();
         let head = rest
             .iter()
             .position(|b| !matches!(b, b' ' | b'\t'))
@@ -1847,11 +1851,7 @@ impl Lane {
         let name = match trimmed.last() {
             Some(b':' | b'=' | b'>') => {
                 let sep = at - (before.len() - trimmed.len()) - 1;
-                let sep = if trimmed.last() == Some(&b'>') {
-                    sep - 1
-                } else {
-                    sep
-                };
+                let sep = sep.saturating_sub(usize::from(trimmed.last() == Some(&b'>')));
                 value::key_before(self.text(), sep, sep.saturating_sub(200))
                     .map(|k| self.slice(k.name.0, k.name.1).to_vec())
             }
@@ -1920,6 +1920,16 @@ impl Lane {
                 if quote.slashes < slashes {
                     self.inner = Inner::Text; // The string around it has ended.
                     return At(at);
+                }
+                if doubled && quote.mark == b'"' && quote.slashes == 0 {
+                    match self.slice(0, limit).get(at + 1) {
+                        None if !closed => return self.more(at),
+                        Some(b'"') => {}
+                        _ => {
+                            self.inner = Inner::Text; // The field around it has ended.
+                            return At(at + 1);
+                        }
+                    }
                 }
                 let quote = if doubled && quote.mark == b'"' {
                     Quote {

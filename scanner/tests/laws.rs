@@ -27,7 +27,8 @@ fn rules() -> Arc<Rules> {
             Rule::new("secrets", redact)
                 .field("email")
                 .field("password")
-                .field("amount"),
+                .field("amount")
+                .field("customer.phone"),
         )
         .rule(detectors)
         .build();
@@ -76,7 +77,7 @@ fn text() -> impl Strategy<Value = String> {
         3 => Just(" ".to_owned()),
         3 => Just("\n".to_owned()),
         2 => prop::sample::select(vec![
-            "ssn", "email", "password", "accountNumber", "name", "value", "\"ssn\"", "\"email\"", "'password'",
+            "ssn", "email", "password", "accountNumber", "\"customer\":{", "customer:\n  ", "phone", "\"phone\"", "phone: ", "name", "value", "\"ssn\"", "\"email\"", "'password'",
             "--password", "\\\"ssn\\\"", "\"\"ssn\"\"", "<ssn>", "</ssn>", "<td>", "<th>", "</th>", "</td>", "<tr>",
             "VALUES", "INSERT INTO t (id, ssn)", "COPY t (id, ssn) FROM stdin;", "-[ RECORD 1 ]", "* Record 1",
             "-----BEGIN RSA PRIVATE KEY-----", "-----END RSA PRIVATE KEY-----", "Bearer ", "https://a:", "eyJ",
