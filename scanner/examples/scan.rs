@@ -48,7 +48,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let mut errors = io::stderr().lock();
             for v in scanner.take_verdicts() {
                 let rule = rules.rule_name(v.rule).unwrap_or("?");
-                writeln!(errors, "{} {} {} at {}+{}, line {}", rule, v.field, v.format, v.offset, v.length, v.row + 1)?;
+                writeln!(
+                    errors,
+                    "{} {} {} at {}+{}, line {}",
+                    rule,
+                    v.field,
+                    v.format,
+                    v.offset,
+                    v.length,
+                    v.row + 1
+                )?;
             }
         }
         if size == 0 {
@@ -61,17 +70,36 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn rules(json: &str) -> Result<Rules, Box<dyn std::error::Error>> {
     let policy: serde_json::Value = serde_json::from_str(json)?;
     let mut builder = RulesBuilder::new().token_key(b"example key, not a secret");
-    for (name, field) in policy.get("fields").and_then(|f| f.as_object()).into_iter().flatten() {
-        let mask = field.get("mask").and_then(|m| m.as_str()).unwrap_or("redact").parse::<Mask>()?;
+    for (name, field) in policy
+        .get("fields")
+        .and_then(|f| f.as_object())
+        .into_iter()
+        .flatten()
+    {
+        let mask = field
+            .get("mask")
+            .and_then(|m| m.as_str())
+            .unwrap_or("redact")
+            .parse::<Mask>()?;
         let mut rule = Rule::new(name, Action::Mask(mask)).field(name);
-        for alias in field.get("aliases").and_then(|a| a.as_array()).into_iter().flatten() {
+        for alias in field
+            .get("aliases")
+            .and_then(|a| a.as_array())
+            .into_iter()
+            .flatten()
+        {
             rule = rule.field(alias.as_str().unwrap_or_default());
         }
         builder = builder.rule(rule);
     }
     let mut detectors = Rule::new("detectors", Action::Mask(Mask::Redact));
     let mut any = false;
-    for name in policy.get("detectors").and_then(|d| d.as_array()).into_iter().flatten() {
+    for name in policy
+        .get("detectors")
+        .and_then(|d| d.as_array())
+        .into_iter()
+        .flatten()
+    {
         let name = match name.as_str().unwrap_or_default() {
             "credit_card" => "payment-card".to_owned(),
             "aws_access_key" => "aws-key".to_owned(),

@@ -6,7 +6,7 @@ use std::fmt;
 use bytes::{Bytes, BytesMut};
 
 use crate::lane::Lane;
-use crate::rules::{Action, Hit, Rules};
+use crate::rules::{Action, Hit, Rules, Unreadable};
 use crate::{Masked, Step, Stream};
 
 /// Bytes that may only leave after a decision: after mask rules, with held fields in the clear.
@@ -71,25 +71,44 @@ struct Record {
 
 impl Frontier {
     pub(crate) fn new(rules: &Rules) -> Self {
-        let state = if rules.compiled().hold_any { State::Records } else { State::Open };
-        Self { rules: rules.clone(), records: [Record::new(), Record::new()], state, held: 0 }
+        let state = if rules.compiled().hold_any {
+            State::Records
+        } else {
+            State::Open
+        };
+        Self {
+            rules: rules.clone(),
+            records: [Record::new(), Record::new()],
+            state,
+            held: 0,
+        }
     }
 
     /// Bytes that were withheld for a decision.
     pub(crate) fn held(&self) -> u64 {
-        self.held + self.records.iter().map(|r| r.bytes.len() as u64).sum::<u64>()
+        self.held
+            + self
+                .records
+                .iter()
+                .map(|r| r.bytes.len() as u64)
+                .sum::<u64>()
     }
 
     /// Takes what `lane` let go.
     pub(crate) fn take(&mut self, lane: &mut Lane, stream: Stream, steps: &mut VecDeque<Step>) {
         let (bytes, stops) = lane.take();
-        let refused = stops.iter().find(|(_, hit)| self.rules.compiled().action(*hit) == Action::Refuse);
+        let refused = stops
+            .iter()
+            .find(|(_, hit)| self.rules.compiled().action(*hit) == Action::Refuse);
         if let Some((_, hit)) = refused
             && self.state != State::Refused
         {
             self.state = State::Refused;
             let field = self.rules.compiled().what(*hit).to_owned();
-            steps.push_back(Step::Refuse { rule: Some(hit.rule), field });
+            steps.push_back(Step::Refuse {
+                rule: Some(hit.rule),
+                field,
+            });
         }
         if bytes.is_empty() {
             return;
@@ -101,13 +120,22 @@ impl Frontier {
         }
         match self.state {
             State::Refused => self.held += bytes.len() as u64,
-            State::Open => steps.push_back(Step::Pass { stream, bytes: Masked(bytes) }),
+            State::Open => steps.push_back(Step::Pass {
+                stream,
+                bytes: Masked(bytes),
+            }),
             State::Holding => self.withhold(stream, bytes, steps),
             State::Records => self.gather(stream, &bytes, &stops, steps),
         }
     }
 
-    fn gather(&mut self, stream: Stream, bytes: &[u8], stops: &[(usize, Hit)], steps: &mut VecDeque<Step>) {
+    fn gather(
+        &mut self,
+        stream: Stream,
+        bytes: &[u8],
+        stops: &[(usize, Hit)],
+        steps: &mut VecDeque<Step>,
+    ) {
         let stop = stops.first();
         let limit = stop.map_or(bytes.len(), |(at, _)| *at);
         let (free, rest) = bytes.split_at(limit.min(bytes.len()));
@@ -118,7 +146,10 @@ impl Frontier {
         };
         let done = record.add(free);
         if !done.is_empty() {
-            steps.push_back(Step::Pass { stream, bytes: Masked(done) });
+            steps.push_back(Step::Pass {
+                stream,
+                bytes: Masked(done),
+            });
         }
         let too_long = record.bytes.len() > RECORD_MAX;
         let hit = stop.map(|(_, hit)| *hit);
@@ -127,17 +158,33 @@ impl Frontier {
             self.begin(hit.rule, &field, steps);
             self.withhold(stream, Bytes::copy_from_slice(rest), steps);
         } else if too_long {
-            let rule = self.rules.compiled().rules.iter().position(|r| matches!(r.action(), Action::Hold(_)));
-            self.begin(rule.and_then(|r| u16::try_from(r).ok()).unwrap_or(0), "record too long", steps);
+            let rule = self
+                .rules
+                .compiled()
+                .rules
+                .iter()
+                .position(|r| matches!(r.action(), Action::Hold(_)));
+            self.begin(
+                rule.and_then(|r| u16::try_from(r).ok()).unwrap_or(0),
+                "record too long",
+                steps,
+            );
         }
     }
 
     /// From here on everything is withheld, first of all the records that are not whole.
     fn begin(&mut self, rule: u16, field: &str, steps: &mut VecDeque<Step>) {
         self.state = State::Holding;
-        steps.push_back(Step::Hold { rule, field: field.to_owned() });
+        steps.push_back(Step::Hold {
+            rule,
+            field: field.to_owned(),
+        });
         for (k, stream) in [Stream::Stdout, Stream::Stderr].into_iter().enumerate() {
-            let bytes = self.records.get_mut(k).map(|r| r.bytes.split().freeze()).unwrap_or_default();
+            let bytes = self
+                .records
+                .get_mut(k)
+                .map(|r| r.bytes.split().freeze())
+                .unwrap_or_default();
             if !bytes.is_empty() {
                 self.withhold(stream, bytes, steps);
             }
@@ -147,7 +194,27 @@ impl Frontier {
     fn withhold(&mut self, stream: Stream, bytes: Bytes, steps: &mut VecDeque<Step>) {
         if !bytes.is_empty() {
             self.held += bytes.len() as u64;
-            steps.push_back(Step::Held { stream, bytes: Withheld(bytes) });
+            steps.push_back(Step::Held {
+                stream,
+                bytes: Withheld(bytes),
+            });
+        }
+    }
+
+    /// What comes next cannot be read as text.
+    pub(crate) fn unreadable(&mut self, policy: Unreadable, steps: &mut VecDeque<Step>) {
+        match (policy, self.state) {
+            (Unreadable::Pass, _) | (_, State::Holding | State::Refused) => {}
+            (Unreadable::Hold, State::Open | State::Records) => {
+                self.begin(u16::MAX, "unreadable", steps);
+            }
+            (Unreadable::Refuse, State::Open | State::Records) => {
+                self.state = State::Refused;
+                steps.push_back(Step::Refuse {
+                    rule: None,
+                    field: "unreadable".to_owned(),
+                });
+            }
         }
     }
 
@@ -157,9 +224,16 @@ impl Frontier {
             return;
         }
         for (k, stream) in [Stream::Stdout, Stream::Stderr].into_iter().enumerate() {
-            let bytes = self.records.get_mut(k).map(|r| r.bytes.split().freeze()).unwrap_or_default();
+            let bytes = self
+                .records
+                .get_mut(k)
+                .map(|r| r.bytes.split().freeze())
+                .unwrap_or_default();
             if !bytes.is_empty() {
-                steps.push_back(Step::Pass { stream, bytes: Masked(bytes) });
+                steps.push_back(Step::Pass {
+                    stream,
+                    bytes: Masked(bytes),
+                });
             }
         }
     }
@@ -167,7 +241,10 @@ impl Frontier {
 
 impl Record {
     fn new() -> Self {
-        Self { at_start: true, ..Self::default() }
+        Self {
+            at_start: true,
+            ..Self::default()
+        }
     }
 
     /// Adds bytes, and gives back the records that are whole now.
@@ -210,6 +287,7 @@ impl Record {
             _ => {}
         }
         let elements = usize::from(self.in_array);
-        (matches!(b, b'}' | b']' | b',') && self.depth == elements && self.in_array) || self.depth == 0
+        (matches!(b, b'}' | b']' | b',') && self.depth == elements && self.in_array)
+            || self.depth == 0
     }
 }

@@ -13,7 +13,7 @@ use crate::detect::{self, Found, Region};
 use crate::find;
 use crate::mask::Place;
 use crate::name::Words;
-use crate::rules::{By, Detector, Hit, Rules};
+use crate::rules::{Detector, Hit, Rules};
 use crate::sink::{Sink, Value};
 use crate::table::{self, Kind, Table};
 use crate::term::{Term, View};
@@ -91,15 +91,34 @@ enum Frame {
 enum Inner {
     Text,
     /// A protected object or array: every scalar in it is masked.
-    Container { hit: Hit, depth: usize, slashes: usize, doubled: bool },
+    Container {
+        hit: Hit,
+        depth: usize,
+        slashes: usize,
+        doubled: bool,
+    },
     /// The rest of a value that was too long, or whose quote did not end with the line.
-    Swallow { until: Until, then: Box<Self> },
+    Swallow {
+        until: Until,
+        then: Box<Self>,
+    },
     /// A private key.
-    Pem { hit: Hit, lines: u32 },
+    Pem {
+        hit: Hit,
+        lines: u32,
+    },
     /// A protected element: what it contains up to `</name`.
-    Element { hit: Hit, name: Vec<u8>, depth: u32 },
+    Element {
+        hit: Hit,
+        name: Vec<u8>,
+        depth: u32,
+    },
     /// Values of an INSERT.
-    Sql { cols: Vec<Option<Hit>>, at: usize, depth: usize },
+    Sql {
+        cols: Vec<Option<Hit>>,
+        at: usize,
+        depth: usize,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,14 +178,12 @@ enum BlockKind {
 struct Pair {
     at: usize,
     hit: Hit,
-    indent: usize,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Html {
     cols: Vec<Option<Hit>>,
     index: usize,
-    header: bool,
     data: bool,
     last: Option<Hit>,
     pair: Option<Hit>,
@@ -289,14 +306,19 @@ impl Lane {
             return;
         }
         let from = from.min(self.view.text.len());
-        for (k, b) in self.view.text.get(from..).unwrap_or_default().iter().enumerate() {
+        for (k, b) in self
+            .view
+            .text
+            .get(from..)
+            .unwrap_or_default()
+            .iter()
+            .enumerate()
+        {
             if self.echo.front() == Some(b) {
                 self.echo.pop_front();
-                if self.echoed != from + k {
-                    // Not the continuation of an echo: one byte of it may be chance.
-                }
                 self.echoed = from + k + 1;
-            } else if matches!(self.echo.front(), Some(b'\r' | b'\n')) && matches!(b, b'\r' | b'\n') {
+            } else if matches!(self.echo.front(), Some(b'\r' | b'\n')) && matches!(b, b'\r' | b'\n')
+            {
                 self.echo.pop_front();
             } else {
                 self.echo.clear();
@@ -322,10 +344,11 @@ impl Lane {
         let mut stuck = 0;
         loop {
             let before = (self.pos, self.frame);
-            if self.pos >= self.view.text.len() && self.frame != Frame::Start {
-                if self.frame != Frame::Row || !end {
-                    break;
-                }
+            if self.pos >= self.view.text.len()
+                && self.frame != Frame::Start
+                && (self.frame != Frame::Row || !end)
+            {
+                break;
             }
             let go = match self.frame {
                 Frame::Start => self.start(end),
@@ -350,11 +373,16 @@ impl Lane {
         if !end {
             // A token that is not whole, or goes on into what is withheld, is withheld.
             until = detect::token_start(&self.view.text, until);
-            if self.frame == Frame::Start {
+            if self.frame == Frame::Start || self.hold == usize::MAX {
                 until = until.min(self.pos);
             }
         }
-        if self.echoed == len && self.pty && self.hold >= self.out && self.inner == Inner::Text && self.seen.is_none() {
+        if self.echoed == len
+            && self.pty
+            && self.hold >= self.out
+            && self.inner == Inner::Text
+            && self.seen.is_none()
+        {
             until = len;
         }
         self.pass_to(until.max(self.out));
@@ -367,7 +395,9 @@ impl Lane {
     fn pass_to(&mut self, to: usize) {
         if self.view.marks.is_empty() && self.view.virt.is_empty() {
             if to > self.out {
-                let Self { sink, view, out, .. } = self;
+                let Self {
+                    sink, view, out, ..
+                } = self;
                 sink.pass(view.text.get(*out..to).unwrap_or_default());
                 self.out = to;
             }
@@ -393,7 +423,9 @@ impl Lane {
                 }
                 other => {
                     let next = other.map_or(next, |(start, _)| start.min(next));
-                    let Self { sink, view, out, .. } = self;
+                    let Self {
+                        sink, view, out, ..
+                    } = self;
                     sink.pass(view.text.get(*out..next).unwrap_or_default());
                     self.out = next;
                 }
@@ -429,10 +461,23 @@ impl Lane {
             return;
         }
         self.pass_to(from);
-        let begins_scalar = (format == "yaml" && place == Place::Word) || matches!(format, "key-value" | "detector" | "argument") && self.begins_scalar(from);
-        let Self { sink, view, rules, session, stream, .. } = self;
+        let begins_scalar = (format == "yaml" && place == Place::Word)
+            || matches!(format, "key-value" | "detector" | "argument") && self.begins_scalar(from);
+        let Self {
+            sink,
+            view,
+            rules,
+            session,
+            stream,
+            ..
+        } = self;
         let text = view.text.get(from..to).unwrap_or_default();
-        let value = Value { hit, place, format, begins_scalar };
+        let value = Value {
+            hit,
+            place,
+            format,
+            begins_scalar,
+        };
         let real: Vec<u8>;
         let text = if view.virt.front().is_some_and(|(start, _)| *start < to) {
             let virt = &view.virt;
@@ -459,7 +504,10 @@ impl Lane {
     /// Whether a plain scalar of YAML may begin here, where a star would be an alias.
     fn begins_scalar(&self, at: usize) -> bool {
         let before = self.slice(at.saturating_sub(2), at);
-        matches!(before, [b':' | b'-' | b',' | b'?', b' '] | [_, b'[' | b'{' | b'=']) || at == self.line
+        matches!(
+            before,
+            [b':' | b'-' | b',' | b'?', b' '] | [_, b'[' | b'{' | b'=']
+        ) || at == self.line
     }
 
     /// Forgets text that nobody will look back at.
@@ -482,11 +530,20 @@ impl Lane {
             self.line_cut = true;
         }
         self.line = self.line.saturating_sub(keep);
-        self.above = self.above.and_then(|(a, b)| Some((a.checked_sub(keep)?, b - keep)));
-        self.seen = self.seen.and_then(|(a, b)| Some((a.checked_sub(keep)?, b - keep)));
+        self.above = self
+            .above
+            .and_then(|(a, b)| Some((a.checked_sub(keep)?, b - keep)));
+        self.seen = self
+            .seen
+            .and_then(|(a, b)| Some((a.checked_sub(keep)?, b - keep)));
         self.row.cell = self.row.cell.saturating_sub(keep);
         self.row.scan = self.row.scan.saturating_sub(keep);
-        self.pair = self.pair.and_then(|p| Some(Pair { at: p.at.checked_sub(keep)?, ..p }));
+        self.pair = self.pair.and_then(|p| {
+            Some(Pair {
+                at: p.at.checked_sub(keep)?,
+                ..p
+            })
+        });
         self.echoed = self.echoed.saturating_sub(keep);
         for mark in &mut self.view.marks {
             mark.at = mark.at.saturating_sub(keep);
@@ -527,7 +584,14 @@ impl Lane {
                 Some(true) => {
                     let key = self.row.key;
                     let broken = self.broken.take();
-                    self.row = Row { cell: self.pos, scan: self.pos, spaces: 2, key, broken, ..Row::default() };
+                    self.row = Row {
+                        cell: self.pos,
+                        scan: self.pos,
+                        spaces: 2,
+                        key,
+                        broken,
+                        ..Row::default()
+                    };
                     self.frame = Frame::Row;
                     return true;
                 }
@@ -541,7 +605,9 @@ impl Lane {
     /// Whether the line may be a row of the table, as far as its first bytes say.
     fn may_be_row(&self, kind: Kind, end: bool) -> Option<bool> {
         let rest = self.text().get(self.pos..)?;
-        let Some(&first) = rest.first() else { return end.then_some(false) };
+        let Some(&first) = rest.first() else {
+            return end.then_some(false);
+        };
         if matches!(first, b'\n' | b'\r') {
             return Some(false);
         }
@@ -558,16 +624,27 @@ impl Lane {
                         _ => Some(true),
                     };
                 }
-                Some(!(matches!(first, b'{' | b'[' | b'}' | b']' | b'<') || (first == b' ' && by != b' ' && by != b'|')))
+                Some(
+                    !(matches!(first, b'{' | b'[' | b'}' | b']' | b'<')
+                        || (first == b' ' && by != b' ' && by != b'|')),
+                )
             }
             Kind::Aligned { boxed: true } => {
-                let rest = if rest.iter().take(64).all(|b| matches!(b, b' ')) && rest.len() < 64 && !end { return None } else { rest };
+                let rest =
+                    if rest.iter().take(64).all(|b| matches!(b, b' ')) && rest.len() < 64 && !end {
+                        return None;
+                    } else {
+                        rest
+                    };
                 let dashes = rest.iter().take(64).find(|b| !matches!(b, b' ' | b'|'));
                 if rest.contains(&b'|') || first == b'|' {
                     match dashes {
                         None if !end && rest.len() < 64 => return None,
                         Some(b'-' | b':') => {
-                            let at = rest.iter().position(|b| matches!(b, b'-' | b':')).unwrap_or(0);
+                            let at = rest
+                                .iter()
+                                .position(|b| matches!(b, b'-' | b':'))
+                                .unwrap_or(0);
                             match rest.get(at + 1) {
                                 None if !end => return None,
                                 Some(b'-') => return Some(false),
@@ -599,8 +676,30 @@ impl Lane {
             }
             Kind::Expanded0 => Some(!matches!(first, b'*' | b' ')),
             Kind::Expanded => {
-                let c = if first < 0x80 { Some(char::from(first)) } else if rest.len() < 3 && !end { return None } else { first_char(rest) };
-                Some(!matches!(c, Some('-' | '─' | '━' | '═' | '(' | '┌' | '├' | '└' | '+' | '*' | '╔' | '╠' | '╚')))
+                let c = if first < 0x80 {
+                    Some(char::from(first))
+                } else if rest.len() < 3 && !end {
+                    return None;
+                } else {
+                    first_char(rest)
+                };
+                Some(!matches!(
+                    c,
+                    Some(
+                        '-' | '─'
+                            | '━'
+                            | '═'
+                            | '('
+                            | '┌'
+                            | '├'
+                            | '└'
+                            | '+'
+                            | '*'
+                            | '╔'
+                            | '╠'
+                            | '╚'
+                    )
+                ))
             }
             Kind::Latex => Some(true),
             Kind::Asciidoc => {
@@ -644,6 +743,9 @@ impl Lane {
 
     /// What a whole line that was no row says about those that follow.
     fn look_at_line(&mut self, from: usize, to: usize, above: Option<(usize, usize)>) {
+        if self.is_plain_line(from, to) {
+            return;
+        }
         let rules = self.rules.clone();
         let compiled = rules.compiled();
         let line = self.slice(from, to).to_vec();
@@ -651,10 +753,14 @@ impl Lane {
         let mut found = None;
         if line.iter().all(u8::is_ascii_whitespace) {
             if let Some(table) = &self.table {
-                let keep = matches!(table.kind, Kind::Aligned { boxed: true } | Kind::Latex | Kind::Asciidoc)
-                    && table.misses == 0
+                let keep = matches!(
+                    table.kind,
+                    Kind::Aligned { boxed: true } | Kind::Latex | Kind::Asciidoc
+                ) && table.misses == 0
                     || matches!(table.kind, Kind::Expanded | Kind::Expanded0)
-                    || (table.kind == Kind::Ruled && table.rows > 0 && above.is_some_and(|(a, b)| b > a));
+                    || (table.kind == Kind::Ruled
+                        && table.rows > 0
+                        && above.is_some_and(|(a, b)| b > a));
                 if !keep {
                     self.table = None;
                 }
@@ -665,23 +771,36 @@ impl Lane {
         }
         self.created(line);
         let rule = table::is_rule(line);
-        let piped = line.contains(&b'|') || line.windows(3).any(|w| first_char(w).is_some_and(table::is_separator) && w.first() == Some(&0xe2));
+        let piped = line.contains(&b'|')
+            || line.windows(3).any(|w| {
+                first_char(w).is_some_and(table::is_separator) && w.first() == Some(&0xe2)
+            });
         if !rule && !piped {
             self.body = false;
         } else if rule && self.table.is_none() {
             // Rows follow, of a table whose header names nothing that is protected.
             self.body = above.is_some_and(|(a, b)| {
                 let above = self.slice(a, b);
-                !table::is_rule(above) && String::from_utf8_lossy(above).split(table::is_separator).count() > if above.starts_with(b"|") { 3 } else { 1 }
+                !table::is_rule(above)
+                    && String::from_utf8_lossy(above)
+                        .split(table::is_separator)
+                        .count()
+                        > if above.starts_with(b"|") { 3 } else { 1 }
             });
         }
         if rule {
             if let Some((a, b)) = above {
                 let header = self.slice(a, b);
-                let single = self.table.as_ref().is_none_or(|t| t.rows == 0 && t.kind == Kind::Spaced);
+                let single = self
+                    .table
+                    .as_ref()
+                    .is_none_or(|t| t.rows == 0 && t.kind == Kind::Spaced);
                 if single {
                     found = table::ruled(compiled, header, line);
-                    if found.as_ref().is_some_and(Table::is_single) && !header.starts_with(b" ") && line.len() < 3 {
+                    if found.as_ref().is_some_and(Table::is_single)
+                        && !header.starts_with(b" ")
+                        && line.len() < 3
+                    {
                         found = None;
                     }
                 }
@@ -693,9 +812,13 @@ impl Lane {
                 let one = |l: &[u8]| l.iter().filter(|b| **b == b'|').count() == 1;
                 one(self.slice(a, b)) && one(line)
             });
-            found = if self.body || pairs { None } else { table::header(compiled, line) }
-                .or_else(|| copied(&rules, line))
-                .or_else(|| self.single_column(line));
+            found = if self.body || pairs {
+                None
+            } else {
+                table::header(compiled, line)
+            }
+            .or_else(|| copied(&rules, line))
+            .or_else(|| self.single_column(line));
         }
         if found.is_some() {
             self.row.key = None;
@@ -709,7 +832,11 @@ impl Lane {
             table.misses += 1;
             let footer = line.starts_with(b"(") && line.ends_with(b")");
             let tolerated = match table.kind {
-                Kind::Aligned { .. } | Kind::Expanded | Kind::Expanded0 | Kind::Latex | Kind::Asciidoc => 32,
+                Kind::Aligned { .. }
+                | Kind::Expanded
+                | Kind::Expanded0
+                | Kind::Latex
+                | Kind::Asciidoc => 32,
                 Kind::Delimited { .. } | Kind::Spaced | Kind::Ruled => 3,
             };
             if footer || table.misses > tolerated {
@@ -721,16 +848,76 @@ impl Lane {
         }
     }
 
+    /// Whether a line says nothing about those that follow, told without a closer look.
+    fn is_plain_line(&self, from: usize, to: usize) -> bool {
+        if self.table.is_some() || self.body || self.creating.is_some() {
+            return false;
+        }
+        let line = self.slice(from, to);
+        let Some(start) = line.iter().position(|b| !b.is_ascii_whitespace()) else {
+            return false;
+        };
+        match line.get(start) {
+            Some(b'-' | b'+' | b'=' | b'|' | b':' | b'*' | b'^' | b'\\' | b'<' | 0xe2) | None => {
+                return false;
+            }
+            Some(b'2' | b'C' | b'c') => return false,
+            // No header begins so.
+            Some(
+                b'{'
+                | b'}'
+                | b'('
+                | b')'
+                | b'/'
+                | b'.'
+                | b','
+                | b';'
+                | b'0'..=b'9'
+                | b'['
+                | b'>'
+                | b'$'
+                | b'@',
+            ) => return !line.contains(&b'|'),
+            Some(_) => {}
+        }
+        // Something has to stand between names, where there is more than one word.
+        if memchr::memchr(b' ', line).is_some()
+            && memchr::memchr3(b'\t', b',', b';', line).is_none()
+            && memchr::memchr3(b'|', 0xe2, b'^', line).is_none()
+            && memchr::memchr3(b'~', 0x1f, 0x01, line).is_none()
+            && memchr::memchr2(b'&', b'"', line).is_none()
+            && !line.windows(2).any(|w| w == b"  ")
+        {
+            return true;
+        }
+        // A protected name has to stand in it.
+        let name = line
+            .split(|b| !crate::name::is_word(*b))
+            .any(|word| self.rules.compiled().may_end(word));
+        !name
+    }
+
     /// A line that is nothing but a protected name may be the header of a single column.
     fn single_column(&self, line: &[u8]) -> Option<Table> {
         let name = line;
-        if name.len() > 64 || !name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_') || self.table.is_some() {
+        if name.len() > 64
+            || !name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_')
+            || self.table.is_some()
+        {
             return None;
         }
         let hit = self.rules.compiled().field(name)?;
         Some(Table {
-            kind: Kind::Delimited { by: 0, quote: b'"', lead: false },
-            cols: vec![table::Col { start: 0, end: usize::MAX, hit: Some(hit) }],
+            kind: Kind::Delimited {
+                by: 0,
+                quote: b'"',
+                lead: false,
+            },
+            cols: vec![table::Col {
+                start: 0,
+                end: usize::MAX,
+                hit: Some(hit),
+            }],
             rows: 0,
             misses: 0,
         })
@@ -747,7 +934,11 @@ impl Lane {
             let before = self.pos;
             let flow = match &self.inner {
                 Inner::Text => {
-                    match find::event(self.slice(0, limit), self.pos) {
+                    match find::event(
+                        self.slice(0, limit),
+                        self.pos,
+                        self.rules.compiled().has_paths,
+                    ) {
                         None => {
                             self.pos = limit;
                             return true;
@@ -784,7 +975,9 @@ impl Lane {
 
     /// What the event at `at` means.
     fn event(&mut self, at: usize, limit: usize, closed: bool) -> Flow {
-        let Some(b) = self.byte(at) else { return At(limit) };
+        let Some(b) = self.byte(at) else {
+            return At(limit);
+        };
         match b {
             b'\n' => {
                 if self.frame == Frame::Line {
@@ -811,30 +1004,41 @@ impl Lane {
             b':' | b'=' => self.separator(at, limit, closed),
             b'0'..=b'9' => {
                 let Self { view, rules, .. } = &*self;
-                let region = Region { text: view.text.get(..limit).unwrap_or_default(), closed };
+                let region = Region {
+                    text: view.text.get(..limit).unwrap_or_default(),
+                    closed,
+                };
                 let found = detect::digits(region, at, |d| rules.compiled().detector(d).is_some());
                 self.found(found, "detector")
             }
             b'@' => self.detector(Detector::Email, detect::email, at, limit, closed),
-            b'y' => {
-                let near = self.slice(at.saturating_sub(1), (at + 2).min(limit));
-                match near {
-                    [b'e', b'y', b'J'] => self.detector(Detector::Jwt, |r, i| detect::jwt(r, i - 1), at, limit, closed),
-                    [b'e', b'y'] if !closed => self.more(at - 1),
-                    _ => At(at + 1),
-                }
-            }
+            b'J' => match self.slice(at.saturating_sub(2), at) {
+                b"ey" => self.detector(
+                    Detector::Jwt,
+                    |r, i| detect::jwt(r, i - 2),
+                    at,
+                    limit,
+                    closed,
+                ),
+                _ => At(at + 1),
+            },
             b'I' => self.detector(Detector::AwsKey, detect::aws, at, limit, closed),
             b'_' => self.detector(Detector::GithubToken, detect::github, at, limit, closed),
-            b'x' => {
-                if self.byte(at + 1).is_some_and(|b| b != b'o') || at + 1 == limit && closed {
-                    return At(at + 1);
-                }
-                self.detector(Detector::SlackToken, |r, i| detect::slack(r, i + 1), at, limit, closed)
-            }
             b'K' => self.private_key(at, limit, closed),
-            b'-' => self.argument(at, limit, closed),
-            b'>' => self.tag(at, limit),
+            b'-' => match self.slice(at.saturating_sub(4), at) {
+                [b'x', b'o', b'x', _] => match self.detector(
+                    Detector::SlackToken,
+                    |r, i| detect::slack(r, i - 3),
+                    at,
+                    limit,
+                    closed,
+                ) {
+                    At(next) if next == at + 1 => self.argument(at, limit, closed),
+                    flow => flow,
+                },
+                _ => self.argument(at, limit, closed),
+            },
+            b'>' => self.tag(at),
             b'(' => self.insert(at, limit),
             b'|' | 0xe2 => self.name_cell(at, limit, closed),
             b'{' | b'[' if self.rules.compiled().has_paths => {
@@ -871,7 +1075,9 @@ impl Lane {
         match look(Region { text, closed }, at) {
             // Whatever it is, it cannot be that long.
             Found::More(from) if limit - from > 8192 => {
-                let Some(hit) = self.rules.compiled().detector(detector) else { return At(at + 1) };
+                let Some(hit) = self.rules.compiled().detector(detector) else {
+                    return At(at + 1);
+                };
                 self.mask(from, limit, hit, Place::Inside, "detector");
                 self.swallow_until(Until::Bare);
                 At(limit)
@@ -887,7 +1093,11 @@ impl Lane {
             Found::More(from) => self.more(from),
             Found::Value(from, to, detector) => {
                 if let Some(hit) = self.rules.compiled().detector(detector) {
-                    let place = if self.is_json_number(from, to) { Place::Literal } else { self.detected_place(from) };
+                    let place = if self.is_json_number(from, to) {
+                        Place::Literal
+                    } else {
+                        self.detected_place(from)
+                    };
                     self.mask(from, to, hit, place, format);
                 }
                 At(to)
@@ -906,16 +1116,32 @@ impl Lane {
 
     /// In a terminal and in tables the width stays.
     fn detected_place(&self, from: usize) -> Place {
-        let table = matches!(self.table.as_ref().map(|t| t.kind), Some(Kind::Aligned { .. } | Kind::Spaced | Kind::Ruled | Kind::Expanded));
-        let piped = self.slice(self.line, from).iter().any(|b| matches!(b, b'|' | 0xe2));
-        if table || piped { Place::Cell } else { Place::Inside }
+        let table = matches!(
+            self.table.as_ref().map(|t| t.kind),
+            Some(Kind::Aligned { .. } | Kind::Spaced | Kind::Ruled | Kind::Expanded)
+        );
+        let piped = self
+            .slice(self.line, from)
+            .iter()
+            .any(|b| matches!(b, b'|' | 0xe2));
+        if table || piped {
+            Place::Cell
+        } else {
+            Place::Inside
+        }
     }
 
     // ---- keys and values --------------------------------------------------------------------
 
     fn separator(&mut self, at: usize, limit: usize, closed: bool) -> Flow {
-        let Some(b) = self.byte(at) else { return At(limit) };
-        let next = if at + 1 < limit { self.byte(at + 1) } else { None };
+        let Some(b) = self.byte(at) else {
+            return At(limit);
+        };
+        let next = if at + 1 < limit {
+            self.byte(at + 1)
+        } else {
+            None
+        };
         if b == b':' && next == Some(b'/') {
             return self.url(at, limit, closed);
         }
@@ -931,7 +1157,12 @@ impl Lane {
             }
             (b':', Some(b'=')) | (b'=', Some(b'>')) => after = at + 2,
             (b'=', Some(b'=' | b'~')) => return At(at + 2),
-            (b'=', _) if at.checked_sub(1).and_then(|i| self.byte(i)).is_some_and(|b| matches!(b, b'!' | b'<' | b'>' | b'~' | b'*' | b'^')) => {
+            (b'=', _)
+                if at
+                    .checked_sub(1)
+                    .and_then(|i| self.byte(i))
+                    .is_some_and(|b| matches!(b, b'!' | b'<' | b'>' | b'~' | b'*' | b'^')) =>
+            {
                 return At(at + 1);
             }
             (_, None) if !closed => return self.more_after(at),
@@ -941,15 +1172,25 @@ impl Lane {
             Frame::Row => self.row.cell,
             Frame::Start | Frame::Line | Frame::Block => self.line,
         };
-        let Some(key) = self.key(at, floor.min(at)) else { return At(after) };
+        let Some(key) = self.key(at, floor.min(at)) else {
+            return At(after);
+        };
         let name = self.slice(key.name.0, key.name.1);
         let compiled = self.rules.compiled();
-        let hit = if compiled.has_paths { compiled.field_under(name, self.parent()) } else { compiled.field(name) };
+        let hit = if compiled.has_paths {
+            compiled.field_under(name, self.parent())
+        } else {
+            compiled.field(name)
+        };
         let hit = match hit {
             Some(hit) => hit,
             None => match self.pair(&key, after, limit, closed) {
                 Paired::No => {
                     if self.rules.compiled().has_paths {
+                        let rest = self.slice(after, limit);
+                        if !closed && rest.iter().all(|b| matches!(b, b' ' | b'\t')) {
+                            return self.more_after(limit.saturating_sub(1));
+                        }
                         self.path_note(&key, after);
                     }
                     return At(after);
@@ -983,8 +1224,15 @@ impl Lane {
                 return None;
             }
             if !matches!(b, b' ' | b'\t' | b'"' | b'\'' | b'`' | b'\\' | b']' | b'*') {
-                let escaped = || self.slice(last.saturating_sub(5), last + 1).iter().any(|b| matches!(b, b'\\' | b'%'));
-                if !compiled.last.get(usize::from(b)).copied().unwrap_or(false) && !compiled.has_paths && !escaped() {
+                let escaped = || {
+                    self.slice(last.saturating_sub(5), last + 1)
+                        .iter()
+                        .any(|b| matches!(b, b'\\' | b'%'))
+                };
+                if !compiled.last.get(usize::from(b)).copied().unwrap_or(false)
+                    && !compiled.has_paths
+                    && !escaped()
+                {
                     return None;
                 }
                 break;
@@ -1000,8 +1248,26 @@ impl Lane {
         }
         let before = self.slice(self.line, start).trim_ascii();
         before.len() <= 16
-            && (before.iter().all(|b| matches!(b, b'-' | b'*' | b'>' | b'<' | b'+' | b'#' | b'/' | b'$' | b'?' | b'.' | b'"' | b'\'' | b'`' | b'[' | b':' | b' '))
-                || before == b"export"
+            && (before.iter().all(|b| {
+                matches!(
+                    b,
+                    b'-' | b'*'
+                        | b'>'
+                        | b'<'
+                        | b'+'
+                        | b'#'
+                        | b'/'
+                        | b'$'
+                        | b'?'
+                        | b'.'
+                        | b'"'
+                        | b'\''
+                        | b'`'
+                        | b'['
+                        | b':'
+                        | b' '
+                )
+            }) || before == b"export"
                 || before == b"set"
                 || before == b"declare -x"
                 || before == b"ENV")
@@ -1012,7 +1278,15 @@ impl Lane {
     }
 
     /// The value after a protected key.
-    fn value(&mut self, key: Key, at: usize, after: usize, hit: Hit, limit: usize, closed: bool) -> Flow {
+    fn value(
+        &mut self,
+        key: Key,
+        at: usize,
+        after: usize,
+        hit: Hit,
+        limit: usize,
+        closed: bool,
+    ) -> Flow {
         let sep = self.byte(at).unwrap_or(b':');
         let arrow = after == at + 2 && sep == b'=';
         let leads = self.leads(key.start);
@@ -1025,7 +1299,15 @@ impl Lane {
             return self.more_after(v.saturating_sub(1));
         }
         if v >= limit || matches!(self.byte(v), Some(b'\n' | b'\r')) {
-            return self.value_below(key, after, v, hit, limit, closed, leads && !arrow && sep == b':' && !spaced);
+            return self.value_below(
+                key,
+                after,
+                v,
+                hit,
+                limit,
+                closed,
+                leads && !arrow && sep == b':' && !spaced,
+            );
         }
         if leads && sep == b':' || key.quote.is_some() {
             // Anchors and tags stay.
@@ -1052,18 +1334,28 @@ impl Lane {
             }
         }
         if leads && sep == b':' && key.quote.is_none_or(|q| q.slashes == 0) {
-            if self.byte(v) == Some(b'*') && self.byte(v + 1).is_some_and(|b| b.is_ascii_alphabetic()) && !self.line_has(v, b' ') {
+            if self.byte(v) == Some(b'*')
+                && self.byte(v + 1).is_some_and(|b| b.is_ascii_alphabetic())
+                && !self.line_has(v, b' ')
+            {
                 // An alias: what it stands for is elsewhere.
                 return At(v);
             }
             if let Some(b'|' | b'>') = self.byte(v) {
                 let rest = self.slice(v, limit);
-                let head = rest.iter().take_while(|b| matches!(b, b'|' | b'>' | b'+' | b'-' | b'0'..=b'9' | b' ')).count();
+                let head = rest
+                    .iter()
+                    .take_while(|b| matches!(b, b'|' | b'>' | b'+' | b'-' | b'0'..=b'9' | b' '))
+                    .count();
                 match rest.get(head) {
                     None if !closed && head < 8 => return self.more(v),
                     Some(b'\n' | b'\r') if head < 8 => {
                         let indent = self.indent_of(key.start);
-                        self.block = Some(Block { indent, kind: BlockKind::Literal, hit });
+                        self.block = Some(Block {
+                            indent,
+                            kind: BlockKind::Literal,
+                            hit,
+                        });
                         return At(v + head);
                     }
                     _ => {}
@@ -1086,11 +1378,23 @@ impl Lane {
             None => return self.more(v),
             Some(Some(quote)) => {
                 let quote = if doubled && quote.mark == b'"' && quote.slashes == 0 {
-                    Quote { doubled: true, tripled: false, ..quote }
+                    Quote {
+                        doubled: true,
+                        tripled: false,
+                        ..quote
+                    }
                 } else {
                     quote
                 };
-                return self.quoted(key, v + prefix, quote, hit, limit, closed, leads && sep == b':');
+                return self.quoted(
+                    key,
+                    v + prefix,
+                    quote,
+                    hit,
+                    limit,
+                    closed,
+                    leads && sep == b':',
+                );
             }
             Some(None) => {}
         }
@@ -1108,13 +1412,22 @@ impl Lane {
     }
 
     fn line_has(&self, from: usize, b: u8) -> bool {
-        self.text().get(from..).unwrap_or_default().iter().take_while(|c| **c != b'\n').any(|c| *c == b)
+        self.text()
+            .get(from..)
+            .unwrap_or_default()
+            .iter()
+            .take_while(|c| **c != b'\n')
+            .any(|c| *c == b)
     }
 
     /// The size of `Some(`, `Decimal(` and the like before a quote; `None`: more is needed.
     fn wrapper(&self, v: usize, limit: usize, closed: bool) -> Option<usize> {
         let rest = self.slice(v, limit);
-        let word = rest.iter().take(40).take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':')).count();
+        let word = rest
+            .iter()
+            .take(40)
+            .take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':'))
+            .count();
         if word == 0 || word == 40 || !rest.first().is_some_and(u8::is_ascii_alphabetic) {
             return Some(0);
         }
@@ -1140,15 +1453,31 @@ impl Lane {
     }
 
     /// A protected key whose line ends with it.
-    #[expect(clippy::too_many_arguments, reason = "what is known about the key, the place and the region")]
-    fn value_below(&mut self, key: Key, after: usize, v: usize, hit: Hit, limit: usize, closed: bool, block: bool) -> Flow {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what is known about the key, the place and the region"
+    )]
+    fn value_below(
+        &mut self,
+        key: Key,
+        after: usize,
+        v: usize,
+        hit: Hit,
+        limit: usize,
+        closed: bool,
+        block: bool,
+    ) -> Flow {
         if v >= limit {
             return At(limit.max(after));
         }
         if key.quote.is_some() && self.frame == Frame::Line {
             // JSON may go on in the next line.
             let rest = self.slice(v, limit);
-            let spaces = rest.iter().take(1024).take_while(|b| b.is_ascii_whitespace()).count();
+            let spaces = rest
+                .iter()
+                .take(1024)
+                .take_while(|b| b.is_ascii_whitespace())
+                .count();
             match rest.get(spaces) {
                 None if !closed && spaces < 1024 => {
                     return self.more_after(limit.saturating_sub(1));
@@ -1157,11 +1486,21 @@ impl Lane {
                     let start = v + spaces;
                     return match self.byte(start) {
                         Some(b'"') => {
-                            let quote = Quote { mark: b'"', slashes: 0, doubled: false, tripled: false };
+                            let quote = Quote {
+                                mark: b'"',
+                                slashes: 0,
+                                doubled: false,
+                                tripled: false,
+                            };
                             self.quoted(key, start, quote, hit, limit, closed, false)
                         }
                         _ => {
-                            self.inner = Inner::Container { hit, depth: 0, slashes: 0, doubled: false };
+                            self.inner = Inner::Container {
+                                hit,
+                                depth: 0,
+                                slashes: 0,
+                                doubled: false,
+                            };
                             At(start)
                         }
                     };
@@ -1171,14 +1510,30 @@ impl Lane {
         }
         if (block || key.quote.is_some()) && self.frame == Frame::Line {
             let indent = self.indent_of(key.start);
-            self.block = Some(Block { indent, kind: BlockKind::Map, hit });
+            self.block = Some(Block {
+                indent,
+                kind: BlockKind::Map,
+                hit,
+            });
         }
         At(v)
     }
 
     /// A value in quotes: `start` is the first byte of the quote.
-    #[expect(clippy::too_many_arguments, reason = "what is known about the key, the place and the region")]
-    fn quoted(&mut self, key: Key, start: usize, quote: Quote, hit: Hit, limit: usize, closed: bool, yaml: bool) -> Flow {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what is known about the key, the place and the region"
+    )]
+    fn quoted(
+        &mut self,
+        key: Key,
+        start: usize,
+        quote: Quote,
+        hit: Hit,
+        limit: usize,
+        closed: bool,
+        yaml: bool,
+    ) -> Flow {
         let content = start + quote.len();
         if quote.doubled && content >= limit {
             return if closed { At(limit) } else { self.more(start) };
@@ -1200,7 +1555,11 @@ impl Lane {
                 let indent = self.indent_of(key.start);
                 self.mask(content, end, hit, Place::Inside, "key-value");
                 if yaml && self.frame == Frame::Line {
-                    self.block = Some(Block { indent, kind: BlockKind::Continued, hit });
+                    self.block = Some(Block {
+                        indent,
+                        kind: BlockKind::Continued,
+                        hit,
+                    });
                 }
                 At(end)
             }
@@ -1217,8 +1576,21 @@ impl Lane {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what is known about the key, the place and the region")]
-    fn bare(&mut self, key: Key, at: usize, after: usize, v: usize, hit: Hit, limit: usize, closed: bool, leads: bool) -> Flow {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what is known about the key, the place and the region"
+    )]
+    fn bare(
+        &mut self,
+        key: Key,
+        at: usize,
+        after: usize,
+        v: usize,
+        hit: Hit,
+        limit: usize,
+        closed: bool,
+        leads: bool,
+    ) -> Flow {
         let colon = self.byte(at) == Some(b':');
         let arrow = after == at + 2 && !colon;
         let spaced = v > after;
@@ -1227,7 +1599,11 @@ impl Lane {
         let style = if key.quote.is_some() {
             Style::Json
         } else if nested {
-            if colon && spaced || arrow { Style::Json } else { Style::Word { nested } }
+            if colon && spaced || arrow {
+                Style::Json
+            } else {
+                Style::Word { nested }
+            }
         } else if leads && (colon || arrow) {
             Style::Line
         } else if leads && self.frame != Frame::Row {
@@ -1237,7 +1613,9 @@ impl Lane {
         };
         let region = self.slice(0, limit);
         let mut end = value::bare_end(region, v, style, closed);
+        let mut schemed = false;
         if let Some(word) = scheme(self.slice(v, limit)) {
+            schemed = true;
             v += word;
             while v < limit && self.byte(v) == Some(b' ') {
                 v += 1;
@@ -1246,7 +1624,10 @@ impl Lane {
                 return self.more_after(v.saturating_sub(1));
             }
             end = value::bare_end(self.slice(0, limit), v, style, closed);
-        } else if !closed && limit - v < 12 && self.slice(v, limit).iter().all(u8::is_ascii_alphabetic) {
+        } else if !closed
+            && limit - v < 12
+            && self.slice(v, limit).iter().all(u8::is_ascii_alphabetic)
+        {
             return self.more(v);
         }
         // Inside of quotes that were opened before the key, the value ends with them.
@@ -1255,7 +1636,12 @@ impl Lane {
             && key.quote.is_none()
         {
             let close = v + close;
-            let slashes = self.slice(v, close).iter().rev().take_while(|b| **b == b'\\').count();
+            let slashes = self
+                .slice(v, close)
+                .iter()
+                .rev()
+                .take_while(|b| **b == b'\\')
+                .count();
             end = Some(close - slashes);
         }
         let Some(end) = end else {
@@ -1283,12 +1669,28 @@ impl Lane {
                 Style::Assignment if spaced => Place::Literal,
                 Style::Assignment | Style::Word { .. } => Place::Word,
             };
-            let place = if key.quote.is_none() && self.inside_quote(key.start).is_some() { Place::Inside } else { place };
+            let place = if key.quote.is_none() && self.inside_quote(key.start).is_some() {
+                Place::Inside
+            } else {
+                place
+            };
             let indent = self.indent_of(key.start);
-            let format = if style == Style::Line && !scheme_before(self.slice(after, v)) { "yaml" } else { "key-value" };
+            let format = if style == Style::Line && !schemed {
+                "yaml"
+            } else {
+                "key-value"
+            };
             self.mask(v, end, hit, place, format);
-            if style == Style::Line && colon && self.frame == Frame::Line && matches!(self.byte(end), None | Some(b'\n' | b'\r')) {
-                self.block = Some(Block { indent, kind: BlockKind::Continued, hit });
+            if style == Style::Line
+                && colon
+                && self.frame == Frame::Line
+                && matches!(self.byte(end), None | Some(b'\n' | b'\r'))
+            {
+                self.block = Some(Block {
+                    indent,
+                    kind: BlockKind::Continued,
+                    hit,
+                });
             }
         }
         At(end.max(after))
@@ -1297,7 +1699,11 @@ impl Lane {
     /// Whether a bracket before `at` on this line is still open.
     fn opened(&self, at: usize) -> bool {
         let mut depth = 0i32;
-        for b in self.slice(self.line.max(at.saturating_sub(1024)), at).iter().rev() {
+        for b in self
+            .slice(self.line.max(at.saturating_sub(1024)), at)
+            .iter()
+            .rev()
+        {
             match b {
                 b'{' | b'[' | b'(' => depth += 1,
                 b'}' | b']' | b')' => depth -= 1,
@@ -1331,36 +1737,68 @@ impl Lane {
 
     /// Whether the key is one half of `{"Name": N, "Value": V}`.
     fn pair(&mut self, key: &Key, after: usize, limit: usize, closed: bool) -> Paired {
-        let words = Words::of(self.slice(key.name.0, key.name.1));
+        let name = self.slice(key.name.0, key.name.1);
+        let tail = name
+            .get(name.len().saturating_sub(2)..)
+            .unwrap_or_default()
+            .to_ascii_lowercase();
+        if !matches!(
+            tail.as_slice(),
+            b"me" | b"ey" | b"ue" | b"al" | b"ld" | b"le"
+        ) {
+            return Paired::No;
+        }
+        let words = Words::of(name);
         if words.count() > 3 {
             return Paired::No;
         }
         let value = words.ends_with(b"value") || words.ends_with(b"val");
         if value {
-            let Some(pair) = self.pair else { return Paired::No };
+            let Some(pair) = self.pair else {
+                return Paired::No;
+            };
             let between = self.slice(pair.at, key.start);
             let closes = between.iter().filter(|b| **b == b'}').count();
             let opens = between.iter().filter(|b| **b == b'{').count();
-            let item = between.split(|b| *b == b'\n').skip(1).any(|l| l.trim_ascii_start().starts_with(b"- "));
-            return if closes > opens || item || self.line_cut { Paired::No } else { Paired::Value(pair.hit) };
+            let item = between
+                .split(|b| *b == b'\n')
+                .skip(1)
+                .any(|l| l.trim_ascii_start().starts_with(b"- "));
+            return if closes > opens || item || self.line_cut {
+                Paired::No
+            } else {
+                Paired::Value(pair.hit)
+            };
         }
-        if !(words.ends_with(b"name") || words.ends_with(b"key") || words.joined() == b"field" || words.joined() == b"variable") {
+        if !(words.ends_with(b"name")
+            || words.ends_with(b"key")
+            || words.joined() == b"field"
+            || words.joined() == b"variable")
+        {
             return Paired::No;
         }
         // The name's value, if it is all there.
         let rest = self.slice(after, limit);
         let spaces = rest.iter().take_while(|b| **b == b' ').count();
         let rest = rest.get(spaces..).unwrap_or_default();
-        let head = rest.iter().take_while(|b| matches!(b, b'"' | b'\'' | b'\\')).count();
+        let head = rest
+            .iter()
+            .take_while(|b| matches!(b, b'"' | b'\'' | b'\\'))
+            .count();
         let body = rest.get(head..).unwrap_or_default();
-        let size = body.iter().take(96).take_while(|b| crate::name::is_word(**b) || matches!(b, b'_' | b'-' | b'.' | b' ' | b'/' | b':')).count();
+        let size = body
+            .iter()
+            .take(96)
+            .take_while(|b| {
+                crate::name::is_word(**b) || matches!(b, b'_' | b'-' | b'.' | b' ' | b'/' | b':')
+            })
+            .count();
         if size == body.len() && !closed && size < 96 {
             return Paired::More;
         }
         let name = body.get(..size).unwrap_or_default();
         if let Some(hit) = self.rules.compiled().field(name) {
-            let indent = self.indent_of(key.start);
-            self.pair = Some(Pair { at: after, hit, indent });
+            self.pair = Some(Pair { at: after, hit });
         }
         Paired::No
     }
@@ -1368,24 +1806,35 @@ impl Lane {
     // ---- parents of dotted fields -----------------------------------------------------------
 
     fn parent(&self) -> Option<&[u8]> {
-        let indent = self.slice(self.line, self.pos).iter().take_while(|b| matches!(b, b' ' | b'-')).count();
+        let indent = self
+            .slice(self.line, self.pos)
+            .iter()
+            .take_while(|b| matches!(b, b' ' | b'-'))
+            .count();
         self.path
             .iter()
             .rev()
-            .find(|(level, name)| !name.is_empty() && match level {
-                Level::Brace => true,
-                Level::Indent(n) => *n < indent,
+            .find(|(level, name)| {
+                !name.is_empty()
+                    && match level {
+                        Level::Brace => true,
+                        Level::Indent(n) => *n < indent,
+                    }
             })
             .map(|(_, name)| name.as_slice())
     }
 
     /// Notes the key of a container that opens after it.
     fn path_note(&mut self, key: &Key, after: usize) {
-        let rest = self.slice(after, after + 16);
-        let head = rest.iter().position(|b| !matches!(b, b' ' | b'\t')).and_then(|i| rest.get(i));
+        let rest = self.text().get(after..).unwrap_or_default();
+        let head = rest
+            .iter()
+            .position(|b| !matches!(b, b' ' | b'\t'))
+            .and_then(|i| rest.get(i));
         if matches!(head, Some(b'\n' | b'\r')) && self.leads(key.start) && key.quote.is_none() {
             let indent = self.indent_of(key.start);
-            self.path.retain(|(level, _)| matches!(level, Level::Indent(n) if *n < indent));
+            self.path
+                .retain(|(level, _)| matches!(level, Level::Indent(n) if *n < indent));
             if self.path.len() < DEPTH_MAX {
                 let name = self.slice(key.name.0, key.name.1).to_vec();
                 self.path.push((Level::Indent(indent), name));
@@ -1402,7 +1851,7 @@ impl Lane {
         let name = match trimmed.last() {
             Some(b':' | b'=' | b'>') => {
                 let sep = at - (before.len() - trimmed.len()) - 1;
-                let sep = if trimmed.last() == Some(&b'>') { sep - 1 } else { sep };
+                let sep = sep.saturating_sub(usize::from(trimmed.last() == Some(&b'>')));
                 value::key_before(self.text(), sep, sep.saturating_sub(200))
                     .map(|k| self.slice(k.name.0, k.name.1).to_vec())
             }
@@ -1417,16 +1866,40 @@ impl Lane {
 
     /// One token of a protected object or array.
     fn container(&mut self, limit: usize, closed: bool) -> Flow {
-        let Inner::Container { hit, depth, slashes, doubled } = self.inner else { return At(self.pos) };
+        let Inner::Container {
+            hit,
+            depth,
+            slashes,
+            doubled,
+        } = self.inner
+        else {
+            return At(self.pos);
+        };
         let at = self.pos;
-        let Some(b) = self.byte(at) else { return At(limit) };
+        let Some(b) = self.byte(at) else {
+            return At(limit);
+        };
         match b {
             b'{' | b'[' => {
-                self.inner = Inner::Container { hit, depth: depth + 1, slashes, doubled };
+                self.inner = Inner::Container {
+                    hit,
+                    depth: depth + 1,
+                    slashes,
+                    doubled,
+                };
                 At(at + 1)
             }
             b'}' | b']' => {
-                self.inner = if depth <= 1 { Inner::Text } else { Inner::Container { hit, depth: depth - 1, slashes, doubled } };
+                self.inner = if depth <= 1 {
+                    Inner::Text
+                } else {
+                    Inner::Container {
+                        hit,
+                        depth: depth - 1,
+                        slashes,
+                        doubled,
+                    }
+                };
                 At(at + 1)
             }
             b'\n' => {
@@ -1438,18 +1911,51 @@ impl Lane {
             }
             b' ' | b'\t' | b'\r' | b',' | b':' | b';' => At(at + 1),
             b'"' | b'\'' | b'`' | b'\\' => {
-                let Some(opening) = value::opening(self.slice(0, limit), at, closed) else { return self.more(at) };
-                let Some(quote) = opening else { return At(at + 1) };
+                let Some(opening) = value::opening(self.slice(0, limit), at, closed) else {
+                    return self.more(at);
+                };
+                let Some(quote) = opening else {
+                    return At(at + 1);
+                };
                 if quote.slashes < slashes {
                     self.inner = Inner::Text; // The string around it has ended.
                     return At(at);
                 }
-                let quote = if doubled && quote.mark == b'"' { Quote { doubled: true, tripled: false, ..quote } } else { Quote { tripled: false, ..quote } };
+                if doubled && quote.mark == b'"' && quote.slashes == 0 {
+                    match self.slice(0, limit).get(at + 1) {
+                        None if !closed => return self.more(at),
+                        Some(b'"') => {}
+                        _ => {
+                            self.inner = Inner::Text; // The field around it has ended.
+                            return At(at + 1);
+                        }
+                    }
+                }
+                let quote = if doubled && quote.mark == b'"' {
+                    Quote {
+                        doubled: true,
+                        tripled: false,
+                        ..quote
+                    }
+                } else {
+                    Quote {
+                        tripled: false,
+                        ..quote
+                    }
+                };
                 self.contained(at, quote, hit, limit, closed)
             }
             _ => {
                 let rest = self.slice(at, limit);
-                let size = rest.iter().position(|b| matches!(b, b',' | b'}' | b']' | b':' | b'"' | b'\\' | b'\n' | b'\r' | b'{' | b'[') || (*b == b' ')).unwrap_or(rest.len());
+                let size = rest
+                    .iter()
+                    .position(|b| {
+                        matches!(
+                            b,
+                            b',' | b'}' | b']' | b':' | b'"' | b'\\' | b'\n' | b'\r' | b'{' | b'['
+                        ) || (*b == b' ')
+                    })
+                    .unwrap_or(rest.len());
                 if size == rest.len() && !closed {
                     if size > VALUE_MAX {
                         self.mask(at, limit, hit, Place::Inside, "json");
@@ -1462,7 +1968,11 @@ impl Lane {
                 if self.byte(end) == Some(b':') && end + 1 >= limit && !closed {
                     return self.more(at);
                 }
-                let key = self.slice(end, limit).first() == Some(&b':') && matches!(self.slice(end + 1, limit).first(), None | Some(b' ' | b'"' | b'\n'));
+                let key = self.slice(end, limit).first() == Some(&b':')
+                    && matches!(
+                        self.slice(end + 1, limit).first(),
+                        None | Some(b' ' | b'"' | b'\n')
+                    );
                 if !key && !value::is_nothing(self.slice(at, end)) {
                     let place = match (slashes, doubled) {
                         (_, true) => Place::Doubled,
@@ -1525,22 +2035,33 @@ impl Lane {
         let at = self.pos;
         let rest = self.slice(at, limit);
         let end = match until {
-            Until::Quote(quote) => match value::quoted_end(self.slice(0, limit), at, at, quote, closed) {
-                End::Quote(end) | End::Line(end) => Some(end),
-                End::Open(upto) => {
-                    let upto = upto.max(at);
-                    self.pass_to(at);
-                    self.drop_to(upto);
-                    self.pos = upto;
-                    return self.more(upto);
+            Until::Quote(quote) => {
+                match value::quoted_end(self.slice(0, limit), at, at, quote, closed) {
+                    End::Quote(end) | End::Line(end) => Some(end),
+                    End::Open(upto) => {
+                        let upto = upto.max(at);
+                        self.pass_to(at);
+                        self.drop_to(upto);
+                        self.pos = upto;
+                        return self.more(upto);
+                    }
                 }
-            },
+            }
             Until::Line => memchr::memchr(b'\n', rest).map(|i| at + i),
             Until::Bare => rest
                 .iter()
-                .position(|b| b.is_ascii_whitespace() || matches!(b, b',' | b';' | b'"' | b'\'' | b'}' | b']' | b')' | b'<' | b'|'))
+                .position(|b| {
+                    b.is_ascii_whitespace()
+                        || matches!(
+                            b,
+                            b',' | b';' | b'"' | b'\'' | b'}' | b']' | b')' | b'<' | b'|'
+                        )
+                })
                 .map(|i| at + i),
-            Until::Cell(by) => rest.iter().position(|b| *b == by || *b == b'\n').map(|i| at + i),
+            Until::Cell(by) => rest
+                .iter()
+                .position(|b| *b == by || *b == b'\n')
+                .map(|i| at + i),
             Until::Tag => memchr::memchr(b'<', rest).map(|i| at + i),
         };
         self.pass_to(at);
@@ -1564,7 +2085,9 @@ impl Lane {
 
     /// A password in a URL: `at` is the colon of `://`.
     fn url(&mut self, at: usize, limit: usize, closed: bool) -> Flow {
-        let Some(hit) = self.rules.compiled().detector(Detector::UrlPassword) else { return At(at + 1) };
+        let Some(hit) = self.rules.compiled().detector(Detector::UrlPassword) else {
+            return At(at + 1);
+        };
         match self.slice(at, limit).get(2) {
             None if !closed => return self.more_after(at + 1),
             Some(b'/') => {}
@@ -1575,11 +2098,17 @@ impl Lane {
         let size = rest
             .iter()
             .take(2048)
-            .position(|b| b.is_ascii_whitespace() || matches!(b, b'"' | b'\'' | b'<' | b'>' | b'`' | b'\\' | b'|'))
+            .position(|b| {
+                b.is_ascii_whitespace()
+                    || matches!(b, b'"' | b'\'' | b'<' | b'>' | b'`' | b'\\' | b'|')
+            })
             .unwrap_or(rest.len().min(2048));
         let token = rest.get(..size).unwrap_or_default();
         let whole = size < rest.len() || closed || size == 2048;
-        let path = token.iter().position(|b| matches!(b, b'/' | b'?' | b'#')).unwrap_or(size);
+        let path = token
+            .iter()
+            .position(|b| matches!(b, b'/' | b'?' | b'#'))
+            .unwrap_or(size);
         let authority = token.get(..path).unwrap_or_default();
         let user = authority.iter().position(|b| *b == b':');
         let host_at = authority.iter().rposition(|b| *b == b'@');
@@ -1603,7 +2132,9 @@ impl Lane {
             }
             return At(end + 1);
         }
-        let port = authority.get(colon + 1..).is_some_and(|p| p.len() <= 5 && p.iter().all(u8::is_ascii_digit));
+        let port = authority
+            .get(colon + 1..)
+            .is_some_and(|p| p.len() <= 5 && p.iter().all(u8::is_ascii_digit));
         if done && (port || path == size || authority.get(colon + 1) == Some(&b'[')) {
             return At(from + path);
         }
@@ -1624,12 +2155,17 @@ impl Lane {
     fn private_key(&mut self, at: usize, limit: usize, closed: bool) -> Flow {
         const LINE: &[u8] = b"KEY-----";
         const BLOCK: &[u8] = b"KEY BLOCK-----";
-        let Some(hit) = self.rules.compiled().detector(Detector::PrivateKey) else { return At(at + 1) };
+        let Some(hit) = self.rules.compiled().detector(Detector::PrivateKey) else {
+            return At(at + 1);
+        };
         if !self.slice(0, at).ends_with(b"PRIVATE ") {
             return At(at + 1);
         }
         let rest = self.slice(at, limit);
-        if rest.len() < BLOCK.len() && !closed && (LINE.starts_with(rest) || BLOCK.starts_with(rest)) {
+        if rest.len() < BLOCK.len()
+            && !closed
+            && (LINE.starts_with(rest) || BLOCK.starts_with(rest))
+        {
             return self.more_after(limit.saturating_sub(1));
         }
         let size = if rest.starts_with(LINE) {
@@ -1649,10 +2185,14 @@ impl Lane {
 
     /// A piece of a private key's body.
     fn pem(&mut self, limit: usize, closed: bool) -> Flow {
-        let Inner::Pem { hit, lines } = self.inner else { return At(self.pos) };
+        let Inner::Pem { hit, lines } = self.inner else {
+            return At(self.pos);
+        };
         let at = self.pos;
         let rest = self.slice(at, limit);
-        let Some(&b) = rest.first() else { return At(limit) };
+        let Some(&b) = rest.first() else {
+            return At(limit);
+        };
         let body = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=');
         match b {
             b'\n' => {
@@ -1660,10 +2200,19 @@ impl Lane {
                 self.line = at + 1;
                 self.line_cut = false;
                 self.above = None;
-                self.inner = if lines > 4096 { Inner::Text } else { Inner::Pem { hit, lines: lines + 1 } };
+                self.inner = if lines > 4096 {
+                    Inner::Text
+                } else {
+                    Inner::Pem {
+                        hit,
+                        lines: lines + 1,
+                    }
+                };
                 At(at + 1)
             }
-            b'\r' | b' ' | b'\t' | b'|' | b'+' if b != b'+' || lines > 0 && self.line == at => At(at + 1),
+            b'\r' | b' ' | b'\t' | b'|' | b'+' if b != b'+' || lines > 0 && self.line == at => {
+                At(at + 1)
+            }
             b'\\' => match rest.get(1) {
                 None if !closed => self.more(at),
                 Some(b'n' | b'r' | b'\\') => At(at + 2),
@@ -1700,7 +2249,12 @@ impl Lane {
                         Some(line) => At(at + line),
                     };
                 }
-                if size < 4 && lines < 2 || matches!(next, Some(b'.' | b'(' | b')' | b'$' | b'_' | b'@' | b'#' | b'>' | b'{' | b';')) {
+                if size < 4 && lines < 2
+                    || matches!(
+                        next,
+                        Some(b'.' | b'(' | b')' | b'$' | b'_' | b'@' | b'#' | b'>' | b'{' | b';')
+                    )
+                {
                     self.inner = Inner::Text;
                     return At(at);
                 }
@@ -1723,9 +2277,16 @@ impl Lane {
     fn argument(&mut self, at: usize, limit: usize, closed: bool) -> Flow {
         let before = at.checked_sub(1).and_then(|i| self.byte(i));
         if self.rules.compiled().fields.is_empty()
-            || before.is_some_and(|b| !(b.is_ascii_whitespace() || matches!(b, b'"' | b'\'' | b'[' | b'(' | b'`' | b',' | b'=')))
+            || before.is_some_and(|b| {
+                !(b.is_ascii_whitespace()
+                    || matches!(b, b'"' | b'\'' | b'[' | b'(' | b'`' | b',' | b'='))
+            })
         {
-            let dashes = self.slice(at, limit).iter().take_while(|b| **b == b'-').count();
+            let dashes = self
+                .slice(at, limit)
+                .iter()
+                .take_while(|b| **b == b'-')
+                .count();
             return At(at + dashes);
         }
         let rest = self.slice(at, limit);
@@ -1738,7 +2299,11 @@ impl Lane {
         }
         let name_at = at + 2;
         let name = rest.get(2..).unwrap_or_default();
-        let size = name.iter().take(128).take_while(|b| crate::name::is_word(**b) || matches!(b, b'_' | b'-' | b'.')).count();
+        let size = name
+            .iter()
+            .take(128)
+            .take_while(|b| crate::name::is_word(**b) || matches!(b, b'_' | b'-' | b'.'))
+            .count();
         if size == 0 {
             return At(name_at);
         }
@@ -1746,14 +2311,19 @@ impl Lane {
             return self.more_after(limit.saturating_sub(1));
         }
         let end = name_at + size;
-        let Some(hit) = self.rules.compiled().field(self.slice(name_at, end)) else { return At(end) };
+        let Some(hit) = self.rules.compiled().field(self.slice(name_at, end)) else {
+            return At(end);
+        };
         // A quote after the name means that the value is the next of the array.
         let tail = self.slice(end, limit);
         let quoted = matches!(tail.first(), Some(b'"' | b'\'' | b'\\'));
         let skip = tail
             .iter()
             .take(256)
-            .take_while(|b| matches!(b, b' ' | b'\t') || (quoted && matches!(b, b'"' | b'\'' | b'\\' | b',' | b'\n' | b'\r')))
+            .take_while(|b| {
+                matches!(b, b' ' | b'\t')
+                    || (quoted && matches!(b, b'"' | b'\'' | b'\\' | b',' | b'\n' | b'\r'))
+            })
             .count();
         if skip == tail.len() && !closed {
             return self.more_after(limit.saturating_sub(1));
@@ -1763,10 +2333,17 @@ impl Lane {
             return At(end);
         }
         let mut v = end + skip;
-        if matches!(self.byte(v), Some(b'\n' | b'\r')) && before == Some(b' ') && self.slice(self.line, at).trim_ascii() == b"-" {
+        if matches!(self.byte(v), Some(b'\n' | b'\r'))
+            && before == Some(b' ')
+            && self.slice(self.line, at).trim_ascii() == b"-"
+        {
             // A list of arguments in YAML: the value is the next item.
             let rest = self.slice(v, limit);
-            let item = rest.iter().take(256).take_while(|b| matches!(b, b' ' | b'\n' | b'\r' | b'-')).count();
+            let item = rest
+                .iter()
+                .take(256)
+                .take_while(|b| matches!(b, b' ' | b'\n' | b'\r' | b'-'))
+                .count();
             if item == rest.len() && !closed {
                 return self.more_after(limit.saturating_sub(1));
             }
@@ -1789,11 +2366,31 @@ impl Lane {
             None | Some(b'-' | b'\n' | b'\r' | b'|' | b'[' | b'<' | b'>') => return At(end),
             Some(_) => {}
         }
-        let key = Key { start: at, name: (name_at, end), quote: None };
+        let key = Key {
+            start: at,
+            name: (name_at, end),
+            quote: None,
+        };
         match value::opening(self.slice(0, limit), v, closed) {
             None => self.more(v),
-            Some(Some(quote)) => self.quoted(key, v, Quote { tripled: false, ..quote }, hit, limit, closed, false),
-            Some(None) => match value::bare_end(self.slice(0, limit), v, Style::Word { nested: false }, closed) {
+            Some(Some(quote)) => self.quoted(
+                key,
+                v,
+                Quote {
+                    tripled: false,
+                    ..quote
+                },
+                hit,
+                limit,
+                closed,
+                false,
+            ),
+            Some(None) => match value::bare_end(
+                self.slice(0, limit),
+                v,
+                Style::Word { nested: false },
+                closed,
+            ) {
                 None if limit - v > VALUE_MAX => {
                     self.mask(v, limit, hit, Place::Word, "argument");
                     self.swallow_until(Until::Bare);
@@ -1811,23 +2408,36 @@ impl Lane {
     // ---- markup -----------------------------------------------------------------------------
 
     /// A tag ends at `at`: its content may be protected.
-    fn tag(&mut self, at: usize, limit: usize) -> Flow {
+    fn tag(&mut self, at: usize) -> Flow {
         let next = At(at + 1);
         if self.rules.compiled().fields.is_empty() {
             return next;
         }
         let back = self.slice(at.saturating_sub(512), at);
-        let Some(open) = memchr::memrchr(b'<', back).map(|i| at - back.len() + i) else { return next };
+        let Some(open) = memchr::memrchr(b'<', back).map(|i| at - back.len() + i) else {
+            return next;
+        };
         let inside = self.slice(open + 1, at).to_vec();
         let inside = inside.as_slice();
         if inside.contains(&b'>') {
             return next;
         }
         let closing = inside.first() == Some(&b'/');
-        let body = if closing { inside.get(1..).unwrap_or_default() } else { inside };
-        let size = body.iter().take_while(|b| crate::name::is_word(**b) || matches!(b, b'_' | b'-' | b'.' | b':')).count();
+        let body = if closing {
+            inside.get(1..).unwrap_or_default()
+        } else {
+            inside
+        };
+        let size = body
+            .iter()
+            .take_while(|b| crate::name::is_word(**b) || matches!(b, b'_' | b'-' | b'.' | b':'))
+            .count();
         let name = body.get(..size).unwrap_or_default().to_vec();
-        if name.is_empty() || !name.first().is_some_and(|b| b.is_ascii_alphabetic() || *b == b'_') {
+        if name.is_empty()
+            || !name
+                .first()
+                .is_some_and(|b| b.is_ascii_alphabetic() || *b == b'_')
+        {
             return next;
         }
         let lower = name.to_ascii_lowercase();
@@ -1850,7 +2460,8 @@ impl Lane {
         let local = name.rsplit(|b| *b == b':').next().unwrap_or_default();
         let mut hit = self.rules.compiled().field(local);
         if hit.is_none() {
-            hit = attribute(body, &[b"name", b"key", b"field", b"id"]).and_then(|n| self.rules.compiled().field(&n));
+            hit = attribute(body, &[b"name", b"key", b"field", b"id"])
+                .and_then(|n| self.rules.compiled().field(&n));
         }
         match lower.as_slice() {
             b"td" => {
@@ -1872,8 +2483,11 @@ impl Lane {
             }
         }
         if let Some(hit) = hit {
-            self.inner = Inner::Element { hit, name: lower, depth: 1 };
-            let _ = limit;
+            self.inner = Inner::Element {
+                hit,
+                name: lower,
+                depth: 1,
+            };
         }
         next
     }
@@ -1910,10 +2524,14 @@ impl Lane {
 
     /// A piece of a protected element.
     fn element(&mut self, limit: usize, closed: bool) -> Flow {
-        let Inner::Element { hit, name, depth } = self.inner.clone() else { return At(self.pos) };
+        let Inner::Element { hit, name, depth } = self.inner.clone() else {
+            return At(self.pos);
+        };
         let at = self.pos;
         let rest = self.slice(at, limit);
-        let Some(&b) = rest.first() else { return At(limit) };
+        let Some(&b) = rest.first() else {
+            return At(limit);
+        };
         if b == b'<' {
             if rest.starts_with(b"<![CDATA[") {
                 let Some(end) = memchr::memmem::find(rest, b"]]>") else {
@@ -1939,15 +2557,34 @@ impl Lane {
             };
             let tag = rest.get(1..end).unwrap_or_default();
             let closes = tag.first() == Some(&b'/');
-            let body = if closes { tag.get(1..).unwrap_or_default() } else { tag };
-            let size = body.iter().take_while(|b| crate::name::is_word(**b) || matches!(b, b'_' | b'-' | b'.' | b':')).count();
-            let same = body.get(..size).unwrap_or_default().eq_ignore_ascii_case(&name);
+            let body = if closes {
+                tag.get(1..).unwrap_or_default()
+            } else {
+                tag
+            };
+            let size = body
+                .iter()
+                .take_while(|b| crate::name::is_word(**b) || matches!(b, b'_' | b'-' | b'.' | b':'))
+                .count();
+            let same = body
+                .get(..size)
+                .unwrap_or_default()
+                .eq_ignore_ascii_case(&name);
             let own = tag.last() == Some(&b'/');
-            let ends_row = closes && matches!(body.get(..size), Some(b"tr" | b"TR" | b"table" | b"TABLE"));
+            let ends_row =
+                closes && matches!(body.get(..size), Some(b"tr" | b"TR" | b"table" | b"TABLE"));
             self.inner = match (same, closes) {
                 (true, true) if depth <= 1 => Inner::Text,
-                (true, true) => Inner::Element { hit, name, depth: depth - 1 },
-                (true, false) if !own && name != b"td" => Inner::Element { hit, name, depth: depth + 1 },
+                (true, true) => Inner::Element {
+                    hit,
+                    name,
+                    depth: depth - 1,
+                },
+                (true, false) if !own && name != b"td" => Inner::Element {
+                    hit,
+                    name,
+                    depth: depth + 1,
+                },
                 _ if ends_row => Inner::Text,
                 _ => Inner::Element { hit, name, depth },
             };
@@ -1989,27 +2626,65 @@ impl Lane {
         }
         let before = self.slice(self.line.max(at.saturating_sub(4096)), at);
         let words = before.trim_ascii_end();
-        let tail = words.get(words.len().saturating_sub(6)..).unwrap_or_default();
+        let tail = words
+            .get(words.len().saturating_sub(6)..)
+            .unwrap_or_default();
         if tail.eq_ignore_ascii_case(b"values") {
-            let head = words.get(..words.len() - 6).unwrap_or_default().trim_ascii();
+            let head = words
+                .get(..words.len() - 6)
+                .unwrap_or_default()
+                .trim_ascii();
             let cols = if head.last() == Some(&b')') || head.is_empty() {
-                let list = memchr::memrchr(b'(', head).and_then(|i| head.get(i + 1..head.len() - 1));
+                let list =
+                    memchr::memrchr(b'(', head).and_then(|i| head.get(i + 1..head.len() - 1));
                 match list {
-                    Some(list) => list.split(|b| *b == b',').map(|c| self.rules.compiled().field(column(c))).collect(),
-                    None => self.sql.last().filter(|(n, _)| n.is_empty()).map(|(_, c)| c.clone()).unwrap_or_default(),
+                    Some(list) => list
+                        .split(|b| *b == b',')
+                        .map(|c| self.rules.compiled().field(column(c)))
+                        .collect(),
+                    None => self
+                        .sql
+                        .last()
+                        .filter(|(n, _)| n.is_empty())
+                        .map(|(_, c)| c.clone())
+                        .unwrap_or_default(),
                 }
             } else {
-                let table = column(head.rsplit(|b| matches!(b, b' ' | b'.')).next().unwrap_or_default()).to_ascii_lowercase();
-                self.sql.iter().find(|(name, _)| *name == table).map(|(_, cols)| cols.clone()).unwrap_or_default()
+                let table = column(
+                    head.rsplit(|b| matches!(b, b' ' | b'.'))
+                        .next()
+                        .unwrap_or_default(),
+                )
+                .to_ascii_lowercase();
+                self.sql
+                    .iter()
+                    .find(|(name, _)| *name == table)
+                    .map(|(_, cols)| cols.clone())
+                    .unwrap_or_default()
             };
             if cols.iter().any(Option::is_some) {
-                self.inner = Inner::Sql { cols, at: 0, depth: 1 };
+                self.inner = Inner::Sql {
+                    cols,
+                    at: 0,
+                    depth: 1,
+                };
             }
             return next;
         }
-        let starts = |word: &[u8]| words.len() >= word.len() && words.get(..word.len()).is_some_and(|w| w.eq_ignore_ascii_case(word));
+        let starts = |word: &[u8]| {
+            words.len() >= word.len()
+                && words
+                    .get(..word.len())
+                    .is_some_and(|w| w.eq_ignore_ascii_case(word))
+        };
         if starts(b"create table") && self.creating.is_none() {
-            let name = column(words.rsplit(|b| matches!(b, b' ' | b'.')).next().unwrap_or_default()).to_ascii_lowercase();
+            let name = column(
+                words
+                    .rsplit(|b| matches!(b, b' ' | b'.'))
+                    .next()
+                    .unwrap_or_default(),
+            )
+            .to_ascii_lowercase();
             let rest = self.slice(at + 1, limit);
             let Some(line) = memchr::memchr(b'\n', rest) else {
                 // What follows may leave: it is looked back at when the line is whole.
@@ -2024,10 +2699,16 @@ impl Lane {
 
     /// A line of a `CREATE TABLE`, the first one with everything where it is the only one.
     fn created(&mut self, line: &[u8]) {
-        let Some((name, mut cols)) = self.creating.take() else { return };
-        let first = line.get(..12).is_some_and(|w| w.eq_ignore_ascii_case(b"create table"));
+        let Some((name, mut cols)) = self.creating.take() else {
+            return;
+        };
+        let first = line
+            .get(..12)
+            .is_some_and(|w| w.eq_ignore_ascii_case(b"create table"));
         let body = if first {
-            memchr::memchr(b'(', line).and_then(|i| line.get(i + 1..)).unwrap_or_default()
+            memchr::memchr(b'(', line)
+                .and_then(|i| line.get(i + 1..))
+                .unwrap_or_default()
         } else {
             line
         };
@@ -2062,8 +2743,19 @@ impl Lane {
     }
 
     fn created_column(&self, text: &[u8], cols: &mut Vec<Option<Hit>>) {
-        const CLAUSES: [&[u8]; 6] = [b"primary", b"key", b"unique", b"constraint", b"foreign", b"check"];
-        let word = text.trim_ascii().split(u8::is_ascii_whitespace).next().unwrap_or_default();
+        const CLAUSES: [&[u8]; 6] = [
+            b"primary",
+            b"key",
+            b"unique",
+            b"constraint",
+            b"foreign",
+            b"check",
+        ];
+        let word = text
+            .trim_ascii()
+            .split(u8::is_ascii_whitespace)
+            .next()
+            .unwrap_or_default();
         if !word.is_empty() && !CLAUSES.iter().any(|c| c.eq_ignore_ascii_case(word)) {
             cols.push(self.rules.compiled().field(column(word)));
         }
@@ -2071,11 +2763,26 @@ impl Lane {
 
     /// A value of an INSERT, or what stands between two of them.
     fn sql_values(&mut self, limit: usize, closed: bool) -> Flow {
-        let Inner::Sql { cols, at: index, depth } = self.inner.clone() else { return At(self.pos) };
+        let Inner::Sql {
+            cols,
+            at: index,
+            depth,
+        } = self.inner.clone()
+        else {
+            return At(self.pos);
+        };
         let at = self.pos;
         let rest = self.slice(at, limit);
-        let Some(&b) = rest.first() else { return At(limit) };
-        let set = |lane: &mut Self, at: usize, depth: usize| lane.inner = Inner::Sql { cols: cols.clone(), at, depth };
+        let Some(&b) = rest.first() else {
+            return At(limit);
+        };
+        let set = |lane: &mut Self, at: usize, depth: usize| {
+            lane.inner = Inner::Sql {
+                cols: cols.clone(),
+                at,
+                depth,
+            }
+        };
         match b {
             b'(' => {
                 set(self, if depth == 0 { 0 } else { index }, depth + 1);
@@ -2089,7 +2796,11 @@ impl Lane {
                 set(self, if depth == 1 { index + 1 } else { index }, depth);
                 At(at + 1)
             }
-            b'\n' if depth > 0 || self.slice(0, at).ends_with(b",") || self.slice(0, at).ends_with(b",\r") => {
+            b'\n'
+                if depth > 0
+                    || self.slice(0, at).ends_with(b",")
+                    || self.slice(0, at).ends_with(b",\r") =>
+            {
                 self.line = at + 1;
                 self.above = None;
                 self.sink.row += 1;
@@ -2104,11 +2815,20 @@ impl Lane {
                 let hit = cols.get(index).copied().flatten();
                 let (start, end, place) = if b == b'\'' || b == b'"' {
                     // Strings of SQL may have several lines.
-                    let quote = Quote { mark: b, slashes: 0, doubled: false, tripled: false };
+                    let quote = Quote {
+                        mark: b,
+                        slashes: 0,
+                        doubled: false,
+                        tripled: false,
+                    };
                     let text = self.slice(0, limit);
                     let mut found = value::quoted_end(text, at + 1, at + 1, quote, closed);
                     while let End::Line(end) = found {
-                        let Some(next) = memchr::memchr(b'\n', self.slice(end, limit)).map(|i| end + i + 1) else { break };
+                        let Some(next) =
+                            memchr::memchr(b'\n', self.slice(end, limit)).map(|i| end + i + 1)
+                        else {
+                            break;
+                        };
                         found = value::quoted_end(text, at + 1, next, quote, closed);
                     }
                     match found {
@@ -2118,7 +2838,9 @@ impl Lane {
                         End::Open(_) => return self.more(at),
                     }
                 } else {
-                    let size = rest.iter().position(|b| matches!(b, b',' | b')' | b'\n' | b'(' | b'\''));
+                    let size = rest
+                        .iter()
+                        .position(|b| matches!(b, b',' | b')' | b'\n' | b'(' | b'\''));
                     match size.or(closed.then_some(rest.len())) {
                         Some(size) => (at, at + trimmed(rest, size).max(1), Place::Word),
                         None if limit - at > VALUE_MAX => (at, limit, Place::Word),
@@ -2143,7 +2865,11 @@ impl Lane {
                         let frame = self.frame;
                         while self.pos < end {
                             let text = self.slice(0, end);
-                            let Some(event) = find::event(text, self.pos) else { break };
+                            let Some(event) =
+                                find::event(text, self.pos, self.rules.compiled().has_paths)
+                            else {
+                                break;
+                            };
                             self.pos = event;
                             if self.byte(event) == Some(b'\n') {
                                 self.pos += 1;
@@ -2159,7 +2885,9 @@ impl Lane {
                         self.inner = inner;
                     }
                 }
-                At((end + usize::from(place == Place::Inside)).min(limit).max(at + 1))
+                At((end + usize::from(place == Place::Inside))
+                    .min(limit)
+                    .max(at + 1))
             }
         }
     }
@@ -2181,20 +2909,33 @@ impl Lane {
             _ => return At(at + 1),
         };
         let after = at + size;
-        if self.line_cut || self.frame != Frame::Line || at - self.line.min(at) > 256 || self.rules.compiled().fields.is_empty() {
+        if self.line_cut
+            || self.frame != Frame::Line
+            || at - self.line.min(at) > 256
+            || self.rules.compiled().fields.is_empty()
+        {
             return At(after);
         }
         let before = self.slice(self.line, at).trim_ascii_start();
-        let before = before.strip_prefix(b"|").or_else(|| before.strip_prefix("│".as_bytes())).unwrap_or(before);
+        let before = before
+            .strip_prefix(b"|")
+            .or_else(|| before.strip_prefix("│".as_bytes()))
+            .unwrap_or(before);
         let tight = before.last() != Some(&b' ');
         if before.contains(&b'|') || (tight && (size > 1 || before.contains(&b' '))) {
             return At(after);
         }
         let name = before.trim_ascii();
-        if name.is_empty() || !name.iter().all(|b| crate::name::is_word(*b) || matches!(b, b'_' | b' ' | b'-' | b'.')) {
+        if name.is_empty()
+            || !name
+                .iter()
+                .all(|b| crate::name::is_word(*b) || matches!(b, b'_' | b' ' | b'-' | b'.'))
+        {
             return At(after);
         }
-        let Some(hit) = self.rules.compiled().field(name) else { return At(after) };
+        let Some(hit) = self.rules.compiled().field(name) else {
+            return At(after);
+        };
         let rest = self.slice(after, limit);
         let line = memchr::memchr(b'\n', rest);
         let Some(line) = line.or(closed.then_some(rest.len())) else {
@@ -2203,20 +2944,33 @@ impl Lane {
                 self.swallow_until(Until::Line);
                 return At(limit);
             }
-            return if rest.len() < 2 { self.more_after(after.saturating_sub(1)) } else { self.more(after) };
+            return if rest.len() < 2 {
+                self.more_after(after.saturating_sub(1))
+            } else {
+                self.more(after)
+            };
         };
         let value = rest.get(..line).unwrap_or_default();
         let text = String::from_utf8_lossy(value).into_owned();
         let cell = text.split(table::is_separator).next().unwrap_or("");
         let boxed = self.slice(self.line, at).trim_ascii_start().len() > before.len();
         let others = text.split(table::is_separator).count() - 1;
-        let more = others > usize::from(boxed) || text.split(table::is_separator).skip(1).any(|c| !c.trim().is_empty());
+        let more = others > usize::from(boxed)
+            || text
+                .split(table::is_separator)
+                .skip(1)
+                .any(|c| !c.trim().is_empty());
         let pairs = self.above.is_some_and(|(a, b)| {
             let above = String::from_utf8_lossy(self.slice(a, b));
-            above.split(table::is_separator).count() == 2 && !table::is_rule(above.as_bytes())
+            let cells = above.split(table::is_separator).count();
+            (cells == 2 || (tight && cells > 2)) && !table::is_rule(above.as_bytes())
         });
-        let named = cell.trim().chars().all(|c| c.is_ascii_alphabetic() || matches!(c, '_' | ' ' | '-'));
-        if more || (named && !pairs) || cell.trim().bytes().all(|b| matches!(b, b'-' | b'=' | b':')) {
+        let named = cell
+            .trim()
+            .chars()
+            .all(|c| c.is_ascii_alphabetic() || matches!(c, '_' | ' ' | '-'));
+        if more || (named && !pairs) || cell.trim().bytes().all(|b| matches!(b, b'-' | b'=' | b':'))
+        {
             return At(after); // A header.
         }
         let start = after + (cell.len() - cell.trim_start().len());
@@ -2250,7 +3004,9 @@ impl Lane {
         match table.cols.get(index) {
             Some(col) => col.hit,
             // A separator inside of a cell has moved the cells to the right.
-            None if matches!(table.kind, Kind::Delimited { .. }) => table.cols.last().and_then(|c| c.hit),
+            None if matches!(table.kind, Kind::Delimited { .. }) => {
+                table.cols.last().and_then(|c| c.hit)
+            }
             // Behind the last column that is told apart everything counts as protected.
             None if table.cols.len() >= 256 => table.cols.iter().find_map(|c| c.hit),
             None => None,
@@ -2282,7 +3038,19 @@ impl Lane {
         // Where the cell ends.
         let mut at = self.row.scan.max(cell);
         let mut found = None;
-        while let Some(&b) = self.view.text.get(at) {
+        if !self.row.quoted && !lead && by != b' ' && self.byte(cell).is_some_and(|b| b != quote) {
+            let rest = self.slice(at, self.view.text.len());
+            match memchr::memchr2(by, b'\n', rest) {
+                Some(size) => {
+                    at += size;
+                    found = Some(at);
+                }
+                None => at += rest.len(),
+            }
+        }
+        while found.is_none()
+            && let Some(&b) = self.view.text.get(at)
+        {
             if at == cell && b == quote && quote != 0 {
                 self.row.quoted = true;
                 self.row.closed_quote = false;
@@ -2346,12 +3114,20 @@ impl Lane {
             to -= 1;
         }
         let content = self.slice(from, to).trim_ascii();
-        if single && content.iter().all(|b| b.is_ascii_alphabetic() || matches!(b, b'_' | b' ')) {
+        if single
+            && content
+                .iter()
+                .all(|b| b.is_ascii_alphabetic() || matches!(b, b'_' | b' '))
+        {
             return self.not_a_row();
         }
         from = to - self.slice(from, to).trim_ascii_start().len();
         to = from + self.slice(from, to).trim_ascii_end().len();
-        if to - from >= 2 && quote != 0 && self.byte(from) == Some(quote) && self.byte(to - 1) == Some(quote) {
+        if to - from >= 2
+            && quote != 0
+            && self.byte(from) == Some(quote)
+            && self.byte(to - 1) == Some(quote)
+        {
             from += 1;
             to -= 1;
         }
@@ -2367,8 +3143,13 @@ impl Lane {
     }
 
     fn column_hit_delimited(&self, lead: bool) -> Option<Hit> {
-        let index = if lead { self.row.index.checked_sub(1)? } else { self.row.index };
-        self.column_hit(index).or_else(|| self.column_hit(self.row.broken? + index))
+        let index = if lead {
+            self.row.index.checked_sub(1)?
+        } else {
+            self.row.index
+        };
+        self.column_hit(index)
+            .or_else(|| self.column_hit(self.row.broken? + index))
     }
 
     fn next_cell(&mut self, at: usize, by: u8) -> bool {
@@ -2377,7 +3158,12 @@ impl Lane {
             let enough = self.row.index + 1 >= cells;
             let is_row = enough && (self.row.index > 0 || by == 0 || cells == 1);
             let reached = self.row.broken.map_or(0, |k| k) + self.row.index;
-            let broke = !enough && by != b',' && by != b';' && by != 0 && reached > 0 && reached + 1 < cells;
+            let broke = !enough
+                && by != b','
+                && by != b';'
+                && by != 0
+                && reached > 0
+                && reached + 1 < cells;
             let closes = self.row.broken.is_some() && reached + 1 == cells;
             let done = self.end_row(at, is_row || broke || closes);
             self.broken = broke.then_some(reached);
@@ -2394,11 +3180,18 @@ impl Lane {
 
     /// A row whose separators stand at fixed display columns.
     fn aligned(&mut self, boxed: bool, end: bool) -> bool {
-        let Some((cells, col)) = self.table.as_ref().map(|t| (t.cols.len(), t.cols.get(self.row.index).copied())) else {
+        let Some((cells, col)) = self
+            .table
+            .as_ref()
+            .map(|t| (t.cols.len(), t.cols.get(self.row.index).copied()))
+        else {
             return self.not_a_row();
         };
         let closes_at = if boxed && self.row.separators == 0 {
-            self.table.as_ref().and_then(|t| t.cols.first()).map_or(0, |c| c.start.saturating_sub(1))
+            self.table
+                .as_ref()
+                .and_then(|t| t.cols.first())
+                .map_or(0, |c| c.start.saturating_sub(1))
         } else {
             col.map_or(usize::MAX, |c| c.end)
         };
@@ -2406,7 +3199,28 @@ impl Lane {
         let len = self.view.text.len();
         let mut found = None;
         let mut newline = None;
-        while at < len {
+        // A cell of ASCII whose separator stands where it should.
+        if !self.row.wide
+            && !self.row.loose
+            && at == self.row.cell
+            && closes_at != usize::MAX
+            && closes_at >= self.row.column
+        {
+            let sep = at + (closes_at - self.row.column);
+            let cell = self.slice(at, sep);
+            if self.byte(sep) == Some(b'|')
+                && cell.len() == sep - at
+                && cell.is_ascii()
+                && memchr::memchr3(b'\n', b'\t', b'\r', cell).is_none()
+                && !(boxed && self.row.separators == 1 && cell.contains(&b'|'))
+            {
+                self.row.column = closes_at;
+                self.row.last = b' ';
+                found = Some((sep, 1));
+                at = sep;
+            }
+        }
+        while found.is_none() && at < len {
             let b = self.view.text.get(at).copied().unwrap_or(b'\n');
             if b == b'\n' {
                 newline = Some(at);
@@ -2417,7 +3231,12 @@ impl Lane {
                 None => break,
             };
             let expected = closes_at.saturating_add_signed(self.row.shift);
-            if boxed && c == '|' && self.row.separators == 1 && self.row.column < expected && !self.row.wide {
+            if boxed
+                && c == '|'
+                && self.row.separators == 1
+                && self.row.column < expected
+                && !self.row.wide
+            {
                 // Cells of unequal width: markdown that nobody aligned.
                 self.row.loose = true;
             }
@@ -2427,14 +3246,18 @@ impl Lane {
                     found = Some((at, size));
                     break;
                 }
-                let padded = self.row.last == b' ' || matches!(self.row.last, b'+' | b'.') || self.row.wide;
+                let padded =
+                    self.row.last == b' ' || matches!(self.row.last, b'+' | b'.') || self.row.wide;
                 let open = matches!(next, Some(b' ' | b'\n' | b'\r' | b'|'));
                 if next.is_none() && !end && self.row.column != expected {
                     break;
                 }
                 let exact = self.row.column == expected;
-                if exact || ((self.row.wide || self.row.loose) && padded && (open || next.is_none())
-                    && (self.row.loose || self.row.column.abs_diff(expected) <= 64))
+                if exact
+                    || ((self.row.wide || self.row.loose)
+                        && padded
+                        && (open || next.is_none())
+                        && (self.row.loose || self.row.column.abs_diff(expected) <= 64))
                 {
                     if !exact && !self.row.loose {
                         let now = isize::try_from(self.row.column).unwrap_or(0);
@@ -2445,12 +3268,13 @@ impl Lane {
                     break;
                 }
             }
-            if self.row.column > expected.saturating_add(if self.row.wide { 64 } else { 0 }) && !self.row.loose {
+            if self.row.column > expected.saturating_add(if self.row.wide { 64 } else { 0 })
+                && !self.row.loose
+            {
                 if self.row.separators == 0 {
                     return self.not_a_row();
                 }
                 self.row.loose = true;
-
             }
             if b >= 0x80 || b == b'\t' {
                 self.row.wide = true;
@@ -2463,7 +3287,11 @@ impl Lane {
         let limit = found.map_or(newline.unwrap_or(at), |(at, _)| at);
         let closed = found.is_some() || newline.is_some() || end;
         let in_cell = !(boxed && self.row.separators == 0);
-        let hit = if in_cell { self.column_hit(self.row.index) } else { None };
+        let hit = if in_cell {
+            self.column_hit(self.row.index)
+        } else {
+            None
+        };
         let hit = hit.filter(|_| self.row.index < cells.max(1));
         match hit {
             Some(hit) => {
@@ -2484,7 +3312,10 @@ impl Lane {
                 let text = self.slice(self.row.cell, limit);
                 let start = self.row.cell + (text.len() - text.trim_ascii_start().len());
                 let stop = self.row.cell + text.trim_ascii_end().len();
-                if stop > start && !value::is_nothing(self.slice(start, stop)) && !table::is_dashes(self.slice(start, stop)) {
+                if stop > start
+                    && !value::is_nothing(self.slice(start, stop))
+                    && !table::is_dashes(self.slice(start, stop))
+                {
                     self.mask(start, stop, hit, Place::Cell, "table");
                 }
                 self.pos = limit;
@@ -2574,14 +3405,20 @@ impl Lane {
         let mut stop_column = column;
         let mut spaces = 0;
         let mut whole = end;
-        let bound = if ruled { self.ruled_bound(column) } else { usize::MAX };
+        let bound = if ruled {
+            self.ruled_bound(column)
+        } else {
+            usize::MAX
+        };
         while stop < len {
             let b = self.view.text.get(stop).copied().unwrap_or(b'\n');
             if b == b'\n' || b == b'\r' || column >= bound {
                 whole = true;
                 break;
             }
-            let Some((c, size)) = char_at(&self.view.text, stop, end) else { break };
+            let Some((c, size)) = char_at(&self.view.text, stop, end) else {
+                break;
+            };
             if c == ' ' {
                 spaces += 1;
                 if spaces >= 2 && !(ruled && bound != usize::MAX) {
@@ -2601,7 +3438,11 @@ impl Lane {
         let (may, hit) = self.spaced_hit(ruled, self.row.column, column, whole);
         if may && !whole {
             if stop - at > VALUE_MAX {
-                if let Some(hit) = self.table.as_ref().and_then(|t| t.cols.iter().find_map(|c| c.hit)) {
+                if let Some(hit) = self
+                    .table
+                    .as_ref()
+                    .and_then(|t| t.cols.iter().find_map(|c| c.hit))
+                {
                     self.mask(at, stop, hit, Place::Inside, "table");
                 }
                 self.swallow_until(Until::Line);
@@ -2616,12 +3457,22 @@ impl Lane {
         let ends_line = whole && matches!(self.byte(stop), None | Some(b'\n' | b'\r'));
         let cols = self.table.as_ref().map_or(0, |t| t.cols.len());
         match hit {
-            Some(_) if self.row.index == 0 && ends_line && cols > 1 && !ruled => return self.not_a_row(),
-            Some(_) if cols == 1 && !self.slice(at, at + kept).iter().any(|b| b.is_ascii_digit() || matches!(b, b'@' | b'$')) => {
+            Some(_) if self.row.index == 0 && ends_line && cols > 1 && !ruled => {
+                return self.not_a_row();
+            }
+            Some(_)
+                if cols == 1
+                    && !self
+                        .slice(at, at + kept)
+                        .iter()
+                        .any(|b| b.is_ascii_digit() || matches!(b, b'@' | b'$')) =>
+            {
                 return self.not_a_row();
             }
             Some(hit) => {
-                if !value::is_nothing(self.slice(at, at + kept)) && !table::is_dashes(self.slice(at, at + kept)) {
+                if !value::is_nothing(self.slice(at, at + kept))
+                    && !table::is_dashes(self.slice(at, at + kept))
+                {
                     self.mask(at, at + kept, hit, Place::Cell, "table");
                 }
                 self.row.separators += 1;
@@ -2648,18 +3499,25 @@ impl Lane {
 
     /// Where the column ends that a group at `column` stands in.
     fn ruled_bound(&self, column: usize) -> usize {
-        let Some(table) = &self.table else { return usize::MAX };
+        let Some(table) = &self.table else {
+            return usize::MAX;
+        };
         table
             .cols
             .windows(2)
-            .find(|w| w.first().is_some_and(|c| column >= c.start) && w.last().is_some_and(|n| column < n.start))
+            .find(|w| {
+                w.first().is_some_and(|c| column >= c.start)
+                    && w.last().is_some_and(|n| column < n.start)
+            })
             .and_then(|w| w.last().map(|n| n.start))
             .unwrap_or(usize::MAX)
     }
 
     /// Whether a group from `from` to before `to` may be, and is, in a protected column.
     fn spaced_hit(&self, ruled: bool, from: usize, to: usize, whole: bool) -> (bool, Option<Hit>) {
-        let Some(table) = &self.table else { return (false, None) };
+        let Some(table) = &self.table else {
+            return (false, None);
+        };
         for (k, col) in table.cols.iter().enumerate() {
             let Some(hit) = col.hit else { continue };
             let next = table.cols.get(k + 1).map_or(usize::MAX, |c| c.start);
@@ -2669,9 +3527,18 @@ impl Lane {
                 }
                 continue;
             }
-            let before = k.checked_sub(1).and_then(|k| table.cols.get(k)).map_or(0, |c| c.end);
+            let before = k
+                .checked_sub(1)
+                .and_then(|k| table.cols.get(k))
+                .map_or(0, |c| c.end);
             let inside = from < next && (from > before || (k == 0 && from == col.start));
-            let over = from < col.end && to > col.start && from != table.cols.get(k.wrapping_sub(1)).map_or(usize::MAX, |c| c.start);
+            let over = from < col.end
+                && to > col.start
+                && from
+                    != table
+                        .cols
+                        .get(k.wrapping_sub(1))
+                        .map_or(usize::MAX, |c| c.start);
             if inside || over {
                 return (true, Some(hit));
             }
@@ -2685,8 +3552,12 @@ impl Lane {
     /// A line of psql's expanded display: `name | value`.
     fn expanded(&mut self, end: bool) -> bool {
         let len = self.view.text.len();
-        let bare = self.table.as_ref().is_some_and(|t| t.kind == Kind::Expanded0);
-        let boxed = self.row.separators > 0 || first_char(self.slice(self.line, len)).is_some_and(table::is_separator);
+        let bare = self
+            .table
+            .as_ref()
+            .is_some_and(|t| t.kind == Kind::Expanded0);
+        let boxed = self.row.separators > 0
+            || first_char(self.slice(self.line, len)).is_some_and(table::is_separator);
         // Names leave as they come; the separator after them tells.
         if self.row.index == 0 {
             let mut at = self.row.scan;
@@ -2702,8 +3573,13 @@ impl Lane {
                     self.frame = Frame::Line;
                     return true;
                 }
-                let Some((c, size)) = char_at(&self.view.text, at, end) else { break };
-                let separates = (bare && c == ' ') || table::is_separator(c) || (matches!(c, ':' | ';') && self.slice(self.line, at).iter().all(|b| *b == b' '));
+                let Some((c, size)) = char_at(&self.view.text, at, end) else {
+                    break;
+                };
+                let separates = (bare && c == ' ')
+                    || table::is_separator(c)
+                    || (matches!(c, ':' | ';')
+                        && self.slice(self.line, at).iter().all(|b| *b == b' '));
                 if separates {
                     self.row.scan = at;
                     if self.pos < at && !self.plain(at, true) {
@@ -2755,14 +3631,20 @@ impl Lane {
                 }
                 let cell = self.slice(self.row.cell, limit).trim_ascii_end();
                 let cell = if self.row.separators > 0 {
-                    cell.strip_suffix(b"|").or_else(|| cell.strip_suffix("│".as_bytes())).or_else(|| cell.strip_suffix("║".as_bytes())).unwrap_or(cell)
+                    cell.strip_suffix(b"|")
+                        .or_else(|| cell.strip_suffix("│".as_bytes()))
+                        .or_else(|| cell.strip_suffix("║".as_bytes()))
+                        .unwrap_or(cell)
                 } else {
                     cell
                 };
                 let cell = cell.trim_ascii_end();
                 let start = self.row.cell + (cell.len() - cell.trim_ascii_start().len());
                 let stop = self.row.cell + cell.len();
-                if stop > start && !value::is_nothing(self.slice(start, stop)) && !table::is_dashes(self.slice(start, stop)) {
+                if stop > start
+                    && !value::is_nothing(self.slice(start, stop))
+                    && !table::is_dashes(self.slice(start, stop))
+                {
                     self.mask(start, stop, hit, Place::Cell, "table");
                 }
                 self.pos = limit;
@@ -2800,7 +3682,9 @@ impl Lane {
         let mut spans = Vec::new();
         match kind {
             Kind::Latex => {
-                if memchr::memmem::find(&text, b" & ").is_none() && self.table.as_ref().is_some_and(|t| t.cols.len() > 1) {
+                if memchr::memmem::find(&text, b" & ").is_none()
+                    && self.table.as_ref().is_some_and(|t| t.cols.len() > 1)
+                {
                     return self.not_a_row();
                 }
                 let size = memchr::memmem::rfind(&text, b"\\\\").unwrap_or(text.len());
@@ -2812,9 +3696,12 @@ impl Lane {
             }
             _ => {
                 let mut from = 0;
-                while let Some((_, start)) = table::asciidoc_mark(text.get(from..).unwrap_or_default()) {
+                while let Some((_, start)) =
+                    table::asciidoc_mark(text.get(from..).unwrap_or_default())
+                {
                     let start = from + start;
-                    let size = table::asciidoc_mark(text.get(start..).unwrap_or_default()).map_or(text.len() - start, |(s, _)| s);
+                    let size = table::asciidoc_mark(text.get(start..).unwrap_or_default())
+                        .map_or(text.len() - start, |(s, _)| s);
                     spans.push((start, start + size));
                     from = start + size;
                 }
@@ -2827,14 +3714,26 @@ impl Lane {
             let stop = from + cell.trim_ascii_end().len();
             let pair = self.table.as_ref().is_some_and(|t| t.cols.is_empty()) && k == 1;
             let named = if pair {
-                let name = spans.first().and_then(|(a, b)| text.get(*a..*b)).unwrap_or_default();
+                let name = spans
+                    .first()
+                    .and_then(|(a, b)| text.get(*a..*b))
+                    .unwrap_or_default();
                 self.rules.compiled().field(name.trim_ascii())
             } else {
                 None
             };
             match self.column_hit(k).or(named) {
-                Some(hit) if stop > start && !value::is_nothing(text.get(start..stop).unwrap_or_default()) => {
-                    self.mask(line_start + start, line_start + stop, hit, Place::Inside, "table");
+                Some(hit)
+                    if stop > start
+                        && !value::is_nothing(text.get(start..stop).unwrap_or_default()) =>
+                {
+                    self.mask(
+                        line_start + start,
+                        line_start + stop,
+                        hit,
+                        Place::Inside,
+                        "table",
+                    );
                     self.pos = line_start + to;
                 }
                 _ => {
@@ -2930,7 +3829,10 @@ impl Lane {
             at += 1;
         }
         if block.kind != BlockKind::Literal {
-            while self.byte(at) == Some(b'-') && matches!(self.byte(at + 1), Some(b' ')) && at + 1 < limit {
+            while self.byte(at) == Some(b'-')
+                && matches!(self.byte(at + 1), Some(b' '))
+                && at + 1 < limit
+            {
                 at += 2;
                 while at < limit && self.byte(at) == Some(b' ') {
                     at += 1;
@@ -2950,21 +3852,38 @@ impl Lane {
         }
         let value = self.slice(at, limit).trim_ascii_end().to_vec();
         let to = at + value.len();
-        let bare = |v: &[u8]| matches!(v, b"" | b"-" | b"|" | b">" | b"|-" | b">-" | b"|+" | b">+" | b"[]" | b"{}") || value::is_nothing(v);
+        let bare = |v: &[u8]| {
+            matches!(
+                v,
+                b"" | b"-" | b"|" | b">" | b"|-" | b">-" | b"|+" | b">+" | b"[]" | b"{}"
+            ) || value::is_nothing(v)
+        };
         if !bare(&value) {
             if block.kind == BlockKind::Map && matches!(value.first(), Some(b'{' | b'[')) {
-                self.inner = Inner::Container { hit: block.hit, depth: 0, slashes: 0, doubled: false };
+                self.inner = Inner::Container {
+                    hit: block.hit,
+                    depth: 0,
+                    slashes: 0,
+                    doubled: false,
+                };
                 self.pos = at;
                 self.frame = Frame::Line;
                 return true;
             }
-            let quote = value.first().copied().filter(|b| matches!(b, b'"' | b'\'') && value.len() >= 2 && value.last() == Some(b));
+            let quote = value.first().copied().filter(|b| {
+                matches!(b, b'"' | b'\'') && value.len() >= 2 && value.last() == Some(b)
+            });
             match (quote, block.kind) {
-                (Some(_), BlockKind::Map) => self.mask(at + 1, to - 1, block.hit, Place::Inside, "yaml"),
+                (Some(_), BlockKind::Map) => {
+                    self.mask(at + 1, to - 1, block.hit, Place::Inside, "yaml")
+                }
                 (None, BlockKind::Map) => self.mask(at, to, block.hit, Place::Literal, "yaml"),
                 // A quote that was opened above ends here: it stays.
                 _ => {
-                    let closes = usize::from(block.kind == BlockKind::Continued && matches!(value.last(), Some(b'"' | b'\'')));
+                    let closes = usize::from(
+                        block.kind == BlockKind::Continued
+                            && matches!(value.last(), Some(b'"' | b'\'')),
+                    );
                     self.mask(at, to - closes, block.hit, Place::Inside, "yaml");
                 }
             }
@@ -2989,7 +3908,12 @@ impl Lane {
         let rest = self.slice(at, limit);
         let quote = rest.first().copied().filter(|b| matches!(b, b'"' | b'\''));
         let colon = match quote {
-            Some(q) => rest.iter().skip(1).position(|b| *b == q).map(|i| i + 2).filter(|i| rest.get(*i) == Some(&b':'))?,
+            Some(q) => rest
+                .iter()
+                .skip(1)
+                .position(|b| *b == q)
+                .map(|i| i + 2)
+                .filter(|i| rest.get(*i) == Some(&b':'))?,
             None => {
                 let mut from = 0;
                 loop {
@@ -3002,7 +3926,12 @@ impl Lane {
             }
         };
         let name = rest.get(..colon)?;
-        (quote.is_some() || name.len() <= 128 && !name.is_empty() && !name.contains(&b'"') && !name.contains(&b'{')).then_some(at + colon + 1)
+        (quote.is_some()
+            || name.len() <= 128
+                && !name.is_empty()
+                && !name.contains(&b'"')
+                && !name.contains(&b'{'))
+        .then_some(at + colon + 1)
     }
 }
 
@@ -3017,19 +3946,28 @@ fn is_record(line: &[u8]) -> bool {
     if line.starts_with(b"* Record ") {
         return true;
     }
-    let Some(at) = memchr::memmem::find(line, b"[ RECORD ") else { return false };
+    let Some(at) = memchr::memmem::find(line, b"[ RECORD ") else {
+        return false;
+    };
     at < 8
 }
 
 /// The columns of `COPY t (a, b) FROM stdin;`.
 fn copied(rules: &Rules, line: &[u8]) -> Option<Table> {
-    if !line.get(..5).is_some_and(|w| w.eq_ignore_ascii_case(b"copy ")) {
+    if !line
+        .get(..5)
+        .is_some_and(|w| w.eq_ignore_ascii_case(b"copy "))
+    {
         return None;
     }
     let open = memchr::memchr(b'(', line)?;
     let close = memchr::memchr(b')', line)?;
     let list = line.get(open + 1..close)?;
-    Table::copied(list.split(|b| *b == b',').map(|c| rules.compiled().field(column(c))).collect())
+    Table::copied(
+        list.split(|b| *b == b',')
+            .map(|c| rules.compiled().field(column(c)))
+            .collect(),
+    )
 }
 
 /// The name of a column or a table, without its quotes.
@@ -3055,7 +3993,10 @@ fn attribute(tag: &[u8], names: &[&[u8]]) -> Option<Vec<u8>> {
     let mut rest = tag;
     while let Some(eq) = memchr::memchr(b'=', rest) {
         let name = rest.get(..eq)?.trim_ascii_end();
-        let from = name.iter().rposition(|b| b.is_ascii_whitespace()).map_or(0, |i| i + 1);
+        let from = name
+            .iter()
+            .rposition(|b| b.is_ascii_whitespace())
+            .map_or(0, |i| i + 1);
         let name = name.get(from..)?;
         let after = rest.get(eq + 1..)?.trim_ascii_start();
         let quote = *after.first()?;
@@ -3063,7 +4004,10 @@ fn attribute(tag: &[u8], names: &[&[u8]]) -> Option<Vec<u8>> {
             let end = memchr::memchr(quote, after.get(1..)?)? + 1;
             (after.get(1..end)?, after.get(end + 1..)?)
         } else {
-            let end = after.iter().position(u8::is_ascii_whitespace).unwrap_or(after.len());
+            let end = after
+                .iter()
+                .position(u8::is_ascii_whitespace)
+                .unwrap_or(after.len());
             (after.get(..end)?, after.get(end..)?)
         };
         if names.iter().any(|n| n.eq_ignore_ascii_case(name)) {
@@ -3076,15 +4020,23 @@ fn attribute(tag: &[u8], names: &[&[u8]]) -> Option<Vec<u8>> {
 
 /// The size of a word that says how what follows authorises: it is no secret.
 fn scheme(value: &[u8]) -> Option<usize> {
-    const SCHEMES: [&[u8]; 7] = [b"Bearer ", b"Basic ", b"Digest ", b"Token ", b"Negotiate ", b"ApiKey ", b"NTLM "];
+    const SCHEMES: [&[u8]; 7] = [
+        b"Bearer ",
+        b"Basic ",
+        b"Digest ",
+        b"Token ",
+        b"Negotiate ",
+        b"ApiKey ",
+        b"NTLM ",
+    ];
     SCHEMES
         .iter()
-        .find(|s| value.get(..s.len()).is_some_and(|v| v.eq_ignore_ascii_case(s)))
+        .find(|s| {
+            value
+                .get(..s.len())
+                .is_some_and(|v| v.eq_ignore_ascii_case(s))
+        })
         .map(|s| s.len() - 1)
-}
-
-fn scheme_before(between: &[u8]) -> bool {
-    between.iter().any(u8::is_ascii_alphabetic)
 }
 
 fn trimmed(rest: &[u8], size: usize) -> usize {
@@ -3113,10 +4065,4 @@ fn char_at(text: &[u8], at: usize, closed: bool) -> Option<(char, usize)> {
         None if closed => Some((char::REPLACEMENT_CHARACTER, 1)),
         None => None,
     }
-}
-
-/// Whether a hit came from a field.
-#[expect(dead_code, reason = "used by the unreadable policy")]
-fn by_field(hit: Hit) -> bool {
-    matches!(hit.by, By::Field(_))
 }

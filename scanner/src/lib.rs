@@ -22,8 +22,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub use hold::Withheld;
 use hold::Frontier;
+pub use hold::Withheld;
 use lane::Lane;
 pub use rules::{Action, Detector, Mask, Rule, RuleError, Rules, RulesBuilder, Scope, Unreadable};
 
@@ -113,7 +113,7 @@ pub enum Step {
     },
     /// From here on everything is withheld: a rule that holds was hit.
     Hold {
-        /// The rule, see [`Rules::rule_name`].
+        /// The rule, see [`Rules::rule_name`]; `u16::MAX` where unreadable output is held.
         rule: u16,
         /// The field or detector that was hit first; `output` where the rule holds everything.
         field: String,
@@ -175,6 +175,7 @@ pub struct Scanner {
     frontier: Frontier,
     steps: VecDeque<Step>,
     fed: u64,
+    unreadable: u64,
     idle: Coverage,
 }
 
@@ -189,6 +190,7 @@ impl Scanner {
             rules,
             steps: VecDeque::new(),
             fed: 0,
+            unreadable: 0,
             idle: Coverage::default(),
         }
     }
@@ -210,14 +212,32 @@ impl Scanner {
         self.fed += raw.len() as u64;
         if self.rules.is_empty() {
             self.idle.passed += raw.len() as u64;
-            self.steps.push_back(Step::Pass { stream, bytes: Masked(raw.0) });
+            self.steps.push_back(Step::Pass {
+                stream,
+                bytes: Masked(raw.0),
+            });
             return;
         }
+        let policy = self.rules.compiled().unreadable;
+        let mut rest: &[u8] = &raw.0;
+        if let Some(at) = rest.iter().position(|b| is_unreadable(*b)) {
+            self.unreadable += rest.iter().filter(|b| is_unreadable(**b)).count() as u64;
+            if policy != Unreadable::Pass {
+                let (before, after) = rest.split_at(at);
+                self.piece(stream, before);
+                self.frontier.unreadable(policy, &mut self.steps);
+                rest = after;
+            }
+        }
+        self.piece(stream, rest);
+    }
+
+    fn piece(&mut self, stream: Stream, bytes: &[u8]) {
         let lane = match stream {
             Stream::Stdout => &mut self.stdout,
             Stream::Stderr => &mut self.stderr,
         };
-        lane.feed(&raw.0);
+        lane.feed(bytes);
         self.frontier.take(lane, stream, &mut self.steps);
     }
 
@@ -233,9 +253,10 @@ impl Scanner {
         if self.rules.is_empty() {
             return;
         }
-        for (lane, stream) in
-            [(&mut self.stdout, Stream::Stdout), (&mut self.stderr, Stream::Stderr)]
-        {
+        for (lane, stream) in [
+            (&mut self.stdout, Stream::Stdout),
+            (&mut self.stderr, Stream::Stderr),
+        ] {
             lane.end();
             self.frontier.take(lane, stream, &mut self.steps);
         }
@@ -261,11 +282,18 @@ impl Scanner {
             passed: self.idle.passed + a.passed + b.passed,
             masked: a.masked + b.masked,
             held: 0,
-            unreadable: a.unreadable + b.unreadable,
+            unreadable: 0,
         };
         sum.held = self.frontier.held().min(sum.passed);
         sum.passed -= sum.held;
-        sum.held += self.fed.saturating_sub(sum.passed + sum.masked + sum.unreadable + sum.held);
+        sum.held += self
+            .fed
+            .saturating_sub(sum.passed + sum.masked + sum.unreadable + sum.held);
         sum
     }
+}
+
+/// Bytes that no text in UTF-8 has: NUL, and what never occurs in it.
+fn is_unreadable(b: u8) -> bool {
+    matches!(b, 0 | 0xc0 | 0xc1 | 0xf5..=0xff)
 }

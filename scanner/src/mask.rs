@@ -76,16 +76,26 @@ const LAST_OF: usize = 8;
 fn last4(text: &str, place: Place) -> String {
     let total = text.chars().filter(|c| c.is_alphanumeric()).count();
     if total < LAST_OF || text.contains('\\') {
-        return if place == Place::Cell { "*".repeat(width(text)) } else { "***".to_owned() };
+        return if place == Place::Cell {
+            "*".repeat(width(text))
+        } else {
+            "***".to_owned()
+        };
     }
-    let number = text.chars().all(|c| c.is_ascii_digit() || matches!(c, ' ' | '-' | '.'));
+    let number = text
+        .chars()
+        .all(|c| c.is_ascii_digit() || matches!(c, ' ' | '-' | '.'));
     let mut seen = 0;
     let mut new = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_alphanumeric() {
             seen += 1;
         }
-        let keep = if c.is_alphanumeric() { seen + LAST > total } else { number };
+        let keep = if c.is_alphanumeric() {
+            seen + LAST > total
+        } else {
+            number
+        };
         if keep {
             new.push(c);
         } else {
@@ -109,7 +119,10 @@ fn hmac(value: &[u8], counter: u8, keyed: Keyed<'_>) -> [u8; 32] {
 
 fn token(value: &[u8], keyed: Keyed<'_>) -> String {
     let bytes = hmac(value, 0, keyed);
-    format!("tok_{}", data_encoding::HEXLOWER.encode(bytes.get(..8).unwrap_or_default()))
+    format!(
+        "tok_{}",
+        data_encoding::HEXLOWER.encode(bytes.get(..8).unwrap_or_default())
+    )
 }
 
 fn format(text: &str, keyed: Keyed<'_>) -> String {
@@ -155,7 +168,11 @@ mod tests {
 
     fn masked(mask: Mask, value: &str, place: Place) -> String {
         let mut out = Vec::new();
-        let keyed = Keyed { key: b"0123456789abcdef", session: b"", field: "f" };
+        let keyed = Keyed {
+            key: b"0123456789abcdef",
+            session: b"",
+            field: "f",
+        };
         replace(&mut out, mask, value.as_bytes(), place, keyed);
         String::from_utf8_lossy(&out).into_owned()
     }
@@ -165,7 +182,10 @@ mod tests {
         assert_eq!(masked(Mask::Redact, "secret", Place::Inside), "***");
         assert_eq!(masked(Mask::Redact, "12.5", Place::Literal), "\"***\"");
         assert_eq!(masked(Mask::Redact, "宮田", Place::Cell), "****");
-        assert_eq!(masked(Mask::Last4, "131-45-1438", Place::Inside), "***-**-1438");
+        assert_eq!(
+            masked(Mask::Last4, "131-45-1438", Place::Inside),
+            "***-**-1438"
+        );
         assert_eq!(masked(Mask::Last4, "12345", Place::Inside), "***");
         assert_eq!(masked(Mask::Last4, "12345", Place::Cell), "*****");
         assert_eq!(masked(Mask::Drop, "abc", Place::Cell), "   ");
@@ -179,7 +199,10 @@ mod tests {
         assert_ne!(token, masked(Mask::Token, "secres", Place::Inside));
         let new = masked(Mask::Format, "AB-123.x", Place::Inside);
         assert_eq!(new.len(), 8);
-        assert!(new.as_bytes()[2] == b'-' && new.as_bytes()[6] == b'.');
+        assert_eq!(
+            (new.as_bytes().get(2), new.as_bytes().get(6)),
+            (Some(&b'-'), Some(&b'.'))
+        );
         assert_ne!(new, "AB-123.x");
     }
 }

@@ -25,7 +25,9 @@ impl Words {
         } else {
             name
         };
-        let name = name.get(name.len().saturating_sub(2 * NAME_MAX)..).unwrap_or(name);
+        let name = name
+            .get(name.len().saturating_sub(2 * NAME_MAX)..)
+            .unwrap_or(name);
         let mut words = Self::default();
         let mut before = 0u8;
         for (i, &b) in name.iter().enumerate() {
@@ -144,7 +146,8 @@ fn number(digits: &[u8], radix: u32) -> Option<u32> {
         return None;
     }
     digits.iter().try_fold(0u32, |n, d| {
-        n.checked_mul(radix)?.checked_add(char::from(*d).to_digit(radix)?)
+        n.checked_mul(radix)?
+            .checked_add(char::from(*d).to_digit(radix)?)
     })
 }
 
@@ -160,20 +163,47 @@ mod tests {
     #[test]
     fn names_are_compared_by_their_last_words() {
         for name in [
-            "account_number", "accountNumber", "ACCOUNT_NUMBER", "X-Account-Number",
-            "account number", "db.account_number", "AccountNumber", "accountnumber",
-            r"account\u005fnumber", "customer[account_number]", "SSNAccountNumber",
+            "account_number",
+            "accountNumber",
+            "ACCOUNT_NUMBER",
+            "X-Account-Number",
+            "account number",
+            "db.account_number",
+            "AccountNumber",
+            "accountnumber",
+            r"account\u005fnumber",
+            "customer[account_number]",
+            "SSNAccountNumber",
         ] {
-            assert!(Words::of(name.as_bytes()).ends_with(b"accountnumber"), "{name}");
+            assert!(
+                Words::of(name.as_bytes()).ends_with(b"accountnumber"),
+                "{name}"
+            );
         }
-        for name in ["account_number_format", "number", "xaccountnumber", "account_numbers", ""] {
-            assert!(!Words::of(name.as_bytes()).ends_with(b"accountnumber"), "{name}");
+        for name in [
+            "account_number_format",
+            "number",
+            "xaccountnumber",
+            "account_numbers",
+            "",
+        ] {
+            assert!(
+                !Words::of(name.as_bytes()).ends_with(b"accountnumber"),
+                "{name}"
+            );
         }
     }
 
     #[test]
     fn short_names_keep_their_edges() {
-        for name in ["ssn", "SSN", "customerSSN", "customer_ssn", r"s\u0073n", "%73sn"] {
+        for name in [
+            "ssn",
+            "SSN",
+            "customerSSN",
+            "customer_ssn",
+            r"s\u0073n",
+            "%73sn",
+        ] {
             assert!(Words::of(name.as_bytes()).ends_with(b"ssn"), "{name}");
         }
         for name in ["ssn_verified", "lessn", "SSNVerified", "ssns"] {

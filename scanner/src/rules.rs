@@ -82,7 +82,12 @@ pub struct Rule {
 impl Rule {
     /// A rule that finds nothing yet.
     pub fn new(name: impl Into<String>, action: Action) -> Self {
-        Self { name: name.into(), fields: Vec::new(), detectors: Vec::new(), action }
+        Self {
+            name: name.into(),
+            fields: Vec::new(),
+            detectors: Vec::new(),
+            action,
+        }
     }
 
     /// Adds a field by its last words (`account_number`), or with its parent (`customer.phone`).
@@ -300,7 +305,10 @@ impl fmt::Display for RuleError {
                 Ok(())
             }
             Self::UnknownMask { name } => {
-                write!(f, "no mask is called {name:?}; there are redact last4 token format drop")
+                write!(
+                    f,
+                    "no mask is called {name:?}; there are redact last4 token format drop"
+                )
             }
             Self::BadField { rule, field } => write!(
                 f,
@@ -420,11 +428,14 @@ impl Compiled {
         }
         self.hold_any |= matches!(rule.action, Action::Hold(_));
         for text in &rule.fields {
-            let bad = || RuleError::BadField { rule: rule.name.clone(), field: text.clone() };
+            let bad = || RuleError::BadField {
+                rule: rule.name.clone(),
+                field: text.clone(),
+            };
             let (parent, name) = text.rsplit_once('.').unwrap_or(("", text));
             let words = Words::of(name.as_bytes());
             let above = Words::of(parent.as_bytes());
-            if words.is_empty() || text.len() > NAME_MAX || parent.is_empty() != above.is_empty() {
+            if words.is_empty() || text.len() > NAME_MAX || text.contains('.') == above.is_empty() {
                 return Err(bad());
             }
             if self.fields.len() >= usize::from(u16::MAX) {
@@ -471,7 +482,7 @@ impl Compiled {
 
     /// The field that `name` is; `parent` is the name of the container that it stands in.
     pub(crate) fn field_under(&self, name: &[u8], parent: Option<&[u8]>) -> Option<Hit> {
-        if self.fields.is_empty() {
+        if self.fields.is_empty() || !self.may_be(name) {
             return None;
         }
         let words = Words::of(name);
@@ -486,13 +497,52 @@ impl Compiled {
             }
         })?;
         let rule = self.fields.get(at)?.rule;
-        Some(Hit { rule, by: By::Field(u16::try_from(at).ok()?) })
+        Some(Hit {
+            rule,
+            by: By::Field(u16::try_from(at).ok()?),
+        })
+    }
+
+    /// Whether a name may be a field, as its last letters say.
+    fn may_be(&self, name: &[u8]) -> bool {
+        if name.iter().any(|b| matches!(b, b'\\' | b'%' | b'&')) {
+            return true;
+        }
+        let end = name
+            .iter()
+            .rposition(|b| crate::name::is_word(*b))
+            .map_or(0, |i| i + 1);
+        let from = name
+            .get(..end)
+            .unwrap_or_default()
+            .iter()
+            .rposition(|b| !crate::name::is_word(*b));
+        self.may_end(name.get(from.map_or(0, |i| i + 1)..end).unwrap_or_default())
+    }
+
+    /// Whether `word` may be the last word of a field, or its end.
+    pub(crate) fn may_end(&self, word: &[u8]) -> bool {
+        let Some(last) = word.last() else {
+            return false;
+        };
+        self.last.get(usize::from(*last)).copied().unwrap_or(false)
+            && self.fields.iter().any(|f| {
+                let size = word.len().min(f.name.len());
+                let end = |t: &[u8]| t.len() - size;
+                match (word.get(end(word)..), f.name.get(end(&f.name)..)) {
+                    (Some(a), Some(b)) => a.eq_ignore_ascii_case(b),
+                    _ => false,
+                }
+            })
     }
 
     /// The rule that wants what `detector` finds.
     pub(crate) fn detector(&self, detector: Detector) -> Option<Hit> {
         let rule = self.detectors.get(detector as usize).copied().flatten()?;
-        Some(Hit { rule, by: By::Detector(detector) })
+        Some(Hit {
+            rule,
+            by: By::Detector(detector),
+        })
     }
 
     pub(crate) fn action(&self, hit: Hit) -> Action {
@@ -504,9 +554,10 @@ impl Compiled {
     /// The name of what was recognised: the field as the policy writes it, or the detector.
     pub(crate) fn what(&self, hit: Hit) -> &str {
         match hit.by {
-            By::Field(at) => {
-                self.fields.get(usize::from(at)).map_or("field", |f| f.text.as_str())
-            }
+            By::Field(at) => self
+                .fields
+                .get(usize::from(at))
+                .map_or("field", |f| f.text.as_str()),
             By::Detector(detector) => detector.name(),
         }
     }
@@ -522,7 +573,10 @@ mod tests {
     fn rules_that_cannot_work_do_not_compile() {
         let redact = Action::Mask(Mask::Redact);
         let build = |rule: Rule| RulesBuilder::new().rule(rule).build().err();
-        assert!(matches!(build(Rule::new("a", redact)), Some(RuleError::NeverFires { .. })));
+        assert!(matches!(
+            build(Rule::new("a", redact)),
+            Some(RuleError::NeverFires { .. })
+        ));
         for field in ["", "__", "a.", ".a", &"a".repeat(129)] {
             let got = build(Rule::new("a", redact).field(field));
             assert!(matches!(got, Some(RuleError::BadField { .. })), "{field:?}");

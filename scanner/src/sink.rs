@@ -37,7 +37,15 @@ impl Sink {
     }
 
     /// Replaces `value`, or lets it pass where its rule withholds or refuses.
-    pub(crate) fn value(&mut self, rules: &Rules, session: &[u8], stream: Stream, value: &[u8], found: Value, long: bool) {
+    pub(crate) fn value(
+        &mut self,
+        rules: &Rules,
+        session: &[u8],
+        stream: Stream,
+        value: &[u8],
+        found: Value,
+        long: bool,
+    ) {
         let compiled = rules.compiled();
         if self.verdicts.len() < VERDICTS_MAX {
             self.verdicts.push(Verdict {
@@ -52,7 +60,11 @@ impl Sink {
         }
         match compiled.action(found.hit) {
             Action::Mask(mask) => {
-                let keyed = Keyed { key: &compiled.token_key, session, field: compiled.what(found.hit) };
+                let keyed = Keyed {
+                    key: &compiled.token_key,
+                    session,
+                    field: compiled.what(found.hit),
+                };
                 self.scratch.clear();
                 if long {
                     // Of a value whose end was not waited for nothing can be kept.
@@ -75,10 +87,6 @@ impl Sink {
                 self.pass(value);
             }
         }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.out.len()
     }
 
     pub(crate) fn take(&mut self) -> Bytes {

@@ -88,9 +88,7 @@ impl Term {
                 }
                 0x08 => {
                     let taken = match view.text.last() {
-                        Some(last)
-                            if view.text.len() > floor && crate::detect::is_local(*last) =>
-                        {
+                        Some(last) if view.text.len() > floor && crate::detect::is_local(*last) => {
                             view.text.pop()
                         }
                         Some(_) | None => None,
@@ -98,7 +96,11 @@ impl Term {
                     let at = view.text.len();
                     self.seq.extend(taken);
                     // Marks that stood behind the byte that was taken back come after it.
-                    let first = view.marks.iter().position(|m| m.at > at).unwrap_or(view.marks.len());
+                    let first = view
+                        .marks
+                        .iter()
+                        .position(|m| m.at > at)
+                        .unwrap_or(view.marks.len());
                     for mark in view.marks.drain(first..) {
                         self.seq.extend(mark.raw);
                     }
@@ -147,7 +149,11 @@ impl Term {
             }
         };
         if done || self.seq.len() >= SEQ_MAX {
-            let moved = if self.state == State::Csi { moved(&self.seq) } else { Moved::No };
+            let moved = if self.state == State::Csi {
+                moved(&self.seq)
+            } else {
+                Moved::No
+            };
             self.mark(view);
             self.state = State::Ground;
             let start = view.text.len();
@@ -167,7 +173,10 @@ impl Term {
         let at = view.text.len();
         match view.marks.back_mut() {
             Some(last) if last.at == at => last.raw.append(&mut self.seq),
-            Some(_) | None => view.marks.push_back(Mark { at, raw: std::mem::take(&mut self.seq) }),
+            Some(_) | None => view.marks.push_back(Mark {
+                at,
+                raw: std::mem::take(&mut self.seq),
+            }),
         }
     }
 }
@@ -183,10 +192,12 @@ fn moved(seq: &[u8]) -> Moved {
     let body = seq.get(2..seq.len() - 1).unwrap_or_default();
     let numbers: Vec<usize> = body
         .split(|b| *b == b';')
-        .map(|n| n.iter().fold(0usize, |v, d| match d {
-            b'0'..=b'9' => (v * 10 + usize::from(d - b'0')).min(MOVE_MAX),
-            _ => v,
-        }))
+        .map(|n| {
+            n.iter().fold(0usize, |v, d| match d {
+                b'0'..=b'9' => (v * 10 + usize::from(d - b'0')).min(MOVE_MAX),
+                _ => v,
+            })
+        })
         .collect();
     let number = |k: usize| numbers.get(k).copied().unwrap_or(0).max(1);
     match seq.last() {
