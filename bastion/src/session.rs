@@ -210,8 +210,9 @@ async fn proxy(
             carried.why.notice(),
         )
         .await;
-    drop(active);
     say_goodbye(&client.writer, &notices, &carried).await;
+    // Only now is the session over for whoever waits for it to be.
+    drop(active);
 }
 
 /// A session that is being recorded.

@@ -491,8 +491,9 @@ fn lock(scanner: &Mutex<Scanner>) -> std::sync::MutexGuard<'_, Scanner> {
     scanner.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Pieces of output that wait for the client: 4 MiB of the largest packets (limits.md).
-const QUEUE: usize = 128;
+/// Pieces of output that wait for the client: 1 MiB of the largest packets, beside the two windows
+/// that may be on their way on either side (limits.md allows 4 MiB).
+const QUEUE: usize = 32;
 /// Signals on their way to the target.
 const SIGNALS: usize = 16;
 /// At most ten window changes a second (limits.md).
