@@ -285,11 +285,52 @@ fn grouped(r: Region<'_>, i: usize, gap: u8, groups: &[usize]) -> Found {
             at += 1;
         }
     }
+    if !is_card(&number) {
+        return Found::No(i);
+    }
+    // One of many groups of four is a dump, not a card.
+    let mut neighbours = 0;
+    let mut start = i;
+    while neighbours < 2
+        && start >= 5
+        && r.at(start - 1) == Some(gap)
+        && is_dump(r.text.get(start - 5..start - 1))
+    {
+        neighbours += 1;
+        start -= 5;
+    }
+    let mut end = at;
+    while neighbours < 2 && r.at(end) == Some(gap) {
+        let group = r.text.get(end + 1..end + 5);
+        if group.is_none()
+            && !r.closed
+            && r.text
+                .get(end + 1..)
+                .unwrap_or_default()
+                .iter()
+                .all(u8::is_ascii_hexdigit)
+        {
+            return Found::More(i);
+        }
+        if !is_dump(group) {
+            break;
+        }
+        neighbours += 1;
+        end += 5;
+    }
+    if neighbours >= 2 {
+        return Found::No(i);
+    }
     match ends(r, at) {
         None => Found::More(i),
         Some(true) if is_card(&number) => Found::Value(i, at, Detector::PaymentCard),
         Some(_) => Found::No(i),
     }
+}
+
+/// Four hexadecimal digits, as dumps and tables of code points have them.
+fn is_dump(group: Option<&[u8]>) -> bool {
+    group.is_some_and(|g| g.iter().all(u8::is_ascii_hexdigit) && g.iter().any(u8::is_ascii_digit))
 }
 
 /// Whether a number may begin with these four digits or more.

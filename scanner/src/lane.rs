@@ -886,7 +886,10 @@ impl Lane {
             && memchr::memchr3(b'|', 0xe2, b'^', line).is_none()
             && memchr::memchr3(b'~', 0x1f, 0x01, line).is_none()
             && memchr::memchr2(b'&', b'"', line).is_none()
-            && !line.windows(2).any(|w| w == b"  ")
+            && !line
+                .iter()
+                .zip(line.iter().skip(1))
+                .fold(false, |found, (a, b)| found | ((*a == b' ') & (*b == b' ')))
         {
             return true;
         }

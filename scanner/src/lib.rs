@@ -220,8 +220,11 @@ impl Scanner {
         }
         let policy = self.rules.compiled().unreadable;
         let mut rest: &[u8] = &raw.0;
-        if let Some(at) = rest.iter().position(|b| is_unreadable(*b)) {
-            self.unreadable += rest.iter().filter(|b| is_unreadable(**b)).count() as u64;
+        // Counting compiles to vector instructions; looking for the first does not.
+        let bad: usize = rest.iter().map(|b| usize::from(is_unreadable(*b))).sum();
+        if bad > 0 {
+            self.unreadable += bad as u64;
+            let at = rest.iter().position(|b| is_unreadable(*b)).unwrap_or(0);
             if policy != Unreadable::Pass {
                 let (before, after) = rest.split_at(at);
                 self.piece(stream, before);

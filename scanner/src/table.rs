@@ -222,7 +222,7 @@ fn delimited(rules: &Compiled, line: &[u8], by: u8) -> Option<Table> {
         if cols.len() >= COLUMNS_MAX {
             break;
         }
-        if !name.is_empty() && !is_name(name) {
+        if !is_name(name) && (!name.is_empty() || matches!(by, b',' | b';')) {
             return None;
         }
         cols.push(Col {
@@ -643,6 +643,7 @@ mod tests {
             "1,2,3",
             "",
             "usage: a [ssn|email]",
+            "\t__u16 sinfo_ssn;",
         ] {
             assert_eq!(kind(line), None, "{line}");
         }
