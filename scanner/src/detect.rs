@@ -291,34 +291,33 @@ fn grouped(r: Region<'_>, i: usize, gap: u8, groups: &[usize]) -> Found {
     // One of many groups of four is a dump, not a card.
     let mut neighbours = 0;
     let mut start = i;
-    while neighbours < 2
+    while neighbours == 0
         && start >= 5
         && r.at(start - 1) == Some(gap)
-        && is_dump(r.text.get(start - 5..start - 1))
+        && r.text.get(start - 5..start - 1).is_some_and(is_group)
     {
-        neighbours += 1;
+        neighbours += usize::from(is_dump(r.text.get(start - 5..start - 1)));
         start -= 5;
     }
-    let mut end = at;
-    while neighbours < 2 && r.at(end) == Some(gap) {
-        let group = r.text.get(end + 1..end + 5);
-        if group.is_none()
-            && !r.closed
-            && r.text
-                .get(end + 1..)
-                .unwrap_or_default()
-                .iter()
-                .all(u8::is_ascii_hexdigit)
-        {
-            return Found::More(i);
+    if neighbours == 0 {
+        match r.at(at) {
+            None if !r.closed => return Found::More(i),
+            Some(b) if b == gap => {
+                let rest = r.text.get(at + 1..).unwrap_or_default();
+                let size = rest
+                    .iter()
+                    .take(5)
+                    .take_while(|b| b.is_ascii_hexdigit())
+                    .count();
+                if size == rest.len() && size < 5 && !r.closed {
+                    return Found::More(i);
+                }
+                neighbours += usize::from(size == 4 && is_dump(rest.get(..4)));
+            }
+            _ => {}
         }
-        if !is_dump(group) {
-            break;
-        }
-        neighbours += 1;
-        end += 5;
     }
-    if neighbours >= 2 {
+    if neighbours > 0 {
         return Found::No(i);
     }
     match ends(r, at) {
@@ -328,9 +327,15 @@ fn grouped(r: Region<'_>, i: usize, gap: u8, groups: &[usize]) -> Found {
     }
 }
 
-/// Four hexadecimal digits, as dumps and tables of code points have them.
+/// Four hexadecimal digits with a letter among them, as dumps and tables of code points have them.
 fn is_dump(group: Option<&[u8]>) -> bool {
-    group.is_some_and(|g| g.iter().all(u8::is_ascii_hexdigit) && g.iter().any(u8::is_ascii_digit))
+    group.is_some_and(|g| {
+        is_group(g) && g.iter().any(u8::is_ascii_digit) && !g.iter().all(u8::is_ascii_digit)
+    })
+}
+
+fn is_group(group: &[u8]) -> bool {
+    group.iter().all(u8::is_ascii_hexdigit)
 }
 
 /// Whether a number may begin with these four digits or more.

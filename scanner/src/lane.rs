@@ -738,6 +738,15 @@ impl Lane {
         if cut || to - from > LINE_CONTEXT || self.rules.compiled().fields.is_empty() {
             return;
         }
+        // A move of the cursor ends a line, but no table.
+        let moved = self
+            .view
+            .virt
+            .iter()
+            .any(|(start, end)| (*start..*end).contains(&at));
+        if moved && self.slice(from, to).iter().all(u8::is_ascii_whitespace) {
+            return;
+        }
         self.look_at_line(from, to, above);
     }
 
@@ -1000,6 +1009,9 @@ impl Lane {
                         // The cursor went back: what follows is a line of its own.
                         self.line = at + 1;
                         self.line_cut = false;
+                        if self.frame == Frame::Line {
+                            self.frame = Frame::Start;
+                        }
                     }
                 }
                 At(at + 1)
@@ -2954,7 +2966,13 @@ impl Lane {
             };
         };
         let value = rest.get(..line).unwrap_or_default();
-        let text = String::from_utf8_lossy(value).into_owned();
+        let Ok(text) = std::str::from_utf8(value).map(str::to_owned) else {
+            // What cannot be read is masked.
+            let start = after + (value.len() - value.trim_ascii_start().len());
+            let end = after + value.trim_ascii_end().len();
+            self.mask(start, end, hit, Place::Cell, "table");
+            return At(end.max(after));
+        };
         let cell = text.split(table::is_separator).next().unwrap_or("");
         let boxed = self.slice(self.line, at).trim_ascii_start().len() > before.len();
         let others = text.split(table::is_separator).count() - 1;
@@ -3233,6 +3251,14 @@ impl Lane {
                 Some(found) => found,
                 None => break,
             };
+            if b == b'\r' && self.row.separators == 0 {
+                match self.view.text.get(at + 1) {
+                    None if !end => break,
+                    None | Some(b'\n') => {}
+                    // The cursor went back: what stood here was no row.
+                    Some(_) => return self.not_a_row(),
+                }
+            }
             let expected = closes_at.saturating_add_signed(self.row.shift);
             if boxed
                 && c == '|'
