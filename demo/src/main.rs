@@ -53,12 +53,12 @@ async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     role::adopt_orphans();
     let mut stage = tokio::select! {
         stage = Stage::start(&program) => stage?,
-        () = asked.to_end() => return Ok(ExitCode::from(INTERRUPTED)),
+        () = asked.end() => return Ok(ExitCode::from(INTERRUPTED)),
     };
     let played = if options.tour {
         tokio::select! {
             right = tour::play(&stage) => right.map(|right| if right { 0 } else { 1 }),
-            () = asked.to_end() => Ok(INTERRUPTED),
+            () = asked.end() => Ok(INTERRUPTED),
         }
     } else {
         wait(&mut stage, &mut asked).await.map(|()| 0)
@@ -81,7 +81,7 @@ async fn wait(stage: &mut Stage, asked: &mut Asked) -> io::Result<()> {
             let log = stage.log();
             Err(io::Error::other(format!("the bastion ended ({}); its last words:\n{log}", ended?)))
         }
-        () = asked.to_end() => Ok(()),
+        () = asked.end() => Ok(()),
     }
 }
 
@@ -98,7 +98,7 @@ impl Asked {
     }
 
     /// Waits for one of them. Cancel-safe.
-    async fn to_end(&mut self) {
+    async fn end(&mut self) {
         let [interrupt, terminate, hangup] = &mut self.0;
         tokio::select! {
             _ = interrupt.recv() => {}

@@ -93,12 +93,20 @@ enum SqlError {
     Read { path: PathBuf, source: io::Error },
     #[error("no database: name one with -d FILE or set HOME")]
     NoDatabase,
-    #[error("{0}")]
+    #[error("{}", message(.0))]
     Statement(#[from] rusqlite::Error),
     #[error("unknown command {0:?}; try \\dt, \\d TABLE or \\q")]
     Unknown(String),
     #[error("cannot write: {0}")]
     Output(#[from] io::Error),
+}
+
+/// What SQLite says, without the statement, which the person has just typed.
+fn message(error: &rusqlite::Error) -> String {
+    match error {
+        rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
+        other => other.to_string(),
+    }
 }
 
 fn run(options: &Options) -> Result<(), SqlError> {

@@ -207,7 +207,8 @@ async fn denial_and_the_verifier() {
 #[tokio::test]
 async fn wrong_requests_have_the_errors_of_the_standard() {
     let peer = Peer::start().await;
-    let table: [(&str, &[(&str, &str)], u16, &str); 6] = [
+    type Form = &'static [(&'static str, &'static str)];
+    let table: [(&str, Form, u16, &str); 6] = [
         (
             "/device_authorization",
             &[("client_id", "other"), ("scope", "openid")],

@@ -108,7 +108,7 @@ fn statements_from_everywhere() {
 fn mistakes_have_one_line_and_a_status() {
     let home = Home::new();
     let table: [(&[&str], &str, i32, &str); 5] = [
-        (&["select * from nothing"], "", 1, "ERROR:  no such table"),
+        (&["select * from nowhere"], "", 1, "ERROR:  no such table"),
         (&[], "select 1 +;\nselect 2;\n", 1, "ERROR:  "),
         (
             &["-d", "/nowhere/x.db", "select 1"],

@@ -174,7 +174,7 @@ pub(crate) fn digits(r: Region<'_>, i: usize, wants: impl Fn(Detector) -> bool) 
             found => return found,
         }
     }
-    if wants(Detector::PaymentCard) && matches!(size, 4 | 14..=16) {
+    if wants(Detector::PaymentCard) && matches!(size, 4 | 15 | 16) {
         match card(r, i) {
             Found::No(_) => {}
             found => return found,
@@ -237,7 +237,7 @@ const CARD_GROUPS: [&[usize]; 3] = [&[4, 4, 4, 4], &[4, 6, 5], &[4, 6, 4]];
 
 fn card(r: Region<'_>, i: usize) -> Found {
     let (end, _) = r.run(i, 20, |b| b.is_ascii_digit());
-    if end - i >= 14 {
+    if end - i >= 15 {
         return match ends(r, end) {
             None => Found::More(i),
             Some(true) if is_card(r.text.get(i..end).unwrap_or_default()) => {
@@ -285,11 +285,52 @@ fn grouped(r: Region<'_>, i: usize, gap: u8, groups: &[usize]) -> Found {
             at += 1;
         }
     }
+    if !is_card(&number) {
+        return Found::No(i);
+    }
+    // One of many groups of four is a dump, not a card.
+    let mut neighbours = 0;
+    let mut start = i;
+    while neighbours < 2
+        && start >= 5
+        && r.at(start - 1) == Some(gap)
+        && is_dump(r.text.get(start - 5..start - 1))
+    {
+        neighbours += 1;
+        start -= 5;
+    }
+    let mut end = at;
+    while neighbours < 2 && r.at(end) == Some(gap) {
+        let group = r.text.get(end + 1..end + 5);
+        if group.is_none()
+            && !r.closed
+            && r.text
+                .get(end + 1..)
+                .unwrap_or_default()
+                .iter()
+                .all(u8::is_ascii_hexdigit)
+        {
+            return Found::More(i);
+        }
+        if !is_dump(group) {
+            break;
+        }
+        neighbours += 1;
+        end += 5;
+    }
+    if neighbours >= 2 {
+        return Found::No(i);
+    }
     match ends(r, at) {
         None => Found::More(i),
         Some(true) if is_card(&number) => Found::Value(i, at, Detector::PaymentCard),
         Some(_) => Found::No(i),
     }
+}
+
+/// Four hexadecimal digits, as dumps and tables of code points have them.
+fn is_dump(group: Option<&[u8]>) -> bool {
+    group.is_some_and(|g| g.iter().all(u8::is_ascii_hexdigit) && g.iter().any(u8::is_ascii_digit))
 }
 
 /// Whether a number may begin with these four digits or more.
@@ -335,7 +376,7 @@ pub(crate) fn is_card(number: &[u8]) -> bool {
             }
         })
         .sum();
-    luhn % 10 == 0 && number.iter().any(|d| number.first() != Some(d))
+    luhn.is_multiple_of(10) && number.iter().any(|d| number.first() != Some(d))
 }
 
 /// Lengths of IBANs by country (the registry of ISO 13616).

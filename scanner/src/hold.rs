@@ -6,7 +6,7 @@ use std::fmt;
 use bytes::{Bytes, BytesMut};
 
 use crate::lane::Lane;
-use crate::rules::{Action, Hit, Rules};
+use crate::rules::{Action, Hit, Rules, Unreadable};
 use crate::{Masked, Step, Stream};
 
 /// Bytes that may only leave after a decision: after mask rules, with held fields in the clear.
@@ -198,6 +198,23 @@ impl Frontier {
                 stream,
                 bytes: Withheld(bytes),
             });
+        }
+    }
+
+    /// What comes next cannot be read as text.
+    pub(crate) fn unreadable(&mut self, policy: Unreadable, steps: &mut VecDeque<Step>) {
+        match (policy, self.state) {
+            (Unreadable::Pass, _) | (_, State::Holding | State::Refused) => {}
+            (Unreadable::Hold, State::Open | State::Records) => {
+                self.begin(u16::MAX, "unreadable", steps);
+            }
+            (Unreadable::Refuse, State::Open | State::Records) => {
+                self.state = State::Refused;
+                steps.push_back(Step::Refuse {
+                    rule: None,
+                    field: "unreadable".to_owned(),
+                });
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use crate::detect::{self, Found, Region};
 use crate::find;
 use crate::mask::Place;
 use crate::name::Words;
-use crate::rules::{By, Detector, Hit, Rules};
+use crate::rules::{Detector, Hit, Rules};
 use crate::sink::{Sink, Value};
 use crate::table::{self, Kind, Table};
 use crate::term::{Term, View};
@@ -26,6 +26,8 @@ const CONTEXT: usize = 1024;
 const LINE_CONTEXT: usize = 8192;
 /// A value that is longer is masked before its end is known.
 const VALUE_MAX: usize = 60 * 1024;
+/// How many states may follow each other at one place.
+const STUCK_MAX: u32 = 8;
 /// How many containers deep the parents of dotted fields are remembered.
 const DEPTH_MAX: usize = 64;
 
@@ -96,7 +98,10 @@ enum Inner {
         doubled: bool,
     },
     /// The rest of a value that was too long, or whose quote did not end with the line.
-    Swallow(Until),
+    Swallow {
+        until: Until,
+        then: Box<Self>,
+    },
     /// A private key.
     Pem {
         hit: Hit,
@@ -173,14 +178,12 @@ enum BlockKind {
 struct Pair {
     at: usize,
     hit: Hit,
-    indent: usize,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Html {
     cols: Vec<Option<Hit>>,
     index: usize,
-    header: bool,
     data: bool,
     last: Option<Hit>,
     pair: Option<Hit>,
@@ -261,10 +264,34 @@ impl Lane {
     }
 
     pub(crate) fn feed(&mut self, raw: &[u8]) {
+        // A backspace takes back what has not left. That must not depend on how the bytes were
+        // cut, so everything before one is decided first.
+        let mut rest = raw;
+        while let Some(at) = memchr::memchr(8, rest) {
+            let (before, after) = rest.split_at(at);
+            self.piece(before);
+            let (back, after) = after.split_at(1);
+            self.piece(back);
+            rest = after;
+        }
+        self.piece(rest);
+    }
+
+    fn piece(&mut self, raw: &[u8]) {
+        if raw.is_empty() {
+            return;
+        }
         let from = self.view.text.len();
         self.term.feed(raw, &mut self.view, self.out);
-        self.pos = self.pos.min(self.view.text.len());
-        self.match_echo(from);
+        let len = self.view.text.len();
+        self.pos = self.pos.min(len);
+        // What a backspace took back has not been seen.
+        if self.row.scan > len {
+            self.row.column = self.row.column.saturating_sub(self.row.scan - len);
+            self.row.scan = len;
+        }
+        self.seen = self.seen.filter(|(_, upto)| *upto <= len);
+        self.match_echo(from.min(len));
         self.run(false);
     }
 
@@ -289,9 +316,6 @@ impl Lane {
         {
             if self.echo.front() == Some(b) {
                 self.echo.pop_front();
-                if self.echoed != from + k {
-                    // Not the continuation of an echo: one byte of it may be chance.
-                }
                 self.echoed = from + k + 1;
             } else if matches!(self.echo.front(), Some(b'\r' | b'\n')) && matches!(b, b'\r' | b'\n')
             {
@@ -317,12 +341,14 @@ impl Lane {
 
     fn run(&mut self, end: bool) {
         self.hold = usize::MAX;
+        let mut stuck = 0;
         loop {
             let before = (self.pos, self.frame);
-            if self.pos >= self.view.text.len() && self.frame != Frame::Start {
-                if self.frame != Frame::Row || !end {
-                    break;
-                }
+            if self.pos >= self.view.text.len()
+                && self.frame != Frame::Start
+                && (self.frame != Frame::Row || !end)
+            {
+                break;
             }
             let go = match self.frame {
                 Frame::Start => self.start(end),
@@ -330,6 +356,14 @@ impl Lane {
                 Frame::Row => self.cells(end),
                 Frame::Block => self.block_line(end),
             };
+            stuck = if self.pos > before.0 { 0 } else { stuck + 1 };
+            if stuck > 2 * STUCK_MAX {
+                self.table = None;
+                self.block = None;
+                self.frame = Frame::Line;
+                self.pos = (self.pos + 1).min(self.view.text.len());
+                stuck = 0;
+            }
             if !go || (before == (self.pos, self.frame) && self.pos >= self.view.text.len()) {
                 break;
             }
@@ -339,6 +373,9 @@ impl Lane {
         if !end {
             // A token that is not whole, or goes on into what is withheld, is withheld.
             until = detect::token_start(&self.view.text, until);
+            if self.frame == Frame::Start || self.hold == usize::MAX {
+                until = until.min(self.pos);
+            }
         }
         if self.echoed == len
             && self.pty
@@ -424,8 +461,8 @@ impl Lane {
             return;
         }
         self.pass_to(from);
-        let begins_scalar =
-            matches!(format, "key-value" | "detector" | "argument") && self.begins_scalar(from);
+        let begins_scalar = (format == "yaml" && place == Place::Word)
+            || matches!(format, "key-value" | "detector" | "argument") && self.begins_scalar(from);
         let Self {
             sink,
             view,
@@ -454,7 +491,7 @@ impl Lane {
         } else {
             text
         };
-        sink.value(rules, session, *stream, text, value);
+        sink.value(rules, session, *stream, text, value, to - from > VALUE_MAX);
         while view.virt.front().is_some_and(|(_, end)| *end <= to) {
             view.virt.pop_front();
         }
@@ -706,6 +743,9 @@ impl Lane {
 
     /// What a whole line that was no row says about those that follow.
     fn look_at_line(&mut self, from: usize, to: usize, above: Option<(usize, usize)>) {
+        if self.is_plain_line(from, to) {
+            return;
+        }
         let rules = self.rules.clone();
         let compiled = rules.compiled();
         let line = self.slice(from, to).to_vec();
@@ -808,6 +848,58 @@ impl Lane {
         }
     }
 
+    /// Whether a line says nothing about those that follow, told without a closer look.
+    fn is_plain_line(&self, from: usize, to: usize) -> bool {
+        if self.table.is_some() || self.body || self.creating.is_some() {
+            return false;
+        }
+        let line = self.slice(from, to);
+        let Some(start) = line.iter().position(|b| !b.is_ascii_whitespace()) else {
+            return false;
+        };
+        match line.get(start) {
+            Some(b'-' | b'+' | b'=' | b'|' | b':' | b'*' | b'^' | b'\\' | b'<' | 0xe2) | None => {
+                return false;
+            }
+            Some(b'2' | b'C' | b'c') => return false,
+            // No header begins so.
+            Some(
+                b'{'
+                | b'}'
+                | b'('
+                | b')'
+                | b'/'
+                | b'.'
+                | b','
+                | b';'
+                | b'0'..=b'9'
+                | b'['
+                | b'>'
+                | b'$'
+                | b'@',
+            ) => return !line.contains(&b'|'),
+            Some(_) => {}
+        }
+        // Something has to stand between names, where there is more than one word.
+        if memchr::memchr(b' ', line).is_some()
+            && memchr::memchr3(b'\t', b',', b';', line).is_none()
+            && memchr::memchr3(b'|', 0xe2, b'^', line).is_none()
+            && memchr::memchr3(b'~', 0x1f, 0x01, line).is_none()
+            && memchr::memchr2(b'&', b'"', line).is_none()
+            && !line
+                .iter()
+                .zip(line.iter().skip(1))
+                .fold(false, |found, (a, b)| found | ((*a == b' ') & (*b == b' ')))
+        {
+            return true;
+        }
+        // A protected name has to stand in it.
+        let name = line
+            .split(|b| !crate::name::is_word(*b))
+            .any(|word| self.rules.compiled().may_end(word));
+        !name
+    }
+
     /// A line that is nothing but a protected name may be the header of a single column.
     fn single_column(&self, line: &[u8]) -> Option<Table> {
         let name = line;
@@ -840,20 +932,28 @@ impl Lane {
     /// there (or to the end of the line).
     fn plain(&mut self, limit: usize, closed: bool) -> bool {
         let frame = self.frame;
+        let mut stuck = 0;
         while self.pos < limit {
+            let before = self.pos;
             let flow = match &self.inner {
-                Inner::Text => match find::event(self.slice(0, limit), self.pos) {
-                    None => {
-                        self.pos = limit;
-                        return true;
+                Inner::Text => {
+                    match find::event(
+                        self.slice(0, limit),
+                        self.pos,
+                        self.rules.compiled().has_paths,
+                    ) {
+                        None => {
+                            self.pos = limit;
+                            return true;
+                        }
+                        Some(at) => {
+                            self.pos = at;
+                            self.event(at, limit, closed)
+                        }
                     }
-                    Some(at) => {
-                        self.pos = at;
-                        self.event(at, limit, closed)
-                    }
-                },
+                }
                 Inner::Container { .. } => self.container(limit, closed),
-                Inner::Swallow(until) => self.swallow(*until, limit, closed),
+                Inner::Swallow { until, .. } => self.swallow(*until, limit, closed),
                 Inner::Pem { .. } => self.pem(limit, closed),
                 Inner::Element { .. } => self.element(limit, closed),
                 Inner::Sql { .. } => self.sql_values(limit, closed),
@@ -861,6 +961,13 @@ impl Lane {
             match flow {
                 At(next) => self.pos = next,
                 More => return false,
+            }
+            // A state that does not move is a fault: it must not hang.
+            stuck = if self.pos > before { 0 } else { stuck + 1 };
+            if stuck > STUCK_MAX {
+                self.inner = Inner::Text;
+                self.pos = before + 1;
+                stuck = 0;
             }
             if self.frame != frame {
                 return true;
@@ -908,37 +1015,33 @@ impl Lane {
                 self.found(found, "detector")
             }
             b'@' => self.detector(Detector::Email, detect::email, at, limit, closed),
-            b'y' => {
-                let near = self.slice(at.saturating_sub(1), (at + 2).min(limit));
-                match near {
-                    [b'e', b'y', b'J'] => self.detector(
-                        Detector::Jwt,
-                        |r, i| detect::jwt(r, i - 1),
-                        at,
-                        limit,
-                        closed,
-                    ),
-                    [b'e', b'y'] if !closed => self.more(at - 1),
-                    _ => At(at + 1),
-                }
-            }
-            b'I' => self.detector(Detector::AwsKey, detect::aws, at, limit, closed),
-            b'_' => self.detector(Detector::GithubToken, detect::github, at, limit, closed),
-            b'x' => {
-                if self.byte(at + 1).is_some_and(|b| b != b'o') || at + 1 == limit && closed {
-                    return At(at + 1);
-                }
-                self.detector(
-                    Detector::SlackToken,
-                    |r, i| detect::slack(r, i + 1),
+            b'J' => match self.slice(at.saturating_sub(2), at) {
+                b"ey" => self.detector(
+                    Detector::Jwt,
+                    |r, i| detect::jwt(r, i - 2),
                     at,
                     limit,
                     closed,
-                )
-            }
+                ),
+                _ => At(at + 1),
+            },
+            b'I' => self.detector(Detector::AwsKey, detect::aws, at, limit, closed),
+            b'_' => self.detector(Detector::GithubToken, detect::github, at, limit, closed),
             b'K' => self.private_key(at, limit, closed),
-            b'-' => self.argument(at, limit, closed),
-            b'>' => self.tag(at, limit),
+            b'-' => match self.slice(at.saturating_sub(4), at) {
+                [b'x', b'o', b'x', _] => match self.detector(
+                    Detector::SlackToken,
+                    |r, i| detect::slack(r, i - 3),
+                    at,
+                    limit,
+                    closed,
+                ) {
+                    At(next) if next == at + 1 => self.argument(at, limit, closed),
+                    flow => flow,
+                },
+                _ => self.argument(at, limit, closed),
+            },
+            b'>' => self.tag(at),
             b'(' => self.insert(at, limit),
             b'|' | 0xe2 => self.name_cell(at, limit, closed),
             b'{' | b'[' if self.rules.compiled().has_paths => {
@@ -979,7 +1082,7 @@ impl Lane {
                     return At(at + 1);
                 };
                 self.mask(from, limit, hit, Place::Inside, "detector");
-                self.inner = Inner::Swallow(Until::Bare);
+                self.swallow_until(Until::Bare);
                 At(limit)
             }
             Found::No(next) => At(next.max(at + 1)),
@@ -996,7 +1099,7 @@ impl Lane {
                     let place = if self.is_json_number(from, to) {
                         Place::Literal
                     } else {
-                        self.detected_place()
+                        self.detected_place(from)
                     };
                     self.mask(from, to, hit, place, format);
                 }
@@ -1015,16 +1118,16 @@ impl Lane {
     }
 
     /// In a terminal and in tables the width stays.
-    fn detected_place(&self) -> Place {
+    fn detected_place(&self, from: usize) -> Place {
         let table = matches!(
             self.table.as_ref().map(|t| t.kind),
             Some(Kind::Aligned { .. } | Kind::Spaced | Kind::Ruled | Kind::Expanded)
         );
         let piped = self
-            .slice(self.line, self.pos)
+            .slice(self.line, from)
             .iter()
             .any(|b| matches!(b, b'|' | 0xe2));
-        if (table && self.frame == Frame::Row) || piped {
+        if table || piped {
             Place::Cell
         } else {
             Place::Inside
@@ -1087,6 +1190,10 @@ impl Lane {
             None => match self.pair(&key, after, limit, closed) {
                 Paired::No => {
                     if self.rules.compiled().has_paths {
+                        let rest = self.slice(after, limit);
+                        if !closed && rest.iter().all(|b| matches!(b, b' ' | b'\t')) {
+                            return self.more_after(limit.saturating_sub(1));
+                        }
                         self.path_note(&key, after);
                     }
                     return At(after);
@@ -1380,10 +1487,6 @@ impl Lane {
                 }
                 Some(b'"' | b'{' | b'[') => {
                     let start = v + spaces;
-                    let from =
-                        memchr::memrchr(b'\n', self.slice(0, start)).map_or(self.line, |i| i + 1);
-                    self.line = from;
-                    self.line_cut = false;
                     return match self.byte(start) {
                         Some(b'"') => {
                             let quote = Quote {
@@ -1468,7 +1571,7 @@ impl Lane {
                 if limit - content > VALUE_MAX {
                     self.seen = None;
                     self.mask(content, upto, hit, Place::Inside, "key-value");
-                    self.inner = Inner::Swallow(Until::Quote(quote));
+                    self.swallow_until(Until::Quote(quote));
                     return At(upto);
                 }
                 self.more(start)
@@ -1513,7 +1616,9 @@ impl Lane {
         };
         let region = self.slice(0, limit);
         let mut end = value::bare_end(region, v, style, closed);
+        let mut schemed = false;
         if let Some(word) = scheme(self.slice(v, limit)) {
+            schemed = true;
             v += word;
             while v < limit && self.byte(v) == Some(b' ') {
                 v += 1;
@@ -1549,7 +1654,7 @@ impl Lane {
                     Style::Line | Style::Assignment => Until::Line,
                     Style::Json | Style::Word { .. } => Until::Bare,
                 };
-                self.inner = Inner::Swallow(until);
+                self.swallow_until(until);
                 return At(limit);
             }
             return self.more(v);
@@ -1563,10 +1668,7 @@ impl Lane {
                     Some(q) if q.slashes > 1 => Place::Word,
                     _ => Place::Literal,
                 },
-                Style::Line if colon && !kept.is_empty() && scheme_before(self.slice(after, v)) => {
-                    Place::Word
-                }
-                Style::Line => Place::Literal,
+                Style::Line => Place::Word,
                 Style::Assignment if spaced => Place::Literal,
                 Style::Assignment | Style::Word { .. } => Place::Word,
             };
@@ -1576,7 +1678,12 @@ impl Lane {
                 place
             };
             let indent = self.indent_of(key.start);
-            self.mask(v, end, hit, place, "key-value");
+            let format = if style == Style::Line && !schemed {
+                "yaml"
+            } else {
+                "key-value"
+            };
+            self.mask(v, end, hit, place, format);
             if style == Style::Line
                 && colon
                 && self.frame == Frame::Line
@@ -1633,7 +1740,18 @@ impl Lane {
 
     /// Whether the key is one half of `{"Name": N, "Value": V}`.
     fn pair(&mut self, key: &Key, after: usize, limit: usize, closed: bool) -> Paired {
-        let words = Words::of(self.slice(key.name.0, key.name.1));
+        let name = self.slice(key.name.0, key.name.1);
+        let tail = name
+            .get(name.len().saturating_sub(2)..)
+            .unwrap_or_default()
+            .to_ascii_lowercase();
+        if !matches!(
+            tail.as_slice(),
+            b"me" | b"ey" | b"ue" | b"al" | b"ld" | b"le"
+        ) {
+            return Paired::No;
+        }
+        let words = Words::of(name);
         if words.count() > 3 {
             return Paired::No;
         }
@@ -1649,7 +1767,6 @@ impl Lane {
                 .split(|b| *b == b'\n')
                 .skip(1)
                 .any(|l| l.trim_ascii_start().starts_with(b"- "));
-            self.pair = None;
             return if closes > opens || item || self.line_cut {
                 Paired::No
             } else {
@@ -1684,12 +1801,7 @@ impl Lane {
         }
         let name = body.get(..size).unwrap_or_default();
         if let Some(hit) = self.rules.compiled().field(name) {
-            let indent = self.indent_of(key.start);
-            self.pair = Some(Pair {
-                at: after,
-                hit,
-                indent,
-            });
+            self.pair = Some(Pair { at: after, hit });
         }
         Paired::No
     }
@@ -1717,7 +1829,7 @@ impl Lane {
 
     /// Notes the key of a container that opens after it.
     fn path_note(&mut self, key: &Key, after: usize) {
-        let rest = self.slice(after, after + 16);
+        let rest = self.text().get(after..).unwrap_or_default();
         let head = rest
             .iter()
             .position(|b| !matches!(b, b' ' | b'\t'))
@@ -1742,11 +1854,7 @@ impl Lane {
         let name = match trimmed.last() {
             Some(b':' | b'=' | b'>') => {
                 let sep = at - (before.len() - trimmed.len()) - 1;
-                let sep = if trimmed.last() == Some(&b'>') {
-                    sep - 1
-                } else {
-                    sep
-                };
+                let sep = sep.saturating_sub(usize::from(trimmed.last() == Some(&b'>')));
                 value::key_before(self.text(), sep, sep.saturating_sub(200))
                     .map(|k| self.slice(k.name.0, k.name.1).to_vec())
             }
@@ -1816,6 +1924,16 @@ impl Lane {
                     self.inner = Inner::Text; // The string around it has ended.
                     return At(at);
                 }
+                if doubled && quote.mark == b'"' && quote.slashes == 0 {
+                    match self.slice(0, limit).get(at + 1) {
+                        None if !closed => return self.more(at),
+                        Some(b'"') => {}
+                        _ => {
+                            self.inner = Inner::Text; // The field around it has ended.
+                            return At(at + 1);
+                        }
+                    }
+                }
                 let quote = if doubled && quote.mark == b'"' {
                     Quote {
                         doubled: true,
@@ -1844,11 +1962,15 @@ impl Lane {
                 if size == rest.len() && !closed {
                     if size > VALUE_MAX {
                         self.mask(at, limit, hit, Place::Inside, "json");
+                        self.swallow_until(Until::Bare);
                         return At(limit);
                     }
                     return self.more(at);
                 }
                 let end = at + size;
+                if self.byte(end) == Some(b':') && end + 1 >= limit && !closed {
+                    return self.more(at);
+                }
                 let key = self.slice(end, limit).first() == Some(&b':')
                     && matches!(
                         self.slice(end + 1, limit).first(),
@@ -1883,10 +2005,7 @@ impl Lane {
                     self.seen = None;
                     self.mask(content, upto, hit, Place::Inside, "json");
                     // What follows the string is seen by the container again.
-                    self.inner = match std::mem::replace(&mut self.inner, Inner::Text) {
-                        Inner::Container { .. } => Inner::Swallow(Until::Quote(quote)),
-                        other => other,
-                    };
+                    self.swallow_until(Until::Quote(quote));
                     return At(upto);
                 }
                 return self.more(at);
@@ -1906,6 +2025,12 @@ impl Lane {
             self.mask(content, end, hit, Place::Inside, "json");
         }
         At(close.max(at + 1))
+    }
+
+    /// From here on everything is dropped up to a delimiter; then it goes on as now.
+    fn swallow_until(&mut self, until: Until) {
+        let then = Box::new(std::mem::replace(&mut self.inner, Inner::Text));
+        self.inner = Inner::Swallow { until, then };
     }
 
     /// The rest of a value that was too long to be withheld.
@@ -1946,7 +2071,10 @@ impl Lane {
         match end {
             Some(end) => {
                 self.drop_to(end);
-                self.inner = Inner::Text;
+                self.inner = match std::mem::replace(&mut self.inner, Inner::Text) {
+                    Inner::Swallow { then, .. } => *then,
+                    other => other,
+                };
                 At(end)
             }
             None => {
@@ -2110,6 +2238,7 @@ impl Lane {
                 if next.is_none() && !closed {
                     if size > 4096 {
                         self.mask(at, limit, hit, Place::Inside, "pem");
+                        self.swallow_until(Until::Bare);
                         return At(limit);
                     }
                     return self.more(at);
@@ -2133,12 +2262,7 @@ impl Lane {
                     return At(at);
                 }
                 // Words with spaces between them are text again.
-                if next == Some(b' ')
-                    && lines > 0
-                    && size < 40
-                    && rest.get(size + 1).is_some_and(|b| b.is_ascii_alphabetic())
-                    && size < 16
-                {
+                if next == Some(b' ') && lines > 0 && size < 40 {
                     self.inner = Inner::Text;
                     return At(at);
                 }
@@ -2207,10 +2331,30 @@ impl Lane {
         if skip == tail.len() && !closed {
             return self.more_after(limit.saturating_sub(1));
         }
-        if skip == 0 {
+        let item = matches!(self.byte(end), Some(b'\n' | b'\r'));
+        if skip == 0 && !item {
             return At(end);
         }
         let mut v = end + skip;
+        if matches!(self.byte(v), Some(b'\n' | b'\r'))
+            && before == Some(b' ')
+            && self.slice(self.line, at).trim_ascii() == b"-"
+        {
+            // A list of arguments in YAML: the value is the next item.
+            let rest = self.slice(v, limit);
+            let item = rest
+                .iter()
+                .take(256)
+                .take_while(|b| matches!(b, b' ' | b'\n' | b'\r' | b'-'))
+                .count();
+            if item == rest.len() && !closed {
+                return self.more_after(limit.saturating_sub(1));
+            }
+            let head = rest.get(..item).unwrap_or_default();
+            if head.trim_ascii() == b"-" && head.ends_with(b" ") {
+                v += item;
+            }
+        }
         if quoted {
             // Step back to the quote that opens the value.
             while v > end && !matches!(self.byte(v - 1), Some(b' ' | b',' | b'\n' | b'\t')) {
@@ -2252,7 +2396,7 @@ impl Lane {
             ) {
                 None if limit - v > VALUE_MAX => {
                     self.mask(v, limit, hit, Place::Word, "argument");
-                    self.inner = Inner::Swallow(Until::Bare);
+                    self.swallow_until(Until::Bare);
                     At(limit)
                 }
                 None => self.more(v),
@@ -2267,7 +2411,7 @@ impl Lane {
     // ---- markup -----------------------------------------------------------------------------
 
     /// A tag ends at `at`: its content may be protected.
-    fn tag(&mut self, at: usize, limit: usize) -> Flow {
+    fn tag(&mut self, at: usize) -> Flow {
         let next = At(at + 1);
         if self.rules.compiled().fields.is_empty() {
             return next;
@@ -2347,7 +2491,6 @@ impl Lane {
                 name: lower,
                 depth: 1,
             };
-            let _ = limit;
         }
         next
     }
@@ -2397,7 +2540,7 @@ impl Lane {
                 let Some(end) = memchr::memmem::find(rest, b"]]>") else {
                     if rest.len() > VALUE_MAX || closed {
                         self.mask(at + 9, limit, hit, Place::Inside, "markup");
-                        self.inner = Inner::Swallow(Until::Tag);
+                        self.swallow_until(Until::Tag);
                         return At(limit);
                     }
                     return self.more(at);
@@ -2464,6 +2607,7 @@ impl Lane {
         let Some(size) = size.or(closed.then_some(rest.len())) else {
             if rest.len() > VALUE_MAX {
                 self.mask(at, limit, hit, Place::Inside, "markup");
+                self.swallow_until(Until::Tag);
                 return At(limit);
             }
             return self.more(at);
@@ -2673,13 +2817,24 @@ impl Lane {
             _ => {
                 let hit = cols.get(index).copied().flatten();
                 let (start, end, place) = if b == b'\'' || b == b'"' {
+                    // Strings of SQL may have several lines.
                     let quote = Quote {
                         mark: b,
                         slashes: 0,
                         doubled: false,
                         tripled: false,
                     };
-                    match value::quoted_end(self.slice(0, limit), at + 1, at + 1, quote, closed) {
+                    let text = self.slice(0, limit);
+                    let mut found = value::quoted_end(text, at + 1, at + 1, quote, closed);
+                    while let End::Line(end) = found {
+                        let Some(next) =
+                            memchr::memchr(b'\n', self.slice(end, limit)).map(|i| end + i + 1)
+                        else {
+                            break;
+                        };
+                        found = value::quoted_end(text, at + 1, next, quote, closed);
+                    }
+                    match found {
                         End::Quote(end) => (at + 1, end, Place::Inside),
                         End::Line(end) => (at + 1, end, Place::Inside),
                         End::Open(_) if limit - at > VALUE_MAX => (at + 1, limit, Place::Inside),
@@ -2713,7 +2868,9 @@ impl Lane {
                         let frame = self.frame;
                         while self.pos < end {
                             let text = self.slice(0, end);
-                            let Some(event) = find::event(text, self.pos) else {
+                            let Some(event) =
+                                find::event(text, self.pos, self.rules.compiled().has_paths)
+                            else {
                                 break;
                             };
                             self.pos = event;
@@ -2787,7 +2944,7 @@ impl Lane {
         let Some(line) = line.or(closed.then_some(rest.len())) else {
             if rest.len() > VALUE_MAX {
                 self.mask(after, limit, hit, Place::Cell, "table");
-                self.inner = Inner::Swallow(Until::Line);
+                self.swallow_until(Until::Line);
                 return At(limit);
             }
             return if rest.len() < 2 {
@@ -2808,7 +2965,8 @@ impl Lane {
                 .any(|c| !c.trim().is_empty());
         let pairs = self.above.is_some_and(|(a, b)| {
             let above = String::from_utf8_lossy(self.slice(a, b));
-            above.split(table::is_separator).count() == 2 && !table::is_rule(above.as_bytes())
+            let cells = above.split(table::is_separator).count();
+            (cells == 2 || (tight && cells > 2)) && !table::is_rule(above.as_bytes())
         });
         let named = cell
             .trim()
@@ -2848,6 +3006,10 @@ impl Lane {
         let table = self.table.as_ref()?;
         match table.cols.get(index) {
             Some(col) => col.hit,
+            // A separator inside of a cell has moved the cells to the right.
+            None if matches!(table.kind, Kind::Delimited { .. }) => {
+                table.cols.last().and_then(|c| c.hit)
+            }
             // Behind the last column that is told apart everything counts as protected.
             None if table.cols.len() >= 256 => table.cols.iter().find_map(|c| c.hit),
             None => None,
@@ -2879,7 +3041,19 @@ impl Lane {
         // Where the cell ends.
         let mut at = self.row.scan.max(cell);
         let mut found = None;
-        while let Some(&b) = self.view.text.get(at) {
+        if !self.row.quoted && !lead && by != b' ' && self.byte(cell).is_some_and(|b| b != quote) {
+            let rest = self.slice(at, self.view.text.len());
+            match memchr::memchr2(by, b'\n', rest) {
+                Some(size) => {
+                    at += size;
+                    found = Some(at);
+                }
+                None => at += rest.len(),
+            }
+        }
+        while found.is_none()
+            && let Some(&b) = self.view.text.get(at)
+        {
             if at == cell && b == quote && quote != 0 {
                 self.row.quoted = true;
                 self.row.closed_quote = false;
@@ -2926,7 +3100,7 @@ impl Lane {
         if !closed {
             if limit - cell > VALUE_MAX {
                 self.mask(cell, limit, hit, Place::Inside, "csv");
-                self.inner = Inner::Swallow(Until::Cell(by));
+                self.swallow_until(Until::Cell(by));
                 self.pos = limit;
                 self.frame = Frame::Line;
                 return false;
@@ -3028,7 +3202,28 @@ impl Lane {
         let len = self.view.text.len();
         let mut found = None;
         let mut newline = None;
-        while at < len {
+        // A cell of ASCII whose separator stands where it should.
+        if !self.row.wide
+            && !self.row.loose
+            && at == self.row.cell
+            && closes_at != usize::MAX
+            && closes_at >= self.row.column
+        {
+            let sep = at + (closes_at - self.row.column);
+            let cell = self.slice(at, sep);
+            if self.byte(sep) == Some(b'|')
+                && cell.len() == sep - at
+                && cell.is_ascii()
+                && memchr::memchr3(b'\n', b'\t', b'\r', cell).is_none()
+                && !(boxed && self.row.separators == 1 && cell.contains(&b'|'))
+            {
+                self.row.column = closes_at;
+                self.row.last = b' ';
+                found = Some((sep, 1));
+                at = sep;
+            }
+        }
+        while found.is_none() && at < len {
             let b = self.view.text.get(at).copied().unwrap_or(b'\n');
             if b == b'\n' {
                 newline = Some(at);
@@ -3106,7 +3301,7 @@ impl Lane {
                 if !closed {
                     if at - self.row.cell > VALUE_MAX {
                         self.mask(self.row.cell, at, hit, Place::Inside, "table");
-                        self.inner = Inner::Swallow(Until::Line);
+                        self.swallow_until(Until::Line);
                         self.pos = at;
                         self.frame = Frame::Line;
                         return false;
@@ -3132,7 +3327,9 @@ impl Lane {
                 if self.pos < limit && !self.plain(limit, closed) {
                     return false;
                 }
-                self.inner = Inner::Text;
+                if closed {
+                    self.inner = Inner::Text;
+                }
             }
         }
         match (found, newline) {
@@ -3189,7 +3386,18 @@ impl Lane {
             self.pos = self.pos.max(at);
             return false;
         };
-        if first == b'\n' || (first == b'\r' && self.byte(at + 1) == Some(b'\n')) {
+        if first == b'\r' {
+            match self.byte(at + 1) {
+                None if !end => return false,
+                None | Some(b'\n') => {}
+                Some(_) => {
+                    self.row.cell = at + 1;
+                    self.pos = at + 1;
+                    return true;
+                }
+            }
+        }
+        if matches!(first, b'\n' | b'\r') {
             let at = if first == b'\r' { at + 1 } else { at };
             let is_row = self.row.index > 1 || self.row.separators > 0;
             return self.end_row(at, is_row);
@@ -3240,7 +3448,7 @@ impl Lane {
                 {
                     self.mask(at, stop, hit, Place::Inside, "table");
                 }
-                self.inner = Inner::Swallow(Until::Line);
+                self.swallow_until(Until::Line);
                 self.pos = stop;
                 self.frame = Frame::Line;
                 return false;
@@ -3277,10 +3485,10 @@ impl Lane {
                 if self.pos < stop && !self.plain(stop, whole) {
                     return false;
                 }
-                self.inner = Inner::Text;
                 if !whole {
                     return false;
                 }
+                self.inner = Inner::Text;
             }
         }
         self.row.index += 1;
@@ -3376,6 +3584,11 @@ impl Lane {
                     || (matches!(c, ':' | ';')
                         && self.slice(self.line, at).iter().all(|b| *b == b' '));
                 if separates {
+                    self.row.scan = at;
+                    if self.pos < at && !self.plain(at, true) {
+                        return false;
+                    }
+                    self.inner = Inner::Text;
                     let name = self.slice(self.row.cell, at).trim_ascii();
                     if boxed && self.row.separators == 0 && name.is_empty() {
                         self.row.separators = 1;
@@ -3398,8 +3611,9 @@ impl Lane {
                 at += size;
             }
             self.row.scan = at;
-            // Spaces of border 0 separate too: `name value`.
-            self.pos = self.pos.max(at.min(len));
+            if self.pos < at {
+                self.plain(at, end);
+            }
             return false;
         }
         let rest = self.slice(self.row.cell, len);
@@ -3410,7 +3624,7 @@ impl Lane {
                 if line.is_none() && !end {
                     if rest.len() > VALUE_MAX {
                         self.mask(self.row.cell, len, hit, Place::Inside, "table");
-                        self.inner = Inner::Swallow(Until::Line);
+                        self.swallow_until(Until::Line);
                         self.pos = len;
                         self.frame = Frame::Line;
                         return false;
@@ -3440,6 +3654,9 @@ impl Lane {
             }
             None => {
                 if self.pos < limit && !self.plain(limit, line.is_some() || end) {
+                    return false;
+                }
+                if line.is_none() {
                     return false;
                 }
                 self.inner = Inner::Text;
@@ -3549,6 +3766,16 @@ impl Lane {
             }
             return None;
         };
+        if first == b'\r' {
+            match rest.get(indent + 1) {
+                None if !end => return None,
+                None | Some(b'\n') => {}
+                Some(_) => {
+                    self.block = None;
+                    return Some(false);
+                }
+            }
+        }
         if matches!(first, b'\n' | b'\r') {
             if block.kind == BlockKind::Continued {
                 self.block = None;
@@ -3587,7 +3814,7 @@ impl Lane {
             if rest.len() > VALUE_MAX {
                 let start = self.line + rest.iter().take_while(|b| **b == b' ').count();
                 self.mask(start, len, block.hit, Place::Inside, "yaml");
-                self.inner = Inner::Swallow(Until::Line);
+                self.swallow_until(Until::Line);
                 self.pos = len;
                 self.frame = Frame::Line;
                 return false;
@@ -3815,10 +4042,6 @@ fn scheme(value: &[u8]) -> Option<usize> {
         .map(|s| s.len() - 1)
 }
 
-fn scheme_before(between: &[u8]) -> bool {
-    between.iter().any(u8::is_ascii_alphabetic)
-}
-
 fn trimmed(rest: &[u8], size: usize) -> usize {
     rest.get(..size).unwrap_or_default().trim_ascii_end().len()
 }
@@ -3845,10 +4068,4 @@ fn char_at(text: &[u8], at: usize, closed: bool) -> Option<(char, usize)> {
         None if closed => Some((char::REPLACEMENT_CHARACTER, 1)),
         None => None,
     }
-}
-
-/// Whether a hit came from a field.
-#[expect(dead_code, reason = "used by the unreadable policy")]
-fn by_field(hit: Hit) -> bool {
-    matches!(hit.by, By::Field(_))
 }

@@ -113,7 +113,7 @@ pub enum Step {
     },
     /// From here on everything is withheld: a rule that holds was hit.
     Hold {
-        /// The rule, see [`Rules::rule_name`].
+        /// The rule, see [`Rules::rule_name`]; `u16::MAX` where unreadable output is held.
         rule: u16,
         /// The field or detector that was hit first; `output` where the rule holds everything.
         field: String,
@@ -175,6 +175,7 @@ pub struct Scanner {
     frontier: Frontier,
     steps: VecDeque<Step>,
     fed: u64,
+    unreadable: u64,
     idle: Coverage,
 }
 
@@ -189,6 +190,7 @@ impl Scanner {
             rules,
             steps: VecDeque::new(),
             fed: 0,
+            unreadable: 0,
             idle: Coverage::default(),
         }
     }
@@ -216,11 +218,29 @@ impl Scanner {
             });
             return;
         }
+        let policy = self.rules.compiled().unreadable;
+        let mut rest: &[u8] = &raw.0;
+        // Counting compiles to vector instructions; looking for the first does not.
+        let bad: usize = rest.iter().map(|b| usize::from(is_unreadable(*b))).sum();
+        if bad > 0 {
+            self.unreadable += bad as u64;
+            let at = rest.iter().position(|b| is_unreadable(*b)).unwrap_or(0);
+            if policy != Unreadable::Pass {
+                let (before, after) = rest.split_at(at);
+                self.piece(stream, before);
+                self.frontier.unreadable(policy, &mut self.steps);
+                rest = after;
+            }
+        }
+        self.piece(stream, rest);
+    }
+
+    fn piece(&mut self, stream: Stream, bytes: &[u8]) {
         let lane = match stream {
             Stream::Stdout => &mut self.stdout,
             Stream::Stderr => &mut self.stderr,
         };
-        lane.feed(&raw.0);
+        lane.feed(bytes);
         self.frontier.take(lane, stream, &mut self.steps);
     }
 
@@ -265,7 +285,7 @@ impl Scanner {
             passed: self.idle.passed + a.passed + b.passed,
             masked: a.masked + b.masked,
             held: 0,
-            unreadable: a.unreadable + b.unreadable,
+            unreadable: 0,
         };
         sum.held = self.frontier.held().min(sum.passed);
         sum.passed -= sum.held;
@@ -274,4 +294,9 @@ impl Scanner {
             .saturating_sub(sum.passed + sum.masked + sum.unreadable + sum.held);
         sum
     }
+}
+
+/// Bytes that no text in UTF-8 has: NUL, and what never occurs in it.
+fn is_unreadable(b: u8) -> bool {
+    matches!(b, 0 | 0xc0 | 0xc1 | 0xf5..=0xff)
 }

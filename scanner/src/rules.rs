@@ -435,7 +435,7 @@ impl Compiled {
             let (parent, name) = text.rsplit_once('.').unwrap_or(("", text));
             let words = Words::of(name.as_bytes());
             let above = Words::of(parent.as_bytes());
-            if words.is_empty() || text.len() > NAME_MAX || parent.is_empty() != above.is_empty() {
+            if words.is_empty() || text.len() > NAME_MAX || text.contains('.') == above.is_empty() {
                 return Err(bad());
             }
             if self.fields.len() >= usize::from(u16::MAX) {
@@ -482,7 +482,7 @@ impl Compiled {
 
     /// The field that `name` is; `parent` is the name of the container that it stands in.
     pub(crate) fn field_under(&self, name: &[u8], parent: Option<&[u8]>) -> Option<Hit> {
-        if self.fields.is_empty() {
+        if self.fields.is_empty() || !self.may_be(name) {
             return None;
         }
         let words = Words::of(name);
@@ -501,6 +501,39 @@ impl Compiled {
             rule,
             by: By::Field(u16::try_from(at).ok()?),
         })
+    }
+
+    /// Whether a name may be a field, as its last letters say.
+    fn may_be(&self, name: &[u8]) -> bool {
+        if name.iter().any(|b| matches!(b, b'\\' | b'%' | b'&')) {
+            return true;
+        }
+        let end = name
+            .iter()
+            .rposition(|b| crate::name::is_word(*b))
+            .map_or(0, |i| i + 1);
+        let from = name
+            .get(..end)
+            .unwrap_or_default()
+            .iter()
+            .rposition(|b| !crate::name::is_word(*b));
+        self.may_end(name.get(from.map_or(0, |i| i + 1)..end).unwrap_or_default())
+    }
+
+    /// Whether `word` may be the last word of a field, or its end.
+    pub(crate) fn may_end(&self, word: &[u8]) -> bool {
+        let Some(last) = word.last() else {
+            return false;
+        };
+        self.last.get(usize::from(*last)).copied().unwrap_or(false)
+            && self.fields.iter().any(|f| {
+                let size = word.len().min(f.name.len());
+                let end = |t: &[u8]| t.len() - size;
+                match (word.get(end(word)..), f.name.get(end(&f.name)..)) {
+                    (Some(a), Some(b)) => a.eq_ignore_ascii_case(b),
+                    _ => false,
+                }
+            })
     }
 
     /// The rule that wants what `detector` finds.

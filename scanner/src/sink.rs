@@ -44,6 +44,7 @@ impl Sink {
         stream: Stream,
         value: &[u8],
         found: Value,
+        long: bool,
     ) {
         let compiled = rules.compiled();
         if self.verdicts.len() < VERDICTS_MAX {
@@ -65,7 +66,12 @@ impl Sink {
                     field: compiled.what(found.hit),
                 };
                 self.scratch.clear();
-                mask::replace(&mut self.scratch, mask, value, found.place, keyed);
+                if long {
+                    // Of a value whose end was not waited for nothing can be kept.
+                    self.scratch.extend_from_slice(b"***");
+                } else {
+                    mask::replace(&mut self.scratch, mask, value, found.place, keyed);
+                }
                 if found.begins_scalar
                     && matches!(found.place, Place::Word | Place::Inside)
                     && let Some(first) = self.scratch.first_mut()
@@ -81,10 +87,6 @@ impl Sink {
                 self.pass(value);
             }
         }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.out.len()
     }
 
     pub(crate) fn take(&mut self) -> Bytes {

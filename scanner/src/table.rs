@@ -141,10 +141,10 @@ pub(crate) fn header(rules: &Compiled, line: &[u8]) -> Option<Table> {
             }
         }
     }
-    if b == b'"' {
-        if let Some(found) = tcl(rules, line) {
-            return Some(found);
-        }
+    if b == b'"'
+        && let Some(found) = tcl(rules, line)
+    {
+        return Some(found);
     }
     spaced(rules, line)
 }
@@ -171,9 +171,6 @@ fn is_name(cell: &[u8]) -> bool {
                         | b'?'
                         | b'('
                         | b')'
-                        | b':'
-                        | b'['
-                        | b']'
                 )
         })
 }
@@ -225,7 +222,7 @@ fn delimited(rules: &Compiled, line: &[u8], by: u8) -> Option<Table> {
         if cols.len() >= COLUMNS_MAX {
             break;
         }
-        if !name.is_empty() && !is_name(name) {
+        if !is_name(name) && (!name.is_empty() || matches!(by, b',' | b';')) {
             return None;
         }
         cols.push(Col {
@@ -448,9 +445,7 @@ fn groups(line: &[u8]) -> Vec<(usize, usize, String)> {
 }
 
 fn spaced(rules: &Compiled, line: &[u8]) -> Option<Table> {
-    if memchr::memmem::find(line, b"  ").is_none() {
-        return None;
-    }
+    memchr::memmem::find(line, b"  ")?;
     let found = groups(line);
     if found.len() < 2 || found.len() > COLUMNS_MAX {
         return None;
@@ -648,6 +643,7 @@ mod tests {
             "1,2,3",
             "",
             "usage: a [ssn|email]",
+            "\t__u16 sinfo_ssn;",
         ] {
             assert_eq!(kind(line), None, "{line}");
         }
@@ -670,6 +666,6 @@ mod tests {
         }
         let table = ruled(rules().compiled(), b" id ssn", b"--- -----------").unwrap();
         assert_eq!(table.cols.len(), 2);
-        assert!(table.cols[1].hit.is_some());
+        assert!(table.cols.last().is_some_and(|c| c.hit.is_some()));
     }
 }

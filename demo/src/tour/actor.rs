@@ -207,11 +207,8 @@ impl Actor {
     ) -> Result<(Vec<u8>, bool), ActorError> {
         let (mut seen, mut asked) = (Vec::new(), false);
         let mut failure = None;
-        loop {
-            // On failure the rest is still read, so that the command can end.
-            let Ok(1..) = from.read_buf(&mut seen).await else {
-                break;
-            };
+        // On failure the rest is still read, so that the command can end.
+        while let Ok(1..) = from.read_buf(&mut seen).await {
             let code = find_code(&String::from_utf8_lossy(&seen), &self.page);
             if let (false, Some(code)) = (asked, code) {
                 asked = true;

@@ -9,6 +9,7 @@ use tokio::time::{self, Instant};
 
 use super::actor::{Actor, ActorError, Ran, SignIn};
 use super::script::{Outcome, Script};
+use crate::stage;
 use crate::target;
 
 /// Plays all steps. A step that fails does not keep the next one from being played.
@@ -105,7 +106,7 @@ impl From<serde_json::Error> for Wrong {
 }
 
 impl<W: Write> Act<'_, W> {
-    async fn step<'a, F>(&'a mut self, title: &str, play: F) -> io::Result<()>
+    async fn step<F>(&mut self, title: &str, play: F) -> io::Result<()>
     where
         F: AsyncFnOnce(&Actor, &mut Seen) -> Result<String, Wrong>,
     {
@@ -258,6 +259,9 @@ async fn certificate(actor: &Actor, seen: &mut Seen) -> Result<String, Wrong> {
 }
 
 async fn masked(actor: &Actor, seen: &mut Seen) -> Result<String, Wrong> {
+    if !stage::RULES {
+        return Err(Wrong::NotHere("this build has no protection rules"));
+    }
     let query = "select name, email, ssn, card, city from customers limit 3";
     let table = format!("sql '{query}'");
     let csv = format!("sql --csv '{query}'");
@@ -303,6 +307,9 @@ async fn copy(actor: &Actor, seen: &mut Seen) -> Result<String, Wrong> {
         "the same bytes in the target's home",
         &ran,
     )?;
+    if !stage::RULES {
+        return Ok("copied to build-1".to_owned());
+    }
     let refused = "scp://postgres@orders-db@bastion/config.yaml";
     let words = ["-F", "ssh_config", refused, "taken.yaml"];
     let ran = seen.keep(actor.run("scp", &words, b"", SignIn::Never).await?);
