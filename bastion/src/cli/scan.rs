@@ -11,6 +11,7 @@ use crate::access::{Action, rules_of_folder};
 /// Arguments of `scan`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
+  bastion scan --policy policies --target orders-db < customers.json
   psql -c 'table customers' | bastion scan --policy policies --target orders-db
   bastion scan --policy policies --target orders-db --pty < typescript
 
