@@ -2,6 +2,8 @@
 //! filter. `scan --policy FILE [--pty] [--explain]`, where FILE is JSON as in
 //! `scanner/tests/samples/policy.json`.
 
+#![expect(clippy::disallowed_methods, reason = "an example opens its files")]
+
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 

@@ -215,7 +215,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_line_panics(line: Vec<u8>) {
-            let _: Result<_, _> = Command::parse(&line);
+            Command::parse(&line).map_or((), drop);
         }
     }
 }
