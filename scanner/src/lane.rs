@@ -1349,12 +1349,17 @@ impl Lane {
             }
         }
         if leads && sep == b':' && key.quote.is_none_or(|q| q.slashes == 0) {
-            if self.byte(v) == Some(b'*')
-                && self.byte(v + 1).is_some_and(|b| b.is_ascii_alphabetic())
-                && !self.line_has(v, b' ')
-            {
-                // An alias: what it stands for is elsewhere.
-                return At(v);
+            if self.byte(v) == Some(b'*') {
+                // An alias, alone on its line: what it stands for is elsewhere.
+                let rest = self.slice(v, limit);
+                let size = rest.iter().position(u8::is_ascii_whitespace);
+                match size.and_then(|size| rest.get(size)) {
+                    None if !closed && rest.len() < 128 => return self.more(v),
+                    Some(b'\n' | b'\r') if rest.get(1).is_some_and(u8::is_ascii_alphabetic) => {
+                        return At(v);
+                    }
+                    _ => {}
+                }
             }
             if let Some(b'|' | b'>') = self.byte(v) {
                 let rest = self.slice(v, limit);
@@ -1424,15 +1429,6 @@ impl Lane {
             return At(v);
         }
         self.bare(key, at, after, v, hit, limit, closed, leads)
-    }
-
-    fn line_has(&self, from: usize, b: u8) -> bool {
-        self.text()
-            .get(from..)
-            .unwrap_or_default()
-            .iter()
-            .take_while(|c| **c != b'\n')
-            .any(|c| *c == b)
     }
 
     /// The size of `Some(`, `Decimal(` and the like before a quote; `None`: more is needed.
@@ -2925,7 +2921,7 @@ impl Lane {
         };
         let after = at + size;
         if self.line_cut
-            || self.frame != Frame::Line
+            || (self.frame != Frame::Line && (self.frame != Frame::Row || self.row.separators > 0))
             || at - self.line.min(at) > 256
             || self.rules.compiled().fields.is_empty()
         {
