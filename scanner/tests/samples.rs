@@ -1,5 +1,5 @@
 //! Captured outputs of real tools, scanned by the example filter and judged by `samples/judge.py`.
-#![allow(clippy::unwrap_used, clippy::print_stderr)]
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

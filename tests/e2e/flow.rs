@@ -317,7 +317,11 @@ fn uneven_readers_of_one_connection_get_every_byte() -> Result<()> {
             }
             for (seed, mut running, stderr, reader) in readers {
                 let status = running.wait_for(LONG)?;
-                ensure!(status.success(), "{seed}: {status}, {}", tail(&stderr.text()));
+                ensure!(
+                    status.success(),
+                    "{seed}: {status}, {}",
+                    tail(&stderr.text())
+                );
                 let expected: Vec<u8> = (seed..=1_500_000)
                     .flat_map(|n| format!("{n}\n").into_bytes())
                     .collect();

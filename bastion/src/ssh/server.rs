@@ -137,7 +137,10 @@ impl Server {
             let ended = tokio::time::timeout(SESSION_END, tasks.wait()).await;
             debug!(connection = %id, %peer, farewell, in_time = ended.is_ok(), "ending the connection");
             // A client whose only channel has closed leaves by itself, with its command's status.
-            if tokio::time::timeout(FAREWELL / 2, &mut running).await.is_ok() {
+            if tokio::time::timeout(FAREWELL / 2, &mut running)
+                .await
+                .is_ok()
+            {
                 return info!(connection = %id, %peer, "connection closed");
             }
             let said = async {
