@@ -1,1 +1,1315 @@
-//! Not built yet.
+//! Who may do what: questions go in, a `Grant` or a reason comes out.
+//!
+//! Owns the policies (Cedar) and the choice of protection rules. It is the only maker of `Grant`,
+//! and does no I/O after `load`. Default is no: also where a policy cannot be evaluated.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use self::cedar::{Answer, Circumstances, Engine, Resource};
+use self::protect::{Channel, Protect};
+use crate::config::{Problem, Problems, read_text};
+use crate::target::{Inventory, Login, Target};
+
+pub(crate) use self::cedar::SCHEMA_TEXT;
+
+mod cedar;
+mod protect;
+
+/// The loaded policies of one folder, and the inventory that they speak about.
+pub struct Access {
+    engine: Engine,
+    protect: Protect,
+    inventory: Arc<Inventory>,
+}
+
+/// What somebody wants to do. Each is an action of the Cedar schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Action {
+    /// An interactive shell.
+    Shell,
+    /// One command.
+    Exec,
+    /// Reading files by sftp.
+    SftpRead,
+    /// Writing files by sftp.
+    SftpWrite,
+    /// Forwarding of ports and sockets.
+    Forward,
+    /// Forwarding of the agent.
+    Agent,
+    /// Asking for access that needs an approval.
+    Request,
+    /// Deciding on a hold.
+    Approve,
+    /// Reading what a hold withholds.
+    ShowPayload,
+    /// Watching a live session.
+    Watch,
+    /// Playing a recording.
+    Play,
+    /// Fetching the file of a recording.
+    Recording,
+    /// Ending a live session.
+    End,
+    /// Reading the audit log.
+    Audit,
+}
+
+impl Action {
+    /// All actions.
+    pub const ALL: [Self; 14] = [
+        Self::Shell,
+        Self::Exec,
+        Self::SftpRead,
+        Self::SftpWrite,
+        Self::Forward,
+        Self::Agent,
+        Self::Request,
+        Self::Approve,
+        Self::ShowPayload,
+        Self::Watch,
+        Self::Play,
+        Self::Recording,
+        Self::End,
+        Self::Audit,
+    ];
+
+    /// The name in policies.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Shell => "shell",
+            Self::Exec => "exec",
+            Self::SftpRead => "sftp_read",
+            Self::SftpWrite => "sftp_write",
+            Self::Forward => "forward",
+            Self::Agent => "agent",
+            Self::Request => "request",
+            Self::Approve => "approve",
+            Self::ShowPayload => "show_payload",
+            Self::Watch => "watch",
+            Self::Play => "play",
+            Self::Recording => "recording",
+            Self::End => "end",
+            Self::Audit => "audit",
+        }
+    }
+
+    /// Whether it opens a channel to a target.
+    pub fn is_channel(self) -> bool {
+        matches!(
+            self,
+            Self::Shell
+                | Self::Exec
+                | Self::SftpRead
+                | Self::SftpWrite
+                | Self::Forward
+                | Self::Agent
+        )
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Who asks. The person is `issuer` and `subject`, compared bytewise, and nothing else.
+#[derive(Clone, Copy, Debug)]
+pub struct Person<'a> {
+    /// The OpenID provider that vouched.
+    pub issuer: &'a str,
+    /// Its unchanging name of the person.
+    pub subject: &'a str,
+    /// For display.
+    pub name: &'a str,
+    /// The groups of the sign-in.
+    pub groups: &'a BTreeSet<String>,
+    /// When the person signed in.
+    pub signed_in_at: Timestamp,
+}
+
+/// May this person open this channel?
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// Who asks.
+    pub person: Person<'a>,
+    /// The name of the target.
+    pub target: &'a str,
+    /// The name of the account there.
+    pub login: &'a str,
+    /// The kind of channel.
+    pub action: Action,
+    /// The address of the client.
+    pub source: IpAddr,
+    /// The time.
+    pub now: Timestamp,
+    /// The command of an `exec`.
+    pub command: Option<&'a [u8]>,
+}
+
+/// A recorded or live session that somebody wants to read.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionOf<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// Issuer of the person whose session it is.
+    pub owner_issuer: &'a str,
+    /// Subject of the person whose session it is.
+    pub owner_subject: &'a str,
+    /// The target that it was on, which the inventory may not have any more.
+    pub target: &'a str,
+    /// The account there.
+    pub login: &'a str,
+}
+
+/// Leave to open one channel. Only `Access` makes one, and a credential leaves only with one.
+#[derive(Clone)]
+pub struct Grant {
+    target: Arc<Target>,
+    /// The position in the target's logins, which never change.
+    login: usize,
+    action: Action,
+    command: Option<Arc<[u8]>>,
+    user_name: Arc<str>,
+    rules: Arc<scanner::Rules>,
+    covered: bool,
+    policies: Arc<[String]>,
+}
+
+impl Grant {
+    /// Where it leads.
+    pub fn target(&self) -> &Arc<Target> {
+        &self.target
+    }
+
+    /// The account there.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the position was found in the same, unchanging list"
+    )]
+    pub fn login(&self) -> &Login {
+        &self.target.logins()[self.login]
+    }
+
+    /// What it allows.
+    pub fn action(&self) -> Action {
+        self.action
+    }
+
+    /// The one command that was allowed, for `exec`.
+    pub fn command(&self) -> Option<&[u8]> {
+        self.command.as_deref()
+    }
+
+    /// The display name of the person it was given to.
+    pub fn user_name(&self) -> &str {
+        &self.user_name
+    }
+
+    /// What is protected in the output.
+    pub fn rules(&self) -> Arc<scanner::Rules> {
+        Arc::clone(&self.rules)
+    }
+
+    /// Whether some protection rule is in force for this person here.
+    pub fn covered(&self) -> bool {
+        self.covered
+    }
+
+    /// The policies that permitted it, by `@id` or place, sorted.
+    pub fn policies(&self) -> &[String] {
+        &self.policies
+    }
+}
+
+impl fmt::Debug for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Grant({} as {}@{})",
+            self.action,
+            self.login().name(),
+            self.target.name()
+        )
+    }
+}
+
+/// A refusal. `Display` is for the log, `notice` for the person.
+#[derive(Debug, thiserror::Error)]
+#[error("{action} on {what} is refused: {reason}")]
+pub struct Denied {
+    action: Action,
+    what: String,
+    reason: Reason,
+}
+
+/// Why something is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// The inventory has no such target.
+    #[error("there is no such target")]
+    UnknownTarget,
+    /// The target has no such login.
+    #[error("there is no such login on the target")]
+    UnknownLogin,
+    /// No policy permits it.
+    #[error("no policy permits it")]
+    NotPermitted,
+    /// Policies forbid it.
+    #[error("forbidden by {}", .0.join(", "))]
+    Forbidden(Vec<String>),
+    /// The sign-in is in the future: the clock was set back, and no age can be told.
+    #[error("the sign-in is later than the clock")]
+    Clock,
+    /// A policy could not be evaluated.
+    #[error("a policy cannot be evaluated: {0}")]
+    Failed(String),
+    /// The action is not one of this question.
+    #[error("the action is not about this")]
+    Action,
+}
+
+impl Denied {
+    /// Why, for the log and the audit.
+    pub fn reason(&self) -> &Reason {
+        &self.reason
+    }
+
+    /// The policies that forbade it.
+    pub fn policies(&self) -> &[String] {
+        match &self.reason {
+            Reason::Forbidden(policies) => policies,
+            Reason::UnknownTarget
+            | Reason::UnknownLogin
+            | Reason::NotPermitted
+            | Reason::Clock
+            | Reason::Failed(_)
+            | Reason::Action => &[],
+        }
+    }
+
+    /// The line that the person is shown. It does not tell a target that does not exist from one
+    /// that is not theirs.
+    pub fn notice(&self) -> String {
+        let what = match self.action {
+            Action::Shell => "open a shell on",
+            Action::Exec => "run this command on",
+            Action::SftpRead => "read files on",
+            Action::SftpWrite => "write files on",
+            Action::Forward => "forward to",
+            Action::Agent => "forward an agent to",
+            Action::Request => "ask for access to",
+            Action::Approve => "decide on",
+            Action::ShowPayload => "see the payload of",
+            Action::Watch => "watch",
+            Action::Play => "play",
+            Action::Recording => "fetch the recording of",
+            Action::End => "end",
+            Action::Audit => "read the audit log of",
+        };
+        format!(
+            "you may not {what} {}, or it does not exist",
+            crate::config::printable(&self.what)
+        )
+    }
+}
+
+/// A login on a target, and what a person may do there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Visible {
+    /// The target.
+    pub target: Arc<str>,
+    /// The account.
+    pub login: Arc<str>,
+    /// The channels that could be opened now; `exec` of some commands only may be missing.
+    pub actions: Vec<Action>,
+    /// Whether some protection rule is in force there for the person.
+    pub covered: bool,
+}
+
+impl Access {
+    /// Reads the `*.cedar` files and `protect.toml` of the folder `policies`.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake in them, with line and column. A missing file is one: nothing is permitted, or
+    /// left unprotected, because a file was not found.
+    pub fn load(policies: &Path, inventory: Arc<Inventory>) -> Result<Self, Problems> {
+        let mut problems = Vec::new();
+        let mut files = Vec::new();
+        for file in cedar_files(policies)? {
+            match read_text(&file, FILE_MAX) {
+                Ok(text) => files.push((file, text)),
+                Err(error) => problems.push(Problem::of_file(&file, error.to_string())),
+            }
+        }
+        let engine = if problems.is_empty() {
+            Engine::new(&files)
+                .map_err(|found| problems.extend(found))
+                .ok()
+        } else {
+            None
+        };
+        let protect = match load_protect(&policies.join("protect.toml"), Some(&inventory)) {
+            Ok(protect) => Some(protect),
+            Err(found) => {
+                problems.extend(found.into_vec());
+                None
+            }
+        };
+        match (Problems::new(problems), engine, protect) {
+            (None, Some(engine), Some(protect)) => Ok(Self {
+                engine,
+                protect,
+                inventory,
+            }),
+            (Some(problems), _, _) => Err(problems),
+            (None, _, _) => Err(Problem::of_file(policies, "cannot be loaded").into()),
+        }
+    }
+
+    /// The targets that the policies speak about.
+    pub fn inventory(&self) -> &Arc<Inventory> {
+        &self.inventory
+    }
+
+    /// Leave to open one channel, or why not.
+    ///
+    /// # Errors
+    ///
+    /// The target or login does not exist, no policy permits it, one forbids it, or one cannot be
+    /// evaluated.
+    pub fn decide(&self, question: &Question<'_>) -> Result<Grant, Denied> {
+        let Question { person, action, .. } = question;
+        let denied = |reason| Denied {
+            action: *action,
+            what: format!("{}@{}", question.login, question.target),
+            reason,
+        };
+        if !action.is_channel() {
+            return Err(denied(Reason::Action));
+        }
+        let target = self
+            .inventory
+            .target(question.target)
+            .ok_or_else(|| denied(Reason::UnknownTarget))?;
+        let login = target
+            .logins()
+            .iter()
+            .position(|login| login.name() == question.login)
+            .ok_or_else(|| denied(Reason::UnknownLogin))?;
+        let resource = Resource::Account {
+            login: question.login,
+            target: target.name(),
+            labels: target.labels(),
+        };
+        let circumstances = Circumstances {
+            now: question.now,
+            source: question.source,
+            command: question.command,
+        };
+        let policies = self
+            .ask(person, *action, &resource, circumstances)
+            .map_err(denied)?;
+        let rules = self.protect.rules(
+            target.name(),
+            question.login,
+            person.groups,
+            channel_of(*action),
+        );
+        let rules = rules.map_err(|error| denied(Reason::Failed(error.to_string())))?;
+        Ok(Grant {
+            target: Arc::clone(target),
+            login,
+            action: *action,
+            command: question
+                .command
+                .filter(|_| *action == Action::Exec)
+                .map(Arc::from),
+            user_name: Arc::from(person.name),
+            rules,
+            covered: self
+                .protect
+                .covers(target.name(), question.login, person.groups),
+            policies: policies.into(),
+        })
+    }
+
+    /// What the person could do now, for the list of targets; sorted. With many targets this takes
+    /// long enough to belong on a thread of its own.
+    pub fn visible(&self, person: &Person<'_>, source: IpAddr, now: Timestamp) -> Vec<Visible> {
+        let circumstances = Circumstances {
+            now,
+            source,
+            command: None,
+        };
+        let mut visible = Vec::new();
+        for target in self.inventory.iter() {
+            for login in target.logins() {
+                let resource = Resource::Account {
+                    login: login.name(),
+                    target: target.name(),
+                    labels: target.labels(),
+                };
+                let actions: Vec<Action> = Action::ALL
+                    .into_iter()
+                    .filter(|action| action.is_channel())
+                    .filter(|action| self.ask(person, *action, &resource, circumstances).is_ok())
+                    .collect();
+                if !actions.is_empty() {
+                    visible.push(Visible {
+                        target: Arc::from(target.name()),
+                        login: Arc::from(login.name()),
+                        actions,
+                        covered: self
+                            .protect
+                            .covers(target.name(), login.name(), person.groups),
+                    });
+                }
+            }
+        }
+        visible
+    }
+
+    /// Whether the person may play, fetch, watch or end a session, also one of their own; gives the
+    /// policies that permit it.
+    ///
+    /// # Errors
+    ///
+    /// As for `decide`; also where `action` is not about sessions.
+    pub fn may_read(
+        &self,
+        person: &Person<'_>,
+        action: Action,
+        session: &SessionOf<'_>,
+        source: IpAddr,
+        now: Timestamp,
+    ) -> Result<Vec<String>, Denied> {
+        let denied = |reason| Denied {
+            action,
+            what: format!("session {}", session.id),
+            reason,
+        };
+        if !matches!(
+            action,
+            Action::Play | Action::Recording | Action::Watch | Action::End
+        ) {
+            return Err(denied(Reason::Action));
+        }
+        let labels = self
+            .inventory
+            .target(session.target)
+            .map(|target| target.labels())
+            .unwrap_or_default();
+        let resource = Resource::Session {
+            id: session.id,
+            owner: (session.owner_issuer, session.owner_subject),
+            login: session.login,
+            target: session.target,
+            labels,
+        };
+        self.ask(
+            person,
+            action,
+            &resource,
+            Circumstances {
+                now,
+                source,
+                command: None,
+            },
+        )
+        .map_err(denied)
+    }
+
+    /// Whether the person may read the audit log.
+    ///
+    /// # Errors
+    ///
+    /// As for `decide`.
+    pub fn may_audit(
+        &self,
+        person: &Person<'_>,
+        source: IpAddr,
+        now: Timestamp,
+    ) -> Result<Vec<String>, Denied> {
+        let denied = |reason| Denied {
+            action: Action::Audit,
+            what: "this bastion".to_owned(),
+            reason,
+        };
+        let circumstances = Circumstances {
+            now,
+            source,
+            command: None,
+        };
+        self.ask(person, Action::Audit, &Resource::Bastion, circumstances)
+            .map_err(denied)
+    }
+
+    fn ask(
+        &self,
+        person: &Person<'_>,
+        action: Action,
+        resource: &Resource<'_>,
+        circumstances: Circumstances<'_>,
+    ) -> Result<Vec<String>, Reason> {
+        if person.signed_in_at.duration_since(circumstances.now) > CLOCK_LEEWAY {
+            return Err(Reason::Clock);
+        }
+        match self.engine.ask(person, action, resource, circumstances) {
+            Answer::Permitted(policies) => Ok(policies),
+            Answer::NotPermitted => Err(Reason::NotPermitted),
+            Answer::Forbidden(policies) => Err(Reason::Forbidden(policies)),
+            Answer::Failed(error) => Err(Reason::Failed(error)),
+        }
+    }
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Access({} targets, {} rules)",
+            self.inventory.len(),
+            self.protect.len()
+        )
+    }
+}
+
+/// The rules of `protect.toml` in the folder `policies`, for people who try it out: for one target
+/// and login, or all of them. Targets need not exist.
+///
+/// # Errors
+///
+/// Every mistake in the file.
+pub(crate) fn rules_of_folder(
+    policies: &Path,
+    target: Option<&str>,
+    login: Option<&str>,
+    groups: &BTreeSet<String>,
+    action: Action,
+) -> Result<Arc<scanner::Rules>, Problems> {
+    let path = policies.join("protect.toml");
+    let protect = load_protect(&path, None)?;
+    let channel = channel_of(action);
+    let rules = match target {
+        Some(target) => protect.rules(target, login.unwrap_or("*"), groups, channel),
+        None => protect.all(channel),
+    };
+    rules.map_err(|error| Problem::of_file(&path, error.to_string()).into())
+}
+
+fn channel_of(action: Action) -> Channel {
+    match action {
+        Action::Shell => Channel::Shell,
+        _ => Channel::Exec,
+    }
+}
+
+/// The policy files of the folder, sorted by name, so that the order of a listing means nothing.
+fn cedar_files(folder: &Path) -> Result<Vec<PathBuf>, Problems> {
+    let failed = |error: std::io::Error| {
+        Problem::of_file(folder, format!("cannot read the folder: {error}"))
+    };
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "cedar")
+        {
+            files.insert(path.file_name().map(ToOwned::to_owned), path);
+        }
+    }
+    if files.is_empty() {
+        let hint = "write one, as in the access.cedar that `bastion init` writes";
+        return Err(Problem::of_file(folder, "there is no file access.cedar")
+            .hint(hint)
+            .into());
+    }
+    Ok(files.into_values().collect())
+}
+
+fn load_protect(path: &Path, inventory: Option<&Inventory>) -> Result<Protect, Problems> {
+    let text = read_text(path, FILE_MAX).map_err(|error| {
+        Problem::of_file(path, error.to_string())
+            .hint("an empty file says that nothing is protected")
+    })?;
+    Protect::parse(path, &text, inventory)
+}
+
+/// How far a sign-in may be ahead of the clock.
+const CLOCK_LEEWAY: SignedDuration = SignedDuration::from_secs(60);
+
+/// No policy file is larger.
+const FILE_MAX: u64 = 4 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    #![expect(
+        clippy::unwrap_used,
+        reason = "a test stops where its preparation fails"
+    )]
+
+    use std::fs;
+
+    use super::*;
+    use crate::target::tests::inventory;
+
+    const ISSUER: &str = "https://id.example.com";
+    const DEFAULT: &str = include_str!("../../policies/default/access.cedar");
+    const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 1, 2, 3));
+
+    fn now() -> Timestamp {
+        // A Friday.
+        "2027-01-15T08:30:00Z".parse().unwrap()
+    }
+
+    fn groups(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn person(groups: &BTreeSet<String>) -> Person<'_> {
+        Person {
+            issuer: ISSUER,
+            subject: "alice-sub",
+            name: "alice",
+            groups,
+            signed_in_at: now(),
+        }
+    }
+
+    fn targets() -> Arc<Inventory> {
+        inventory(&[
+            ("db", "postgres", &["prod"]),
+            ("pay", "payroll", &["prod", "restricted"]),
+            ("web", "deploy", &[]),
+        ])
+    }
+
+    fn load(cedar: &str, protect: &str) -> Result<Access, Problems> {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("access.cedar"), cedar).unwrap();
+        fs::write(folder.path().join("protect.toml"), protect).unwrap();
+        Access::load(folder.path(), targets())
+    }
+
+    /// What is permitted, by which policies, or why not.
+    fn decision(access: &Access, question: &Question<'_>) -> Result<Vec<String>, Reason> {
+        match access.decide(question) {
+            Ok(grant) => Ok(grant.policies().to_vec()),
+            Err(denied) => Err(denied.reason().clone()),
+        }
+    }
+
+    #[test]
+    fn the_shipped_policies_decide_as_they_say() {
+        let access = load(DEFAULT, "").unwrap();
+        let (users, work) = (Ok(vec!["users-work".to_owned()]), Action::Shell);
+        for (member_of, login, target, action, wanted) in [
+            (
+                &["bastion-users"][..],
+                "postgres",
+                "db",
+                work,
+                users.clone(),
+            ),
+            (
+                &["bastion-users"],
+                "deploy",
+                "web",
+                Action::Exec,
+                users.clone(),
+            ),
+            (
+                &["bastion-users"],
+                "deploy",
+                "web",
+                Action::SftpRead,
+                users.clone(),
+            ),
+            (
+                &["bastion-users"],
+                "deploy",
+                "web",
+                Action::SftpWrite,
+                users.clone(),
+            ),
+            (
+                &["bastion-users"],
+                "deploy",
+                "web",
+                Action::Forward,
+                Err(Reason::NotPermitted),
+            ),
+            (
+                &["bastion-users"],
+                "deploy",
+                "web",
+                Action::Agent,
+                Err(Reason::NotPermitted),
+            ),
+            (
+                &["bastion-users"],
+                "payroll",
+                "pay",
+                work,
+                Err(Reason::NotPermitted),
+            ),
+            (
+                &["bastion-admins"],
+                "payroll",
+                "pay",
+                work,
+                Ok(vec!["admins-work".to_owned()]),
+            ),
+            (
+                &["Bastion-Users"],
+                "postgres",
+                "db",
+                work,
+                Err(Reason::NotPermitted),
+            ),
+            (
+                &["bastion-auditors"],
+                "postgres",
+                "db",
+                work,
+                Err(Reason::NotPermitted),
+            ),
+            (&[], "postgres", "db", work, Err(Reason::NotPermitted)),
+            (
+                &["bastion-users"],
+                "postgres",
+                "nowhere",
+                work,
+                Err(Reason::UnknownTarget),
+            ),
+            (
+                &["bastion-users"],
+                "root",
+                "db",
+                work,
+                Err(Reason::UnknownLogin),
+            ),
+            (
+                &["bastion-users"],
+                "postgres",
+                "DB",
+                work,
+                Err(Reason::UnknownTarget),
+            ),
+            (
+                &["bastion-users"],
+                "postgres",
+                "db",
+                Action::Play,
+                Err(Reason::Action),
+            ),
+        ] {
+            let groups = groups(member_of);
+            let question = Question {
+                person: person(&groups),
+                target,
+                login,
+                action,
+                source: SOURCE,
+                now: now(),
+                command: None,
+            };
+            assert_eq!(
+                decision(&access, &question),
+                wanted,
+                "{member_of:?} {action} {login}@{target}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_old_sign_in_is_told_from_a_new_one() {
+        let access = load(DEFAULT, "").unwrap();
+        let groups = groups(&["bastion-admins"]);
+        for (age_s, wanted) in [
+            (0, Ok(vec!["admins-work".to_owned()])),
+            (3_600, Ok(vec!["admins-work".to_owned()])),
+            (3_601, Err(Reason::NotPermitted)),
+            // The clock was set back a little, which is no harm, or a lot.
+            (-60, Ok(vec!["admins-work".to_owned()])),
+            (-61, Err(Reason::Clock)),
+        ] {
+            let person = Person {
+                signed_in_at: now() - SignedDuration::from_secs(age_s),
+                ..person(&groups)
+            };
+            let question = Question {
+                person,
+                target: "pay",
+                login: "payroll",
+                action: Action::Shell,
+                source: SOURCE,
+                now: now(),
+                command: None,
+            };
+            assert_eq!(decision(&access, &question), wanted, "{age_s} s");
+        }
+    }
+
+    #[test]
+    fn conditions_see_command_address_time_and_labels() {
+        let groups = groups(&["g"]);
+        let question = Question {
+            person: person(&groups),
+            target: "db",
+            login: "postgres",
+            action: Action::Exec,
+            source: SOURCE,
+            now: now(),
+            command: Some(b"psql -c 'select 1'"),
+        };
+        let mapped = "::ffff:10.1.2.3".parse().unwrap();
+        let other = "192.0.2.1".parse().unwrap();
+        for (condition, question, permitted) in [
+            (
+                "context has command && context.command like \"psql *\"",
+                question,
+                true,
+            ),
+            (
+                "context has command && context.command like \"ls *\"",
+                question,
+                false,
+            ),
+            (
+                "context has command",
+                Question {
+                    command: None,
+                    ..question
+                },
+                false,
+            ),
+            (
+                "context has command && context.command == \"a\u{fffd}\"",
+                Question {
+                    command: Some(b"a\xff"),
+                    ..question
+                },
+                true,
+            ),
+            (
+                "context.source.isInRange(ip(\"10.1.0.0/16\"))",
+                question,
+                true,
+            ),
+            (
+                "context.source.isInRange(ip(\"10.1.0.0/16\"))",
+                Question {
+                    source: mapped,
+                    ..question
+                },
+                true,
+            ),
+            (
+                "context.source.isInRange(ip(\"10.1.0.0/16\"))",
+                Question {
+                    source: other,
+                    ..question
+                },
+                false,
+            ),
+            (
+                "context.now.toTime() >= duration(\"8h\") && context.now.toTime() < duration(\"9h\")",
+                question,
+                true,
+            ),
+            (
+                "context.now.offset(duration(\"-1h\")).toTime() >= duration(\"8h\")",
+                question,
+                false,
+            ),
+            ("context.weekday == 5", question, true),
+            (
+                "context.now < datetime(\"2027-01-15T08:30:01Z\")",
+                question,
+                true,
+            ),
+            (
+                "context.now < datetime(\"2027-01-15T08:30:00Z\")",
+                question,
+                false,
+            ),
+            ("resource in Label::\"prod\"", question, true),
+            ("resource in Label::\"dev\"", question, false),
+            (
+                "resource in Target::\"db\" && resource.login == \"postgres\"",
+                question,
+                true,
+            ),
+            ("resource == Account::\"postgres@db\"", question, true),
+            (
+                "principal == User::\"https://id.example.com#alice-sub\"",
+                question,
+                true,
+            ),
+            (
+                "principal == User::\"https://id.example.com#Alice-sub\"",
+                question,
+                false,
+            ),
+            (
+                "principal.name == \"alice\" && principal.issuer == \"https://id.example.com\"",
+                question,
+                true,
+            ),
+        ] {
+            let cedar = format!(
+                "@id(\"p\") permit (principal in Group::\"g\", action == Action::\"exec\", resource) when {{ {condition} }};"
+            );
+            let access = load(&cedar, "").unwrap();
+            assert_eq!(access.decide(&question).is_ok(), permitted, "{condition}");
+        }
+    }
+
+    #[test]
+    fn a_forbid_wins_and_is_named() {
+        let cedar = "@id(\"all\") permit (principal, action, resource);\n\
+                     @id(\"never-root\") forbid (principal, action, resource) when { resource is Account && resource.login == \"postgres\" };";
+        let access = load(cedar, "").unwrap();
+        let groups = groups(&[]);
+        let question = Question {
+            person: person(&groups),
+            target: "db",
+            login: "postgres",
+            action: Action::Shell,
+            source: SOURCE,
+            now: now(),
+            command: None,
+        };
+        let denied = access.decide(&question).unwrap_err();
+        assert_eq!(denied.policies(), ["never-root"]);
+        assert_eq!(
+            denied.to_string(),
+            "shell on postgres@db is refused: forbidden by never-root"
+        );
+        assert_eq!(
+            denied.notice(),
+            "you may not open a shell on postgres@db, or it does not exist"
+        );
+    }
+
+    /// The engine would leave out a `forbid` that it cannot evaluate, and permit.
+    #[test]
+    fn a_policy_that_cannot_be_evaluated_refuses() {
+        let cedar = "permit (principal, action, resource);\n\
+                     forbid (principal, action == Action::\"shell\", resource) when { context.weekday * 9223372036854775807 > 0 };";
+        let access = load(cedar, "").unwrap();
+        let groups = groups(&[]);
+        let question = Question {
+            person: person(&groups),
+            target: "db",
+            login: "postgres",
+            action: Action::Shell,
+            source: SOURCE,
+            now: now(),
+            command: None,
+        };
+        assert!(matches!(
+            access.decide(&question).unwrap_err().reason(),
+            Reason::Failed(_)
+        ));
+    }
+
+    /// Row 11 of the threats: what exists is not told to those who may not use it.
+    #[test]
+    fn a_refusal_does_not_tell_what_exists() {
+        let access = load(DEFAULT, "").unwrap();
+        let groups = groups(&["bastion-users"]);
+        let notice = |login, target| {
+            let question = Question {
+                person: person(&groups),
+                target,
+                login,
+                action: Action::Shell,
+                source: SOURCE,
+                now: now(),
+                command: None,
+            };
+            access
+                .decide(&question)
+                .unwrap_err()
+                .notice()
+                .replace(&format!("{login}@{target}"), "X")
+        };
+        assert_eq!(notice("payroll", "pay"), notice("payroll", "none"));
+        assert_eq!(notice("payroll", "pay"), notice("none", "pay"));
+    }
+
+    #[test]
+    fn a_grant_says_what_was_granted() {
+        let access = load(DEFAULT, "").unwrap();
+        let groups = groups(&["bastion-users"]);
+        let question = Question {
+            person: person(&groups),
+            target: "db",
+            login: "postgres",
+            action: Action::Exec,
+            source: SOURCE,
+            now: now(),
+            command: Some(b"uptime"),
+        };
+        let grant = access.decide(&question).unwrap();
+        assert_eq!(
+            (grant.target().name(), grant.login().name(), grant.action()),
+            ("db", "postgres", Action::Exec)
+        );
+        assert_eq!(
+            (grant.command(), grant.user_name(), grant.covered()),
+            (Some(&b"uptime"[..]), "alice", false)
+        );
+        assert!(matches!(
+            grant.credential(),
+            crate::target::Credential::Certificate
+        ));
+        assert_eq!(format!("{grant:?}"), "Grant(exec as postgres@db)");
+    }
+
+    #[test]
+    fn sessions_are_read_by_their_owner_and_by_auditors() {
+        let access = load(DEFAULT, "").unwrap();
+        let own = SessionOf {
+            id: "s",
+            owner_issuer: ISSUER,
+            owner_subject: "alice-sub",
+            target: "db",
+            login: "postgres",
+        };
+        let gone = SessionOf {
+            target: "gone",
+            ..own
+        };
+        let bobs = SessionOf {
+            owner_subject: "bob-sub",
+            ..own
+        };
+        // The same subject at another issuer is another person.
+        let elsewhere = SessionOf {
+            owner_issuer: "https://id.example.org",
+            ..own
+        };
+        for (member_of, action, session, fine) in [
+            (&["bastion-users"][..], Action::Play, own, true),
+            (&["bastion-users"], Action::Recording, own, true),
+            (&["bastion-users"], Action::Play, gone, true),
+            (&["bastion-users"], Action::Watch, own, false),
+            (&["bastion-users"], Action::Play, bobs, false),
+            (&["bastion-users"], Action::Play, elsewhere, false),
+            (&["bastion-auditors"], Action::Play, bobs, true),
+            (&["bastion-auditors"], Action::End, bobs, false),
+            (&["bastion-auditors"], Action::Shell, own, false),
+        ] {
+            let groups = groups(member_of);
+            let read = access.may_read(&person(&groups), action, &session, SOURCE, now());
+            assert_eq!(read.is_ok(), fine, "{member_of:?} {action} {session:?}");
+        }
+        assert!(
+            access
+                .may_audit(&person(&groups(&["bastion-auditors"])), SOURCE, now())
+                .is_ok()
+        );
+        assert!(
+            access
+                .may_audit(&person(&groups(&["bastion-users"])), SOURCE, now())
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn one_sees_what_one_may_use() {
+        let access = load(DEFAULT, "").unwrap();
+        let seen = |member_of| -> Vec<String> {
+            let groups = groups(member_of);
+            let visible = access.visible(&person(&groups), SOURCE, now());
+            visible
+                .iter()
+                .map(|visible| {
+                    format!(
+                        "{}@{}:{}",
+                        visible.login,
+                        visible.target,
+                        visible.actions.len()
+                    )
+                })
+                .collect()
+        };
+        assert_eq!(seen(&["bastion-users"]), ["postgres@db:4", "deploy@web:4"]);
+        assert_eq!(
+            seen(&["bastion-admins"]),
+            ["postgres@db:4", "payroll@pay:4", "deploy@web:4"]
+        );
+        assert!(seen(&["bastion-auditors"]).is_empty());
+    }
+
+    #[test]
+    fn mistakes_in_policies_have_a_place() {
+        for (cedar, wanted) in [
+            ("", "no policy permits anything"),
+            (
+                "forbid (principal, action, resource);",
+                "no policy permits anything",
+            ),
+            (
+                "permit (principal, action, resource)",
+                "access.cedar:1:37: ",
+            ),
+            (
+                "permit (principal, action, resource);\npermit (principal, action == Action::\"shel\", resource);",
+                "access.cedar:2:",
+            ),
+            (
+                "permit (principal, action, resource) when { resource.owner == principal };",
+                "access.cedar:1:",
+            ),
+            (
+                "permit (principal, action == Action::\"exec\", resource) when { context.command == \"x\" };",
+                "access.cedar:1:",
+            ),
+            (
+                "permit (principal in Grupe::\"x\", action, resource);",
+                "access.cedar:1:",
+            ),
+            (
+                "permit (principal == ?principal, action, resource);",
+                "templates are not used here",
+            ),
+            (
+                "@id(\"a\") permit (principal, action, resource);\n@id(\"a\") permit (principal, action, resource);",
+                "access.cedar:2:1: a second policy has the @id \"a\"",
+            ),
+        ] {
+            let found = load(cedar, "").expect_err(cedar).to_string();
+            assert!(found.contains(wanted), "{cedar}\ngave\n{found}");
+        }
+    }
+
+    #[test]
+    fn policies_without_an_id_are_called_by_their_place() {
+        let access = load("// first\n\npermit (principal, action, resource);\npermit (principal, action, resource);\n", "").unwrap();
+        let groups = groups(&[]);
+        let question = Question {
+            person: person(&groups),
+            target: "db",
+            login: "postgres",
+            action: Action::Shell,
+            source: SOURCE,
+            now: now(),
+            command: None,
+        };
+        assert_eq!(
+            access.decide(&question).unwrap().policies(),
+            ["access.cedar:3", "access.cedar:4"]
+        );
+    }
+
+    /// Rows 16 and 50 of the threats: what is missing permits nothing and protects everything.
+    #[test]
+    fn a_missing_file_is_a_mistake() {
+        let folder = tempfile::tempdir().unwrap();
+        let found = |folder: &Path| Access::load(folder, targets()).unwrap_err().to_string();
+        assert!(found(&folder.path().join("none")).contains("cannot read the folder"));
+        assert!(found(folder.path()).contains("there is no file access.cedar"));
+        fs::write(folder.path().join("access.cedar"), DEFAULT).unwrap();
+        assert!(found(folder.path()).contains("protect.toml: cannot read"));
+        fs::write(folder.path().join("protect.toml"), "").unwrap();
+        assert!(Access::load(folder.path(), targets()).is_ok());
+    }
+
+    #[test]
+    fn the_payroll_policies_keep_their_promises() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies/payroll");
+        let targets = inventory(&[
+            ("payroll-db", "reader", &["payroll"]),
+            ("web", "deploy", &[]),
+        ]);
+        let access = Access::load(&folder, targets).unwrap();
+        let (operators, monitoring) = (
+            groups(&["payroll-operators"]),
+            groups(&["payroll-monitoring"]),
+        );
+        let question = Question {
+            person: person(&operators),
+            target: "payroll-db",
+            login: "reader",
+            action: Action::Exec,
+            source: SOURCE,
+            now: now(),
+            command: Some(b"report"),
+        };
+        let at = |time: &str| -> Timestamp { time.parse().unwrap() };
+        let saturday = Question {
+            now: at("2027-01-16T08:30:00Z"),
+            ..question
+        };
+        let evening = Question {
+            now: at("2027-01-15T17:00:00Z"),
+            ..question
+        };
+        let elsewhere = Question {
+            source: "192.0.2.1".parse().unwrap(),
+            ..question
+        };
+        let health = Question {
+            person: person(&monitoring),
+            command: Some(b"uptime"),
+            ..elsewhere
+        };
+        for (what, question, fine) in [
+            ("office hours", question, true),
+            ("saturday", saturday, false),
+            ("evening", evening, false),
+            ("from elsewhere", elsewhere, false),
+            (
+                "a shell",
+                Question {
+                    action: Action::Shell,
+                    ..question
+                },
+                false,
+            ),
+            (
+                "another target",
+                Question {
+                    target: "web",
+                    login: "deploy",
+                    ..question
+                },
+                false,
+            ),
+            ("health", health, true),
+            (
+                "more than health",
+                Question {
+                    command: Some(b"uptime; sh"),
+                    ..health
+                },
+                false,
+            ),
+        ] {
+            assert_eq!(access.decide(&question).is_ok(), fine, "{what}");
+        }
+        let covered = |groups: &BTreeSet<String>| {
+            access
+                .decide(&Question {
+                    person: person(groups),
+                    ..question
+                })
+                .map(|grant| grant.covered())
+        };
+        assert_eq!(covered(&operators).ok(), Some(true));
+    }
+}

@@ -3,8 +3,21 @@
 //! Owns every default. Does not hand out the whole: each room takes the part that it needs.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use self::section::{Field, Section, Source};
+
+pub use self::file::{FileError, read_private, read_text};
+pub use self::problem::{Problem, Problems, printable};
+pub(crate) use self::problem::{line_column, nearest};
+
+mod file;
+mod problem;
+pub(crate) mod section;
+
+/// Why there is no configuration: what is wrong in the file, all of it.
+pub type ConfigError = Problems;
 
 /// The checked configuration. Paths are absolute.
 #[derive(Clone, Debug)]
@@ -189,6 +202,760 @@ impl Default for Limits {
             write_stall: Duration::from_secs(60),
             session_life: Duration::from_secs(24 * 60 * 60),
             drain: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Config {
+    /// Reads and checks the file; relative paths in it are relative to its folder.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake in the file with line, column and what to do: unknown keys, wrong types,
+    /// values out of range, combinations that cannot work. The files that it names are not opened.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text =
+            read_text(path, FILE_MAX).map_err(|error| Problem::of_file(path, error.to_string()))?;
+        Self::parse(path, &text)
+    }
+
+    /// The same for the text of the file `path`.
+    ///
+    /// # Errors
+    ///
+    /// As for `load`.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let base =
+            std::path::absolute(path).map_err(|error| Problem::of_file(path, error.to_string()))?;
+        let base = base.parent().unwrap_or(Path::new("/"));
+        let source = Source::new(path, text);
+        let config = Self::read(source.root(), base);
+        source.finish(config)
+    }
+
+    fn read(mut root: Section<'_, '_>, base: &Path) -> Option<Self> {
+        let listen = match root.take("listen") {
+            Some(field) => read_listen(field),
+            None => Some(vec![SocketAddr::from(([127, 0, 0, 1], 2222))]),
+        };
+        let name = match root.take("name") {
+            Some(field) => read_name(field),
+            None => Some("bastion".to_owned()),
+        };
+        let state_dir = path_or(&mut root, "state_dir", base, "state");
+        let host_keys = match root.take("host_keys") {
+            Some(field) => read_host_keys(field, base),
+            None => Some(vec![base.join("keys/ssh_host_ed25519_key")]),
+        };
+        let user_ca = root.take("user_ca").map(|field| field.path(base));
+        let targets = path_or(&mut root, "targets", base, "targets.toml");
+        let policies = path_or(&mut root, "policies", base, "policies");
+        let oidc = match root.required("oidc") {
+            Some(field) => field
+                .section()
+                .and_then(|section| Oidc::read(section, base)),
+            None => None,
+        };
+        let recording = Recording::read(root.section("recording"), base);
+        let limits = Limits::read(root.section("limits"));
+        root.finish();
+        Some(Self {
+            listen: listen?,
+            name: name?,
+            state_dir: state_dir?,
+            host_keys: host_keys?,
+            user_ca: match user_ca {
+                Some(path) => Some(path?),
+                None => None,
+            },
+            targets: targets?,
+            policies: policies?,
+            oidc: oidc?,
+            recording: recording?,
+            limits: limits?,
+        })
+    }
+}
+
+impl Oidc {
+    fn read(mut section: Section<'_, '_>, base: &Path) -> Option<Self> {
+        let issuer = section.required("issuer").and_then(read_issuer);
+        let client_id = section.required("client_id").and_then(Field::text);
+        let client_auth = match section.take("client_auth") {
+            Some(field) => field.word(&CLIENT_AUTH),
+            None => Some(ClientAuth::None),
+        };
+        let client_secret_file = read_secret_file(&mut section, base, client_auth);
+        let scopes = match section.take("scopes") {
+            Some(field) => read_scopes(field),
+            None => Some(
+                ["openid", "profile", "email", "groups"]
+                    .map(str::to_owned)
+                    .to_vec(),
+            ),
+        };
+        let username_claim = text_or(&mut section, "username_claim", "preferred_username");
+        let groups_claim = text_or(&mut section, "groups_claim", "groups");
+        let groups_from = match section.take("groups_from") {
+            Some(field) => field.word(&GROUPS_FROM),
+            None => Some(GroupsFrom::Auto),
+        };
+        let extra_params = match section.take("extra_params") {
+            Some(field) => read_extra_params(field),
+            None => Some(Vec::new()),
+        };
+        let pkce = match section.take("pkce") {
+            Some(field) => {
+                field.word(&[("auto", Pkce::Auto), ("on", Pkce::On), ("off", Pkce::Off)])
+            }
+            None => Some(Pkce::Auto),
+        };
+        let ca_file = section.take("ca_file").map(|field| field.path(base));
+        let clock_skew = duration_or(&mut section, "clock_skew", 60, Duration::ZERO, 60);
+        let http_timeout = duration_or(
+            &mut section,
+            "http_timeout",
+            10,
+            Duration::from_millis(100),
+            60,
+        );
+        let lease = duration_or(&mut section, "lease", 8 * HOUR, SECOND, 7 * DAY);
+        let code_max_age = duration_or(
+            &mut section,
+            "code_max_age",
+            5 * MINUTE,
+            SECOND,
+            30 * MINUTE,
+        );
+        let show_complete_uri = bool_or(&mut section, "show_complete_uri", false);
+        let require_key = bool_or(&mut section, "require_key", true);
+        let allowed_groups = match section.take("allowed_groups") {
+            Some(field) => field.strings(),
+            None => Some(Vec::new()),
+        };
+        section.finish();
+        Some(Self {
+            issuer: issuer?,
+            client_id: client_id?,
+            client_secret_file: client_secret_file?,
+            client_auth: client_auth?,
+            scopes: scopes?,
+            username_claim: username_claim?,
+            groups_claim: groups_claim?,
+            groups_from: groups_from?,
+            extra_params: extra_params?,
+            pkce: pkce?,
+            ca_file: match ca_file {
+                Some(path) => Some(path?),
+                None => None,
+            },
+            clock_skew: clock_skew?,
+            http_timeout: http_timeout?,
+            lease: lease?,
+            code_max_age: code_max_age?,
+            show_complete_uri: show_complete_uri?,
+            require_key: require_key?,
+            allowed_groups: allowed_groups?,
+        })
+    }
+}
+
+impl Recording {
+    fn read(mut section: Section<'_, '_>, base: &Path) -> Option<Self> {
+        let dir = path_or(&mut section, "dir", base, "recordings");
+        let socket = section.take("socket").map(|field| field.path(base));
+        let mode = match section.take("mode") {
+            Some(field) => field.word(&[("strict", RecordingMode::Strict)]),
+            None => Some(RecordingMode::Strict),
+        };
+        let sync = match section.take("sync") {
+            Some(field) => field.word(&[
+                ("interval", RecordingSync::Interval),
+                ("always", RecordingSync::Always),
+            ]),
+            None => Some(RecordingSync::Interval),
+        };
+        section.finish();
+        Some(Self {
+            dir: dir?,
+            socket: match socket {
+                Some(path) => Some(path?),
+                None => None,
+            },
+            mode: mode?,
+            sync: sync?,
+        })
+    }
+}
+
+impl Limits {
+    fn read(mut section: Section<'_, '_>) -> Option<Self> {
+        let mut limits = Self::default();
+        let mut durations = [
+            (
+                "login_deadline",
+                &mut limits.login_deadline,
+                SECOND,
+                10 * MINUTE,
+            ),
+            (
+                "code_deadline",
+                &mut limits.code_deadline,
+                SECOND,
+                30 * MINUTE,
+            ),
+            (
+                "target_connect",
+                &mut limits.target_connect,
+                Duration::from_millis(100),
+                60,
+            ),
+            ("write_stall", &mut limits.write_stall, SECOND, 10 * MINUTE),
+            ("session_life", &mut limits.session_life, SECOND, 30 * DAY),
+            ("drain", &mut limits.drain, Duration::ZERO, DAY),
+        ];
+        let mut fine = true;
+        for (key, place, low, high) in &mut durations {
+            match section
+                .take(key)
+                .map(|field| field.duration(*low..=Duration::from_secs(*high)))
+            {
+                Some(Some(value)) => **place = value,
+                Some(None) => fine = false,
+                None => {}
+            }
+        }
+        let mut counts = [
+            ("unauthenticated", &mut limits.unauthenticated, 1..=100_000),
+            (
+                "unauthenticated_per_source",
+                &mut limits.unauthenticated_per_source,
+                1..=100_000,
+            ),
+            ("auth_failures", &mut limits.auth_failures, 1..=100),
+            ("key_offers", &mut limits.key_offers, 1..=1_000),
+            ("device_flows", &mut limits.device_flows, 1..=10_000),
+            (
+                "device_flows_per_source",
+                &mut limits.device_flows_per_source,
+                1..=10_000,
+            ),
+            ("channels", &mut limits.channels, 1..=1_000),
+            (
+                "channel_opens_per_minute",
+                &mut limits.channel_opens_per_minute,
+                1..=100_000,
+            ),
+        ];
+        for (key, place, range) in &mut counts {
+            match section.take(key).map(|field| field.count(range.clone())) {
+                Some(Some(value)) => **place = value,
+                Some(None) => fine = false,
+                None => {}
+            }
+        }
+        if fine {
+            limits.check(&section);
+        }
+        section.finish();
+        fine.then_some(limits)
+    }
+
+    /// Limits that contradict each other.
+    fn check(&self, section: &Section<'_, '_>) {
+        let wrong = |message: &str| section.source().problem(section.start(), message);
+        if self.code_deadline < self.login_deadline {
+            wrong("`limits.code_deadline` is shorter than `limits.login_deadline`");
+        }
+        if self.unauthenticated_per_source > self.unauthenticated {
+            wrong("`limits.unauthenticated_per_source` is more than `limits.unauthenticated`");
+        }
+        if self.device_flows_per_source > self.device_flows {
+            wrong("`limits.device_flows_per_source` is more than `limits.device_flows`");
+        }
+    }
+}
+
+fn read_listen(field: Field<'_, '_>) -> Option<Vec<SocketAddr>> {
+    let empty = field.at();
+    let source = field.source();
+    let mut addresses = Vec::new();
+    for item in field.list()? {
+        let at = item.at();
+        let address = item.parsed::<SocketAddr>(
+            "an address and port such as \"0.0.0.0:2222\" or \"[::]:2222\"",
+        )?;
+        if addresses.contains(&address) && address.port() != 0 {
+            source.problem(at, format!("`listen` names {address} a second time"));
+        }
+        addresses.push(address);
+    }
+    if addresses.is_empty() {
+        source.problem(empty, "`listen` names no address");
+        return None;
+    }
+    Some(addresses)
+}
+
+/// A host name, since it goes into the `ssh_config` that users copy.
+fn read_name(field: Field<'_, '_>) -> Option<String> {
+    let (at, source) = (field.at(), field.source());
+    let name = field.text()?;
+    let fine = name.len() <= 128
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
+        && name.starts_with(|first: char| first.is_ascii_alphanumeric());
+    if !fine {
+        source.problem_with_hint(
+            at,
+            "`name` is not a host name",
+            "letters, digits, `.`, `-` and `_`, at most 128",
+        );
+        return None;
+    }
+    Some(name)
+}
+
+fn read_host_keys(field: Field<'_, '_>, base: &Path) -> Option<Vec<PathBuf>> {
+    let (at, source) = (field.at(), field.source());
+    let paths: Option<Vec<_>> = field
+        .list()?
+        .into_iter()
+        .map(|item| item.path(base))
+        .collect();
+    let paths = paths?;
+    if paths.is_empty() {
+        source.problem(at, "`host_keys` names no key");
+        return None;
+    }
+    Some(paths)
+}
+
+/// OpenID Connect Discovery 1.0, section 3: https, no query, no fragment. Plain http is accepted
+/// on loopback, where nobody can listen.
+fn read_issuer(field: Field<'_, '_>) -> Option<String> {
+    let (at, source) = (field.at(), field.source());
+    let text = field.text()?;
+    let Ok(url) = url::Url::parse(&text) else {
+        source.problem(at, "`oidc.issuer` is not a URL");
+        return None;
+    };
+    let loopback = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    let wrong = match url.scheme() {
+        "https" if url.host().is_none() => "has no host",
+        "https" => "",
+        "http" if loopback => "",
+        "http" => "is http, which anybody on the way can change: only https, or http on loopback",
+        _ => "is not an https URL",
+    };
+    let wrong = if !wrong.is_empty() {
+        wrong
+    } else if url.query().is_some() || url.fragment().is_some() {
+        "has a query or a fragment, which an issuer never has"
+    } else if !url.username().is_empty() || url.password().is_some() {
+        "has a user name or password in it"
+    } else {
+        return Some(text);
+    };
+    source.problem(at, format!("`oidc.issuer` {wrong}"));
+    None
+}
+
+fn read_secret_file(
+    section: &mut Section<'_, '_>,
+    base: &Path,
+    auth: Option<ClientAuth>,
+) -> Option<Option<PathBuf>> {
+    let field = section.take("client_secret_file");
+    match (field, auth) {
+        (Some(field), Some(ClientAuth::None)) => {
+            field.problem_with_hint(
+                "is given, but `oidc.client_auth` is \"none\"",
+                "set client_auth to what the provider expects, \"basic\" or \"post\", or leave the file out",
+            );
+            None
+        }
+        (Some(field), _) => field.path(base).map(Some),
+        (None, Some(ClientAuth::Basic | ClientAuth::Post)) => {
+            section.source().problem_with_hint(
+                section.start(),
+                "the key `oidc.client_secret_file` is missing",
+                "`oidc.client_auth` is not \"none\", so that a secret is needed",
+            );
+            None
+        }
+        (None, Some(ClientAuth::None) | None) => Some(None),
+    }
+}
+
+/// `openid` is what makes it OpenID (OpenID Connect Core 1.0, section 3.1.2.1), so it is added.
+fn read_scopes(field: Field<'_, '_>) -> Option<Vec<String>> {
+    let source = field.source();
+    let mut scopes = vec!["openid".to_owned()];
+    let mut fine = true;
+    for placed in field.placed_strings()? {
+        // RFC 6749, section 3.3.
+        if !placed
+            .value
+            .bytes()
+            .all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+        {
+            source.problem(
+                placed.at,
+                "a scope is printable ASCII without space, `\"` and `\\`",
+            );
+            fine = false;
+        } else if placed.value != "openid" {
+            scopes.push(placed.value);
+        }
+    }
+    fine.then_some(scopes)
+}
+
+fn read_extra_params(field: Field<'_, '_>) -> Option<Vec<(String, String)>> {
+    let mut section = field.section()?;
+    let mut parameters = Vec::new();
+    let mut fine = true;
+    for (key, field) in section.rest() {
+        if RESERVED_PARAMS.contains(&key.as_str()) {
+            field.problem("is set by the bastion itself");
+            fine = false;
+        } else if let Some(value) = field.string() {
+            parameters.push((key, value));
+        } else {
+            fine = false;
+        }
+    }
+    fine.then_some(parameters)
+}
+
+fn path_or(
+    section: &mut Section<'_, '_>,
+    key: &'static str,
+    base: &Path,
+    default: &str,
+) -> Option<PathBuf> {
+    match section.take(key) {
+        Some(field) => field.path(base),
+        None => Some(base.join(default)),
+    }
+}
+
+fn text_or(section: &mut Section<'_, '_>, key: &'static str, default: &str) -> Option<String> {
+    match section.take(key) {
+        Some(field) => field.text(),
+        None => Some(default.to_owned()),
+    }
+}
+
+fn bool_or(section: &mut Section<'_, '_>, key: &'static str, default: bool) -> Option<bool> {
+    match section.take(key) {
+        Some(field) => field.bool(),
+        None => Some(default),
+    }
+}
+
+/// `default_s` and `high_s` are in seconds.
+fn duration_or(
+    section: &mut Section<'_, '_>,
+    key: &'static str,
+    default_s: u64,
+    low: Duration,
+    high_s: u64,
+) -> Option<Duration> {
+    match section.take(key) {
+        Some(field) => field.duration(low..=Duration::from_secs(high_s)),
+        None => Some(Duration::from_secs(default_s)),
+    }
+}
+
+const CLIENT_AUTH: [(&str, ClientAuth); 3] = [
+    ("none", ClientAuth::None),
+    ("basic", ClientAuth::Basic),
+    ("post", ClientAuth::Post),
+];
+const GROUPS_FROM: [(&str, GroupsFrom); 3] = [
+    ("auto", GroupsFrom::Auto),
+    ("id_token", GroupsFrom::IdToken),
+    ("userinfo", GroupsFrom::Userinfo),
+];
+
+/// Parameters of the device authorization request that a configuration must not replace.
+const RESERVED_PARAMS: [&str; 8] = [
+    "client_id",
+    "client_secret",
+    "scope",
+    "code_challenge",
+    "code_challenge_method",
+    "device_code",
+    "grant_type",
+    "nonce",
+];
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+/// No configuration is larger.
+const FILE_MAX: u64 = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    #![expect(
+        clippy::unwrap_used,
+        reason = "a test stops where its preparation fails"
+    )]
+
+    use super::*;
+
+    const SAMPLE: &str = include_str!("sample.toml");
+
+    /// The least that a configuration must say.
+    const LEAST: &str = "[oidc]\nissuer = \"https://id.example.com\"\nclient_id = \"bastion\"\n";
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(Path::new("/etc/bastion/bastion.toml"), text)
+    }
+
+    /// The mistakes, without the file.
+    fn mistakes(text: &str) -> String {
+        let problems = parse(text).unwrap_err().to_string();
+        problems.replace("/etc/bastion/bastion.toml:", "")
+    }
+
+    #[test]
+    fn the_sample_states_the_defaults() {
+        let sample = parse(SAMPLE).unwrap();
+        let mut least = parse(LEAST).unwrap();
+        // The one thing that the sample has and the defaults have not: `init` makes the key.
+        assert_eq!(
+            sample.user_ca.as_deref(),
+            Some(Path::new("/etc/bastion/keys/user_ca"))
+        );
+        least.user_ca = sample.user_ca.clone();
+        assert_eq!(format!("{sample:?}"), format!("{least:?}"));
+    }
+
+    /// Each key of the sample, commented out or not, is one that the reader knows.
+    #[test]
+    fn the_sample_has_every_key() {
+        for name in ["client_secret_file", "ca_file", "socket"] {
+            assert!(SAMPLE.contains(&format!("\n# {name} = ")), "{name}");
+        }
+        let with_all = SAMPLE
+            .replace("# client_secret_file", "client_secret_file")
+            .replace("client_auth = \"none\"", "client_auth = \"basic\"")
+            .replace("# ca_file", "ca_file")
+            .replace("# socket", "socket");
+        let config = parse(&with_all).unwrap();
+        assert!(config.oidc.client_secret_file.is_some() && config.oidc.ca_file.is_some());
+        assert!(config.recording.socket.is_some());
+        let mut last_was_comment = false;
+        for line in SAMPLE.lines() {
+            let is_key = line.contains(" = ") && !line.starts_with('#');
+            assert!(!is_key || last_was_comment, "no comment above {line}");
+            last_was_comment = line.starts_with('#');
+        }
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_file() {
+        let config = parse(&format!(
+            "state_dir = \"/var/lib/x\"\ntargets = \"../t.toml\"\n{LEAST}"
+        ))
+        .unwrap();
+        assert_eq!(config.state_dir, Path::new("/var/lib/x"));
+        assert_eq!(config.targets, Path::new("/etc/bastion/../t.toml"));
+        assert_eq!(config.policies, Path::new("/etc/bastion/policies"));
+    }
+
+    #[test]
+    fn mistakes_have_a_place_and_say_what_to_do() {
+        for (text, wanted) in [
+            ("", "1:1: the key `oidc` is missing"),
+            (
+                "oidc = 1",
+                "1:8: `oidc` is a whole number, but must be a table",
+            ),
+            (
+                "[oidc]\nissuer = \"https://x\"\nclient_id = \"b\"\nlaese = \"8h\"",
+                "4:1: unknown key `oidc.laese` (did you mean `oidc.lease`?)",
+            ),
+            (
+                "[limits]\nchannels = 0",
+                "2:12: `limits.channels` is 0, which is not in 1 to 1000",
+            ),
+            (
+                "[limits]\nchannels = -1",
+                "2:12: `limits.channels` is -1, which is not in 1 to 1000",
+            ),
+            (
+                "[limits]\nchannels = \"9\"",
+                "2:12: `limits.channels` is a string, but must be a whole number",
+            ),
+            (
+                "[limits]\ndrain = 10",
+                "2:9: `limits.drain` is a whole number, but must be a duration",
+            ),
+            (
+                "[limits]\ndrain = \"10\"",
+                "2:9: `limits.drain` is \"10\", which is not a duration",
+            ),
+            (
+                "[limits]\nwrite_stall = \"0s\"",
+                "2:15: `limits.write_stall` is \"0s\", which is not in 1s to 10m",
+            ),
+            (
+                "[limits]\nlogin_deadline = \"6m\"",
+                "1:2: `limits.code_deadline` is shorter than `limits.login_deadline`",
+            ),
+            (
+                "[limits]\nunauthenticated = 8",
+                "`limits.unauthenticated_per_source` is more than",
+            ),
+            (
+                "[recording]\nmode = \"best-effort\"",
+                "2:8: `recording.mode` is \"best-effort\" (it may be \"strict\")",
+            ),
+            ("listen = []", "1:10: `listen` names no address"),
+            (
+                "listen = [\"localhost:22\"]",
+                "1:11: `listen[0]` is \"localhost:22\", which is not an address and port",
+            ),
+            (
+                "listen = [\"[::]:22\", \"[::]:22\"]",
+                "1:22: `listen` names [::]:22 a second time",
+            ),
+            ("host_keys = []", "1:13: `host_keys` names no key"),
+            ("name = \"a b\"", "1:8: `name` is not a host name"),
+            (
+                "state_dir = \"credential:x\"",
+                "1:13: `state_dir` names a credential, and there are none",
+            ),
+            (
+                "state_dir = \"credential:../x\"",
+                "1:13: `state_dir` is not the name of a credential",
+            ),
+            ("listen = [", "not valid TOML"),
+            (
+                "name = \"a\"\nname = \"b\"",
+                "2:1: not valid TOML: duplicate key",
+            ),
+        ] {
+            let found = mistakes(text);
+            assert!(
+                found.lines().any(|line| line.contains(wanted)),
+                "{text:?} gave\n{found}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_mistake_is_reported_at_once() {
+        let found = mistakes("nmae = 1\n[oidc]\nlease = \"x\"\n[limits]\nchannels = 0\n");
+        assert_eq!(found.lines().count(), 5, "{found}");
+    }
+
+    #[test]
+    fn an_issuer_is_https_or_on_loopback() {
+        for (issuer, fine) in [
+            ("https://id.example.com", true),
+            ("https://id.example.com/realms/a/", true),
+            ("http://127.0.0.1:8080", true),
+            ("http://[::1]:8080/x", true),
+            ("http://localhost:8080", true),
+            ("http://id.example.com", false),
+            ("http://localhost.example.com", false),
+            ("http://127.0.0.1.example.com", false),
+            ("ftp://id.example.com", false),
+            ("https://id.example.com?x=1", false),
+            ("https://id.example.com#x", false),
+            ("https://user@id.example.com", false),
+            ("id.example.com", false),
+            ("", false),
+        ] {
+            let text = format!("[oidc]\nissuer = \"{issuer}\"\nclient_id = \"b\"\n");
+            assert_eq!(parse(&text).is_ok(), fine, "{issuer}");
+        }
+    }
+
+    #[test]
+    fn a_secret_goes_with_its_way_of_authentication() {
+        for (lines, fine) in [
+            ("client_auth = \"none\"", true),
+            ("client_auth = \"basic\"", false),
+            ("client_auth = \"post\"", false),
+            ("client_auth = \"basic\"\nclient_secret_file = \"s\"", true),
+            ("client_secret_file = \"s\"", false),
+            ("client_auth = \"jwt\"", false),
+        ] {
+            assert_eq!(parse(&format!("{LEAST}{lines}\n")).is_ok(), fine, "{lines}");
+        }
+    }
+
+    #[test]
+    fn scopes_and_parameters_are_checked() {
+        let config = parse(&format!(
+            "{LEAST}scopes = [\"groups\"]\nextra_params = {{ audience = \"x\" }}\n"
+        ))
+        .unwrap();
+        assert_eq!(config.oidc.scopes, ["openid", "groups"]);
+        assert_eq!(
+            config.oidc.extra_params,
+            [("audience".to_owned(), "x".to_owned())]
+        );
+        for lines in [
+            "scopes = [\"a b\"]",
+            "scopes = [\"\"]",
+            "extra_params = { client_id = \"x\" }",
+            "extra_params = { a = 1 }",
+        ] {
+            assert!(parse(&format!("{LEAST}{lines}\n")).is_err(), "{lines}");
+        }
+    }
+
+    #[test]
+    fn durations_meet_their_ends() {
+        for (line, fine) in [
+            ("clock_skew = \"0s\"", true),
+            ("clock_skew = \"60s\"", true),
+            ("clock_skew = \"1m\"", true),
+            ("clock_skew = \"61s\"", false),
+            ("lease = \"7d\"", true),
+            ("lease = \"169h\"", false),
+            ("lease = \"999ms\"", false),
+            ("http_timeout = \"100ms\"", true),
+            ("http_timeout = \"99ms\"", false),
+            ("code_max_age = \"30m\"", true),
+            ("code_max_age = \"31m\"", false),
+        ] {
+            assert_eq!(parse(&format!("{LEAST}{line}\n")).is_ok(), fine, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let error = Config::load(Path::new("/nonexistent/b.toml"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("/nonexistent/b.toml: cannot read"),
+            "{error}"
+        );
+    }
+
+    proptest::proptest! {
+        /// Whatever stands in the file, there is a configuration or a reason.
+        #[test]
+        fn no_text_is_a_panic(text in "(\\[oidc\\]\n|listen = |limits\\.drain = |\"[a-z0-9:]{0,8}\"|\n|[\\[\\]{}=.,#]|[0-9]{1,4}){0,20}") {
+            drop(parse(&text));
         }
     }
 }

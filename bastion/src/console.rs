@@ -1,1 +1,610 @@
-//! Not built yet.
+//! The console: the bastion's own commands, over SSH.
+//!
+//! Owns the parser of a command line, the commands, and how their answers look. There is no shell
+//! and no file that a user names. Nothing that a user, a target or a provider chose is printed
+//! unless it is safe for a terminal.
+
+mod command;
+mod play;
+mod text;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use scanner::Stream;
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::access::{Action, Denied, SessionOf};
+use crate::audit::Event;
+use crate::login::Lease;
+use crate::record::{self, ExitStatus, ReadBack, SessionId, Summary};
+use crate::session::{Asked, NOT_ALLOWED, Notices, REFUSED, Rooms, close, give_up};
+use crate::ssh::{ClientEnd, ClientReader, ClientWriter, Ended, Gone, Opening};
+
+use command::{Command, Usage};
+use text::Table;
+pub(crate) use text::safe;
+
+/// Answers one command and closes the channel with its status.
+pub(crate) async fn run(
+    rooms: &Arc<Rooms>,
+    asked: Asked,
+    client: ClientEnd,
+    stop: CancellationToken,
+) {
+    let ClientEnd { mut reader, writer } = client;
+    let notices = Notices::new(&asked.env, asked.pty.is_some());
+    let line = match &asked.opening {
+        Opening::Exec(line) => line.as_slice(),
+        Opening::Shell => b"help".as_slice(),
+        Opening::Sftp => {
+            let line = "the console has no files; use LOGIN@TARGET@BASTION";
+            return give_up(&writer, &notices, line, NOT_ALLOWED).await;
+        }
+    };
+    let command = match Command::parse(line) {
+        Ok(command) => command,
+        Err(usage) => return give_up(&writer, &notices, &usage.to_string(), Usage::STATUS).await,
+    };
+    info!(connection = %asked.connection, user = ?asked.lease.user.name, ?command, "console");
+    let console = Console {
+        rooms,
+        asked: &asked,
+        writer: &writer,
+    };
+    let answered = tokio::select! {
+        answered = console.answer(&command, &mut reader) => answered,
+        () = stop.cancelled() => Err(Failure::Refused("the bastion is shutting down; connect again later".into())),
+    };
+    match answered {
+        Ok(()) => close(&writer, Ended::Status(0), true).await,
+        Err(Failure::Gone) => {}
+        Err(Failure::Denied(line)) => give_up(&writer, &notices, &line, NOT_ALLOWED).await,
+        Err(Failure::Refused(line)) => give_up(&writer, &notices, &line, REFUSED).await,
+        Err(Failure::Usage(line)) => give_up(&writer, &notices, &line, Usage::STATUS).await,
+    }
+}
+
+/// Why a command has no answer; the line is for the user.
+enum Failure {
+    Gone,
+    Denied(String),
+    Refused(String),
+    Usage(String),
+}
+
+impl From<Gone> for Failure {
+    fn from(_: Gone) -> Self {
+        Self::Gone
+    }
+}
+
+struct Console<'a> {
+    rooms: &'a Rooms,
+    asked: &'a Asked,
+    writer: &'a ClientWriter,
+}
+
+impl Console<'_> {
+    async fn answer(&self, command: &Command, reader: &mut ClientReader) -> Result<(), Failure> {
+        match command {
+            Command::Help { json } => self.help(*json).await,
+            Command::Whoami { explain, json } => self.whoami(*explain, *json).await,
+            Command::Targets { json } => self.targets(*json).await,
+            Command::Config { json } => self.config(*json).await,
+            Command::Sessions { active, json } => self.sessions(*active, *json).await,
+            Command::Leases { json } => self.leases(*json).await,
+            Command::SignOut { all, json } => self.sign_out(*all, *json).await,
+            Command::Play { session, json } => self.play(session, *json, reader).await,
+            Command::Recording { session, json } => self.recording(session, *json).await,
+        }
+    }
+
+    fn lease(&self) -> &Lease {
+        &self.asked.lease
+    }
+
+    async fn help(&self, json: bool) -> Result<(), Failure> {
+        if json {
+            let commands: Vec<_> = command::HELP
+                .iter()
+                .map(|(usage, does)| json!({ "command": usage, "does": does }))
+                .collect();
+            return self.json(&json!({ "commands": commands })).await;
+        }
+        let mut text = format!(
+            "bastion {}: signed in as {}\n\n  ssh LOGIN@TARGET@{} [COMMAND]   a shell or a command on a target\n\nConsole (ssh {} COMMAND), each with --json:\n",
+            env!("CARGO_PKG_VERSION"),
+            safe(&self.lease().user.name),
+            self.rooms.name,
+            self.rooms.name,
+        );
+        for (usage, does) in command::HELP {
+            text.push_str(&format!("  {usage:<22} {does}\n"));
+        }
+        self.print(text).await
+    }
+
+    async fn whoami(&self, explain: bool, json: bool) -> Result<(), Failure> {
+        let lease = self.lease();
+        let user = &lease.user;
+        if json {
+            let mut answer = json!({
+                "user": user.name,
+                "issuer": user.identity.issuer,
+                "subject": user.identity.subject,
+                "email": user.email,
+                "groups": user.groups,
+                "key": lease.key.as_ref().map(ToString::to_string),
+                "signed_in_at": lease.signed_in_at,
+                "expires_at": lease.expires_at,
+                "source": self.asked.source,
+            });
+            if explain && let Some(object) = answer.as_object_mut() {
+                object.insert("evidence".into(), self.evidence());
+                object.insert("rights".into(), self.rights());
+            }
+            return self.json(&answer).await;
+        }
+        let groups: Vec<_> = user.groups.iter().map(|group| safe(group)).collect();
+        let mut rows = vec![
+            ("user", safe(&user.name)),
+            (
+                "identity",
+                format!(
+                    "{} at {}",
+                    safe(&user.identity.subject),
+                    safe(&user.identity.issuer)
+                ),
+            ),
+            (
+                "email",
+                user.email.as_deref().map_or_else(|| "-".into(), safe),
+            ),
+            (
+                "groups",
+                if groups.is_empty() {
+                    "none".into()
+                } else {
+                    groups.join(", ")
+                },
+            ),
+            (
+                "key",
+                lease.key.as_ref().map_or_else(
+                    || "none: signed in for this connection only".into(),
+                    |key| key.to_string(),
+                ),
+            ),
+            (
+                "signed in",
+                format!(
+                    "{}, until {}",
+                    text::time(lease.signed_in_at),
+                    text::time(lease.expires_at)
+                ),
+            ),
+            ("from", self.asked.source.to_string()),
+        ];
+        if explain {
+            for evidence in &user.evidence {
+                rows.push((
+                    "because",
+                    format!(
+                        "claim {}: {}",
+                        safe(&evidence.claim),
+                        safe(&evidence.detail)
+                    ),
+                ));
+            }
+            for right in self.rooms.access().visible(
+                &self.asked.person(),
+                self.asked.source,
+                Timestamp::now(),
+            ) {
+                let actions: Vec<_> = right.actions.iter().map(ToString::to_string).collect();
+                rows.push((
+                    "may",
+                    format!("{} on {}@{}", actions.join(" "), right.login, right.target),
+                ));
+            }
+        }
+        self.print(
+            rows.into_iter()
+                .map(|(name, value)| format!("{name:<10} {value}\n"))
+                .collect(),
+        )
+        .await
+    }
+
+    fn evidence(&self) -> Value {
+        let each = self.lease().user.evidence.iter();
+        each.map(|evidence| json!({ "claim": evidence.claim, "from": evidence.from, "gave": evidence.gave, "detail": evidence.detail }))
+            .collect()
+    }
+
+    fn rights(&self) -> Value {
+        let visible =
+            self.rooms
+                .access()
+                .visible(&self.asked.person(), self.asked.source, Timestamp::now());
+        visible
+            .iter()
+            .map(|right| {
+                let actions: Vec<_> = right.actions.iter().map(ToString::to_string).collect();
+                json!({ "target": right.target, "login": right.login, "actions": actions })
+            })
+            .collect()
+    }
+
+    async fn targets(&self, json: bool) -> Result<(), Failure> {
+        if json {
+            return self.json(&json!({ "targets": self.rights() })).await;
+        }
+        let visible =
+            self.rooms
+                .access()
+                .visible(&self.asked.person(), self.asked.source, Timestamp::now());
+        if visible.is_empty() {
+            return self.print("no target that you may reach\n".into()).await;
+        }
+        let mut table = Table::new(["TARGET", "LOGIN", "MAY", "CONNECT"]);
+        for right in visible {
+            let actions: Vec<_> = right.actions.iter().map(ToString::to_string).collect();
+            let connect = format!("ssh {}@{}@{}", right.login, right.target, self.rooms.name);
+            table.row([
+                right.target.to_string(),
+                right.login.to_string(),
+                actions.join(" "),
+                connect,
+            ]);
+        }
+        self.print(table.to_string()).await
+    }
+
+    async fn config(&self, json: bool) -> Result<(), Failure> {
+        let visible =
+            self.rooms
+                .access()
+                .visible(&self.asked.person(), self.asked.source, Timestamp::now());
+        let known_hosts: Vec<_> = self
+            .rooms
+            .host_keys
+            .iter()
+            .filter_map(|key| {
+                let address = match self.rooms.port {
+                    22 => self.rooms.name.clone(),
+                    port => format!("[{}]:{port}", self.rooms.name),
+                };
+                Some(format!("{address} {}", key.to_openssh().ok()?))
+            })
+            .collect();
+        let mut block = format!(
+            "# bastion: append to ~/.ssh/config\nHost {0}\n    HostName {0}\n    Port {1}\n",
+            self.rooms.name, self.rooms.port
+        );
+        let mut named = std::collections::BTreeSet::new();
+        for right in &visible {
+            let mut host = format!("\nHost {}.{}", right.login, right.target);
+            if named.insert(right.target.to_string()) {
+                host.push_str(&format!(" {}", right.target));
+            }
+            block.push_str(&format!(
+                "{host}\n    HostName {}\n    Port {}\n    User {}@{}\n",
+                self.rooms.name, self.rooms.port, right.login, right.target
+            ));
+        }
+        if json {
+            return self
+                .json(&json!({ "ssh_config": block, "known_hosts": known_hosts }))
+                .await;
+        }
+        block.push_str("\n# the bastion's host keys, for ~/.ssh/known_hosts:\n");
+        for line in known_hosts {
+            block.push_str(&format!("# {line}\n"));
+        }
+        self.print(block).await
+    }
+
+    async fn sessions(&self, active: bool, json: bool) -> Result<(), Failure> {
+        let sessions: Vec<_> = self
+            .readable()
+            .await?
+            .into_iter()
+            .filter(|session| !active || session.is_active())
+            .collect();
+        if json {
+            let sessions: Vec<_> = sessions.iter().map(summary).collect();
+            return self.json(&json!({ "sessions": sessions })).await;
+        }
+        if sessions.is_empty() {
+            return self.print("no session\n".into()).await;
+        }
+        let mut table = Table::new([
+            "SESSION", "STARTED", "USER", "ACCOUNT", "KIND", "STATUS", "COMMAND",
+        ]);
+        for session in &sessions {
+            let about = &session.about;
+            table.row([
+                session.id.to_string(),
+                text::time(session.started),
+                safe(&about.user),
+                safe(&format!("{}@{}", about.login, about.target)),
+                about.kind.to_string(),
+                session
+                    .ended
+                    .as_ref()
+                    .map_or_else(|| "running".into(), ended),
+                text::shortened(&safe(&command_text(session)), 60),
+            ]);
+        }
+        self.print(table.to_string()).await
+    }
+
+    async fn leases(&self, json: bool) -> Result<(), Failure> {
+        let leases = self
+            .rooms
+            .sign_ins
+            .leases(Some(&self.lease().user.identity))
+            .await
+            .map_err(|error| unavailable(&error, "the leases cannot be read now"))?;
+        if json {
+            let leases: Vec<_> = leases
+                .iter()
+                .map(|lease| {
+                    json!({
+                        "id": lease.id,
+                        "key": lease.key.as_ref().map(ToString::to_string),
+                        "source": lease.source,
+                        "signed_in_at": lease.signed_in_at,
+                        "expires_at": lease.expires_at,
+                        "this": lease.id == self.lease().id,
+                    })
+                })
+                .collect();
+            return self.json(&json!({ "leases": leases })).await;
+        }
+        let mut table = Table::new(["LEASE", "KEY", "SIGNED IN", "UNTIL", "FROM"]);
+        for lease in &leases {
+            table.row([
+                format!(
+                    "{}{}",
+                    lease.id,
+                    if lease.id == self.lease().id {
+                        " (this)"
+                    } else {
+                        ""
+                    }
+                ),
+                lease
+                    .key
+                    .as_ref()
+                    .map_or_else(|| "-".into(), ToString::to_string),
+                text::time(lease.signed_in_at),
+                text::time(lease.expires_at),
+                lease.source.to_string(),
+            ]);
+        }
+        self.print(table.to_string()).await
+    }
+
+    async fn sign_out(&self, all: bool, json: bool) -> Result<(), Failure> {
+        let identity = &self.lease().user.identity;
+        let only = if all { None } else { Some(self.lease().id) };
+        let leases = self
+            .rooms
+            .sign_ins
+            .sign_out(identity, only)
+            .await
+            .map_err(|error| {
+                unavailable(
+                    &error,
+                    "signing out does not work now; the lease still holds",
+                )
+            })?;
+        self.audit(Event::SignedOut {
+            user: self.lease().who(),
+            leases,
+        })?;
+        let sessions = if all {
+            self.rooms.registry.end_all_of(identity)
+        } else {
+            0
+        };
+        if json {
+            return self
+                .json(&json!({ "leases": leases, "sessions_ended": sessions }))
+                .await;
+        }
+        self.print(format!(
+            "signed out: {leases} lease(s), {sessions} session(s) ended\n"
+        ))
+        .await
+    }
+
+    async fn play(
+        &self,
+        session: &str,
+        json: bool,
+        reader: &mut ClientReader,
+    ) -> Result<(), Failure> {
+        let (found, id) = self.find(session, Action::Play).await?;
+        if json {
+            return self.json(&summary(&found)).await;
+        }
+        let Some(pty) = &self.asked.pty else {
+            let line = format!(
+                "play needs a terminal: ssh -t {} play {session}",
+                self.rooms.name
+            );
+            return Err(Failure::Usage(line));
+        };
+        let recording = self.open(&id).await?;
+        Ok(play::play(recording, pty, self.writer, reader).await?)
+    }
+
+    async fn open(&self, id: &SessionId) -> Result<ReadBack, Failure> {
+        let opened = self.rooms.recorder.read(id).await;
+        opened.map_err(|error| unavailable(&error, "the recording cannot be read now"))
+    }
+
+    async fn recording(&self, session: &str, json: bool) -> Result<(), Failure> {
+        let (found, id) = self.find(session, Action::Recording).await?;
+        if json {
+            return self.json(&summary(&found)).await;
+        }
+        let mut bytes = self.open(&id).await?;
+        let mut buffer = vec![0; 32 * 1024];
+        loop {
+            let n = bytes
+                .read(&mut buffer)
+                .await
+                .map_err(|error| unavailable(&error, "the recording cannot be read to its end"))?;
+            if n == 0 {
+                return Ok(());
+            }
+            let piece = Bytes::copy_from_slice(buffer.get(..n).unwrap_or_default());
+            self.writer.answer(Stream::Stdout, piece).await?;
+        }
+    }
+
+    /// A recording by its whole id, where this user may read it; the reading is audited first.
+    async fn find(&self, session: &str, action: Action) -> Result<(Summary, SessionId), Failure> {
+        let unknown = || Failure::Denied(format!("no session {} that you may read", safe(session)));
+        let id: SessionId = session.parse().map_err(|_| unknown())?;
+        let all = self.list().await?;
+        let found = all
+            .into_iter()
+            .find(|summary| summary.id == id)
+            .ok_or_else(unknown)?;
+        let policies = self.may(action, &found).map_err(|denied| {
+            let refused = Event::ConsoleDenied {
+                user: self.lease().who(),
+                action: action.name().to_owned(),
+                what: session.to_owned(),
+                reason: denied.reason().to_string(),
+            };
+            match self.audit(refused) {
+                Ok(()) => unknown(),
+                Err(failure) => failure,
+            }
+        })?;
+        self.audit(Event::RecordingRead {
+            user: self.lease().who(),
+            session: session.to_owned(),
+            action: action.name().to_owned(),
+            policies,
+        })?;
+        Ok((found, id))
+    }
+
+    /// The sessions that this user may see: their own, and those that the policy shows them.
+    async fn readable(&self) -> Result<Vec<Summary>, Failure> {
+        let identity = &self.lease().user.identity;
+        let mut sessions = self.list().await?;
+        sessions.retain(|session| {
+            let own = session.about.issuer == identity.issuer
+                && session.about.subject == identity.subject;
+            own || self.may(Action::Play, session).is_ok()
+        });
+        sessions.sort_by_key(|session| std::cmp::Reverse(session.started));
+        Ok(sessions)
+    }
+
+    async fn list(&self) -> Result<Vec<Summary>, Failure> {
+        let listed = self.rooms.recorder.list().await;
+        listed.map_err(|error| unavailable(&error, "the recordings cannot be listed now"))
+    }
+
+    fn may(&self, action: Action, session: &Summary) -> Result<Vec<String>, Denied> {
+        let id = session.id.to_string();
+        let of = SessionOf {
+            id: &id,
+            owner_issuer: &session.about.issuer,
+            owner_subject: &session.about.subject,
+            target: &session.about.target,
+            login: &session.about.login,
+        };
+        let access = self.rooms.access();
+        access.may_read(
+            &self.asked.person(),
+            action,
+            &of,
+            self.asked.source,
+            Timestamp::now(),
+        )
+    }
+
+    fn audit(&self, event: Event) -> Result<(), Failure> {
+        self.rooms.audit.record_soon(event).map_err(|error| {
+            unavailable(
+                &error,
+                "the audit log cannot be written, so nothing is done",
+            )
+        })
+    }
+
+    async fn json(&self, value: &Value) -> Result<(), Failure> {
+        self.print(format!("{value}\n")).await
+    }
+
+    async fn print(&self, text: String) -> Result<(), Failure> {
+        let text = if self.asked.pty.is_some() {
+            text.replace('\n', "\r\n")
+        } else {
+            text
+        };
+        Ok(self
+            .writer
+            .answer(Stream::Stdout, Bytes::from(text))
+            .await?)
+    }
+}
+
+fn unavailable(error: &dyn std::fmt::Display, line: &str) -> Failure {
+    warn!(%error, line, "console");
+    Failure::Refused(line.to_owned())
+}
+
+/// How a session ended, in a word.
+fn ended(ended: &record::Ended) -> String {
+    match &ended.end.status {
+        Some(ExitStatus::Code(code)) => code.to_string(),
+        Some(ExitStatus::Signal(name)) => safe(name),
+        None if ended.recovered => "torn".into(),
+        None => "cut".into(),
+    }
+}
+
+fn command_text(session: &Summary) -> String {
+    let command = session.about.command.as_deref().unwrap_or_default();
+    String::from_utf8_lossy(command).into_owned()
+}
+
+fn summary(session: &Summary) -> Value {
+    let about = &session.about;
+    json!({
+        "id": session.id,
+        "user": about.user,
+        "issuer": about.issuer,
+        "subject": about.subject,
+        "target": about.target,
+        "login": about.login,
+        "kind": about.kind,
+        "command": about.command.as_ref().map(|_| command_text(session)),
+        "source": about.source,
+        "connection": about.connection,
+        "started": session.started,
+        "active": session.is_active(),
+        "ended": session.ended.as_ref().map(|ended| ended.at),
+        "status": session.ended.as_ref().and_then(|ended| ended.end.status.clone()),
+        "reason": session.ended.as_ref().and_then(|ended| ended.end.reason.clone()),
+        "coverage": session.ended.as_ref().map(|ended| ended.end.coverage),
+        "bytes": session.ended.as_ref().map(|ended| ended.totals.stdout + ended.totals.stderr),
+        "recovered": session.ended.as_ref().is_some_and(|ended| ended.recovered),
+    })
+}

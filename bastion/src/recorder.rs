@@ -135,10 +135,10 @@ pub fn main(options: Options) -> Result<(), RecorderError> {
     });
     links.stop();
     crew.finish(FINISH);
-    if let Some(path) = socket {
-        if let Err(error) = std::fs::remove_file(&path) {
-            tracing::warn!(%error, "cannot remove the socket");
-        }
+    if let Some(path) = socket
+        && let Err(error) = std::fs::remove_file(&path)
+    {
+        tracing::warn!(%error, "cannot remove the socket");
     }
     Ok(())
 }

@@ -1,1 +1,300 @@
-//! Not built yet.
+//! The network-facing process: listeners, limits before sign-in, tasks, drain.
+//!
+//! Owns the accept loops and the order of start and stop. Knows nothing of SSH beyond handing a
+//! socket over.
+
+mod gate;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+use crate::access::Access;
+use crate::audit::Audit;
+use crate::config::Config;
+use crate::login::SignIns;
+use crate::record::Recorder;
+use crate::session::{Registry, Rooms};
+use crate::ssh::{HostKeyError, Server, keys};
+use crate::store::Store;
+use crate::target::{Inventory, UserCa};
+
+pub(crate) use gate::{Gate, Pass};
+
+/// What the command line adds to the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Written once every address is bound, whole or not at all:
+    /// `{"addresses":["127.0.0.1:2222"],"pid":123}`.
+    pub ready_file: Option<PathBuf>,
+}
+
+/// Why the server does not start, or has ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// An address cannot be bound.
+    #[error("cannot listen on {address}: {source}; choose another address in `listen`")]
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// A host key cannot be used.
+    #[error("{0}")]
+    HostKey(#[from] HostKeyError),
+    /// A folder or a file cannot be made.
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A room could not be opened; the line says what to do.
+    #[error("{0}")]
+    Room(String),
+    /// The runtime cannot be started.
+    #[error("cannot start: {0}")]
+    Runtime(#[source] io::Error),
+}
+
+/// Runs the server until SIGTERM or SIGINT, then drains: no new connection, `limits.drain` for the
+/// sessions that run, then a line to each and its end.
+///
+/// # Errors
+/// Everything that keeps it from starting. Once it accepts, it ends by signal only.
+pub fn run(config: Config, options: Options) -> Result<(), ServeError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("bastion")
+        .build()
+        .map_err(ServeError::Runtime)?;
+    runtime.block_on(serve(config, options))
+}
+
+async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Runtime)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Runtime)?;
+
+    let mut listeners = Vec::new();
+    for address in &config.listen {
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|source| ServeError::Bind {
+                address: *address,
+                source,
+            })?;
+        listeners.push(listener);
+    }
+    let addresses: Vec<SocketAddr> = listeners
+        .iter()
+        .filter_map(|listener| listener.local_addr().ok())
+        .collect();
+    let rooms = Arc::new(open(&config, &addresses).await?);
+    let host_keys = crate::ssh::host_keys(&config.host_keys)?;
+    let server = Arc::new(Server::new(host_keys, rooms.clone()));
+
+    let gate = Gate::new(
+        config.limits.unauthenticated,
+        config.limits.unauthenticated_per_source,
+    );
+    let accepting = CancellationToken::new();
+    let stop = CancellationToken::new();
+    let acceptors = TaskTracker::new();
+    let connections = TaskTracker::new();
+    for listener in listeners {
+        let doorman = Doorman {
+            server: server.clone(),
+            gate: gate.clone(),
+            connections: connections.clone(),
+            stop: stop.clone(),
+        };
+        acceptors.spawn(doorman.accept(listener, accepting.clone()));
+    }
+    acceptors.close();
+    if let Some(path) = &options.ready_file {
+        write_ready(path, &addresses).map_err(|source| ServeError::Write {
+            path: path.clone(),
+            source,
+        })?;
+    }
+    info!(?addresses, "accepting");
+
+    tokio::select! {
+        _ = terminate.recv() => info!("SIGTERM: draining"),
+        _ = interrupt.recv() => info!("SIGINT: draining"),
+    }
+    accepting.cancel();
+    acceptors.wait().await;
+    drain(&rooms.registry, &connections, config.limits.drain, &stop).await;
+    if let Some(path) = &options.ready_file
+        && let Err(error) = std::fs::remove_file(path)
+    {
+        warn!(%error, "the ready file stays");
+    }
+    rooms.recorder.clone().close().await;
+    info!("stopped");
+    Ok(())
+}
+
+/// Opens every room that a connection needs; anything that protects and cannot be opened keeps
+/// the server from starting.
+async fn open(config: &Config, addresses: &[SocketAddr]) -> Result<Rooms, ServeError> {
+    let room = |error: &dyn std::fmt::Display| ServeError::Room(error.to_string());
+    let write = |path: &PathBuf, source| ServeError::Write {
+        path: path.clone(),
+        source,
+    };
+    private_dir(&config.state_dir).map_err(|source| write(&config.state_dir, source))?;
+    let user_ca = match &config.user_ca {
+        Some(path) => Some(UserCa::load(path).map_err(|error| room(&error))?),
+        None => None,
+    };
+    let inventory =
+        Inventory::load(&config.targets, user_ca.as_ref()).map_err(|error| room(&error))?;
+    let access =
+        Access::load(&config.policies, Arc::new(inventory)).map_err(|error| room(&error))?;
+    let audit_path = config.state_dir.join("audit.jsonl");
+    let audit = Audit::open(&audit_path).map_err(|source| write(&audit_path, source))?;
+    let store =
+        Store::open(&config.state_dir.join("store.sqlite")).map_err(|error| room(&error))?;
+    let sign_ins =
+        SignIns::new(config.oidc.clone(), &config.limits, store).map_err(|error| room(&error))?;
+    let recorder = match &config.recording.socket {
+        Some(socket) => Recorder::connect(socket)
+            .await
+            .map_err(|error| room(&error))?,
+        None => {
+            let program = std::env::current_exe().map_err(ServeError::Runtime)?;
+            Recorder::spawn_embedded(&program, &config.recording.dir, config.recording.sync)
+                .await
+                .map_err(|error| room(&error))?
+        }
+    };
+    let host_keys = crate::ssh::host_keys(&config.host_keys)?;
+    Ok(Rooms {
+        name: config.name.clone(),
+        port: addresses.first().map_or(22, SocketAddr::port),
+        host_keys: host_keys
+            .iter()
+            .map(|key| key.public_key().clone())
+            .collect::<Vec<keys::PublicKey>>(),
+        limits: config.limits.clone(),
+        require_key: config.oidc.require_key,
+        sign_ins,
+        access: RwLock::new(Arc::new(access)),
+        user_ca,
+        recorder,
+        audit,
+        registry: Registry::default(),
+    })
+}
+
+/// One listener's accept loop.
+struct Doorman {
+    server: Arc<Server>,
+    gate: Gate,
+    connections: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Doorman {
+    async fn accept(self, listener: TcpListener, accepting: CancellationToken) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = accepting.cancelled() => return,
+            };
+            match accepted {
+                Ok((socket, peer)) => self.admit(socket, peer),
+                Err(error) if is_the_connections(&error) => {}
+                Err(error) => {
+                    // Out of descriptors or memory: wait for some to come back.
+                    error!(%error, "cannot accept");
+                    tokio::time::sleep(ACCEPT_BACK_OFF).await;
+                }
+            }
+        }
+    }
+
+    fn admit(&self, socket: TcpStream, peer: SocketAddr) {
+        match self.gate.admit(peer.ip()) {
+            Some(pass) => {
+                let server = self.server.clone();
+                self.connections
+                    .spawn(server.run(socket, peer, pass, self.stop.clone()));
+            }
+            // The newest is refused; whoever is in is never touched.
+            None => info!(%peer, "too many connections before sign-in"),
+        }
+    }
+}
+
+async fn drain(
+    registry: &Registry,
+    connections: &TaskTracker,
+    limit: Duration,
+    stop: &CancellationToken,
+) {
+    connections.close();
+    let deadline = tokio::time::Instant::now() + limit;
+    // Connections without a session have nothing to lose.
+    if registry.len() > 0 {
+        info!(sessions = registry.len(), "waiting for sessions");
+        let empty = tokio::time::timeout_at(deadline, registry.empty()).await;
+        if empty.is_err() {
+            info!(sessions = registry.len(), "ending sessions");
+        }
+    }
+    stop.cancel();
+    if tokio::time::timeout(LAST_CONNECTIONS, connections.wait())
+        .await
+        .is_err()
+    {
+        warn!(
+            connections = connections.len(),
+            "connections did not end in time"
+        );
+    }
+}
+
+/// Errors of `accept` that belong to the connection that failed, not to the listener (accept(2)).
+fn is_the_connections(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted, WouldBlock,
+    };
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted | WouldBlock
+    )
+}
+
+fn private_dir(path: &std::path::Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+}
+
+fn write_ready(path: &std::path::Path, addresses: &[SocketAddr]) -> io::Result<()> {
+    let ready = serde_json::json!({ "addresses": addresses, "pid": std::process::id() });
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    std::fs::write(&temporary, format!("{ready}\n"))?;
+    std::fs::rename(&temporary, path)
+}
+
+/// Pause after an `accept` that failed for want of descriptors or memory.
+const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
+/// After the drain, connections have so long to end (limits.md: 10 s in all).
+const LAST_CONNECTIONS: Duration = Duration::from_secs(8);

@@ -1,1 +1,472 @@
-//! Not built yet.
+//! One session: a channel of a client that runs something, on a target or in the console.
+//!
+//! Owns the order in which a session comes to be (lease, access, recording, target) and what the
+//! client is told when it does not. The way of its bytes is `pump`'s.
+
+mod notice;
+mod pump;
+mod registry;
+
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use scanner::{Coverage, Scanner};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::access::{Access, Action, Grant, Person, Question};
+use crate::audit::{Audit, Event, Who};
+use crate::config::Limits;
+use crate::login::{Lease, SignIns};
+use crate::name::Destination;
+use crate::record::{About, End, ExitStatus, Kind, Recorder, Recording};
+use crate::ssh::{ClientEnd, ClientWriter, ConnectionId, Ended, Opening, Pty, TargetEnd, dial};
+use crate::target::UserCa;
+
+pub(crate) use notice::Notices;
+pub(crate) use pump::Why;
+pub(crate) use registry::Registry;
+
+/// What a connection needs of the other rooms.
+pub(crate) struct Rooms {
+    /// What users type after the last `@`.
+    pub(crate) name: String,
+    /// The address that clients connect to, where `config` names one.
+    pub(crate) port: u16,
+    /// The server's public host keys.
+    pub(crate) host_keys: Vec<crate::ssh::keys::PublicKey>,
+    pub(crate) limits: Limits,
+    pub(crate) require_key: bool,
+    pub(crate) sign_ins: SignIns,
+    pub(crate) access: RwLock<Arc<Access>>,
+    pub(crate) user_ca: Option<UserCa>,
+    pub(crate) recorder: Recorder,
+    pub(crate) audit: Audit,
+    pub(crate) registry: Registry,
+}
+
+impl Rooms {
+    /// The policies in force now.
+    pub(crate) fn access(&self) -> Arc<Access> {
+        self.access
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// What a client asked for on one channel.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) lease: Arc<Lease>,
+    pub(crate) destination: Destination,
+    pub(crate) source: IpAddr,
+    pub(crate) connection: ConnectionId,
+    pub(crate) opening: Opening,
+    pub(crate) pty: Option<Pty>,
+    pub(crate) env: Vec<(String, String)>,
+}
+
+impl Asked {
+    /// Who asks, as `access` wants to know it.
+    pub(crate) fn person(&self) -> Person<'_> {
+        let user = &self.lease.user;
+        Person {
+            issuer: &user.identity.issuer,
+            subject: &user.identity.subject,
+            name: &user.name,
+            groups: &user.groups,
+            signed_in_at: self.lease.signed_in_at,
+        }
+    }
+}
+
+impl Lease {
+    /// Whose it is, for the audit log.
+    pub(crate) fn who(&self) -> Who {
+        Who {
+            issuer: self.user.identity.issuer.clone(),
+            subject: self.user.identity.subject.clone(),
+            name: self.user.name.clone(),
+        }
+    }
+}
+
+/// Carries one channel from its request to its close. Never fails: whatever goes wrong is said to
+/// the client and to the log.
+pub(crate) async fn run(
+    rooms: Arc<Rooms>,
+    mut asked: Asked,
+    client: ClientEnd,
+    stop: CancellationToken,
+) {
+    let notices = Notices::new(&asked.env, asked.pty.is_some());
+    // With the claims of the latest sign-in: a group that was lost since counts no more.
+    match rooms.sign_ins.renewed(&asked.lease).await {
+        Ok(Some(lease)) => asked.lease = Arc::new(lease),
+        Ok(None) => {
+            let line = "your sign-in has ended; connect again to sign in";
+            return give_up(&client.writer, &notices, line, NOT_ALLOWED).await;
+        }
+        Err(error) => {
+            warn!(connection = %asked.connection, %error, "leases cannot be read");
+            let line = "the sign-in cannot be checked now; try again later";
+            return give_up(&client.writer, &notices, line, NOT_ALLOWED).await;
+        }
+    }
+    match asked.destination.clone() {
+        Destination::Console => crate::console::run(&rooms, asked, client, stop).await,
+        Destination::Target { login, target } => {
+            proxy(
+                &rooms,
+                asked,
+                login.as_str(),
+                target.as_str(),
+                client,
+                notices,
+                stop,
+            )
+            .await;
+        }
+    }
+}
+
+async fn proxy(
+    rooms: &Rooms,
+    asked: Asked,
+    login: &str,
+    target: &str,
+    mut client: ClientEnd,
+    notices: Notices,
+    stop: CancellationToken,
+) {
+    let grant = match decide(rooms, &asked, login, target) {
+        Ok(grant) => grant,
+        Err(line) => return give_up(&client.writer, &notices, &line, NOT_ALLOWED).await,
+    };
+    if matches!(asked.opening, Opening::Sftp) && grant.covered() {
+        let line = "sftp is not allowed here: a protection rule covers this account, and files cannot be scanned yet";
+        return give_up(&client.writer, &notices, line, NOT_ALLOWED).await;
+    }
+    let recording = match rooms.recorder.start(about(&asked, login, target)).await {
+        Ok(recording) => recording,
+        Err(error) => {
+            warn!(connection = %asked.connection, %error, "nothing can be recorded");
+            return give_up(&client.writer, &notices, error.notice(), REFUSED).await;
+        }
+    };
+    let id = recording.id().to_string();
+    let active = rooms.registry.begin(&id, &asked.lease.user.identity);
+    let mut session = Session {
+        rooms,
+        asked: &asked,
+        id,
+        login,
+        target,
+        recording,
+    };
+    if let Err(error) = rooms.audit.record_soon(session.started()) {
+        warn!(session = %session.id, %error, "not audited");
+        session
+            .finish(None, Coverage::default(), error.notice())
+            .await;
+        let line = "the session cannot be audited, so it does not start";
+        return give_up(&client.writer, &notices, line, REFUSED).await;
+    }
+    info!(session = %session.id, connection = %asked.connection, user = ?asked.lease.user.name, login, target, "session started");
+
+    let target_end = match session.dial(&grant, &stop).await {
+        Ok(end) => end,
+        Err(line) => {
+            session.finish(None, Coverage::default(), line).await;
+            return give_up(&client.writer, &notices, line, UNREACHABLE).await;
+        }
+    };
+    let rules = grant.rules();
+    let carried = pump::Pump {
+        rules: rules.clone(),
+        scanner: Scanner::new(
+            rules,
+            scanner::Options {
+                pty: asked.pty.is_some(),
+            },
+        )
+        .with_session(session.id.as_bytes()),
+        recording: &mut session.recording,
+        client: &mut client,
+        target: target_end,
+        pty: asked.pty.is_some(),
+        life: rooms.limits.session_life,
+        stop: active.stop(&stop),
+    }
+    .run()
+    .await;
+    // The recording is whole before the client hears the status.
+    session
+        .finish(
+            carried.ended.as_ref(),
+            carried.coverage,
+            carried.why.notice(),
+        )
+        .await;
+    say_goodbye(&client.writer, &notices, &carried).await;
+    // Only now is the session over for whoever waits for it to be.
+    drop(active);
+}
+
+/// A session that is being recorded.
+struct Session<'a> {
+    rooms: &'a Rooms,
+    asked: &'a Asked,
+    id: String,
+    login: &'a str,
+    target: &'a str,
+    recording: Recording,
+}
+
+impl Session<'_> {
+    fn started(&self) -> Event {
+        Event::SessionStarted {
+            connection: self.asked.connection.to_string(),
+            session: self.id.clone(),
+            user: self.asked.lease.who(),
+            target: self.target.to_owned(),
+            login: self.login.to_owned(),
+            kind: match self.asked.opening {
+                Opening::Shell => "shell",
+                Opening::Exec(_) => "exec",
+                Opening::Sftp => "sftp",
+            }
+            .to_owned(),
+        }
+    }
+
+    /// Connects to the target; the error is the line for the client.
+    async fn dial(
+        &self,
+        grant: &Grant,
+        stop: &CancellationToken,
+    ) -> Result<TargetEnd, &'static str> {
+        let asked = self.asked;
+        let own = |name: &str| name.starts_with("BASTION_");
+        let env: Vec<_> = asked
+            .env
+            .iter()
+            .filter(|(name, _)| !own(name))
+            .cloned()
+            .collect();
+        let ca = self.rooms.user_ca.as_ref();
+        let within = self.rooms.limits.target_connect;
+        let dialled = tokio::select! {
+            dialled = dial(grant, ca, &asked.opening, asked.pty.as_ref(), &env, within) => dialled,
+            () = stop.cancelled() => return Err(Why::ShuttingDown.notice()),
+        };
+        dialled.map_err(|error| {
+            let reason = chain(&error);
+            warn!(session = %self.id, target = self.target, error = %reason, "no session on the target");
+            let failed = Event::TargetFailed {
+                connection: asked.connection.to_string(),
+                user: asked.lease.who(),
+                target: self.target.to_owned(),
+                login: self.login.to_owned(),
+                reason,
+            };
+            if let Err(error) = self.rooms.audit.record_soon(failed) {
+                warn!(session = %self.id, %error, "not audited");
+            }
+            error.notice()
+        })
+    }
+
+    /// Ends the recording and writes the audit event that goes with it.
+    async fn finish(self, ended: Option<&Ended>, coverage: Coverage, reason: &str) {
+        let reason = Some(reason.to_owned()).filter(|reason| !reason.is_empty());
+        info!(session = %self.id, ?ended, ?reason, "session ended");
+        let event = Event::SessionEnded {
+            session: self.id.clone(),
+            passed: coverage.passed,
+            masked: coverage.masked,
+            held: coverage.held,
+            unreadable: coverage.unreadable,
+            status: ended.map(|ended| match ended {
+                Ended::Status(status) => status.to_string(),
+                Ended::Signal { signal, .. } => signal.name().to_owned(),
+            }),
+            reason: reason.clone(),
+        };
+        let status = ended.map(|ended| match ended {
+            Ended::Status(status) => ExitStatus::Code(*status),
+            Ended::Signal { signal, .. } => ExitStatus::Signal(signal.name().to_owned()),
+        });
+        let end = End {
+            status,
+            coverage: coverage.into(),
+            reason,
+        };
+        if let Err(error) = self.recording.end(end).await {
+            warn!(session = %self.id, %error, "the recording has no end");
+        }
+        if let Err(error) = self.rooms.audit.record_soon(event) {
+            warn!(session = %self.id, %error, "not audited");
+        }
+    }
+}
+
+/// Asks `access` and writes the answer down; the error is the line for the client.
+fn decide(rooms: &Rooms, asked: &Asked, login: &str, target: &str) -> Result<Grant, String> {
+    let command = match &asked.opening {
+        Opening::Exec(command) => Some(command.as_slice()),
+        Opening::Shell | Opening::Sftp => None,
+    };
+    let question = |action| Question {
+        person: asked.person(),
+        target,
+        login,
+        action,
+        source: asked.source,
+        now: jiff::Timestamp::now(),
+        command,
+    };
+    // One sftp channel reads and writes: both have to be allowed.
+    let actions: &[Action] = match asked.opening {
+        Opening::Shell => &[Action::Shell],
+        Opening::Exec(_) => &[Action::Exec],
+        Opening::Sftp => &[Action::SftpWrite, Action::SftpRead],
+    };
+    let access = rooms.access();
+    let mut granted = None;
+    for action in actions {
+        let decision = access.decide(&question(*action));
+        let text = command.map(|command| String::from_utf8_lossy(command).into_owned());
+        let (connection, user, source) = (
+            asked.connection.to_string(),
+            asked.lease.who(),
+            asked.source,
+        );
+        let (target, login, name) = (
+            target.to_owned(),
+            login.to_owned(),
+            action.name().to_owned(),
+        );
+        let event = match &decision {
+            Ok(grant) => Event::ChannelAllowed {
+                connection,
+                user,
+                source,
+                target,
+                login,
+                action: name,
+                command: text,
+                policies: grant.policies().to_vec(),
+            },
+            Err(denied) => Event::ChannelDenied {
+                connection,
+                user,
+                source,
+                target,
+                login,
+                action: name,
+                command: text,
+                reason: denied.reason().to_string(),
+                policies: denied.policies().to_vec(),
+            },
+        };
+        // A decision that cannot be written down is a refusal.
+        rooms
+            .audit
+            .record_soon(event)
+            .map_err(|error| error.notice().to_owned())?;
+        granted = Some(decision.map_err(|denied| denied.notice())?);
+    }
+    granted.ok_or_else(|| "nothing was asked for".to_owned())
+}
+
+fn about(asked: &Asked, login: &str, target: &str) -> About {
+    let user = &asked.lease.user;
+    About {
+        user: user.name.clone(),
+        issuer: user.identity.issuer.clone(),
+        subject: user.identity.subject.clone(),
+        target: target.to_owned(),
+        login: login.to_owned(),
+        kind: match asked.opening {
+            Opening::Shell => Kind::Shell,
+            Opening::Exec(_) => Kind::Exec,
+            Opening::Sftp => Kind::Sftp,
+        },
+        command: match &asked.opening {
+            Opening::Exec(command) => Some(command.clone()),
+            Opening::Shell | Opening::Sftp => None,
+        },
+        pty: asked.pty.as_ref().map(|pty| (pty.cols, pty.rows)),
+        term: asked.pty.as_ref().map(|pty| pty.term.clone()),
+        source: asked.source,
+        connection: asked.connection.to_string(),
+    }
+}
+
+/// The client's last words, after the data (RFC 4254, sections 5.3 and 6.10).
+async fn say_goodbye(client: &ClientWriter, notices: &Notices, carried: &pump::Carried) {
+    let ended = match (&carried.why, carried.ended.clone()) {
+        (Why::TargetEnded, Some(ended)) => ended,
+        (Why::ClientLeft, _) => {
+            // Whoever left hears nothing.
+            client.close().await.unwrap_or(());
+            return;
+        }
+        (why, _) => {
+            client
+                .notice(notices.line(why.notice(), why.status()))
+                .await
+                .unwrap_or(());
+            Ended::Status(why.status())
+        }
+    };
+    close(client, ended, !carried.eof_sent).await;
+}
+
+/// Ends a channel on which nothing ran, with a line and one of the bastion's own statuses.
+pub(crate) async fn give_up(client: &ClientWriter, notices: &Notices, line: &str, status: u32) {
+    if client.notice(notices.line(line, status)).await.is_ok() {
+        close(client, Ended::Status(status), true).await;
+    }
+}
+
+/// Status, end of file and close. The status comes first: a client that has sent its own end of
+/// file closes the channel as soon as it sees ours, and the library answers a close at once.
+pub(crate) async fn close(client: &ClientWriter, ended: Ended, eof: bool) {
+    let last = async {
+        client.ended(ended).await?;
+        if eof {
+            client.eof().await?;
+        }
+        client.close().await
+    };
+    // A client that is gone has no use for its status.
+    tokio::time::timeout(Duration::from_secs(2), last)
+        .await
+        .unwrap_or(Ok(()))
+        .unwrap_or(());
+}
+
+/// An error with its causes, for the log.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// Refused by a rule or a limit (limits.md).
+pub(crate) const REFUSED: u32 = 65;
+/// The target is not reachable or not verified.
+pub(crate) const UNREACHABLE: u32 = 69;
+/// Not allowed.
+pub(crate) const NOT_ALLOWED: u32 = 77;
+/// The connection to the target broke; what `ssh` itself says then.
+pub(crate) const BROKEN: u32 = 255;

@@ -1,1 +1,18 @@
-//! Placeholder.
+//! Plays, lists, searches and exports recordings of SSH sessions.
+//!
+//! The library is what the program `replay` and the console of the bastion share: [`player`] is
+//! the player without I/O, [`cli`] the program. A recording is hostile input: no byte of it
+//! reaches a terminal but as a painted cell or as text that went through [`safe`].
+
+pub mod about;
+pub mod cli;
+mod emulator;
+pub mod export;
+pub mod files;
+pub mod moment;
+mod paint;
+pub mod player;
+pub mod safe;
+pub mod summary;
+mod timeline;
+pub mod transcript;

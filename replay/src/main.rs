@@ -1,2 +1,7 @@
-//! x
-fn main(){}
+//! `replay`: see [`replay::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    replay::cli::main()
+}

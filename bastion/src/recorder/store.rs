@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::{fmt, io};
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{Timestamp, civil};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -312,7 +312,7 @@ fn file_name(id: &SessionId) -> String {
 }
 
 fn day_names(at: Timestamp) -> [String; 3] {
-    let date = TimeZone::UTC.to_datetime(at).date();
+    let date: civil::Date = at.to_zoned_datetime(TimeZone::UTC).date();
     [
         format!("{:04}", date.year()),
         format!("{:02}", date.month()),

@@ -1,0 +1,498 @@
+//! The only place that knows the policy engine.
+//!
+//! Owns the schema, the parsing and checking of policies, and one evaluation. What is asked, and
+//! what follows from the answer, is the room's business.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::LazyLock;
+
+use cedar_policy::{
+    Authorizer, Context, Decision, Effect, Entities, Entity, EntityId, EntityTypeName, EntityUid,
+    Policy, PolicyId, PolicySet, Request, RestrictedExpression, Schema, ValidationMode, Validator,
+};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use miette::Diagnostic;
+
+use super::{Action, Person};
+use crate::config::Problem;
+
+/// The checked policies of one folder.
+pub(super) struct Engine {
+    policies: PolicySet,
+    /// What people call a policy: its `@id`, or where it stands.
+    names: HashMap<PolicyId, String>,
+    authorizer: Authorizer,
+}
+
+/// What is asked about, besides the person.
+pub(super) enum Resource<'a> {
+    /// A login on a target, with the target's labels.
+    Account {
+        login: &'a str,
+        target: &'a str,
+        labels: &'a [String],
+    },
+    /// A session, its owner (issuer and subject), and where it ran.
+    Session {
+        id: &'a str,
+        owner: (&'a str, &'a str),
+        login: &'a str,
+        target: &'a str,
+        labels: &'a [String],
+    },
+    /// The bastion.
+    Bastion,
+}
+
+/// When and from where.
+#[derive(Clone, Copy)]
+pub(super) struct Circumstances<'a> {
+    pub(super) now: Timestamp,
+    pub(super) source: IpAddr,
+    pub(super) command: Option<&'a [u8]>,
+}
+
+/// What the policies say; the names are of those that decided.
+pub(super) enum Answer {
+    Permitted(Vec<String>),
+    Forbidden(Vec<String>),
+    NotPermitted,
+    /// A policy could not be evaluated, so that nobody knows whether it forbids.
+    Failed(String),
+}
+
+impl Engine {
+    /// Reads the policies of `files`, each with its text.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake that the parser and the validator find.
+    pub(super) fn new(files: &[(PathBuf, String)]) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut policies = PolicySet::new();
+        let mut names = HashMap::new();
+        let mut known = HashSet::new();
+        for (file, text) in files {
+            let parsed = match PolicySet::from_str(text) {
+                Ok(parsed) => parsed,
+                Err(errors) => {
+                    problems.extend(errors.iter().map(|error| problem_of(file, text, error)));
+                    continue;
+                }
+            };
+            problems.extend(check(file, text, &parsed));
+            for (policy, offset) in in_order(&parsed, text) {
+                let name = name_of(file, text, &policy, offset);
+                let id = PolicyId::new(format!("{}:{}", file.display(), policy.id()));
+                if !known.insert(name.clone()) {
+                    problems.push(Problem::at(
+                        file,
+                        text,
+                        offset,
+                        format!("a second policy has the @id \"{name}\""),
+                    ));
+                }
+                if policies.add(policy.new_id(id.clone())).is_ok() {
+                    names.insert(id, name);
+                }
+            }
+        }
+        if problems.is_empty()
+            && !policies
+                .policies()
+                .any(|policy| policy.effect() == Effect::Permit)
+        {
+            let file = files
+                .first()
+                .map(|(file, _)| file.clone())
+                .unwrap_or_default();
+            problems.push(
+                Problem::of_file(
+                    &file,
+                    "no policy permits anything, so that nobody could do anything",
+                )
+                .hint("add a permit, as in the access.cedar that `bastion init` writes"),
+            );
+        }
+        if problems.is_empty() {
+            Ok(Self {
+                policies,
+                names,
+                authorizer: Authorizer::new(),
+            })
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// What the policies say about `person` doing `action` to `resource`.
+    pub(super) fn ask(
+        &self,
+        person: &Person<'_>,
+        action: Action,
+        resource: &Resource<'_>,
+        circumstances: Circumstances<'_>,
+    ) -> Answer {
+        match self.evaluate(person, action, resource, circumstances) {
+            Ok(answer) => answer,
+            Err(error) => Answer::Failed(error.to_string()),
+        }
+    }
+
+    fn evaluate(
+        &self,
+        person: &Person<'_>,
+        action: Action,
+        resource: &Resource<'_>,
+        circumstances: Circumstances<'_>,
+    ) -> Result<Answer, Box<dyn std::error::Error>> {
+        let principal = user_uid(person.issuer, person.subject);
+        let mut entities = Vec::new();
+        push_person(&mut entities, &principal, person)?;
+        let resource = push_resource(&mut entities, resource)?;
+        let entities = Entities::from_entities(entities, None)?;
+        let context = context_of(person, action, circumstances)?;
+        let request = Request::new(
+            principal,
+            uid(&TYPES.action, action.name()),
+            resource,
+            context,
+            Some(&SCHEMA),
+        )?;
+        let response = self
+            .authorizer
+            .is_authorized(&request, &self.policies, &entities);
+        // The engine skips a policy that it cannot evaluate, also one that forbids.
+        if let Some(error) = response.diagnostics().errors().next() {
+            return Ok(Answer::Failed(error.to_string()));
+        }
+        let mut reasons: Vec<String> = response
+            .diagnostics()
+            .reason()
+            .filter_map(|id| self.names.get(id))
+            .cloned()
+            .collect();
+        reasons.sort();
+        Ok(match response.decision() {
+            Decision::Allow => Answer::Permitted(reasons),
+            Decision::Deny if reasons.is_empty() => Answer::NotPermitted,
+            Decision::Deny => Answer::Forbidden(reasons),
+        })
+    }
+}
+
+/// What the validator says about one file.
+fn check(file: &Path, text: &str, policies: &PolicySet) -> Vec<Problem> {
+    let mut problems: Vec<_> = policies
+        .templates()
+        .map(|template| {
+            let offset = text.find(&template.to_cedar()).unwrap_or(0);
+            Problem::at(file, text, offset, "templates are not used here")
+                .hint("write the policy without ?principal and ?resource")
+        })
+        .collect();
+    let result = Validator::new(SCHEMA.clone()).validate(policies, ValidationMode::Strict);
+    problems.extend(
+        result
+            .validation_errors()
+            .map(|error| problem_of(file, text, error)),
+    );
+    problems.extend(
+        result
+            .validation_warnings()
+            .map(|warning| problem_of(file, text, warning)),
+    );
+    problems
+}
+
+fn problem_of(file: &Path, text: &str, error: &dyn Diagnostic) -> Problem {
+    let offset = error
+        .labels()
+        .and_then(|mut labels| labels.next())
+        .map_or(0, |label| label.offset());
+    let message = plain(&error.to_string());
+    let problem = Problem::at(file, text, offset, message);
+    match error.help() {
+        Some(help) => problem.hint(plain(&help.to_string())),
+        None => problem,
+    }
+}
+
+/// The engine names policies by number; the place says it better.
+fn plain(message: &str) -> String {
+    let message = match message
+        .strip_prefix("for policy `")
+        .and_then(|rest| rest.split_once("`, "))
+    {
+        Some((_, rest)) => rest,
+        None => message,
+    };
+    message.replace('\n', " ")
+}
+
+/// The policies in the order of the text, each with the place where it begins.
+fn in_order(policies: &PolicySet, text: &str) -> Vec<(Policy, usize)> {
+    let number = |policy: &Policy| {
+        AsRef::<str>::as_ref(policy.id())
+            .strip_prefix("policy")
+            .and_then(|number| number.parse::<usize>().ok())
+    };
+    let mut sorted: Vec<Policy> = policies.policies().cloned().collect();
+    sorted.sort_by_key(|policy| number(policy).unwrap_or(usize::MAX));
+    let mut from = 0;
+    sorted
+        .into_iter()
+        .map(|policy| {
+            let source = policy.to_cedar().unwrap_or_default();
+            let offset = text
+                .get(from..)
+                .and_then(|rest| rest.find(&source))
+                .map_or(from, |found| from + found);
+            from = offset + source.len();
+            (policy, offset)
+        })
+        .collect()
+}
+
+fn name_of(file: &Path, text: &str, policy: &Policy, offset: usize) -> String {
+    match policy.annotation("id") {
+        Some(id) if !id.trim().is_empty() => id.trim().to_owned(),
+        _ => {
+            let (line, _) = crate::config::line_column(text, offset);
+            let file = file.file_name().unwrap_or_default().to_string_lossy();
+            format!("{file}:{line}")
+        }
+    }
+}
+
+fn push_person(
+    entities: &mut Vec<Entity>,
+    uid_of_person: &EntityUid,
+    person: &Person<'_>,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let groups: BTreeSet<EntityUid> = person
+        .groups
+        .iter()
+        .map(|group| uid(&TYPES.group, group))
+        .collect();
+    entities.extend(groups.iter().cloned().map(Entity::with_uid));
+    let attributes = [
+        ("issuer", person.issuer),
+        ("subject", person.subject),
+        ("name", person.name),
+    ];
+    entities.push(Entity::new(
+        uid_of_person.clone(),
+        strings(attributes),
+        groups.into_iter().collect(),
+    )?);
+    Ok(())
+}
+
+fn push_resource(
+    entities: &mut Vec<Entity>,
+    resource: &Resource<'_>,
+) -> Result<EntityUid, Box<dyn std::error::Error>> {
+    match *resource {
+        Resource::Account {
+            login,
+            target,
+            labels,
+        } => push_account(entities, login, target, labels),
+        Resource::Session {
+            id,
+            owner,
+            login,
+            target,
+            labels,
+        } => {
+            let account = push_account(entities, login, target, labels)?;
+            let owner = RestrictedExpression::new_entity_uid(user_uid(owner.0, owner.1));
+            let attributes = HashMap::from([("owner".to_owned(), owner)]);
+            let session = uid(&TYPES.session, id);
+            entities.push(Entity::new(
+                session.clone(),
+                attributes,
+                HashSet::from([account]),
+            )?);
+            Ok(session)
+        }
+        Resource::Bastion => {
+            let bastion = uid(&TYPES.bastion, "bastion");
+            entities.push(Entity::with_uid(bastion.clone()));
+            Ok(bastion)
+        }
+    }
+}
+
+fn push_account(
+    entities: &mut Vec<Entity>,
+    login: &str,
+    target: &str,
+    labels: &[String],
+) -> Result<EntityUid, Box<dyn std::error::Error>> {
+    let labels: BTreeSet<EntityUid> = labels
+        .iter()
+        .map(|label| uid(&TYPES.label, label))
+        .collect();
+    entities.extend(labels.iter().cloned().map(Entity::with_uid));
+    let target_uid = uid(&TYPES.target, target);
+    entities.push(Entity::new(
+        target_uid.clone(),
+        strings([("name", target)]),
+        labels.into_iter().collect(),
+    )?);
+    let account = uid(&TYPES.account, &format!("{login}@{target}"));
+    let attributes = strings([("login", login), ("target", target)]);
+    entities.push(Entity::new(
+        account.clone(),
+        attributes,
+        HashSet::from([target_uid]),
+    )?);
+    Ok(account)
+}
+
+fn context_of(
+    person: &Person<'_>,
+    action: Action,
+    circumstances: Circumstances<'_>,
+) -> Result<Context, Box<dyn std::error::Error>> {
+    let now = circumstances.now;
+    let age_ms = now
+        .as_millisecond()
+        .saturating_sub(person.signed_in_at.as_millisecond())
+        .max(0);
+    let utc = now.to_zoned_datetime(TimeZone::UTC);
+    let mut pairs = vec![
+        (
+            "now".to_owned(),
+            RestrictedExpression::new_datetime(utc.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
+        ),
+        (
+            "weekday".to_owned(),
+            RestrictedExpression::new_long(i64::from(utc.weekday().to_monday_one_offset())),
+        ),
+        (
+            "source".to_owned(),
+            RestrictedExpression::new_ip(circumstances.source.to_canonical().to_string()),
+        ),
+        (
+            "sign_in_age".to_owned(),
+            RestrictedExpression::new_duration(format!("{age_ms}ms")),
+        ),
+    ];
+    if let (Action::Exec, Some(command)) = (action, circumstances.command) {
+        let command = String::from_utf8_lossy(command).into_owned();
+        pairs.push((
+            "command".to_owned(),
+            RestrictedExpression::new_string(command),
+        ));
+    }
+    Ok(Context::from_pairs(pairs)?)
+}
+
+fn strings<const N: usize>(pairs: [(&str, &str); N]) -> HashMap<String, RestrictedExpression> {
+    pairs
+        .into_iter()
+        .map(|(name, value)| {
+            (
+                name.to_owned(),
+                RestrictedExpression::new_string(value.to_owned()),
+            )
+        })
+        .collect()
+}
+
+/// An issuer has no fragment (OpenID Connect Discovery 1.0, section 3), so that the first `#` ends
+/// it and two people never have the same id.
+fn user_uid(issuer: &str, subject: &str) -> EntityUid {
+    uid(&TYPES.user, &format!("{issuer}#{subject}"))
+}
+
+fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
+    EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
+}
+
+struct Types {
+    user: EntityTypeName,
+    group: EntityTypeName,
+    label: EntityTypeName,
+    target: EntityTypeName,
+    account: EntityTypeName,
+    session: EntityTypeName,
+    bastion: EntityTypeName,
+    action: EntityTypeName,
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "the names are literals below; a test parses them"
+)]
+static TYPES: LazyLock<Types> = LazyLock::new(|| {
+    let parse = |name: &str| EntityTypeName::from_str(name).expect("an entity type of the schema");
+    Types {
+        user: parse("User"),
+        group: parse("Group"),
+        label: parse("Label"),
+        target: parse("Target"),
+        account: parse("Account"),
+        session: parse("Session"),
+        bastion: parse("Bastion"),
+        action: parse("Action"),
+    }
+});
+
+#[expect(
+    clippy::expect_used,
+    reason = "the text is part of the program; a test parses it"
+)]
+static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
+    let (schema, _) =
+        Schema::from_cedarschema_str(SCHEMA_TEXT).expect("the shipped schema is valid");
+    schema
+});
+
+/// The schema that every policy is compared with, as shipped in `policies/`.
+pub(crate) const SCHEMA_TEXT: &str = include_str!("../../../policies/bastion.cedarschema");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_knows_every_action_and_type() {
+        let actions: HashSet<String> = SCHEMA
+            .actions()
+            .map(|action| AsRef::<str>::as_ref(action.id()).to_owned())
+            .collect();
+        assert_eq!(
+            actions,
+            Action::ALL
+                .iter()
+                .map(|action| action.name().to_owned())
+                .collect()
+        );
+        let types: HashSet<String> = SCHEMA.entity_types().map(ToString::to_string).collect();
+        for kind in [
+            &TYPES.user,
+            &TYPES.group,
+            &TYPES.label,
+            &TYPES.target,
+            &TYPES.account,
+            &TYPES.session,
+            &TYPES.bastion,
+        ] {
+            assert!(types.contains(&kind.to_string()), "{kind}");
+        }
+    }
+
+    /// Requests carry no action entities, which only groups of actions would need.
+    #[test]
+    fn the_schema_has_no_groups_of_actions() {
+        assert_eq!(SCHEMA.action_groups().count(), 0);
+    }
+}

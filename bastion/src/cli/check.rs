@@ -1,0 +1,281 @@
+//! `bastion check`: everything that `serve` would read, and every mistake in it.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::Failure;
+use crate::access::Access;
+use crate::config::{Config, Problem, Problems, read_text};
+use crate::target::{Inventory, Secret, UserCa, read_private_key};
+
+/// Arguments of `check`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  bastion check --config /etc/bastion/bastion.toml
+  bastion check --json | jq -r '.problems[] | \"\\(.file):\\(.line): \\(.message)\"'
+
+Exit status: 0 when everything is right, 1 when something is wrong.")]
+pub(super) struct Check {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = super::CONFIG)]
+    config: PathBuf,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Check, out: &mut dyn Write) -> Result<(), Failure> {
+    let found = check(&args.config);
+    if args.json {
+        let problems = found
+            .as_ref()
+            .err()
+            .map(|problems| problems.iter().collect())
+            .unwrap_or_default();
+        serde_json::to_writer(
+            &mut *out,
+            &Report {
+                ok: found.is_ok(),
+                problems,
+            },
+        )
+        .map_err(std::io::Error::from)?;
+        writeln!(out)?;
+        return found.map(drop).map_err(|_| Failure::silent());
+    }
+    let loaded = found.map_err(Failure::problems)?;
+    writeln!(
+        out,
+        "{}: ok, {} targets with {} logins",
+        crate::config::printable(&args.config.display().to_string()),
+        loaded.inventory.len(),
+        loaded
+            .inventory
+            .iter()
+            .map(|target| target.logins().len())
+            .sum::<usize>(),
+    )?;
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    ok: bool,
+    problems: Vec<&'a Problem>,
+}
+
+/// What was read.
+struct Loaded {
+    inventory: Arc<Inventory>,
+}
+
+/// Reads everything that the configuration names; goes on after a mistake where it can.
+fn check(path: &Path) -> Result<Loaded, Problems> {
+    let config = Config::load(path)?;
+    let mut problems = Vec::new();
+    for key in &config.host_keys {
+        if let Err(error) = read_private_key(key) {
+            problems.push(
+                Problem::of_file(key, error.to_string())
+                    .hint("make one with ssh-keygen -t ed25519 -N '' -f FILE"),
+            );
+        }
+    }
+    let user_ca = config
+        .user_ca
+        .as_ref()
+        .and_then(|path| match UserCa::load(path) {
+            Ok(user_ca) => Some(user_ca),
+            Err(error) => {
+                problems.push(Problem::of_file(path, error.to_string()));
+                None
+            }
+        });
+    if let Some(file) = &config.oidc.client_secret_file
+        && let Err(error) = Secret::read(file)
+    {
+        problems.push(Problem::of_file(file, error.to_string()));
+    }
+    if let Some(file) = &config.oidc.ca_file {
+        match read_text(file, CA_MAX) {
+            Ok(text) if text.contains("-----BEGIN CERTIFICATE-----") => {}
+            Ok(_) => problems.push(Problem::of_file(
+                file,
+                "there is no certificate in PEM format in it",
+            )),
+            Err(error) => problems.push(Problem::of_file(file, error.to_string())),
+        }
+    }
+    for folder in [&config.state_dir, &config.recording.dir] {
+        problems.extend(check_folder(folder));
+    }
+    // Without its CA every login by certificate would be reported, for one reason.
+    let ca_is_broken = config.user_ca.is_some() && user_ca.is_none();
+    let inventory = if ca_is_broken {
+        None
+    } else {
+        load_inventory(&config, user_ca.as_ref(), &mut problems)
+    };
+    if let Some(inventory) = &inventory
+        && let Err(found) = Access::load(&config.policies, Arc::clone(inventory))
+    {
+        problems.extend(found);
+    }
+    match (Problems::new(problems), inventory) {
+        (None, Some(inventory)) => Ok(Loaded { inventory }),
+        (Some(problems), _) => Err(problems),
+        (None, None) => Err(Problem::of_file(path, "cannot be loaded").into()),
+    }
+}
+
+fn load_inventory(
+    config: &Config,
+    user_ca: Option<&UserCa>,
+    problems: &mut Vec<Problem>,
+) -> Option<Arc<Inventory>> {
+    match Inventory::load(&config.targets, user_ca) {
+        Ok(inventory) => Some(Arc::new(inventory)),
+        Err(found) => {
+            problems.extend(found);
+            None
+        }
+    }
+}
+
+/// A folder that others can read would give away what is in it; one that is missing is made.
+fn check_folder(path: &Path) -> Option<Problem> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = path.metadata().ok()?;
+    if !metadata.is_dir() {
+        return Some(Problem::of_file(path, "is not a folder"));
+    }
+    let mode = metadata.mode() & 0o7777;
+    (mode & 0o077 != 0).then(|| {
+        Problem::of_file(
+            path,
+            format!("has mode {mode:04o}: others can look into it"),
+        )
+        .hint("run chmod 700 on it")
+    })
+}
+
+/// A bundle of all public authorities has a quarter of this.
+const CA_MAX: u64 = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    #![expect(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        reason = "a test stops where its preparation fails"
+    )]
+
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use crate::cli::tests::{Folder, bastion};
+
+    /// What `check` says about a folder that was right before `change`.
+    fn found(change: impl FnOnce(&Folder)) -> String {
+        let folder = Folder::init();
+        change(&folder);
+        let error = bastion(&["check", "--config", &folder.path("bastion.toml")]).unwrap_err();
+        error.replace(&folder.path(""), "")
+    }
+
+    fn append(folder: &Folder, name: &str, text: &str) {
+        let path = folder.path(name);
+        let before = fs::read_to_string(&path).unwrap();
+        fs::write(path, format!("{before}{text}")).unwrap();
+    }
+
+    #[test]
+    fn each_room_reports_its_mistakes() {
+        let set_mode = |folder: &Folder, name: &str, mode| {
+            fs::set_permissions(folder.path(name), fs::Permissions::from_mode(mode)).unwrap();
+        };
+        for (change, wanted) in [
+            (
+                Box::new(|folder: &Folder| append(folder, "bastion.toml", "drian = \"1s\"\n"))
+                    as Box<dyn FnOnce(&Folder)>,
+                "unknown key `limits.drian` (did you mean `limits.drain`?)",
+            ),
+            (
+                Box::new(move |folder| set_mode(folder, "keys/ssh_host_ed25519_key", 0o644)),
+                "ssh_host_ed25519_key has mode 0644",
+            ),
+            (
+                Box::new(move |folder| set_mode(folder, "keys/user_ca", 0o660)),
+                "user_ca has mode 0660",
+            ),
+            (
+                Box::new(move |folder| set_mode(folder, "recordings", 0o755)),
+                "recordings: has mode 0755",
+            ),
+            (
+                Box::new(|folder| fs::remove_file(folder.path("keys/user_ca")).unwrap()),
+                "cannot read",
+            ),
+            (
+                Box::new(|folder| fs::write(folder.path("keys/user_ca"), "x").unwrap()),
+                "is not a private key in OpenSSH or PEM format",
+            ),
+            (
+                Box::new(|folder| append(folder, "targets.toml", "[[target]]\n")),
+                "the key `target[0].name` is missing",
+            ),
+            (
+                Box::new(|folder| append(folder, "policies/access.cedar", "permit (")),
+                "policies/access.cedar:",
+            ),
+            (
+                Box::new(|folder| append(folder, "policies/protect.toml", "[[rule]]\n")),
+                "the key `rule[0].name` is missing",
+            ),
+            (
+                Box::new(|folder| fs::remove_file(folder.path("policies/protect.toml")).unwrap()),
+                "an empty file says that nothing is protected",
+            ),
+        ] {
+            let found = found(change);
+            assert!(found.contains(wanted), "{wanted} is not in\n{found}");
+        }
+    }
+
+    #[test]
+    fn mistakes_of_several_files_are_reported_at_once() {
+        let found = found(|folder| {
+            append(folder, "targets.toml", "x = 1\n");
+            fs::remove_file(folder.path("keys/ssh_host_ed25519_key")).unwrap();
+        });
+        assert!(
+            found.contains("targets.toml:") && found.contains("ssh_host_ed25519_key"),
+            "{found}"
+        );
+    }
+
+    #[test]
+    fn the_json_report_has_every_place() {
+        let folder = Folder::init();
+        append(&folder, "targets.toml", "x = 1\n");
+        let lines = fs::read_to_string(folder.path("targets.toml"))
+            .unwrap()
+            .lines()
+            .count();
+        let (status, report) = crate::cli::tests::outcome(&[
+            "check",
+            "--json",
+            "--config",
+            &folder.path("bastion.toml"),
+        ]);
+        assert!(status.is_err());
+        let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+        assert_eq!(report["ok"], false);
+        assert_eq!(report["problems"][0]["line"], lines);
+        assert_eq!(report["problems"][0]["column"], 1);
+        assert_eq!(report["problems"][0]["message"], "unknown key `x`");
+    }
+}

@@ -1,0 +1,222 @@
+//! The parser of a console line: words between spaces, options that begin with `--`. No quoting,
+//! no expansion, no file.
+
+use std::fmt;
+
+/// One command, as it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Command {
+    Help { json: bool },
+    Whoami { explain: bool, json: bool },
+    Targets { json: bool },
+    Config { json: bool },
+    Sessions { active: bool, json: bool },
+    Leases { json: bool },
+    SignOut { all: bool, json: bool },
+    Play { session: String, json: bool },
+    Recording { session: String, json: bool },
+}
+
+impl Command {
+    /// Reads a line of at most 4 KiB.
+    pub(super) fn parse(line: &[u8]) -> Result<Self, Usage> {
+        if line.len() > MAX_LINE {
+            return Err(Usage::TooLong);
+        }
+        let line = std::str::from_utf8(line).map_err(|_| Usage::NotText)?;
+        let mut words = line.split_ascii_whitespace();
+        let name = words.next().unwrap_or("help");
+        let mut given = Given::default();
+        for word in words {
+            match word {
+                "--json" => given.json = true,
+                "--explain" => given.explain = true,
+                "--active" => given.active = true,
+                "--all" => given.all = true,
+                word if word.starts_with('-') => return Err(Usage::Option),
+                word => given.arguments.push(word.to_owned()),
+            }
+        }
+        let json = given.json;
+        let command = match name {
+            "help" | "--help" | "-h" => Self::Help { json },
+            "whoami" => Self::Whoami {
+                explain: std::mem::take(&mut given.explain),
+                json,
+            },
+            "targets" => Self::Targets { json },
+            "config" => Self::Config { json },
+            "sessions" => Self::Sessions {
+                active: std::mem::take(&mut given.active),
+                json,
+            },
+            "leases" => Self::Leases { json },
+            "sign-out" => Self::SignOut {
+                all: std::mem::take(&mut given.all),
+                json,
+            },
+            "play" => Self::Play {
+                session: given.session()?,
+                json,
+            },
+            "recording" => Self::Recording {
+                session: given.session()?,
+                json,
+            },
+            _ => return Err(Usage::Unknown),
+        };
+        if given.explain || given.active || given.all {
+            return Err(Usage::Option);
+        }
+        if !given.arguments.is_empty() {
+            return Err(Usage::Argument);
+        }
+        Ok(command)
+    }
+}
+
+/// The commands with what they do, for `help`.
+pub(super) const HELP: [(&str, &str); 9] = [
+    ("help", "this text"),
+    ("whoami [--explain]", "who you are here, and why"),
+    ("targets", "the accounts that you may reach"),
+    ("config", "an ssh_config block with those accounts"),
+    ("sessions [--active]", "sessions, newest first"),
+    ("leases", "the keys that you are signed in with"),
+    (
+        "sign-out [--all]",
+        "end this key's lease, or all and every session",
+    ),
+    ("play SESSION", "play a recording in the terminal (ssh -t)"),
+    (
+        "recording SESSION",
+        "the recording's file on standard output",
+    ),
+];
+
+/// Why a line is no command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Usage {
+    TooLong,
+    NotText,
+    Unknown,
+    Option,
+    Argument,
+    Session,
+}
+
+impl Usage {
+    /// The exit status of a line that is no command (limits.md).
+    pub(super) const STATUS: u32 = 2;
+}
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLong => "the line is longer than 4096 bytes",
+            Self::NotText => "the line is not UTF-8",
+            Self::Unknown => "no such command; try: help",
+            Self::Option => "the command has no such option; try: help",
+            Self::Argument => "too many words for this command; try: help",
+            Self::Session => "name one session; try: sessions",
+        })
+    }
+}
+
+#[derive(Default)]
+struct Given {
+    json: bool,
+    explain: bool,
+    active: bool,
+    all: bool,
+    arguments: Vec<String>,
+}
+
+impl Given {
+    fn session(&mut self) -> Result<String, Usage> {
+        match self.arguments.len() {
+            1 => self.arguments.pop().ok_or(Usage::Session),
+            _ => Err(Usage::Session),
+        }
+    }
+}
+
+/// Longest line, in bytes (limits.md).
+const MAX_LINE: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn commands_with_their_options() {
+        for (line, command) in [
+            ("", Command::Help { json: false }),
+            ("help", Command::Help { json: false }),
+            (
+                "whoami --explain --json",
+                Command::Whoami {
+                    explain: true,
+                    json: true,
+                },
+            ),
+            (
+                "  sessions   --active ",
+                Command::Sessions {
+                    active: true,
+                    json: false,
+                },
+            ),
+            (
+                "sign-out --all",
+                Command::SignOut {
+                    all: true,
+                    json: false,
+                },
+            ),
+            (
+                "play abc",
+                Command::Play {
+                    session: "abc".into(),
+                    json: false,
+                },
+            ),
+        ] {
+            assert_eq!(Command::parse(line.as_bytes()), Ok(command), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn whatever_else_is_usage() {
+        for line in [
+            "sh",
+            "whoami; id",
+            "play",
+            "play a b",
+            "targets x",
+            "targets --explain",
+            "sessions --all",
+            "help --bogus",
+            "$(id)",
+            "../recording x",
+        ] {
+            assert!(Command::parse(line.as_bytes()).is_err(), "{line:?}");
+        }
+        assert_eq!(Command::parse(b"\xff"), Err(Usage::NotText));
+        let mut longest = b"help".to_vec();
+        longest.resize(MAX_LINE, b' ');
+        assert!(Command::parse(&longest).is_ok());
+        longest.push(b' ');
+        assert_eq!(Command::parse(&longest), Err(Usage::TooLong));
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_panics(line: Vec<u8>) {
+            let parsed = Command::parse(&line);
+            prop_assert!(line.len() <= MAX_LINE || parsed == Err(Usage::TooLong));
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! How many sign-ins may be pending: one a key, a few a source, some in all.
+
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Crowd, KeyId, Reason};
+
+/// The places. A clone shares them.
+#[derive(Clone)]
+pub(super) struct Places {
+    taken: Arc<Mutex<Taken>>,
+    total: usize,
+    per_source: usize,
+}
+
+#[derive(Default)]
+struct Taken {
+    total: usize,
+    keys: HashSet<KeyId>,
+    sources: HashMap<IpAddr, usize>,
+}
+
+/// A place that was taken; dropping it gives it back.
+pub(super) struct Place {
+    taken: Arc<Mutex<Taken>>,
+    key: Option<KeyId>,
+    source: IpAddr,
+}
+
+impl Places {
+    pub(super) fn new(total: usize, per_source: usize) -> Self {
+        Self {
+            taken: Arc::default(),
+            total,
+            per_source,
+        }
+    }
+
+    /// Takes a place, or says which limit is met. The newest is refused: whoever waits goes on.
+    pub(super) fn take(&self, key: Option<&KeyId>, source: IpAddr) -> Result<Place, Reason> {
+        let source = network(source);
+        let mut taken = lock(&self.taken);
+        if key.is_some_and(|key| taken.keys.contains(key)) {
+            return Err(Reason::TooMany(Crowd::Key));
+        }
+        if taken.sources.get(&source).copied().unwrap_or(0) >= self.per_source {
+            return Err(Reason::TooMany(Crowd::Source));
+        }
+        if taken.total >= self.total {
+            return Err(Reason::TooMany(Crowd::Total));
+        }
+        taken.total += 1;
+        *taken.sources.entry(source).or_default() += 1;
+        taken.keys.extend(key.cloned());
+        Ok(Place {
+            taken: Arc::clone(&self.taken),
+            key: key.cloned(),
+            source,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = lock(&self.taken);
+        taken.total = taken.total.saturating_sub(1);
+        if let Some(key) = &self.key {
+            taken.keys.remove(key);
+        }
+        if let Some(count) = taken.sources.get_mut(&self.source) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                taken.sources.remove(&self.source);
+            }
+        }
+    }
+}
+
+/// What counts as one source: an IPv4 address, or the /64 network that one IPv6 customer has.
+fn network(source: IpAddr) -> IpAddr {
+    match source.to_canonical() {
+        IpAddr::V6(address) if !address.is_loopback() => IpAddr::V6(Ipv6Addr::from_bits(
+            address.to_bits() & !u128::from(u64::MAX),
+        )),
+        other => other,
+    }
+}
+
+/// The counters are whole at every step, so a panic elsewhere does not spoil them.
+fn lock(taken: &Mutex<Taken>) -> MutexGuard<'_, Taken> {
+    taken.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    fn key(name: &str) -> KeyId {
+        KeyId::stored(name.to_owned())
+    }
+
+    fn crowd(taken: Result<Place, Reason>) -> Option<Crowd> {
+        match taken {
+            Ok(_) => None,
+            Err(Reason::TooMany(crowd)) => Some(crowd),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn each_limit_refuses_the_newest_and_a_drop_frees() {
+        let places = Places::new(3, 2);
+        let one = "192.0.2.1".parse().unwrap();
+        let two = "192.0.2.2".parse().unwrap();
+        let first = places.take(Some(&key("a")), one).unwrap();
+        assert_eq!(crowd(places.take(Some(&key("a")), two)), Some(Crowd::Key));
+        let _second = places.take(Some(&key("b")), one).unwrap();
+        assert_eq!(crowd(places.take(None, one)), Some(Crowd::Source));
+        let _third = places.take(None, two).unwrap();
+        assert_eq!(crowd(places.take(None, two)), Some(Crowd::Total));
+        drop(first);
+        assert_eq!(crowd(places.take(Some(&key("a")), one)), None);
+        assert_eq!(lock(&places.taken).sources.len(), 2);
+    }
+
+    #[test]
+    fn a_source_is_an_ipv4_address_or_an_ipv6_network() {
+        for (a, b, same) in [
+            ("192.0.2.1", "::ffff:192.0.2.1", true),
+            ("192.0.2.1", "192.0.2.2", false),
+            ("2001:db8::1", "2001:db8::ffff:1", true),
+            ("2001:db8::1", "2001:db8:0:1::1", false),
+            ("::1", "::2", false),
+        ] {
+            assert_eq!(
+                network(a.parse().unwrap()) == network(b.parse().unwrap()),
+                same,
+                "{a} {b}"
+            );
+        }
+    }
+}

@@ -1,0 +1,530 @@
+//! The way of a session's bytes: target → scanner → recorder → client, and client → target.
+//!
+//! One task. Output goes to the recorder first and to the client once the recorder has
+//! acknowledged it. Input is taken from the client as it comes, since the connection's other
+//! channels wait behind it, and waits here for the target; `ssh::flow` bounds it.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use scanner::{Coverage, Masked, Rules, Scanner, Step, Stream};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::ReusableBoxFuture;
+use tracing::info;
+
+use super::registry::Stop;
+use super::{BROKEN, NOT_ALLOWED, REFUSED};
+use crate::record::{Acknowledged, RecordError, Recording};
+use crate::ssh::{
+    ClientEnd, ClientReader, ClientWriter, Ended, FromClient, FromTarget, Gone, Signal, TargetEnd,
+    TargetReader, TargetWriter,
+};
+
+/// Everything that one session's bytes pass through.
+pub(super) struct Pump<'a> {
+    pub(super) rules: Arc<Rules>,
+    pub(super) scanner: Scanner,
+    pub(super) recording: &'a mut Recording,
+    pub(super) client: &'a mut ClientEnd,
+    pub(super) target: TargetEnd,
+    pub(super) pty: bool,
+    pub(super) life: Duration,
+    pub(super) stop: Stop,
+}
+
+/// How it went.
+#[derive(Debug)]
+pub(super) struct Carried {
+    pub(super) why: Why,
+    /// How the command ended, where the target said so.
+    pub(super) ended: Option<Ended>,
+    pub(super) coverage: Coverage,
+    /// Whether the client has been told that no more data comes.
+    pub(super) eof_sent: bool,
+}
+
+/// Why a session is over.
+#[derive(Debug)]
+pub(crate) enum Why {
+    /// The command ended.
+    TargetEnded,
+    /// The connection to the target broke before the command ended.
+    TargetLost,
+    /// The client closed the channel or the connection.
+    ClientLeft,
+    /// The client has not taken anything for too long.
+    ClientStalled,
+    /// A rule holds the output for a decision that nobody can give yet: nothing of it leaves.
+    Held,
+    /// A rule refuses the output.
+    Refused,
+    /// What the target sends can no longer be recorded.
+    NotRecorded(RecordError),
+    /// A session lives only so long.
+    LifeOver,
+    /// The person signed out, or somebody ended the session.
+    Ended,
+    /// The bastion stops.
+    ShuttingDown,
+}
+
+impl Why {
+    /// The line for the client; empty where the command ended by itself.
+    pub(crate) fn notice(&self) -> &'static str {
+        match self {
+            Self::TargetEnded => "",
+            Self::TargetLost => "the connection to the target was lost",
+            Self::ClientLeft => "the client left",
+            Self::ClientStalled => "the client has not read for too long",
+            Self::Held => {
+                "a rule holds this output for an approval, which this version cannot ask for yet: the rest is withheld"
+            }
+            Self::Refused => "a rule refuses this output: the rest is withheld",
+            Self::NotRecorded(error) => error.notice(),
+            Self::LifeOver => "the session has reached its longest life; connect again",
+            Self::Ended => "the session was ended: signed out",
+            Self::ShuttingDown => "the bastion is shutting down; connect again later",
+        }
+    }
+
+    /// The exit status that goes with it.
+    pub(super) fn status(&self) -> u32 {
+        match self {
+            Self::NotRecorded(_) | Self::Held | Self::Refused => REFUSED,
+            Self::LifeOver | Self::Ended => NOT_ALLOWED,
+            Self::TargetEnded
+            | Self::TargetLost
+            | Self::ClientLeft
+            | Self::ClientStalled
+            | Self::ShuttingDown => BROKEN,
+        }
+    }
+}
+
+impl Pump<'_> {
+    /// Carries the session until one of its ends, a limit or somebody ends it.
+    pub(super) async fn run(self) -> Carried {
+        let Self {
+            rules,
+            scanner,
+            recording,
+            client,
+            mut target,
+            pty,
+            life,
+            stop,
+        } = self;
+        let ClientEnd { reader, writer } = client;
+        let acknowledged = recording.acknowledged();
+        let recorder = acknowledged.clone();
+        let scanner = Mutex::new(scanner);
+        let (queue, delivered) = mpsc::channel(QUEUE);
+        let (asked_size, wanted_size) = watch::channel(None);
+        let (set_size, size) = watch::channel(None);
+        let (signals, signalled) = mpsc::channel(SIGNALS);
+
+        let client_eof = AtomicBool::new(false);
+        let mut ended = None;
+        let mut eof_sent = false;
+        let why = {
+            let up = Upload {
+                target: &target.writer,
+                scanner: pty.then_some(&scanner),
+                asked_size,
+                signals,
+                client_eof: &client_eof,
+            };
+            let down = Download {
+                rules: &rules,
+                scanner: &scanner,
+                recording,
+                size,
+                queue,
+                client_eof: &client_eof,
+            };
+            let output = async {
+                tokio::try_join!(
+                    down.run(&mut target.reader, &mut ended),
+                    deliver(delivered, acknowledged, writer, &mut eof_sent),
+                )
+            };
+            tokio::select! {
+                output = output => output.err(),
+                () = up.run(reader) => Some(Why::ClientLeft),
+                why = lost(recorder) => Some(why),
+                () = control(&target.writer, wanted_size, set_size, signalled) => None,
+                () = tokio::time::sleep(life) => Some(Why::LifeOver),
+                () = stop.this.cancelled() => Some(Why::Ended),
+                () = stop.all.cancelled() => Some(Why::ShuttingDown),
+            }
+        };
+        let why = why.unwrap_or(if ended.is_some() {
+            Why::TargetEnded
+        } else {
+            Why::TargetLost
+        });
+        let coverage = scanner
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+            .coverage();
+        Carried {
+            why,
+            ended,
+            coverage,
+            eof_sent,
+        }
+    }
+}
+
+/// What waits for the recorder's acknowledgement and the client's window, in order.
+enum Outgoing {
+    Bytes {
+        position: u64,
+        stream: Stream,
+        bytes: Masked,
+    },
+    Eof,
+    /// The session is over, and why.
+    End(Why),
+}
+
+/// From the target to the queue, through the scanner and the recorder.
+struct Download<'a> {
+    rules: &'a Rules,
+    scanner: &'a Mutex<Scanner>,
+    recording: &'a mut Recording,
+    size: watch::Receiver<Option<(u16, u16)>>,
+    queue: mpsc::Sender<Outgoing>,
+    client_eof: &'a AtomicBool,
+}
+
+impl Download<'_> {
+    async fn run(
+        mut self,
+        target: &mut TargetReader,
+        ended: &mut Option<Ended>,
+    ) -> Result<(), Why> {
+        let mut eof = false;
+        let mut sized = true;
+        loop {
+            tokio::select! {
+                event = target.next() => match event {
+                    // After its end of file a target has nothing to say.
+                    FromTarget::Output(stream, raw) if !eof => {
+                        lock(self.scanner).feed(stream, raw);
+                        self.forward().await?;
+                    }
+                    FromTarget::Output(..) => {}
+                    FromTarget::Eof => {
+                        eof = true;
+                        self.end().await?;
+                        // A client that has sent its own closes the channel at ours, and would
+                        // miss the status: it gets both together.
+                        if !self.client_eof.load(Ordering::Relaxed) {
+                            self.push(Outgoing::Eof).await?;
+                        }
+                    }
+                    FromTarget::Ended(how) => {
+                        ended.get_or_insert(how);
+                    }
+                    FromTarget::Left => break,
+                },
+                changed = self.size.changed(), if sized => match changed {
+                    Ok(()) => {
+                        let size = *self.size.borrow_and_update();
+                        if let Some((cols, rows)) = size {
+                            self.recording.resize(cols, rows).await.map_err(Why::NotRecorded)?;
+                        }
+                    }
+                    Err(_) => sized = false,
+                },
+            }
+        }
+        if !eof {
+            self.end().await?;
+        }
+        Ok(())
+    }
+
+    async fn end(&mut self) -> Result<(), Why> {
+        lock(self.scanner).end();
+        self.forward().await
+    }
+
+    /// Performs what the scanner has decided.
+    async fn forward(&mut self) -> Result<(), Why> {
+        loop {
+            let step = lock(self.scanner).next_step();
+            match step {
+                Some(Step::Pass { stream, bytes }) => {
+                    let position = self
+                        .recording
+                        .output(stream, &bytes)
+                        .await
+                        .map_err(Why::NotRecorded)?;
+                    self.push(Outgoing::Bytes {
+                        position,
+                        stream,
+                        bytes,
+                    })
+                    .await?;
+                }
+                Some(Step::Hold { rule, field }) => {
+                    let rule = self.rules.rule_name(rule);
+                    info!(rule, field, "output held");
+                    return self.withhold(Why::Held).await;
+                }
+                Some(Step::Refuse { rule, field }) => {
+                    let rule = rule.and_then(|rule| self.rules.rule_name(rule));
+                    info!(rule, field, "output refused");
+                    return self.withhold(Why::Refused).await;
+                }
+                // Comes after `Hold` only, which has ended the session.
+                Some(Step::Held { .. }) => return Err(Why::Held),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Ends the session once what was let through before has reached the client.
+    async fn withhold(&mut self, why: Why) -> Result<(), Why> {
+        self.recording
+            .marker(why.notice())
+            .await
+            .map_err(Why::NotRecorded)?;
+        self.push(Outgoing::End(why)).await?;
+        // The one that delivers ends both.
+        std::future::pending().await
+    }
+
+    async fn push(&self, outgoing: Outgoing) -> Result<(), Why> {
+        self.queue.send(outgoing).await.map_err(|_| Why::ClientLeft)
+    }
+}
+
+/// From the queue to the client, each piece once the recorder has it.
+async fn deliver(
+    mut queue: mpsc::Receiver<Outgoing>,
+    mut acknowledged: Acknowledged,
+    client: &ClientWriter,
+    eof_sent: &mut bool,
+) -> Result<(), Why> {
+    let gone = |gone| match gone {
+        Gone::Closed => Why::ClientLeft,
+        Gone::Stalled => Why::ClientStalled,
+    };
+    while let Some(outgoing) = queue.recv().await {
+        match outgoing {
+            Outgoing::Bytes {
+                position,
+                stream,
+                bytes,
+            } => {
+                acknowledged
+                    .reached(position)
+                    .await
+                    .map_err(Why::NotRecorded)?;
+                client.send(stream, bytes).await.map_err(gone)?;
+            }
+            Outgoing::End(why) => return Err(why),
+            Outgoing::Eof => {
+                client.eof().await.map_err(gone)?;
+                *eof_sent = true;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns when the recorder is gone, also while nothing is being recorded.
+async fn lost(mut recorder: Acknowledged) -> Why {
+    Why::NotRecorded(recorder.lost().await)
+}
+
+/// From the client to the target.
+struct Upload<'a> {
+    target: &'a TargetWriter,
+    /// Told what is typed where there is a terminal, so that its echo is known.
+    scanner: Option<&'a Mutex<Scanner>>,
+    asked_size: watch::Sender<Option<(u16, u16)>>,
+    signals: mpsc::Sender<Signal>,
+    client_eof: &'a AtomicBool,
+}
+
+impl Upload<'_> {
+    /// Returns when the client has left. A target that takes no more input is no end: its output
+    /// may go on.
+    async fn run(self, client: &mut ClientReader) {
+        let target = self.target;
+        let mut queue = Queue::default();
+        let mut eof = Eof::NotSeen;
+        let mut broken = false;
+        let mut in_flight: Option<usize> = None;
+        let mut sending = ReusableBoxFuture::new(async { Ok(()) });
+        loop {
+            if in_flight.is_none() && !broken {
+                if let Some(bytes) = queue.next() {
+                    in_flight = Some(bytes.len());
+                    sending.set(target.send(bytes));
+                } else if eof == Eof::Seen {
+                    in_flight = Some(0);
+                    eof = Eof::Sent;
+                    sending.set(target.eof());
+                }
+            }
+            tokio::select! {
+                sent = sending.get_pin(), if in_flight.is_some() => {
+                    client.taken(in_flight.take().unwrap_or(0));
+                    if sent.is_err() {
+                        broken = true;
+                        client.taken(queue.clear());
+                    }
+                }
+                event = client.next() => match event {
+                    FromClient::Data(bytes) if broken => client.taken(bytes.len()),
+                    FromClient::Data(bytes) => {
+                        if let Some(scanner) = self.scanner {
+                            lock(scanner).typed(&bytes);
+                        }
+                        queue.push(bytes);
+                    }
+                    FromClient::Eof if eof == Eof::NotSeen => {
+                        eof = Eof::Seen;
+                        self.client_eof.store(true, Ordering::Relaxed);
+                    }
+                    FromClient::Eof => {}
+                    FromClient::Resize { cols, rows } => {
+                        self.asked_size.send_replace(Some((cols, rows)));
+                    }
+                    FromClient::Signal(signal) => {
+                        // A flood of signals says no more than its first few.
+                        self.signals.try_send(signal).unwrap_or(());
+                    }
+                    FromClient::Left => return,
+                },
+            }
+        }
+    }
+}
+
+/// The client's end of file on its way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Eof {
+    NotSeen,
+    Seen,
+    Sent,
+}
+
+/// Window changes, at most ten a second and only the latest, and signals: both overtake the data,
+/// which may be waiting for the target's window.
+async fn control(
+    target: &TargetWriter,
+    mut wanted: watch::Receiver<Option<(u16, u16)>>,
+    set: watch::Sender<Option<(u16, u16)>>,
+    mut signals: mpsc::Receiver<Signal>,
+) {
+    let mut next = Instant::now();
+    let mut pending = false;
+    loop {
+        let sent = tokio::select! {
+            Some(signal) = signals.recv() => target.signal(signal).await,
+            changed = wanted.changed(), if !pending => {
+                pending = true;
+                changed.map_err(|_| Gone::Closed)
+            }
+            () = tokio::time::sleep_until(next), if pending => {
+                pending = false;
+                next = Instant::now() + RESIZE_INTERVAL;
+                let size = *wanted.borrow_and_update();
+                match size {
+                    Some((cols, rows)) => {
+                        set.send_replace(Some((cols, rows)));
+                        target.resize(cols, rows).await
+                    }
+                    None => Ok(()),
+                }
+            }
+        };
+        if sent.is_err() {
+            // The target's own end is seen where its output is read.
+            return std::future::pending().await;
+        }
+    }
+}
+
+/// Input that waits for the target.
+#[derive(Default)]
+struct Queue(VecDeque<Bytes>);
+
+impl Queue {
+    fn push(&mut self, bytes: Bytes) {
+        self.0.push_back(bytes);
+    }
+
+    /// The next packet; small ones are put together, since they cost far more than their bytes.
+    fn next(&mut self) -> Option<Bytes> {
+        let first = self.0.pop_front()?;
+        if first.len() >= SMALL || self.0.is_empty() {
+            return Some(first);
+        }
+        let mut merged = BytesMut::from(first.as_ref());
+        while let Some(next) = self.0.front()
+            && merged.len() + next.len() <= PACKET
+        {
+            merged.extend_from_slice(next);
+            self.0.pop_front();
+        }
+        Some(merged.freeze())
+    }
+
+    /// Throws everything away; says how many bytes that were.
+    fn clear(&mut self) -> usize {
+        self.0.drain(..).map(|bytes| bytes.len()).sum()
+    }
+}
+
+fn lock(scanner: &Mutex<Scanner>) -> std::sync::MutexGuard<'_, Scanner> {
+    scanner.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Pieces of output that wait for the client: 1 MiB of the largest packets, beside the two windows
+/// that may be on their way on either side (limits.md allows 4 MiB).
+const QUEUE: usize = 32;
+/// Signals on their way to the target.
+const SIGNALS: usize = 16;
+/// At most ten window changes a second (limits.md).
+const RESIZE_INTERVAL: Duration = Duration::from_millis(100);
+/// Packets below this are put together.
+const SMALL: usize = 4 * 1024;
+/// Up to this.
+const PACKET: usize = 32 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_packets_are_put_together_in_order() {
+        let mut queue = Queue::default();
+        for n in 0..10_u8 {
+            queue.push(Bytes::from(vec![n; 10]));
+        }
+        let merged = queue.next().unwrap_or_default();
+        assert_eq!(merged.len(), 100);
+        assert!(merged.is_sorted());
+        assert_eq!(queue.next(), None);
+    }
+
+    #[test]
+    fn large_packets_are_left_alone() {
+        let mut queue = Queue::default();
+        queue.push(Bytes::from(vec![1; PACKET]));
+        queue.push(Bytes::from(vec![2; 3]));
+        assert_eq!(queue.next().map(|bytes| bytes.len()), Some(PACKET));
+        assert_eq!(queue.clear(), 3);
+    }
+}

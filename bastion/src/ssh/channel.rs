@@ -1,0 +1,341 @@
+//! The two ends of one session, in this program's own words: the client's channel and the
+//! target's. Only data that is waited for passes through here; nothing is decided.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig, client, server};
+use scanner::{Masked, Raw, Stream};
+
+/// A signal by its SSH name (RFC 4254, section 6.10).
+#[derive(Clone, Debug)]
+pub(crate) struct Signal(Sig);
+
+impl Signal {
+    /// The signal, where it is one of the names of the RFC.
+    pub(super) fn known(signal: Sig) -> Option<Self> {
+        match signal {
+            Sig::Custom(name) if name == USR2 => Some(Self(Sig::Custom(name))),
+            Sig::Custom(_) => None,
+            signal => Some(Self(signal)),
+        }
+    }
+
+    /// The name without `SIG`, such as `TERM`. A target's own names are not repeated.
+    pub(crate) fn name(&self) -> &'static str {
+        match self.0 {
+            Sig::ABRT => "ABRT",
+            Sig::ALRM => "ALRM",
+            Sig::FPE => "FPE",
+            Sig::HUP => "HUP",
+            Sig::ILL => "ILL",
+            Sig::INT => "INT",
+            Sig::KILL => "KILL",
+            Sig::PIPE => "PIPE",
+            Sig::QUIT => "QUIT",
+            Sig::SEGV => "SEGV",
+            Sig::TERM => "TERM",
+            Sig::USR1 => "USR1",
+            // The only one that `known` lets in: the library has no name for it.
+            Sig::Custom(_) => USR2,
+        }
+    }
+}
+
+/// How a command on the target ended.
+#[derive(Clone, Debug)]
+pub(crate) enum Ended {
+    /// With this status.
+    Status(u32),
+    /// By a signal (RFC 4254, section 6.10).
+    Signal {
+        /// Which.
+        signal: Signal,
+        /// Whether a core was dumped.
+        core_dumped: bool,
+    },
+}
+
+/// A terminal that the client asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Pty {
+    pub(crate) term: String,
+    /// 1..=1000.
+    pub(crate) cols: u16,
+    /// 1..=500.
+    pub(crate) rows: u16,
+    pub(super) modes: Vec<(russh::Pty, u32)>,
+}
+
+/// What the client did.
+#[derive(Debug)]
+pub(crate) enum FromClient {
+    Data(Bytes),
+    Eof,
+    Resize {
+        cols: u16,
+        rows: u16,
+    },
+    Signal(Signal),
+    /// The channel or the connection is closed.
+    Left,
+}
+
+/// The client's side of a channel.
+#[derive(Debug)]
+pub(crate) struct ClientEnd {
+    pub(crate) reader: ClientReader,
+    pub(crate) writer: ClientWriter,
+}
+
+/// What the client sends on one channel.
+#[derive(Debug)]
+pub(crate) struct ClientReader {
+    pub(super) half: ChannelReadHalf,
+    pub(super) backlog: Backlog,
+}
+
+impl ClientReader {
+    /// The next thing that the client did. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> FromClient {
+        loop {
+            match self.half.wait().await {
+                Some(ChannelMsg::Data { data }) => return FromClient::Data(data),
+                Some(ChannelMsg::ExtendedData { data, .. }) => self.backlog.taken(data.len()),
+                Some(ChannelMsg::Eof) => return FromClient::Eof,
+                Some(ChannelMsg::WindowChange {
+                    col_width,
+                    row_height,
+                    ..
+                }) => {
+                    let (cols, rows) = clamp(col_width, row_height);
+                    return FromClient::Resize { cols, rows };
+                }
+                Some(ChannelMsg::Signal { signal }) => {
+                    if let Some(signal) = Signal::known(signal) {
+                        return FromClient::Signal(signal);
+                    }
+                }
+                Some(ChannelMsg::Close) | None => return FromClient::Left,
+                // The requests before the start, which were answered where they arrived.
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Says that `n` bytes of data have gone on and no longer occupy memory here.
+    pub(crate) fn taken(&self, n: usize) {
+        self.backlog.taken(n);
+    }
+}
+
+/// What goes to the client on one channel.
+#[derive(Debug)]
+pub(crate) struct ClientWriter {
+    pub(super) half: ChannelWriteHalf<server::Msg>,
+    pub(super) handle: server::Handle,
+    pub(super) stall: Duration,
+}
+
+impl ClientWriter {
+    /// Sends what the scanner let through; waits for the client's window. Not cancel-safe: a
+    /// part may have been sent.
+    pub(crate) async fn send(&self, stream: Stream, bytes: Masked) -> Result<(), Gone> {
+        self.write(stream, bytes.into_bytes()).await
+    }
+
+    /// Sends our own text, which no target can make, on standard error.
+    pub(crate) async fn notice(&self, text: String) -> Result<(), Gone> {
+        self.write(Stream::Stderr, Bytes::from(text)).await
+    }
+
+    /// Sends the console's own answer.
+    pub(crate) async fn answer(&self, stream: Stream, bytes: Bytes) -> Result<(), Gone> {
+        self.write(stream, bytes).await
+    }
+
+    async fn write(&self, stream: Stream, bytes: Bytes) -> Result<(), Gone> {
+        let sent = async {
+            match stream {
+                Stream::Stdout => self.half.data_bytes(bytes).await,
+                Stream::Stderr => self.half.extended_data_bytes(STDERR, bytes).await,
+            }
+        };
+        match tokio::time::timeout(self.stall, sent).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Gone::Closed),
+            Err(_) => Err(Gone::Stalled),
+        }
+    }
+
+    /// No more data comes.
+    pub(crate) async fn eof(&self) -> Result<(), Gone> {
+        self.half.eof().await.map_err(|_| Gone::Closed)
+    }
+
+    /// How the command ended; at most once.
+    pub(crate) async fn ended(&self, ended: Ended) -> Result<(), Gone> {
+        match ended {
+            Ended::Status(status) => self
+                .half
+                .exit_status(status)
+                .await
+                .map_err(|_| Gone::Closed),
+            Ended::Signal {
+                signal,
+                core_dumped,
+            } => self
+                .handle
+                .exit_signal_request(
+                    self.half.id(),
+                    signal.0,
+                    core_dumped,
+                    String::new(),
+                    String::new(),
+                )
+                .await
+                .map_err(|()| Gone::Closed),
+        }
+    }
+
+    /// Closes the channel.
+    pub(crate) async fn close(&self) -> Result<(), Gone> {
+        self.half.close().await.map_err(|_| Gone::Closed)
+    }
+}
+
+/// Why nothing can be written to a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Gone {
+    #[error("the connection is closed")]
+    Closed,
+    #[error("the peer has not taken anything for too long")]
+    Stalled,
+}
+
+/// What the target did.
+#[derive(Debug)]
+pub(crate) enum FromTarget {
+    Output(Stream, Raw),
+    Eof,
+    Ended(Ended),
+    /// The channel or the connection is closed.
+    Left,
+}
+
+/// The target's side of a channel.
+#[derive(Debug)]
+pub(crate) struct TargetEnd {
+    pub(crate) reader: TargetReader,
+    pub(crate) writer: TargetWriter,
+}
+
+/// What the target sends.
+#[derive(Debug)]
+pub(crate) struct TargetReader {
+    pub(super) half: ChannelReadHalf,
+}
+
+impl TargetReader {
+    /// The next thing that the target did. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> FromTarget {
+        loop {
+            match self.half.wait().await {
+                Some(ChannelMsg::Data { data }) => {
+                    return FromTarget::Output(Stream::Stdout, Raw::new(data));
+                }
+                Some(ChannelMsg::ExtendedData { data, ext: STDERR }) => {
+                    return FromTarget::Output(Stream::Stderr, Raw::new(data));
+                }
+                Some(ChannelMsg::Eof) => return FromTarget::Eof,
+                Some(ChannelMsg::ExitStatus { exit_status }) => {
+                    return FromTarget::Ended(Ended::Status(exit_status));
+                }
+                Some(ChannelMsg::ExitSignal {
+                    signal_name,
+                    core_dumped,
+                    ..
+                }) => {
+                    return FromTarget::Ended(Ended::Signal {
+                        // Names outside the RFC go on as the one that says least.
+                        signal: Signal::known(signal_name).unwrap_or(Signal(Sig::TERM)),
+                        core_dumped,
+                    });
+                }
+                Some(ChannelMsg::Close) | None => return FromTarget::Left,
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+/// What goes to the target.
+pub(crate) struct TargetWriter {
+    pub(super) half: ChannelWriteHalf<client::Msg>,
+    /// Ends the connection to the target when the session drops it.
+    pub(super) _connection: super::dial::TargetConnection,
+}
+
+impl std::fmt::Debug for TargetWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TargetWriter").finish_non_exhaustive()
+    }
+}
+
+impl TargetWriter {
+    /// Sends data; waits for the target's window.
+    pub(crate) async fn send(&self, bytes: Bytes) -> Result<(), Gone> {
+        self.half.data_bytes(bytes).await.map_err(|_| Gone::Closed)
+    }
+
+    /// The client sends no more.
+    pub(crate) async fn eof(&self) -> Result<(), Gone> {
+        self.half.eof().await.map_err(|_| Gone::Closed)
+    }
+
+    /// The client's terminal has another size.
+    pub(crate) async fn resize(&self, cols: u16, rows: u16) -> Result<(), Gone> {
+        self.half
+            .window_change(cols.into(), rows.into(), 0, 0)
+            .await
+            .map_err(|_| Gone::Closed)
+    }
+
+    /// A signal for the command.
+    pub(crate) async fn signal(&self, signal: Signal) -> Result<(), Gone> {
+        self.half.signal(signal.0).await.map_err(|_| Gone::Closed)
+    }
+}
+
+/// Bytes that the client has sent on one channel and that have not gone on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Backlog(Arc<AtomicUsize>);
+
+impl Backlog {
+    pub(super) fn arrived(&self, n: usize) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub(super) fn taken(&self, n: usize) {
+        self.0.fetch_sub(n, Ordering::Relaxed);
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A terminal's size within the limits (limits.md); 0 stands for "not known".
+pub(super) fn clamp(cols: u32, rows: u32) -> (u16, u16) {
+    let within = |n: u32, unknown: u32, max: u32| {
+        let n = if n == 0 { unknown } else { n.min(max) };
+        u16::try_from(n).unwrap_or(u16::MAX)
+    };
+    (within(cols, 80, 1000), within(rows, 24, 500))
+}
+
+const USR2: &str = "USR2";
+/// `SSH_EXTENDED_DATA_STDERR` (RFC 4254, section 5.2).
+const STDERR: u32 = 1;

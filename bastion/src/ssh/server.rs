@@ -1,0 +1,803 @@
+//! One client's connection: sign-in, channels, and an answer to every request.
+//!
+//! No callback waits for a target, a disk or an approval. Signing in waits inside its callback,
+//! since nothing else can happen on a connection before it; it watches the socket meanwhile.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use russh::keys::PrivateKey;
+use russh::server::{
+    Auth, ChannelOpenHandle, Handle, Handler, Msg, PublicKeyOffer, Response, Session,
+    VerifiedPublicKey, run_stream,
+};
+use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, MethodKind, MethodSet, SshId};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info, warn};
+
+use super::channel::{Backlog, ClientEnd, ClientReader, ClientWriter, Pty, clamp};
+use super::dial::REKEY;
+use super::flow::{Flow, Overrun, Pace};
+use super::stream::{Socket, hung_up};
+use super::{Opening, PACKET, WINDOW, algorithms};
+use crate::audit::Event;
+use crate::login::{Asker, KeyId, Lease, Pending};
+use crate::name::Destination;
+use crate::serve::Pass;
+use crate::session::{self, Rooms};
+
+/// The SSH server: what every connection has in common.
+pub(crate) struct Server {
+    config: Arc<russh::server::Config>,
+    rooms: Arc<Rooms>,
+}
+
+impl Server {
+    /// A server that proves itself with `host_keys`.
+    pub(crate) fn new(host_keys: Vec<PrivateKey>, rooms: Arc<Rooms>) -> Self {
+        let config = russh::server::Config {
+            server_id: SshId::Standard("SSH-2.0-bastion".into()),
+            methods: first_methods(rooms.require_key),
+            auth_rejection_time: REJECTION,
+            // The first `none` only asks for the methods.
+            auth_rejection_time_initial: Some(Duration::ZERO),
+            keys: host_keys,
+            max_auth_attempts: rooms.limits.auth_failures,
+            limits: russh::Limits {
+                rekey_write_limit: REKEY,
+                rekey_read_limit: REKEY,
+                rekey_time_limit: Duration::MAX,
+            },
+            window_size: WINDOW,
+            maximum_packet_size: PACKET,
+            // Without a bound here: `Flow` is the bound. A bounded one would park the whole
+            // connection behind one channel that nobody reads.
+            channel_buffer_size: 1 << 24,
+            event_buffer_size: 64,
+            preferred: algorithms(),
+            inactivity_timeout: None,
+            keepalive_interval: Some(Duration::from_secs(30)),
+            keepalive_max: 3,
+            nodelay: true,
+            ..russh::server::Config::default()
+        };
+        Self {
+            config: Arc::new(config),
+            rooms,
+        }
+    }
+
+    /// Carries one accepted connection until it ends; `stop` ends its sessions and then itself.
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        socket: TcpStream,
+        peer: SocketAddr,
+        pass: Pass,
+        stop: CancellationToken,
+    ) {
+        let limits = &self.rooms.limits;
+        let id = ConnectionId::new();
+        let end = CancellationToken::new();
+        let socket = Arc::new(socket);
+        let pace = Arc::new(Pace::default());
+        let stream = match Socket::new(socket.clone(), limits.write_stall, &end) {
+            Ok(stream) => stream.paced(pace.clone()),
+            Err(error) => return debug!(%peer, %error, "the socket is gone"),
+        };
+        let (deadline, mut until) = watch::channel(Some(Instant::now() + limits.login_deadline));
+        let tasks = TaskTracker::new();
+        let connection = Connection {
+            rooms: self.rooms.clone(),
+            id: id.clone(),
+            peer,
+            socket,
+            stage: Stage::Fresh,
+            deadline,
+            accepted: Instant::now(),
+            offers: 0,
+            pass: Some(pass),
+            channels: HashMap::new(),
+            opens: Opens::new(limits.channel_opens_per_minute),
+            flow: Flow::new(WINDOW, pace),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+        };
+        let started = tokio::select! {
+            started = run_stream(self.config.clone(), stream, connection) => started,
+            () = passed(&mut until) => return debug!(connection = %id, %peer, "no SSH within the deadline"),
+            () = stop.cancelled() => return,
+        };
+        let running = match started {
+            Ok(running) => running,
+            Err(error) => return debug!(connection = %id, %peer, %error, "not an SSH client"),
+        };
+        let handle = running.handle();
+        tokio::pin!(running);
+        let farewell = tokio::select! {
+            ended = &mut running => {
+                if let Err(error) = ended {
+                    debug!(connection = %id, %peer, %error, "connection ended");
+                }
+                None
+            }
+            () = passed(&mut until) => Some("the sign-in took too long"),
+            () = stop.cancelled() => Some("the bastion is shutting down"),
+        };
+        tasks.close();
+        if let Some(farewell) = farewell {
+            // The sessions say so on their own channels first, and close their recordings.
+            let ended = tokio::time::timeout(SESSION_END, tasks.wait()).await;
+            debug!(connection = %id, %peer, farewell, in_time = ended.is_ok(), "ending the connection");
+            // A client whose only channel has closed leaves by itself, with its command's status.
+            if tokio::time::timeout(FAREWELL / 2, &mut running)
+                .await
+                .is_ok()
+            {
+                return info!(connection = %id, %peer, "connection closed");
+            }
+            let said = async {
+                let told = handle
+                    .disconnect(Disconnect::ByApplication, farewell.into(), "en".into())
+                    .await;
+                debug!(connection = %id, told = told.is_ok(), "told");
+                (&mut running).await
+            };
+            if tokio::time::timeout(FAREWELL, said).await.is_err() {
+                end.cancel();
+                if let Err(error) = running.await {
+                    debug!(connection = %id, %error, "connection cut");
+                }
+            }
+        }
+        tasks.wait().await;
+        info!(connection = %id, %peer, "connection closed");
+    }
+}
+
+/// The id of a connection, in logs and recordings: `C` and 25 letters and digits.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ConnectionId(Arc<str>);
+
+impl ConnectionId {
+    fn new() -> Self {
+        let mut random = [0_u8; 16];
+        // A failing system generator leaves zeros: an id that repeats in logs, nothing more.
+        if aws_lc_rs::rand::fill(&mut random).is_err() {
+            warn!("no randomness for a connection's id");
+        }
+        let text = data_encoding::BASE32_NOPAD
+            .encode(&random)
+            .to_ascii_lowercase();
+        Self(format!("c{}", text.get(..25).unwrap_or_default()).into())
+    }
+}
+
+impl std::fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How far a client has come with signing in. Each state holds what exists in it.
+enum Stage {
+    /// Nothing is proven.
+    Fresh,
+    /// A key is proven that has no lease, or the name cannot be taken.
+    Proven { name: String, key: KeyId },
+    /// The code is shown, and the provider is asked.
+    Asked { name: String, pending: Box<Pending> },
+    /// A refusal is shown; whatever comes next is refused.
+    Refused,
+    /// A user is known.
+    SignedIn {
+        lease: Arc<Lease>,
+        destination: Destination,
+    },
+}
+
+/// A channel of this connection, until it starts something.
+struct Idle {
+    channel: Channel<Msg>,
+    backlog: Backlog,
+    pty: Option<Pty>,
+    env: Vec<(String, String)>,
+}
+
+enum ChannelState {
+    Idle(Box<Idle>),
+    /// A session runs; true once it has ended.
+    Started(Arc<AtomicBool>),
+}
+
+pub(crate) struct Connection {
+    rooms: Arc<Rooms>,
+    id: ConnectionId,
+    peer: SocketAddr,
+    socket: Arc<TcpStream>,
+    stage: Stage,
+    deadline: watch::Sender<Option<Instant>>,
+    accepted: Instant,
+    offers: usize,
+    pass: Option<Pass>,
+    channels: HashMap<ChannelId, ChannelState>,
+    opens: Opens,
+    flow: Flow<ChannelId>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Connection {
+    /// Waits for `future` unless the client hangs up, the deadline passes or the server stops.
+    async fn unless_gone<T>(&self, future: impl Future<Output = T>) -> Result<T, russh::Error> {
+        let mut until = self.deadline.subscribe();
+        tokio::select! {
+            value = future => Ok(value),
+            () = hung_up(&self.socket) => Err(russh::Error::HUP),
+            () = passed(&mut until) => Err(russh::Error::ConnectionTimeout),
+            () = self.stop.cancelled() => Err(russh::Error::Disconnect),
+        }
+    }
+
+    fn refuse(&mut self, line: &str) -> Auth {
+        self.stage = Stage::Refused;
+        show(format!("bastion: {line}"))
+    }
+
+    /// Starts the device flow for whoever proved `key`.
+    async fn begin(&mut self, name: &str, key: Option<KeyId>) -> Result<Auth, russh::Error> {
+        if let Err(error) = Destination::parse(name) {
+            self.sign_in_refused(key, &error);
+            return Ok(self.refuse(&error.notice()));
+        }
+        let asker = Asker {
+            key: key.clone(),
+            source: self.peer.ip(),
+            user_name: name.to_owned(),
+        };
+        match self.unless_gone(self.rooms.sign_ins.begin(asker)).await? {
+            Ok(pending) => {
+                let begun = Event::SignInBegun {
+                    connection: self.id.to_string(),
+                    source: self.peer.ip(),
+                    key: key.map(|key| key.to_string()),
+                };
+                if !self.audited(begun) {
+                    return Ok(self.refuse(NOT_AUDITED));
+                }
+                let shown = show(pending.instructions().to_owned());
+                self.deadline
+                    .send_replace(Some(self.accepted + self.rooms.limits.code_deadline));
+                self.stage = Stage::Asked {
+                    name: name.to_owned(),
+                    pending: Box::new(pending),
+                };
+                Ok(shown)
+            }
+            Err(refusal) => {
+                self.sign_in_refused(key, &refusal);
+                Ok(self.refuse(&refusal.notice()))
+            }
+        }
+    }
+
+    /// Waits for the provider's answer.
+    async fn finish(&mut self, name: &str, pending: Pending) -> Result<Auth, russh::Error> {
+        let answer = self.unless_gone(pending.finish()).await?;
+        match (answer, Destination::parse(name)) {
+            (Ok(lease), Ok(destination)) => {
+                let succeeded = Event::SignInSucceeded {
+                    connection: self.id.to_string(),
+                    user: lease.who(),
+                    groups: lease.user.groups.iter().cloned().collect(),
+                    source: self.peer.ip(),
+                    key: lease.key.as_ref().map(ToString::to_string),
+                    lease: lease.id,
+                    expires_at: lease.expires_at,
+                };
+                if !self.audited(succeeded) {
+                    return Ok(self.refuse(NOT_AUDITED));
+                }
+                self.stage = Stage::SignedIn {
+                    lease: Arc::new(lease),
+                    destination,
+                };
+                Ok(Auth::Accept)
+            }
+            (Err(refusal), _) => {
+                self.sign_in_refused(None, &refusal);
+                Ok(self.refuse(&refusal.notice()))
+            }
+            (Ok(_), Err(error)) => Ok(self.refuse(&error.notice())),
+        }
+    }
+
+    /// Nobody gets in whose coming cannot be written down.
+    fn audited(&self, event: Event) -> bool {
+        match self.rooms.audit.record_soon(event) {
+            Ok(()) => true,
+            Err(error) => {
+                warn!(connection = %self.id, %error, "not audited");
+                false
+            }
+        }
+    }
+
+    fn sign_in_refused(&self, key: Option<KeyId>, why: &dyn std::fmt::Display) {
+        info!(connection = %self.id, peer = %self.peer, %why, "sign-in refused");
+        self.audited(Event::SignInRefused {
+            connection: self.id.to_string(),
+            source: self.peer.ip(),
+            key: key.map(|key| key.to_string()),
+            reason: why.to_string(),
+        });
+    }
+
+    /// Starts what the client asks for on a channel that has not started anything.
+    fn start(&mut self, id: ChannelId, opening: Opening, handle: Handle) -> bool {
+        let Stage::SignedIn { lease, destination } = &self.stage else {
+            return false;
+        };
+        let Some(state) = self.channels.get_mut(&id) else {
+            return false;
+        };
+        let ended = Arc::new(AtomicBool::new(false));
+        let idle = match std::mem::replace(state, ChannelState::Started(ended.clone())) {
+            ChannelState::Idle(idle) => idle,
+            started @ ChannelState::Started(_) => {
+                *state = started;
+                return false;
+            }
+        };
+        let Idle {
+            channel,
+            backlog,
+            pty,
+            env,
+        } = *idle;
+        let (reader, writer) = channel.split();
+        let client = ClientEnd {
+            reader: ClientReader {
+                half: reader,
+                backlog,
+            },
+            writer: ClientWriter {
+                half: writer,
+                handle,
+                stall: self.rooms.limits.write_stall,
+            },
+        };
+        let asked = session::Asked {
+            lease: lease.clone(),
+            destination: destination.clone(),
+            source: self.peer.ip(),
+            connection: self.id.clone(),
+            opening,
+            pty,
+            env,
+        };
+        let carried = session::run(self.rooms.clone(), asked, client, self.stop.clone());
+        self.tasks.spawn(async move {
+            carried.await;
+            ended.store(true, Ordering::Relaxed);
+        });
+        true
+    }
+
+    fn idle(&mut self, id: ChannelId) -> Option<&mut Idle> {
+        match self.channels.get_mut(&id) {
+            Some(ChannelState::Idle(idle)) => Some(idle),
+            _ => None,
+        }
+    }
+
+    /// Counts what arrived, and ends the connection of a client that ignores its window.
+    fn received(&mut self, id: ChannelId, n: usize, session: &Session) -> Result<(), russh::Error> {
+        let now = Instant::now().into_std();
+        self.flow
+            .arrived(id, n, session.window_size(&id), now)
+            .map_err(|Overrun| {
+                warn!(connection = %self.id, peer = %self.peer, "the client ignores its window");
+                russh::Error::Inconsistent
+            })
+    }
+}
+
+impl Handler for Connection {
+    type Error = russh::Error;
+
+    async fn auth_none(&mut self, _: &str) -> Result<Auth, Self::Error> {
+        Ok(Auth::Reject {
+            proceed_with_methods: Some(first_methods(self.rooms.require_key)),
+            partial_success: false,
+        })
+    }
+
+    async fn auth_publickey_offered(
+        &mut self,
+        _: &str,
+        _: PublicKeyOffer<'_>,
+    ) -> Result<Auth, Self::Error> {
+        // An offer proves nothing and changes nothing but its own count.
+        self.offers += 1;
+        if self.offers > self.rooms.limits.key_offers {
+            info!(connection = %self.id, peer = %self.peer, "too many key offers");
+            return Err(russh::Error::Disconnect);
+        }
+        Ok(Auth::Accept)
+    }
+
+    async fn auth_publickey(
+        &mut self,
+        user: &str,
+        key: VerifiedPublicKey<'_>,
+    ) -> Result<Auth, Self::Error> {
+        if matches!(self.stage, Stage::Refused) {
+            return Ok(nothing_more());
+        }
+        let key = KeyId::of(key.public_key);
+        let lease = match self.rooms.sign_ins.lease(&key).await {
+            Ok(lease) => lease,
+            Err(error) => {
+                // Without its store nobody gets in; the line is shown by the next method.
+                warn!(%error, "leases cannot be read");
+                None
+            }
+        };
+        if let (Some(lease), Ok(destination)) = (lease, Destination::parse(user)) {
+            let used = Event::LeaseUsed {
+                connection: self.id.to_string(),
+                user: lease.who(),
+                source: self.peer.ip(),
+                key: Some(key.to_string()),
+                lease: lease.id,
+            };
+            if !self.audited(used) {
+                return Ok(nothing_more());
+            }
+            self.stage = Stage::SignedIn {
+                lease: Arc::new(lease),
+                destination,
+            };
+            return Ok(Auth::Accept);
+        }
+        self.stage = Stage::Proven {
+            name: user.to_owned(),
+            key,
+        };
+        Ok(Auth::Reject {
+            proceed_with_methods: Some(MethodSet::from(&[MethodKind::KeyboardInteractive][..])),
+            partial_success: true,
+        })
+    }
+
+    async fn auth_keyboard_interactive<'a>(
+        &'a mut self,
+        user: &str,
+        _: &str,
+        response: Option<Response<'a>>,
+    ) -> Result<Auth, Self::Error> {
+        let stage = std::mem::replace(&mut self.stage, Stage::Fresh);
+        match (stage, response) {
+            (Stage::Proven { name, key }, None) if name == user => {
+                self.begin(user, Some(key)).await
+            }
+            (Stage::Fresh, None) if !self.rooms.require_key => self.begin(user, None).await,
+            (Stage::Asked { name, pending }, Some(mut response)) if name == user => {
+                match response.next() {
+                    None => self.finish(user, *pending).await,
+                    // There was no prompt to answer.
+                    Some(_) => Ok(nothing_more()),
+                }
+            }
+            (Stage::Refused, _) => {
+                self.stage = Stage::Refused;
+                Ok(nothing_more())
+            }
+            // Another name, or a step out of order: all progress is gone.
+            _ => Ok(Auth::Reject {
+                proceed_with_methods: Some(first_methods(self.rooms.require_key)),
+                partial_success: false,
+            }),
+        }
+    }
+
+    async fn auth_succeeded(&mut self, _: &mut Session) -> Result<(), Self::Error> {
+        self.deadline.send_replace(None);
+        self.pass = None;
+        match &self.stage {
+            Stage::SignedIn { lease, destination } => {
+                info!(connection = %self.id, peer = %self.peer, user = ?lease.user.name, %destination, "signed in");
+                Ok(())
+            }
+            _ => Err(russh::Error::Inconsistent),
+        }
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.channels.retain(|_, state| match state {
+            ChannelState::Idle(_) => true,
+            ChannelState::Started(ended) => !ended.load(Ordering::Relaxed),
+        });
+        let in_time = self.opens.admit(Instant::now());
+        if self.channels.len() >= self.rooms.limits.channels || !in_time {
+            reply.reject(ChannelOpenFailure::ResourceShortage).await;
+            return Ok(());
+        }
+        let id = channel.id();
+        let backlog = self.flow.opened(id);
+        let idle = Idle {
+            channel,
+            backlog,
+            pty: None,
+            env: Vec::new(),
+        };
+        self.channels.insert(id, ChannelState::Idle(Box::new(idle)));
+        reply.accept().await;
+        Ok(())
+    }
+
+    async fn channel_open_direct_tcpip(
+        &mut self,
+        _: Channel<Msg>,
+        host: &str,
+        port: u32,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        info!(connection = %self.id, host = %host.escape_debug(), port, "forwarding refused");
+        reply
+            .reject(ChannelOpenFailure::AdministrativelyProhibited)
+            .await;
+        Ok(())
+    }
+
+    async fn channel_close(&mut self, id: ChannelId, _: &mut Session) -> Result<(), Self::Error> {
+        self.channels.remove(&id);
+        self.flow.closed(id);
+        Ok(())
+    }
+
+    async fn data(
+        &mut self,
+        id: ChannelId,
+        data: &[u8],
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.received(id, data.len(), session)
+    }
+
+    async fn extended_data(
+        &mut self,
+        id: ChannelId,
+        _: u32,
+        data: &[u8],
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.received(id, data.len(), session)
+    }
+
+    fn adjust_window(&mut self, id: ChannelId, granted: u32) -> u32 {
+        self.flow.target(id, granted, Instant::now().into_std())
+    }
+
+    async fn pty_request(
+        &mut self,
+        id: ChannelId,
+        term: &str,
+        cols: u32,
+        rows: u32,
+        _: u32,
+        _: u32,
+        modes: &[(russh::Pty, u32)],
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        let taken = match self.idle(id) {
+            Some(idle) if idle.pty.is_none() && is_term(term) => {
+                let (cols, rows) = clamp(cols, rows);
+                let modes = modes
+                    .iter()
+                    .copied()
+                    .filter(|(mode, _)| *mode != russh::Pty::TTY_OP_END)
+                    .collect();
+                idle.pty = Some(Pty {
+                    term: term.to_owned(),
+                    cols,
+                    rows,
+                    modes,
+                });
+                true
+            }
+            _ => false,
+        };
+        answer(session, id, taken)
+    }
+
+    async fn env_request(
+        &mut self,
+        id: ChannelId,
+        name: &str,
+        value: &str,
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        let taken = match self.idle(id) {
+            Some(idle) if idle.env.len() < MAX_ENV && is_env(name, value) => {
+                idle.env.push((name.to_owned(), value.to_owned()));
+                true
+            }
+            _ => false,
+        };
+        answer(session, id, taken)
+    }
+
+    async fn shell_request(
+        &mut self,
+        id: ChannelId,
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        let started = self.start(id, Opening::Shell, session.handle());
+        answer(session, id, started)
+    }
+
+    async fn exec_request(
+        &mut self,
+        id: ChannelId,
+        command: &[u8],
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        let fits = command.len() <= MAX_COMMAND && !command.contains(&0);
+        let started = fits && self.start(id, Opening::Exec(command.to_vec()), session.handle());
+        answer(session, id, started)
+    }
+
+    async fn subsystem_request(
+        &mut self,
+        id: ChannelId,
+        name: &str,
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        let started = name == "sftp" && self.start(id, Opening::Sftp, session.handle());
+        answer(session, id, started)
+    }
+
+    async fn x11_request(
+        &mut self,
+        id: ChannelId,
+        _: bool,
+        _: &str,
+        _: &str,
+        _: u32,
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        answer(session, id, false)
+    }
+}
+
+/// Channels that one connection opened within the last minute.
+struct Opens {
+    limit: usize,
+    began: Instant,
+    count: usize,
+}
+
+impl Opens {
+    fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            began: Instant::now(),
+            count: 0,
+        }
+    }
+
+    fn admit(&mut self, now: Instant) -> bool {
+        if now.duration_since(self.began) >= Duration::from_secs(60) {
+            self.began = now;
+            self.count = 0;
+        }
+        self.count += 1;
+        self.count <= self.limit
+    }
+}
+
+/// Returns when the deadline, which may move or be lifted, has passed.
+async fn passed(deadline: &mut watch::Receiver<Option<Instant>>) {
+    loop {
+        let until = *deadline.borrow_and_update();
+        let changed = deadline.changed();
+        let gone = match until {
+            Some(until) => tokio::select! {
+                () = tokio::time::sleep_until(until) => return,
+                changed = changed => changed.is_err(),
+            },
+            None => changed.await.is_err(),
+        };
+        if gone {
+            // The connection is gone, and so is its deadline.
+            return std::future::pending().await;
+        }
+    }
+}
+
+/// Text for the client without a prompt, so that nobody has to press Enter.
+fn show(instructions: String) -> Auth {
+    Auth::Partial {
+        name: Cow::Borrowed(""),
+        instructions: Cow::Owned(instructions),
+        prompts: Cow::Borrowed(&[]),
+    }
+}
+
+/// A refusal after which the client has no method left to try.
+fn nothing_more() -> Auth {
+    Auth::Reject {
+        proceed_with_methods: Some(MethodSet::empty()),
+        partial_success: false,
+    }
+}
+
+fn first_methods(require_key: bool) -> MethodSet {
+    if require_key {
+        MethodSet::from(&[MethodKind::PublicKey][..])
+    } else {
+        MethodSet::from(&[MethodKind::PublicKey, MethodKind::KeyboardInteractive][..])
+    }
+}
+
+fn answer(session: &mut Session, id: ChannelId, yes: bool) -> Result<(), russh::Error> {
+    if yes {
+        session.channel_success(id)
+    } else {
+        session.channel_failure(id)
+    }
+}
+
+fn is_term(term: &str) -> bool {
+    term.len() <= 32
+        && term
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._+-".contains(&b))
+}
+
+/// The variables that go on to the target, and those that are read here (limits.md).
+fn is_env(name: &str, value: &str) -> bool {
+    let suffix = |prefix: &str| {
+        name.strip_prefix(prefix).is_some_and(|rest| {
+            !rest.is_empty()
+                && rest.len() <= 32
+                && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        })
+    };
+    let known = matches!(name, "LANG" | "COLORTERM" | "TZ") || suffix("LC_") || suffix("BASTION_");
+    known
+        && value.len() <= 64
+        && value
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._@:/+-".contains(&b))
+}
+
+/// What a client is told whose sign-in cannot be written down.
+const NOT_AUDITED: &str = "nobody can sign in now: the audit log is not available";
+/// Every refusal before sign-in takes at least so long, whatever its reason.
+const REJECTION: Duration = Duration::from_millis(100);
+/// A session that is told to end has so long to do so (limits.md).
+const SESSION_END: Duration = Duration::from_secs(2);
+/// A client that does not take our last words is cut after this.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Longest command, in bytes (limits.md).
+const MAX_COMMAND: usize = 64 * 1024;
+/// Environment variables of one channel.
+const MAX_ENV: usize = 64;

@@ -1,0 +1,240 @@
+//! The socket under an SSH connection: buffered reads whose buffer is given back when the
+//! connection falls idle, a token that ends the connection whatever its loop waits for, and the
+//! holds and naps that flow control asks for.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use rustix::event::{PollFd, PollFlags};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use super::flow::{HOLD_BYTES, HOLD_TIME, Pace, SMALL_READ};
+
+/// A TCP socket that an SSH library reads in small pieces.
+pub(super) struct Socket {
+    socket: Arc<TcpStream>,
+    read: BytesMut,
+    /// Whether the last read from the kernel was a small one.
+    small: bool,
+    pace: Arc<Pace>,
+    /// Only while flow control asks for something, or output is still held.
+    paced: Option<Box<Paced>>,
+    cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl Socket {
+    /// Takes a connected socket; `cancel` makes every later read and write fail.
+    ///
+    /// Unacknowledged bytes end the connection after `stall`, also when the peer's window stays
+    /// closed (RFC 5482).
+    pub(super) fn new(
+        socket: Arc<TcpStream>,
+        stall: Duration,
+        cancel: &CancellationToken,
+    ) -> io::Result<Self> {
+        socket.set_nodelay(true)?;
+        let millis = u32::try_from(stall.as_millis()).unwrap_or(u32::MAX);
+        rustix::net::sockopt::set_tcp_user_timeout(&socket, millis)?;
+        Ok(Self {
+            socket,
+            read: BytesMut::new(),
+            small: false,
+            pace: Arc::default(),
+            paced: None,
+            cancelled: Box::pin(cancel.clone().cancelled_owned()),
+        })
+    }
+
+    /// The same socket, doing what `pace` asks for.
+    pub(super) fn paced(mut self, pace: Arc<Pace>) -> Self {
+        self.pace = pace;
+        self
+    }
+
+    /// The usual case: one load and one look.
+    fn is_unpaced(&self) -> bool {
+        self.pace.is_idle() && self.paced.is_none()
+    }
+
+    /// Drives the hold, and waits out the nap before the next read from the kernel.
+    fn poll_paced(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Output that the peer does not take yet is no reason not to read.
+        let drained = self.poll_held(cx)?.is_ready();
+        let paced = self.paced.get_or_insert_default();
+        if self.read.is_empty()
+            && self.small
+            && let Some(nap) = self.pace.nap()
+        {
+            let nap = paced.nap.get_or_insert_with(|| Box::pin(sleep(nap)));
+            ready!(nap.as_mut().poll(cx));
+            self.small = false;
+        }
+        paced.nap = None;
+        if drained && self.pace.is_idle() {
+            self.paced = None;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ready once no output is held: waits for the end of the hold, then for the peer.
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.pace.is_holding() {
+            let paced = self.paced.get_or_insert_default();
+            let until = paced.hold.get_or_insert_with(|| Box::pin(sleep(HOLD_TIME)));
+            ready!(until.as_mut().poll(cx));
+            self.pace.release();
+        }
+        let Some(paced) = &mut self.paced else {
+            return Poll::Ready(Ok(()));
+        };
+        paced.hold = None;
+        while !paced.held.is_empty() {
+            ready!(self.socket.poll_write_ready(cx))?;
+            match self.socket.try_write(&paced.held) {
+                Ok(n) => paced.held.advance(n),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        paced.held = BytesMut::new();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes output during a hold, unless it would be too much: that ends the hold.
+    fn hold(&mut self, bytes: &[u8]) -> bool {
+        if !self.pace.is_holding() {
+            return false;
+        }
+        let paced = self.paced.get_or_insert_default();
+        if paced.held.len() + bytes.len() > HOLD_BYTES {
+            self.pace.release();
+            return false;
+        }
+        paced.held.extend_from_slice(bytes);
+        true
+    }
+
+    fn poll_cancelled(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        match self.cancelled.as_mut().poll(cx) {
+            Poll::Ready(()) => Err(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "ended by the bastion",
+            )),
+            Poll::Pending => Ok(()),
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        this.poll_cancelled(cx)?;
+        if !this.is_unpaced() {
+            ready!(this.poll_paced(cx))?;
+        }
+        while this.read.is_empty() {
+            if this.socket.poll_read_ready(cx).is_pending() {
+                // Idle: an idle connection keeps no buffer.
+                this.read = BytesMut::new();
+                return Poll::Pending;
+            }
+            this.read.reserve(READ_BUFFER);
+            match this.socket.try_read_buf(&mut this.read) {
+                Ok(0) => return Poll::Ready(Ok(())),
+                Ok(n) => this.small = n < SMALL_READ,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        let n = this.read.len().min(out.remaining());
+        out.put_slice(this.read.get(..n).unwrap_or_default());
+        this.read.advance(n);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_cancelled(cx)?;
+        if !self.is_unpaced() {
+            if self.hold(bytes) {
+                return Poll::Ready(Ok(bytes.len()));
+            }
+            ready!(self.poll_held(cx))?;
+        }
+        loop {
+            ready!(self.socket.poll_write_ready(cx))?;
+            match self.socket.try_write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => return Poll::Ready(written),
+            }
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // What is held back counts as sent: the library's loop has to go on reading.
+        if self.is_unpaced() || self.pace.is_holding() {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_held(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.pace.release();
+        ready!(self.poll_held(cx))?;
+        match rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Write) {
+            Ok(()) | Err(rustix::io::Errno::NOTCONN) => Poll::Ready(Ok(())),
+            Err(error) => Poll::Ready(Err(error.into())),
+        }
+    }
+}
+
+/// What a socket needs while it is paced.
+#[derive(Default)]
+struct Paced {
+    /// At most [`HOLD_BYTES`].
+    held: BytesMut,
+    hold: Option<Pin<Box<Sleep>>>,
+    nap: Option<Pin<Box<Sleep>>>,
+}
+
+/// Returns when the peer has closed its side or is gone.
+///
+/// While the SSH loop waits inside a callback nobody reads the socket, so a hang-up behind unread
+/// bytes is not seen by reading: the kernel is asked five times a second instead.
+pub(super) async fn hung_up(socket: &TcpStream) {
+    let mut tick = tokio::time::interval(Duration::from_millis(200));
+    loop {
+        tick.tick().await;
+        let mut fds = [PollFd::new(socket, PollFlags::RDHUP)];
+        let zero = rustix::event::Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let gone = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+        match rustix::event::poll(&mut fds, Some(&zero)) {
+            Ok(_) if fds.iter().any(|fd| fd.revents().intersects(gone)) => return,
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// Bytes read from the kernel at once: two packets of the largest size.
+const READ_BUFFER: usize = 64 * 1024;

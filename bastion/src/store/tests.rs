@@ -1,0 +1,444 @@
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::os::unix::fs::PermissionsExt;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::login::{ClaimSource, Evidence, Gave};
+
+const HOUR: i64 = 3600;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + second).unwrap()
+}
+
+fn user(subject: &str) -> User {
+    User {
+        identity: Identity {
+            issuer: "https://id.example.test".into(),
+            subject: subject.into(),
+        },
+        name: format!("name of {subject}"),
+        email: Some(format!("{subject}@example.test")),
+        groups: ["staff".to_owned(), "dba".to_owned()].into(),
+        evidence: vec![Evidence {
+            claim: "groups".into(),
+            from: ClaimSource::IdToken,
+            gave: Gave::Groups,
+            detail: "2 groups".into(),
+        }],
+    }
+}
+
+fn key(name: &str) -> KeyId {
+    KeyId::stored(format!("SHA256:{name}"))
+}
+
+fn sign_in(subject: &str, with: Option<&str>, second: i64) -> SignIn {
+    SignIn {
+        user: user(subject),
+        key: with.map(key),
+        source: "192.0.2.1".parse().unwrap(),
+        now: at(second),
+        expires_at: at(second + 8 * HOUR),
+    }
+}
+
+fn lease(enrolment: Enrolment) -> Lease {
+    match enrolment {
+        Enrolment::Lease(lease) => lease,
+        Enrolment::KeyOfAnother(owner) => panic!("key of {owner}"),
+    }
+}
+
+struct Here {
+    dir: TempDir,
+    store: Store,
+}
+
+impl Here {
+    fn new() -> Self {
+        let dir = TempDir::new().unwrap();
+        let store = Store::open(&dir.path().join("db")).unwrap();
+        Self { dir, store }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("db")
+    }
+
+    async fn sign_in(&self, subject: &str, with: Option<&str>, second: i64) -> Lease {
+        lease(
+            self.store
+                .sign_in(sign_in(subject, with, second))
+                .await
+                .unwrap(),
+        )
+    }
+}
+
+#[tokio::test]
+async fn a_lease_is_found_by_its_key_until_it_ends() {
+    let here = Here::new();
+    let written = here.sign_in("ana", Some("a"), 0).await;
+    assert_eq!(*written.user, user("ana"));
+    for (second, live) in [
+        (-61, false),
+        (-60, true),
+        (0, true),
+        (8 * HOUR - 1, true),
+        (8 * HOUR, false),
+    ] {
+        let found = here
+            .store
+            .lease_of_key(&key("a"), at(second))
+            .await
+            .unwrap();
+        assert_eq!(found, live.then(|| written.clone()), "{second}");
+        let found = here.store.lease(written.id, at(second)).await.unwrap();
+        assert_eq!(found.is_some(), live, "{second}");
+    }
+    assert_eq!(
+        here.store.lease_of_key(&key("b"), at(0)).await.unwrap(),
+        None
+    );
+}
+
+#[tokio::test]
+async fn everything_is_there_after_opening_again() {
+    let here = Here::new();
+    let written = here.sign_in("ana", Some("a"), 0).await;
+    let path = here.path();
+    let Here { dir, store } = here;
+    drop(store);
+    // Closed in order, the file is whole by itself.
+    assert!(!dir.path().join("db-wal").exists());
+    let again = Store::open(&path).unwrap();
+    assert_eq!(
+        again.lease_of_key(&key("a"), at(1)).await.unwrap(),
+        Some(written)
+    );
+    drop(dir);
+}
+
+#[tokio::test]
+async fn a_key_never_changes_its_person() {
+    let here = Here::new();
+    let first = here.sign_in("ana", Some("a"), 0).await;
+    let refused = here
+        .store
+        .sign_in(sign_in("bob", Some("a"), 1))
+        .await
+        .unwrap();
+    assert!(matches!(refused, Enrolment::KeyOfAnother(owner) if owner == user("ana").identity));
+    // Nothing of bob was written, and ana's lease stands.
+    assert_eq!(
+        here.store.leases(None, at(1)).await.unwrap(),
+        std::slice::from_ref(&first)
+    );
+    // Nor after the lease has gone.
+    here.store
+        .end_leases(&user("ana").identity, None)
+        .await
+        .unwrap();
+    let refused = here
+        .store
+        .sign_in(sign_in("bob", Some("a"), 2))
+        .await
+        .unwrap();
+    assert!(matches!(refused, Enrolment::KeyOfAnother(_)));
+    // The same subject of another issuer is somebody else.
+    let mut foreign = sign_in("ana", Some("a"), 3);
+    foreign.user.identity.issuer = "https://other.example.test".into();
+    let refused = here.store.sign_in(foreign).await.unwrap();
+    assert!(matches!(refused, Enrolment::KeyOfAnother(_)));
+    // And the schema holds it against this program too.
+    let direct = Connection::open(here.path()).unwrap();
+    here.sign_in("bob", Some("b"), 4).await;
+    let changed = direct.execute("UPDATE keys SET user = user + 1", []);
+    assert!(
+        changed
+            .unwrap_err()
+            .to_string()
+            .contains("never changes its person")
+    );
+    assert!(
+        direct
+            .execute("UPDATE users SET subject = 'x'", [])
+            .is_err()
+    );
+}
+
+#[tokio::test]
+async fn identities_are_compared_byte_by_byte() {
+    let here = Here::new();
+    here.sign_in("ana", Some("a"), 0).await;
+    for other in ["Ana", "ana ", "an\u{e4}", "ana\u{301}"] {
+        here.sign_in(other, None, 1).await;
+        let identity = user(other).identity;
+        let leases = here.store.leases(Some(identity), at(1)).await.unwrap();
+        assert_eq!(leases.len(), 1, "{other}");
+    }
+    let all = here.store.leases(None, at(1)).await.unwrap();
+    assert_eq!(all.len(), 5);
+}
+
+#[tokio::test]
+async fn a_new_sign_in_takes_the_place_of_the_old_and_brings_todays_claims() {
+    let here = Here::new();
+    let old = here.sign_in("ana", Some("a"), 0).await;
+    let other_key = here.sign_in("ana", Some("a2"), 1).await;
+    let mut changed = sign_in("ana", Some("a"), 2);
+    changed.user.groups = ["staff".to_owned()].into();
+    changed.user.email = None;
+    let new = lease(here.store.sign_in(changed).await.unwrap());
+    assert!(new.id > other_key.id && other_key.id > old.id);
+    assert_eq!(here.store.lease(old.id, at(2)).await.unwrap(), None);
+    // A group that was lost is lost with every key.
+    let other = here
+        .store
+        .lease_of_key(&key("a2"), at(2))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(other.user.groups.len(), 1);
+    assert_eq!(other.user, new.user);
+}
+
+#[tokio::test]
+async fn leases_end_one_by_one_or_all() {
+    let here = Here::new();
+    let one = here.sign_in("ana", Some("a"), 0).await;
+    let two = here.sign_in("ana", None, 1).await;
+    let bobs = here.sign_in("bob", Some("b"), 2).await;
+    let ana = user("ana").identity;
+    assert_eq!(
+        here.store.leases(Some(ana.clone()), at(2)).await.unwrap(),
+        [two.clone(), one.clone()]
+    );
+    // Not somebody else's, by number.
+    assert_eq!(here.store.end_leases(&ana, Some(bobs.id)).await.unwrap(), 0);
+    assert_eq!(here.store.end_leases(&ana, Some(one.id)).await.unwrap(), 1);
+    assert_eq!(here.store.end_leases(&ana, Some(one.id)).await.unwrap(), 0);
+    assert_eq!(here.store.end_leases(&ana, None).await.unwrap(), 1);
+    assert_eq!(here.store.leases(None, at(2)).await.unwrap(), [bobs]);
+    // A number is not given twice, so an old lease never comes back to life as another.
+    let next = here.sign_in("ana", Some("a"), 3).await;
+    assert!(next.id > two.id);
+}
+
+#[tokio::test]
+async fn the_last_sign_in_is_told_by_key() {
+    let here = Here::new();
+    assert_eq!(here.store.last_sign_in(&key("a")).await.unwrap(), None);
+    here.sign_in("ana", Some("a"), 0).await;
+    here.sign_in("ana", Some("a2"), 9).await;
+    let last = here.store.last_sign_in(&key("a")).await.unwrap().unwrap();
+    assert_eq!(last.at, at(9));
+    assert_eq!(last.source, "192.0.2.1".parse::<IpAddr>().unwrap());
+}
+
+#[tokio::test]
+async fn many_at_once_are_all_written() {
+    let here = Here::new();
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..200 {
+        let store = here.store.clone();
+        tasks.spawn(async move {
+            let key = format!("k{n}");
+            store.sign_in(sign_in("ana", Some(&key), n)).await.unwrap()
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        lease(done.unwrap());
+    }
+    assert_eq!(here.store.leases(None, at(200)).await.unwrap().len(), 200);
+}
+
+#[test]
+fn files_are_private_and_others_are_refused() {
+    let here = Here::new();
+    for name in ["db", "db-wal", "db-shm"] {
+        let mode = std::fs::metadata(here.dir.path().join(name))
+            .unwrap()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+    let open = || {
+        Store::open(&here.path())
+            .err()
+            .map(|error| error.to_string())
+    };
+    for mode in [0o640, 0o604, 0o666] {
+        std::fs::set_permissions(here.path(), PermissionsExt::from_mode(mode)).unwrap();
+        assert!(open().unwrap().contains("chmod 600"));
+    }
+    std::fs::set_permissions(here.path(), PermissionsExt::from_mode(0o600)).unwrap();
+    assert_eq!(open(), None);
+    let nowhere = here.dir.path().join("no/such/folder/db");
+    assert!(matches!(
+        Store::open(&nowhere),
+        Err(StoreError::Open { .. })
+    ));
+    assert!(matches!(
+        Store::open(here.dir.path()),
+        Err(StoreError::Open { .. } | StoreError::Mode { .. } | StoreError::Sqlite(_))
+    ));
+}
+
+#[test]
+fn a_newer_schema_is_refused_and_left_alone() {
+    let here = Here::new();
+    let direct = Connection::open(here.path()).unwrap();
+    direct.pragma_update(None, "user_version", 99).unwrap();
+    let refused = Store::open(&here.path()).err().unwrap();
+    assert!(
+        matches!(refused, StoreError::Newer { found: 99, known } if known == SCHEMA.len() as i64)
+    );
+    let still: i64 = direct
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .unwrap();
+    assert_eq!(still, 99);
+}
+
+#[test]
+fn a_file_of_another_program_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("db");
+    Connection::open(&path)
+        .unwrap()
+        .execute_batch("CREATE TABLE users (id); INSERT INTO users VALUES (1)")
+        .unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+    assert!(matches!(
+        Store::open(&path),
+        Err(StoreError::Foreign { .. })
+    ));
+    std::fs::write(
+        &path,
+        "# not a database at all, but long enough to look at".repeat(40),
+    )
+    .unwrap();
+    assert!(matches!(
+        Store::open(&path),
+        Err(StoreError::Damaged { .. })
+    ));
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_refused() {
+    let here = Here::new();
+    for n in 0..100 {
+        here.sign_in(&format!("user-{n}"), None, 0).await;
+    }
+    let path = here.path();
+    let Here { dir, store } = here;
+    drop(store);
+    // Beyond the header: every page but the first is noise.
+    let mut bytes = std::fs::read(&path).unwrap();
+    assert!(bytes.len() > 8192);
+    for byte in bytes.iter_mut().skip(4096) {
+        *byte ^= 0x5a;
+    }
+    std::fs::write(&path, bytes).unwrap();
+    assert!(matches!(
+        Store::open(&path),
+        Err(StoreError::Damaged { .. })
+    ));
+    drop(dir);
+}
+
+#[tokio::test]
+async fn a_locked_file_fails_writers_and_not_readers() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("db");
+    let store = Store::open_with(&path, Duration::from_millis(20)).unwrap();
+    let first = lease(store.sign_in(sign_in("ana", Some("a"), 0)).await.unwrap());
+    let lock = Connection::open(&path).unwrap();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let refused = store.sign_in(sign_in("bob", Some("b"), 1)).await;
+    assert!(matches!(refused, Err(StoreError::Busy)), "{refused:?}");
+    assert!(matches!(
+        store.end_leases(&user("ana").identity, None).await,
+        Err(StoreError::Busy)
+    ));
+    assert_eq!(
+        store.lease_of_key(&key("a"), at(1)).await.unwrap(),
+        Some(first)
+    );
+    lock.execute_batch("ROLLBACK").unwrap();
+    lease(store.sign_in(sign_in("bob", Some("b"), 1)).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_full_or_read_only_disk_fails_writers_and_changes_nothing() {
+    let here = Here::new();
+    here.sign_in("ana", Some("a"), 0).await;
+    let set = |pragma: &'static str, value: i64| {
+        let store = here.store.clone();
+        async move {
+            store
+                .inner
+                .writer
+                .call(move |connection| {
+                    // `max_page_count` answers with a row.
+                    let sql = format!("PRAGMA {pragma} = {value}");
+                    connection.prepare(&sql)?.query([])?.next()?;
+                    Ok(())
+                })
+                .await
+                .unwrap();
+        }
+    };
+    set("max_page_count", 1).await;
+    let mut large = sign_in("bob", Some("b"), 1);
+    large.user.groups = (0..4000).map(|n| format!("group-{n:060}")).collect();
+    let refused = here.store.sign_in(large.clone()).await;
+    assert!(matches!(refused, Err(StoreError::Full)), "{refused:?}");
+    set("max_page_count", 1 << 20).await;
+    set("query_only", 1).await;
+    let refused = here.store.sign_in(large.clone()).await;
+    assert!(matches!(refused, Err(StoreError::ReadOnly)), "{refused:?}");
+    assert_eq!(here.store.leases(None, at(1)).await.unwrap().len(), 1);
+    set("query_only", 0).await;
+    lease(here.store.sign_in(large).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_store_whose_thread_died_answers_nobody() {
+    let here = Here::new();
+    let died = here
+        .store
+        .inner
+        .reader
+        .call(|_| -> Result<(), StoreError> { panic!("a bug") })
+        .await;
+    assert!(matches!(died, Err(StoreError::Stopped)));
+    assert!(matches!(
+        here.store.lease_of_key(&key("a"), at(0)).await,
+        Err(StoreError::Stopped)
+    ));
+}
+
+#[tokio::test]
+async fn damaged_rows_are_an_error_and_no_lease() {
+    let here = Here::new();
+    here.sign_in("ana", Some("a"), 0).await;
+    let direct = Connection::open(here.path()).unwrap();
+    for damage in [
+        "UPDATE users SET groups = '{'",
+        "UPDATE users SET groups = '[]'; UPDATE leases SET source = 'nowhere'",
+    ] {
+        direct.execute_batch(damage).unwrap();
+        assert!(matches!(
+            here.store.lease_of_key(&key("a"), at(1)).await,
+            Err(StoreError::Damaged { .. })
+        ));
+    }
+}
+
+#[test]
+fn migrations_are_well_formed() {
+    MIGRATIONS.validate().unwrap();
+}

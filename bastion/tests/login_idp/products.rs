@@ -1,0 +1,300 @@
+//! What products in the field make of the protocol, and how a client may be registered there.
+
+use bastion::config::{ClientAuth, GroupsFrom, Pkce};
+use bastion::login::{ClaimSource, LoginError, SignIns};
+use bastion::store::Store;
+use serde_json::json;
+
+use crate::provider::{Plan, Room, asker, kind};
+
+async fn outcome(room: &Room, user: &str, more: &[&str]) -> &'static str {
+    let pending = match room.sign_ins.begin(asker(user)).await {
+        Ok(pending) => pending,
+        refused @ Err(_) => return kind(&refused),
+    };
+    let shown = pending.instructions().to_owned();
+    let (lease, _) = tokio::join!(pending.finish(), room.provider.user(&shown, user, more));
+    kind(&lease)
+}
+
+#[tokio::test]
+async fn a_client_that_must_show_pkce() {
+    let plan = Plan::new(&["--quirk", "pkce"]);
+    for (pkce, wanted) in [
+        (Pkce::On, "lease"),
+        (Pkce::Off, "misconfigured"),
+        (Pkce::Auto, "lease"),
+    ] {
+        let room = plan.clone().oidc(|oidc| oidc.pkce = pkce).room();
+        assert_eq!(outcome(&room, "ana", &[]).await, wanted, "{pkce:?}");
+    }
+    // One that does not ask for it does not mind it either.
+    let room = Plan::new(&[]).oidc(|oidc| oidc.pkce = Pkce::On).room();
+    assert_eq!(outcome(&room, "ana", &[]).await, "lease");
+}
+
+#[tokio::test]
+async fn other_words_for_the_same() {
+    for quirk in ["entra", "google"] {
+        let room = Plan::new(&["--quirk", quirk])
+            .oidc(|oidc| oidc.show_complete_uri = true)
+            .room();
+        assert_eq!(outcome(&room, "ana", &[]).await, "lease", "{quirk}");
+        assert_eq!(
+            outcome(&room, "ana", &["--deny"]).await,
+            "denied",
+            "{quirk}"
+        );
+    }
+    let room = Plan::new(&["--no-complete-uri"])
+        .oidc(|oidc| oidc.show_complete_uri = true)
+        .room();
+    assert_eq!(outcome(&room, "ana", &[]).await, "lease");
+}
+
+#[tokio::test]
+async fn plain_oauth_is_no_sign_in() {
+    let room = Plan::new(&["--quirk", "no-id-token"]).room();
+    assert_eq!(outcome(&room, "ana", &[]).await, "misconfigured");
+}
+
+#[tokio::test]
+async fn groups_may_be_at_userinfo_only() {
+    let plan = Plan::new(&["--claims-in", "userinfo"]);
+    for (from, user, wanted) in [
+        (GroupsFrom::Auto, "ana", "lease"),
+        (GroupsFrom::Userinfo, "ana", "lease"),
+        (GroupsFrom::IdToken, "ana", "no group"),
+        (GroupsFrom::Auto, "nora", "no group"),
+        (GroupsFrom::Auto, "one", "no group"),
+    ] {
+        let room = plan.clone().oidc(|oidc| oidc.groups_from = from).room();
+        let lease = room.sign_in(asker(user), user).await;
+        assert_eq!(kind(&lease), wanted, "{from:?} {user}");
+        if let Ok(lease) = lease {
+            assert_eq!(lease.user.name, "ana");
+            let groups = lease.user.evidence.last().unwrap();
+            assert_eq!(groups.from, ClaimSource::Userinfo);
+        }
+    }
+}
+
+#[tokio::test]
+async fn userinfo_of_another_is_refused() {
+    let plan = Plan::new(&["--claims-in", "userinfo"]);
+    let room = plan.room();
+    for (fault, wanted) in [
+        (
+            json!({"status": 200, "body": r#"{"sub":"5f2c1e70-0002","groups":["dba"]}"#}),
+            "misconfigured",
+        ),
+        (
+            json!({"status": 200, "body": r#"{"groups":["dba"]}"#}),
+            "misconfigured",
+        ),
+        (json!({"status": 401, "body": "{}"}), "denied"),
+        (json!({"status": 503, "body": "{}"}), "unreachable"),
+        (json!({"close": true}), "unreachable"),
+    ] {
+        room.provider.fault("/me", 1, fault.clone()).await;
+        assert_eq!(outcome(&room, "ana", &[]).await, wanted, "{fault}");
+    }
+    assert_eq!(outcome(&room, "ana", &[]).await, "lease");
+}
+
+#[tokio::test]
+async fn the_groups_claim_may_have_any_name() {
+    for name in ["roles", "https://example.test/groups"] {
+        let plan = Plan::new(&["--groups-claim", name]);
+        let room = plan
+            .clone()
+            .oidc(|oidc| oidc.groups_claim = name.to_owned())
+            .room();
+        assert_eq!(outcome(&room, "ana", &[]).await, "lease", "{name}");
+        // The one that is configured, and no other.
+        assert_eq!(
+            outcome(&plan.room(), "ana", &[]).await,
+            "no group",
+            "{name}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn every_algorithm_that_is_asymmetric() {
+    for alg in ["RS256", "PS256", "ES256", "EdDSA"] {
+        let room = Plan::new(&["--alg", alg]).room();
+        assert_eq!(outcome(&room, "ana", &[]).await, "lease", "{alg}");
+    }
+}
+
+#[tokio::test]
+async fn https_with_a_ca_of_its_own() {
+    let plan = Plan::new(&["--tls-dir", "DIR/tls"]);
+    let room = plan.clone().room();
+    let ca = room.provider.ca.clone();
+    assert!(room.provider.issuer.starts_with("https://"));
+    // Not trusted without the CA.
+    let refused = room.sign_ins.begin(asker("ana")).await;
+    assert_eq!(kind(&refused), "unreachable");
+    let trusting = plan
+        .oidc(|oidc| oidc.ca_file = ca)
+        .sign_ins(&room.provider, room.dir.path());
+    let pending = trusting.begin(asker("ana")).await.unwrap();
+    let shown = pending.instructions().to_owned();
+    let (lease, _) = tokio::join!(pending.finish(), room.provider.user(&shown, "ana", &[]));
+    assert_eq!(kind(&lease), "lease");
+}
+
+#[tokio::test]
+async fn a_client_may_have_a_secret() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let secret_file = dir.path().join("secret");
+    for (client, auth, secret, wanted) in [
+        (
+            "bastion-basic",
+            ClientAuth::Basic,
+            "bastion-basic-secret\n",
+            "lease",
+        ),
+        ("bastion-basic", ClientAuth::Basic, "wrong", "misconfigured"),
+        (
+            "bastion-basic",
+            ClientAuth::Post,
+            "bastion-basic-secret",
+            "misconfigured",
+        ),
+        (
+            "bastion-post",
+            ClientAuth::Post,
+            "bastion-post-secret",
+            "lease",
+        ),
+        (
+            "bastion-post",
+            ClientAuth::Basic,
+            "bastion-post-secret",
+            "misconfigured",
+        ),
+        ("bastion-post", ClientAuth::None, "", "misconfigured"),
+        ("nobody", ClientAuth::None, "", "misconfigured"),
+    ] {
+        std::fs::write(&secret_file, secret).unwrap();
+        private(&secret_file, 0o600);
+        let room = Plan::new(&[])
+            .oidc(|oidc| {
+                oidc.client_id = client.to_owned();
+                oidc.client_auth = auth;
+                oidc.client_secret_file = Some(secret_file.clone());
+            })
+            .room();
+        assert_eq!(
+            outcome(&room, "ana", &[]).await,
+            wanted,
+            "{client} {auth:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn extra_parameters_and_scopes_are_sent() {
+    let room = Plan::new(&[])
+        .oidc(|oidc| {
+            oidc.scopes = vec!["groups".into()];
+            oidc.extra_params = vec![("audience".into(), "https://api.example.test/?a=b&c".into())];
+        })
+        .room();
+    // `openid` is among them though it is not configured, or there would be no ID token.
+    let lease = room.sign_in(asker("ana"), "ana").await.unwrap();
+    // Without the scope `profile` there is no name, and the subject stands in.
+    assert_eq!(lease.user.name, "5f2c1e70-0001");
+    // A parameter that the provider minds shows that they arrive.
+    let room = Plan::new(&[])
+        .oidc(|oidc| oidc.extra_params = vec![("max_age".into(), "-1".into())])
+        .room();
+    assert_eq!(outcome(&room, "ana", &[]).await, "misconfigured");
+}
+
+#[test]
+fn settings_that_cannot_work_stop_the_start() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let good = || {
+        let mut oidc = Plan::new(&[]).oidc;
+        oidc.issuer = "https://id.example.test".into();
+        oidc
+    };
+    std::fs::write(path("empty"), "\n").unwrap();
+    private(&path("empty"), 0o600);
+    std::fs::write(path("open"), "secret").unwrap();
+    private(&path("open"), 0o644);
+    let with = |change: &dyn Fn(&mut bastion::config::Oidc)| {
+        let mut oidc = good();
+        change(&mut oidc);
+        let store = Store::open(&path("db")).unwrap();
+        SignIns::new(oidc, &Plan::new(&[]).limits, store).map(drop)
+    };
+    with(&|_| {}).unwrap();
+    let error =
+        |change: &dyn Fn(&mut bastion::config::Oidc)| -> LoginError { with(change).unwrap_err() };
+    for (text, refused) in [
+        (
+            "not https",
+            error(&|oidc| oidc.issuer = "http://id.example.test".into()),
+        ),
+        (
+            "no URL",
+            error(&|oidc| oidc.issuer = "id.example.test".into()),
+        ),
+        (
+            "query",
+            error(&|oidc| oidc.issuer = "https://id.example.test?a".into()),
+        ),
+        ("client_id", error(&|oidc| oidc.client_id = String::new())),
+        (
+            "extra_params",
+            error(&|oidc| oidc.extra_params = vec![("scope".into(), "all".into())]),
+        ),
+        (
+            "is needed",
+            error(&|oidc| oidc.client_auth = ClientAuth::Basic),
+        ),
+        (
+            "cannot read",
+            error(&|oidc| {
+                oidc.client_auth = ClientAuth::Post;
+                oidc.client_secret_file = Some(path("nowhere"));
+            }),
+        ),
+        (
+            "is empty",
+            error(&|oidc| {
+                oidc.client_auth = ClientAuth::Post;
+                oidc.client_secret_file = Some(path("empty"));
+            }),
+        ),
+        (
+            "chmod 600",
+            error(&|oidc| {
+                oidc.client_auth = ClientAuth::Basic;
+                oidc.client_secret_file = Some(path("open"));
+            }),
+        ),
+        (
+            "cannot read",
+            error(&|oidc| oidc.ca_file = Some(path("nowhere"))),
+        ),
+        (
+            "no certificate",
+            error(&|oidc| oidc.ca_file = Some(path("open"))),
+        ),
+    ] {
+        assert!(refused.to_string().contains(text), "{refused}");
+        assert!(!refused.to_string().contains('\n'), "{refused}");
+    }
+}
+
+fn private(path: &std::path::Path, mode: u32) {
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+    std::fs::set_permissions(path, mode).unwrap();
+}

@@ -1,0 +1,539 @@
+//! The terminal of the recorded session: an emulator, wrapped. Nothing else in this crate knows
+//! which one it is.
+//!
+//! Output goes in, cells come out. The size is bounded, and so is what one short sequence can ask
+//! for. Should the emulator ever panic over a recording, its screen is cleared and it goes on:
+//! whoever was recorded must not be able to end the playing.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use avt::observer::{DirtyRows, Transcript};
+use avt::parser::{DecMode, Function, Parser, State};
+use avt::{Observation, Observer, Operation, Terminal};
+
+use crate::safe::{self, Glyph};
+
+/// The largest terminal that is emulated; a larger one is cut to this (limits.md, pty size).
+pub(crate) const COLS_MAX: u16 = 1000;
+pub(crate) const ROWS_MAX: u16 = 500;
+
+/// A terminal in memory.
+pub(crate) struct Emulator {
+    terminal: Terminal,
+    parser: Parser,
+    /// What has been done since it was asked last, in cells touched, roughly.
+    cost: u64,
+    /// How often the emulator gave up.
+    failures: u64,
+}
+
+/// The visible state of an emulator: enough to go on from, without scrollback.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    cols: u16,
+    rows: u16,
+    /// The escape sequences that make the state, compressed.
+    packed: Box<[u8]>,
+}
+
+/// A cell, safe to paint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cell {
+    pub(crate) glyph: Glyph,
+    /// Columns: 1, 2, or 0 behind a wide one.
+    pub(crate) width: u8,
+    pub(crate) style: Style,
+}
+
+/// How a cell looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Style {
+    pub(crate) foreground: Option<Color>,
+    pub(crate) background: Option<Color>,
+    pub(crate) bold: bool,
+    pub(crate) faint: bool,
+    pub(crate) italic: bool,
+    pub(crate) underline: bool,
+    pub(crate) strikethrough: bool,
+    pub(crate) inverse: bool,
+}
+
+/// A colour, as the session named it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Color {
+    /// Of the palette.
+    Indexed(u8),
+    /// Red, green, blue.
+    Rgb(u8, u8, u8),
+}
+
+impl Cell {
+    pub(crate) const BLANK: Self = Self {
+        glyph: Glyph::Char(' '),
+        width: 1,
+        style: Style {
+            foreground: None,
+            background: None,
+            bold: false,
+            faint: false,
+            italic: false,
+            underline: false,
+            strikethrough: false,
+            inverse: false,
+        },
+    };
+}
+
+impl Emulator {
+    /// An empty terminal; the size is brought into its bounds.
+    pub(crate) fn new(cols: u16, rows: u16) -> Self {
+        Self {
+            terminal: terminal(cols, rows),
+            parser: Parser::new(),
+            cost: 0,
+            failures: 0,
+        }
+    }
+
+    pub(crate) fn size(&self) -> (u16, u16) {
+        let (cols, rows) = self.terminal.size();
+        (
+            u16::try_from(cols).unwrap_or(COLS_MAX),
+            u16::try_from(rows).unwrap_or(ROWS_MAX),
+        )
+    }
+
+    /// Output of the session.
+    pub(crate) fn feed(&mut self, text: &str) {
+        self.run(|terminal, functions| terminal.execute(functions), text);
+    }
+
+    /// Output of the session; the observer sees what it does.
+    pub(crate) fn feed_scribe(&mut self, text: &str, scribe: &mut Scribe) {
+        self.run(
+            |terminal, functions| terminal.execute_with(functions, scribe),
+            text,
+        );
+    }
+
+    /// Output of the session; says what it changed on the screen.
+    pub(crate) fn feed_watched(&mut self, text: &str, watch: &mut Watch) -> Change {
+        let observer = (&mut watch.lines, &mut watch.rows);
+        let change = self.run(
+            |terminal, functions| terminal.execute_with(functions, observer),
+            text,
+        );
+        let (gone, rows) = change.unwrap_or_default();
+        Change { rows, gone }
+    }
+
+    fn run<T>(
+        &mut self,
+        execute: impl FnOnce(&mut Terminal, Functions<'_>) -> T,
+        text: &str,
+    ) -> Option<T> {
+        let (cols, rows) = self.terminal.size();
+        let functions = Functions {
+            chars: text.chars(),
+            parser: &mut self.parser,
+            cells: (cols * rows) as u64,
+            cost: &mut self.cost,
+        };
+        let terminal = &mut self.terminal;
+        let done = catch_unwind(AssertUnwindSafe(|| execute(terminal, functions)));
+        if done.is_err() {
+            self.failures += 1;
+            self.terminal = terminal_of(cols, rows);
+            self.parser = Parser::new();
+        }
+        done.ok()
+    }
+
+    /// The session's terminal got another size.
+    pub(crate) fn resize(&mut self, cols: u16, rows: u16) {
+        self.resize_scribe(cols, rows, &mut Scribe::default());
+    }
+
+    /// The session's terminal got another size, which may push lines off it.
+    pub(crate) fn resize_scribe(&mut self, cols: u16, rows: u16, scribe: &mut Scribe) {
+        let (cols, rows) = clamp(cols, rows);
+        self.cost += u64::from(cols) * u64::from(rows);
+        let terminal = &mut self.terminal;
+        let resize = || terminal.resize_with(cols.into(), rows.into(), scribe);
+        if catch_unwind(AssertUnwindSafe(resize)).is_err() {
+            self.failures += 1;
+            self.terminal = terminal_of(cols.into(), rows.into());
+        }
+    }
+
+    /// What was done since this was asked last, in cells touched, roughly.
+    pub(crate) fn take_cost(&mut self) -> u64 {
+        std::mem::take(&mut self.cost)
+    }
+
+    /// How often the emulator gave up and began with an empty screen.
+    pub(crate) fn failures(&self) -> u64 {
+        self.failures
+    }
+
+    /// The state now; `None` in the middle of an escape sequence.
+    pub(crate) fn snapshot(&self) -> Option<Snapshot> {
+        if self.parser.state != State::Ground {
+            return None;
+        }
+        let (cols, rows) = self.size();
+        let dump = catch_unwind(AssertUnwindSafe(|| self.terminal.dump())).ok()?;
+        let packed = zstd::bulk::compress(dump.as_bytes(), 1).ok()?;
+        Some(Snapshot {
+            cols,
+            rows,
+            packed: packed.into(),
+        })
+    }
+
+    /// Goes to a state that was.
+    pub(crate) fn restore(&mut self, snapshot: &Snapshot) {
+        let mut fresh = Self::new(snapshot.cols, snapshot.rows);
+        let dump = zstd::stream::decode_all(&*snapshot.packed).unwrap_or_default();
+        fresh.feed(&String::from_utf8_lossy(&dump));
+        self.terminal = fresh.terminal;
+        self.parser = fresh.parser;
+    }
+
+    /// The visible rows from above, each as wide as the terminal.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = impl Iterator<Item = Cell>> {
+        let lines = self.terminal.screen().visible_lines();
+        lines.map(|line| line.cells().iter().map(cell))
+    }
+
+    /// The text of the visible rows, without the space at their ends.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = String> {
+        let lines = self.terminal.screen().visible_lines();
+        lines.map(|line| safe::screen_line(line.text().trim_end()))
+    }
+
+    /// Column and row of the cursor, where it is visible. The column may be one past the last.
+    pub(crate) fn cursor(&self) -> Option<(u16, u16)> {
+        let (col, row) = self.terminal.cursor().position()?;
+        Some((u16::try_from(col).ok()?, u16::try_from(row).ok()?))
+    }
+
+    /// Where the cursor is, visible or not.
+    pub(crate) fn cursor_row(&self) -> u16 {
+        u16::try_from(self.terminal.cursor().row).unwrap_or(0)
+    }
+}
+
+impl Snapshot {
+    /// Bytes of memory, roughly.
+    pub(crate) fn bytes(&self) -> usize {
+        self.packed.len() + size_of::<Self>()
+    }
+}
+
+/// A line that was on the screen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Line {
+    /// When it was last written to, in microseconds.
+    pub(crate) time: u64,
+    /// Whether a full-screen program had the screen.
+    pub(crate) full_screen: bool,
+    /// Of a full-screen program: the number of the look that saw it. Otherwise how many looks
+    /// there had been when it was written.
+    pub(crate) look: u64,
+    /// As it stood there, safe to show, without the space at its end.
+    pub(crate) text: String,
+}
+
+/// Writes down what the screen showed: the lines of the primary screen once they leave it, and
+/// those of full-screen programs when they changed, at most once a second.
+#[derive(Default)]
+pub(crate) struct Scribe {
+    /// The time of what is fed next, in microseconds.
+    pub(crate) now: u64,
+    /// When each row of the primary screen was written to, and after how many looks.
+    written: VecDeque<(u64, u64)>,
+    /// A line that goes on in the next row.
+    pending: String,
+    /// What the full-screen program showed when it was looked at last, and when.
+    sampled: Vec<String>,
+    sampled_at: u64,
+    looks: u64,
+    lines: Vec<Line>,
+}
+
+/// Least time between two looks at a full-screen program, in microseconds.
+const SAMPLE_INTERVAL: u64 = 1_000_000;
+
+impl Scribe {
+    /// The lines since this was asked last.
+    pub(crate) fn take(&mut self) -> Vec<Line> {
+        std::mem::take(&mut self.lines)
+    }
+
+    /// Looks at a full-screen program, if there is one and the last look is long enough ago.
+    pub(crate) fn sample(&mut self, emulator: &Emulator) {
+        if is_alternate(&emulator.terminal) && self.now - self.sampled_at >= SAMPLE_INTERVAL {
+            self.look(&emulator.terminal);
+        }
+    }
+
+    /// What is still on the screen at the end.
+    pub(crate) fn finish(&mut self, emulator: &Emulator) -> Vec<Line> {
+        if is_alternate(&emulator.terminal) {
+            self.look(&emulator.terminal);
+        }
+        self.finish_primary(&emulator.terminal);
+        self.take()
+    }
+
+    fn look(&mut self, terminal: &Terminal) {
+        let rows = terminal.screen().visible_lines();
+        let rows: Vec<String> = rows
+            .map(|row| safe::screen_line(row.text().trim_end()))
+            .collect();
+        for (number, row) in rows.iter().enumerate() {
+            if !row.is_empty() && self.sampled.get(number) != Some(row) {
+                self.lines.push(Line {
+                    time: self.now,
+                    full_screen: true,
+                    look: self.looks,
+                    text: row.clone(),
+                });
+            }
+        }
+        self.sampled = rows;
+        self.sampled_at = self.now;
+        self.looks += 1;
+    }
+
+    fn finish_primary(&mut self, terminal: &Terminal) {
+        let first = self.lines.len();
+        for line in terminal.primary_screen().all_lines() {
+            self.line(line);
+        }
+        // The empty rows below the last line are no lines.
+        while self.lines.len() > first && self.lines.last().is_some_and(|line| line.text.is_empty())
+        {
+            self.lines.pop();
+        }
+        self.written.clear();
+    }
+
+    fn line(&mut self, line: &avt::Line) {
+        let written = self.written.pop_front();
+        let (time, look) = written.unwrap_or((self.now, self.looks));
+        self.pending.extend(line.chars());
+        let too_long = self.pending.len() > LINE_MAX;
+        if !line.is_wrapped() || too_long {
+            let text = safe::screen_line(self.pending.trim_end());
+            self.pending.clear();
+            self.lines.push(Line {
+                time,
+                full_screen: false,
+                look,
+                text,
+            });
+        }
+    }
+}
+
+/// Bytes at which a line that goes on and on is broken.
+const LINE_MAX: usize = 1 << 20;
+
+impl Observer for &mut Scribe {
+    type Output = ();
+
+    fn before(&mut self, context: &mut Observation<'_>, operation: &Operation) {
+        let terminal = context.terminal();
+        match operation {
+            Operation::Function(Function::Print(_) | Function::Rep(_)) => {
+                let row = terminal.cursor().row;
+                if !is_alternate(terminal) {
+                    let now = (self.now, self.looks);
+                    if self.written.len() <= row {
+                        self.written.resize(row + 1, now);
+                    }
+                    if let Some(written) = self.written.get_mut(row) {
+                        *written = now;
+                    }
+                }
+            }
+            Operation::Function(Function::Decrst(modes)) if is_alternate(terminal) => {
+                let leaves = |mode: &DecMode| {
+                    matches!(
+                        mode,
+                        DecMode::AltScreenBuffer | DecMode::SaveCursorAltScreenBuffer
+                    )
+                };
+                if modes.as_slice().iter().any(leaves) {
+                    self.look(terminal);
+                    self.sampled.clear();
+                }
+            }
+            Operation::Function(Function::Ris) => {
+                if is_alternate(terminal) {
+                    self.look(terminal);
+                    self.sampled.clear();
+                }
+                self.finish_primary(terminal);
+            }
+            _ => {}
+        }
+    }
+
+    fn evicted(&mut self, _: &mut Observation<'_>, line: &avt::Line) {
+        self.line(line);
+    }
+
+    fn end(&mut self, _: &mut Observation<'_>) {}
+}
+
+fn is_alternate(terminal: &Terminal) -> bool {
+    terminal.active_screen_kind() == avt::ScreenKind::Alternate
+}
+
+/// Watches what changes on the screen.
+#[derive(Default)]
+pub(crate) struct Watch {
+    rows: DirtyRows,
+    lines: Transcript,
+}
+
+/// What some output changed.
+pub(crate) struct Change {
+    /// Rows that were touched.
+    pub(crate) rows: Vec<usize>,
+    /// Lines that left the primary screen.
+    pub(crate) gone: Vec<String>,
+}
+
+/// Text on its way to what it makes a terminal do.
+struct Functions<'a> {
+    chars: std::str::Chars<'a>,
+    parser: &'a mut Parser,
+    cells: u64,
+    cost: &'a mut u64,
+}
+
+impl Iterator for Functions<'_> {
+    type Item = Function;
+
+    fn next(&mut self) -> Option<Function> {
+        loop {
+            let function = self.parser.feed(self.chars.next()?);
+            *self.cost += 1;
+            match function {
+                None => {}
+                print @ Some(Function::Print(_)) => return print,
+                // One short sequence must not print 65535 characters again and again.
+                Some(Function::Rep(count)) => {
+                    let count = u64::from(count).min(self.cells);
+                    *self.cost += count;
+                    return Some(Function::Rep(u16::try_from(count).unwrap_or(u16::MAX)));
+                }
+                Some(function) => {
+                    *self.cost += match function {
+                        Function::Cr | Function::Bs | Function::Sgr(_) | Function::Cup(..) => 1,
+                        _ => self.cells / 16,
+                    };
+                    return Some(function);
+                }
+            }
+        }
+    }
+}
+
+fn clamp(cols: u16, rows: u16) -> (u16, u16) {
+    (cols.clamp(1, COLS_MAX), rows.clamp(1, ROWS_MAX))
+}
+
+fn terminal(cols: u16, rows: u16) -> Terminal {
+    let (cols, rows) = clamp(cols, rows);
+    terminal_of(cols.into(), rows.into())
+}
+
+fn terminal_of(cols: usize, rows: usize) -> Terminal {
+    Terminal::new(cols, rows).expect("neither is 0")
+}
+
+fn cell(cell: &avt::Cell) -> Cell {
+    let pen = cell.pen();
+    let width = cell.width();
+    Cell {
+        glyph: safe::glyph(cell.char(), usize::from(width.max(1))),
+        width,
+        style: Style {
+            foreground: pen.foreground().map(color),
+            background: pen.background().map(color),
+            bold: pen.is_bold(),
+            faint: pen.is_faint(),
+            italic: pen.is_italic(),
+            underline: pen.is_underline(),
+            strikethrough: pen.is_strikethrough(),
+            inverse: pen.is_inverse(),
+        },
+    }
+}
+
+fn color(color: avt::Color) -> Color {
+    match color {
+        avt::Color::Indexed(index) => Color::Indexed(index),
+        avt::Color::RGB(rgb) => Color::Rgb(rgb.r, rgb.g, rgb.b),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Text that is likely to do something.
+    pub(crate) fn wild() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            3 => "[a-z ]{1,20}".prop_map(String::from),
+            1 => "\\PC{1,5}".prop_map(String::from),
+            3 => "\x1b\\[[?]?[0-9;:]{0,9}[@A-Za-z`]".prop_map(String::from),
+            1 => "\x1b[0-9A-Za-z#()%*+=>78]{1,3}".prop_map(String::from),
+            1 => "\x1b[\\]PX^_][0-9]{1,3};[a-z?]{0,9}(\x07|\x1b\\\\)?".prop_map(String::from),
+            1 => "[\x00-\x1f\x7f-\u{9f}]{1,4}".prop_map(String::from),
+            1 => "[漢字😀é\u{301}\u{202e}\u{200b}]{1,4}".prop_map(String::from),
+            1 => Just("\r\n".to_owned()),
+            1 => Just("\x1b[?1049h".to_owned()),
+            1 => Just("\x1b[?1049l".to_owned()),
+        ];
+        proptest::collection::vec(piece, 0..30).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        /// Nothing makes the emulator fail, and going on from a snapshot is going on.
+        #[test]
+        fn a_snapshot_is_the_screen(
+            before in wild(),
+            after in wild(),
+            size in (1..40u16, 1..12u16),
+            resized in proptest::option::of((0..40u16, 0..12u16)),
+        ) {
+            let mut straight = Emulator::new(size.0, size.1);
+            straight.feed(&before);
+            if let Some((cols, rows)) = resized {
+                straight.resize(cols, rows);
+            }
+            if let Some(snapshot) = straight.snapshot() {
+                let mut restored = Emulator::new(3, 3);
+                restored.restore(&snapshot);
+                for emulator in [&mut straight, &mut restored] {
+                    emulator.feed(&after);
+                }
+                let cells = |emulator: &Emulator| -> Vec<Vec<Cell>> {
+                    emulator.rows().map(Iterator::collect).collect()
+                };
+                prop_assert_eq!(cells(&straight), cells(&restored));
+                prop_assert_eq!(straight.cursor(), restored.cursor());
+            }
+            prop_assert_eq!(straight.failures(), 0);
+        }
+    }
+}

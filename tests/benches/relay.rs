@@ -1,0 +1,465 @@
+//! What the bastion costs, as ratios to a direct `ssh` and to `ssh -J` through an OpenSSH jump host, in one run.
+//!
+//! `cargo bench -p tests --bench relay [-- --size MIB --rounds N --sessions N]`. Recording is on, the cipher is
+//! aes128-gcm, the text looks like what people print. Each figure is a median over rounds in which the ways take
+//! turns, so that a machine with other things to do changes all of them alike. The goals are printed beside them.
+#![expect(clippy::print_stdout, reason = "it is a program that prints a table")]
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use tests::process::Running;
+use tests::sshd::{Options, Sshd};
+use tests::world::World;
+
+/// How much is measured.
+struct Scale {
+    mib: usize,
+    rounds: usize,
+    keys: usize,
+    sessions: usize,
+}
+
+fn main() -> Result<()> {
+    let scale = scale()?;
+    let bench = Bench::prepare(&scale)?;
+    println!(
+        "{} MiB of text, {} rounds, medians; recording on, aes128-gcm\n",
+        scale.mib, scale.rounds
+    );
+    bench.bulk(&scale)?;
+    bench.keystrokes(&scale)?;
+    bench.first_byte(&scale)?;
+    bench.idle(&scale)
+}
+
+fn scale() -> Result<Scale> {
+    let mut scale = Scale {
+        mib: 512,
+        rounds: 5,
+        keys: 2000,
+        sessions: 60,
+    };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(name) = arguments.next() {
+        let field = match name.as_str() {
+            // Cargo's own.
+            "--bench" => continue,
+            "--size" => &mut scale.mib,
+            "--rounds" => &mut scale.rounds,
+            "--keys" => &mut scale.keys,
+            "--sessions" => &mut scale.sessions,
+            _ => bail!("unknown option {name}: --size MIB, --rounds N, --keys N, --sessions N"),
+        };
+        *field = arguments
+            .next()
+            .and_then(|value| value.parse().ok())
+            .context("a number behind the option")?;
+    }
+    ensure!(
+        scale.mib > 0 && scale.rounds > 0 && scale.keys > 0 && scale.sessions > 0,
+        "numbers above 0"
+    );
+    Ok(scale)
+}
+
+/// The three ways to the same sshd.
+const WAYS: [&str; 3] = ["direct", "bastion", "jump"];
+
+struct Bench {
+    world: World,
+    config: PathBuf,
+    text: PathBuf,
+    bytes: u64,
+    _jump: Sshd,
+}
+
+impl Bench {
+    fn prepare(scale: &Scale) -> Result<Self> {
+        let world = World::usual()?;
+        let jump = Sshd::start(&world.place("jump-")?.join("sshd"), &Options::default())?;
+        let client = world.signed_in()?;
+        let config = client.config();
+        let added = format!(
+            "Host jump-host
+  HostName 127.0.0.1
+  Port {}
+  User {}
+  IdentityFile {}
+  StrictHostKeyChecking no
+  UserKnownHostsFile /dev/null
+  LogLevel ERROR
+Host jump
+  HostName 127.0.0.1
+  HostKeyAlias direct
+  Port {}
+  User {}
+  IdentityFile {}
+  ProxyJump jump-host
+Host *
+  Ciphers aes128-gcm@openssh.com
+",
+            jump.port,
+            jump.login,
+            jump.user_key.display(),
+            world.sshd.port,
+            world.sshd.login,
+            world.sshd.user_key.display(),
+        );
+        let own = std::fs::read_to_string(&config)?;
+        std::fs::write(&config, added + &own)?;
+        let text = world.place("text-")?.join("text");
+        let bytes = write_text(&text, scale.mib)?;
+        Ok(Self {
+            world,
+            config,
+            text,
+            bytes,
+            _jump: jump,
+        })
+    }
+
+    fn ssh(&self) -> Command {
+        let mut command = Command::new("ssh");
+        command
+            .arg("-F")
+            .arg(&self.config)
+            .args(["-o", "BatchMode=yes"]);
+        command
+    }
+
+    fn destination(&self, way: &str) -> String {
+        if way == "bastion" {
+            format!("{}@box@bastion", self.world.sshd.login)
+        } else {
+            way.to_owned()
+        }
+    }
+
+    /// Bulk both ways: speed, ratios, processor time of `serve` and of the recorder.
+    fn bulk(&self, scale: &Scale) -> Result<()> {
+        for (name, command, goal) in [
+            ("download", format!("cat {}", self.text.display()), 0.65),
+            ("upload", "cat >/dev/null".to_owned(), 0.65),
+        ] {
+            let mut times = [const { Vec::new() }; 3];
+            let (mut serve, mut recorder) = (Vec::new(), Vec::new());
+            for _ in 0..scale.rounds {
+                for (way, times) in WAYS.iter().zip(&mut times) {
+                    let before = self.world.bastion()?.cpu()?;
+                    let input = if name == "upload" {
+                        File::open(&self.text)?
+                    } else {
+                        File::open("/dev/null")?
+                    };
+                    let mut ssh = self.ssh();
+                    ssh.args([&self.destination(way), "--", &command]);
+                    ssh.stdin(input)
+                        .stdout(File::create("/dev/null")?)
+                        .stderr(Stdio::inherit());
+                    let since = Instant::now();
+                    let status =
+                        Running::start("ssh", &mut ssh)?.wait_for(Duration::from_secs(600))?;
+                    times.push(since.elapsed().as_secs_f64());
+                    ensure!(status.success(), "{way}: {status}");
+                    if *way == "bastion" {
+                        let after = self.world.bastion()?.cpu()?;
+                        serve.push(after.0 - before.0);
+                        recorder.push(after.1 - before.1);
+                    }
+                }
+            }
+            let [direct, bastion, jump] = times.map(|mut times| median(&mut times));
+            #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+            let (mega, giga) = (self.bytes as f64 / 1e6, self.bytes as f64 / 1e9);
+            println!(
+                "{name:9} direct {:4.0} MB/s, bastion {:4.0} MB/s, ssh -J {:4.0} MB/s",
+                mega / direct,
+                mega / bastion,
+                mega / jump
+            );
+            println!(
+                "          bastion/direct {:.2} (goal >= {goal}) {}; bastion/ssh -J {:.2} (goal >= 1) {}",
+                direct / bastion,
+                verdict(direct / bastion >= goal),
+                jump / bastion,
+                verdict(jump / bastion >= 1.0)
+            );
+            let (serve, recorder) = (median(&mut serve) / giga, median(&mut recorder) / giga);
+            println!(
+                "          {:.2} CPU-s/GB (serve {serve:.2}, recorder {recorder:.2}; goal <= 3.7) {}\n",
+                serve + recorder,
+                verdict(serve + recorder <= 3.7)
+            );
+        }
+        Ok(())
+    }
+
+    /// One byte there and back through a terminal on the target, the ways taking turns.
+    fn keystrokes(&self, scale: &Scale) -> Result<()> {
+        let mut echoes = WAYS
+            .iter()
+            .map(|way| Echo::start(self, way))
+            .collect::<Result<Vec<_>>>()?;
+        for _ in 0..100 {
+            for echo in &mut echoes {
+                echo.once()?;
+            }
+        }
+        for echo in &mut echoes {
+            echo.times.clear();
+        }
+        for _ in 0..scale.keys {
+            for echo in &mut echoes {
+                echo.once()?;
+            }
+        }
+        let at = |echo: &mut Echo, share: f64| quantile(&mut echo.times, share) * 1e3;
+        let mut figures = Vec::new();
+        for (way, echo) in WAYS.iter().zip(&mut echoes) {
+            figures.push((at(echo, 0.5), at(echo, 0.99)));
+            println!(
+                "keystroke {way:8} p50 {:.3} ms, p99 {:.3} ms",
+                at(echo, 0.5),
+                at(echo, 0.99)
+            );
+        }
+        let (Some(direct), Some(bastion)) = (figures.first(), figures.get(1)) else {
+            bail!("three ways")
+        };
+        println!(
+            "          added p50 {:.3} ms, p99 {:.3} ms (goal <= 1) {}\n",
+            bastion.0 - direct.0,
+            bastion.1 - direct.1,
+            verdict(bastion.1 - direct.1 <= 1.0)
+        );
+        Ok(())
+    }
+
+    /// From starting `ssh`, with a lease, to the first byte of the command.
+    fn first_byte(&self, scale: &Scale) -> Result<()> {
+        let mut times = [const { Vec::new() }; 3];
+        for _ in 0..scale.rounds * 4 {
+            for (way, times) in WAYS.iter().zip(&mut times) {
+                let mut ssh = self.ssh();
+                ssh.args([&self.destination(way), "--", "echo"]);
+                ssh.stdin(Stdio::null())
+                    .stdout(Stdio::piped())
+                    .stderr(Stdio::inherit());
+                let since = Instant::now();
+                let mut running = Running::start("ssh", &mut ssh)?;
+                running.raw_stdout()?.read_exact(&mut [0])?;
+                times.push(since.elapsed().as_secs_f64() * 1e3);
+                running.wait()?;
+            }
+        }
+        let [direct, bastion, jump] = times.map(|mut times| median(&mut times));
+        println!("first byte direct {direct:.0} ms, bastion {bastion:.0} ms, ssh -J {jump:.0} ms");
+        println!(
+            "          added {:.0} ms (goal <= 50) {}\n",
+            bastion - direct,
+            verdict(bastion - direct <= 50.0)
+        );
+        Ok(())
+    }
+
+    /// Resident memory of sessions that have printed something and stand idle.
+    fn idle(&self, scale: &Scale) -> Result<()> {
+        let bastion = self.world.bastion()?;
+        let mut sessions = Vec::new();
+        let mut opened = |count: usize| -> Result<()> {
+            for _ in 0..count {
+                let mut echo = Echo::start(self, "bastion")?;
+                for _ in 0..20 {
+                    echo.once()?;
+                }
+                sessions.push(echo);
+            }
+            Ok(())
+        };
+        // The first ones pay for what the process keeps anyway.
+        opened(10)?;
+        let before = settled(bastion)?;
+        opened(scale.sessions)?;
+        let after = settled(bastion)?;
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+        let each = |after: u64, before: u64| {
+            (after as f64 - before as f64) / scale.sessions as f64 / 1024.0
+        };
+        let (serve, recorder) = (
+            each(after.serve, before.serve),
+            each(after.recorder, before.recorder),
+        );
+        println!(
+            "idle session {:.0} KiB (serve {serve:.0}, recorder {recorder:.0}; goal <= 300) {}",
+            serve + recorder,
+            verdict(serve + recorder <= 300.0)
+        );
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+        let mib = |bytes: u64| bytes as f64 / 1024.0 / 1024.0;
+        println!(
+            "after {} sessions: serve {:.1} MiB, recorder {:.1} MiB",
+            sessions.len(),
+            mib(after.serve),
+            mib(after.recorder)
+        );
+        Ok(())
+    }
+}
+
+/// Memory once it has not fallen for three seconds, at most half a minute from now.
+fn settled(bastion: &tests::bastion::Bastion) -> Result<tests::bastion::Memory> {
+    let mut lowest = bastion.memory()?;
+    let mut since = Instant::now();
+    for _ in 0..30 {
+        std::thread::sleep(Duration::from_secs(1));
+        let now = bastion.memory()?;
+        if now.sum() < lowest.sum() {
+            (lowest, since) = (now, Instant::now());
+        } else if since.elapsed() > Duration::from_secs(3) {
+            lowest = now;
+            break;
+        }
+    }
+    Ok(lowest)
+}
+
+/// A session that sends back each byte.
+struct Echo {
+    running: Running,
+    stdin: std::process::ChildStdin,
+    stdout: std::process::ChildStdout,
+    times: Vec<f64>,
+}
+
+impl Echo {
+    fn start(bench: &Bench, way: &str) -> Result<Self> {
+        let mut ssh = bench.ssh();
+        ssh.args([
+            "-tt",
+            &bench.destination(way),
+            "--",
+            "stty raw -echo; printf +; exec cat",
+        ]);
+        ssh.stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let mut running = Running::start("ssh", &mut ssh)?;
+        let stdin = running.stdin().context("a pipe")?;
+        let mut stdout = running.raw_stdout()?;
+        let mut first = [0];
+        while first != *b"+" {
+            stdout.read_exact(&mut first)?;
+        }
+        Ok(Self {
+            running,
+            stdin,
+            stdout,
+            times: Vec::new(),
+        })
+    }
+
+    fn once(&mut self) -> Result<()> {
+        let since = Instant::now();
+        self.stdin.write_all(b"k")?;
+        self.stdout
+            .read_exact(&mut [0])
+            .with_context(|| format!("session {}", self.running.id()))?;
+        self.times.push(since.elapsed().as_secs_f64());
+        Ok(())
+    }
+}
+
+fn verdict(met: bool) -> &'static str {
+    if met { "met" } else { "MISSED" }
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    quantile(values, 0.5)
+}
+
+fn quantile(values: &mut [f64], share: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "an index"
+    )]
+    let at = (share * (values.len() - 1) as f64).round() as usize;
+    values.get(at).copied().unwrap_or(f64::NAN)
+}
+
+/// Lines as services log them: JSON, a table, plain text; few repeats, so that it compresses as such text does.
+fn write_text(path: &Path, mib: usize) -> Result<u64> {
+    let mut file = std::io::BufWriter::new(File::create(path)?);
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let (limit, mut written, mut n) = (mib * (1 << 20), 0, 0_u64);
+    let words = [
+        "orders",
+        "payment",
+        "checkout",
+        "cart",
+        "inventory",
+        "shipping",
+        "session",
+        "retry",
+        "cache",
+        "queue",
+    ];
+    while written < limit {
+        n += 1;
+        let (a, b) = (next(), next());
+        let word = |bits: u64| words.get((bits % 10) as usize).copied().unwrap_or_default();
+        let time = format!(
+            "2026-03-{:02}T{:02}:{:02}:{:02}.{:03}Z",
+            1 + n / 8_000_000 % 28,
+            a % 24,
+            b % 60,
+            a % 60,
+            b % 1000
+        );
+        let line = match a % 10 {
+            0..5 => format!(
+                "{{\"time\":\"{time}\",\"level\":\"info\",\"service\":\"{}\",\"request\":\"{b:016x}\",\"status\":{},\"took_ms\":{},\"path\":\"/v1/{}/{}\"}}\n",
+                word(a >> 8),
+                200 + a % 5,
+                b % 900,
+                word(b >> 8),
+                a % 100_000
+            ),
+            5..8 => format!(
+                "{time} {} {}[{}]: {} {} finished in {} ms\n",
+                word(a),
+                word(b),
+                a % 65_536,
+                word(a >> 16),
+                b % 1_000_000,
+                a % 1000
+            ),
+            _ => format!(
+                "| {:>8} | {:<12} | {:>10}.{:02} | {} | {:<9} |\n",
+                n,
+                word(a >> 4),
+                b % 100_000,
+                a % 100,
+                time,
+                word(b >> 4)
+            ),
+        };
+        file.write_all(line.as_bytes())?;
+        written += line.len();
+    }
+    file.into_inner()?;
+    Ok(written as u64)
+}

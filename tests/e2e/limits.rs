@@ -1,0 +1,375 @@
+//! The numbers of `docs/limits.md` at their edges, with small values where they are configurable.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use tests::peer::ask;
+use tests::world::{Setup, World};
+
+fn limits(lines: &str) -> Result<World> {
+    World::start(&Setup {
+        limits: lines.to_owned(),
+        ..Setup::default()
+    })
+}
+
+/// A connection that has received the server's version line.
+fn connected(world: &World) -> Result<TcpStream> {
+    let mut stream = TcpStream::connect(("127.0.0.1", world.bastion()?.port))?;
+    stream.set_read_timeout(Some(tests::DEADLINE))?;
+    let mut first = [0; 8];
+    stream
+        .read_exact(&mut first)
+        .context("the server's version")?;
+    ensure!(&first == b"SSH-2.0-");
+    Ok(stream)
+}
+
+/// Reads until the other side closes.
+fn until_closed(stream: &mut TcpStream) -> Result<()> {
+    let mut buffer = [0; 4096];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return Ok(()),
+            Err(error) => return Err(error).context("it is not closed"),
+        }
+    }
+}
+
+#[test]
+fn a_connection_that_does_not_sign_in_is_closed_at_every_stage() -> Result<()> {
+    let world = limits("login_deadline = \"2s\"")?;
+    let stages: [&[u8]; 4] = [
+        b"",
+        b"SSH",
+        b"SSH-2.0-test\r\n",
+        b"SSH-2.0-test\r\n\0\0\x01\x0c\x0a\x14",
+    ];
+    for stage in stages {
+        let mut stream = connected(&world)?;
+        let since = Instant::now();
+        stream.write_all(stage)?;
+        until_closed(&mut stream).with_context(|| format!("after {stage:?}"))?;
+        ensure!(
+            since.elapsed() > Duration::from_secs(1),
+            "closed at once after {stage:?}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn traffic_does_not_renew_the_login_deadline() -> Result<()> {
+    let world = limits("login_deadline = \"2s\"")?;
+    // A byte of a packet at a time, as often as the peer takes it.
+    let mut stream = connected(&world)?;
+    stream.write_all(b"SSH-2.0-test\r\n")?;
+    let mut drip = stream.try_clone()?;
+    let writer = std::thread::spawn(move || {
+        let packet = [0, 0, 0x80, 0, 4, 20];
+        for byte in packet.iter().chain(std::iter::repeat_n(&0_u8, 20_000)) {
+            if drip.write_all(&[*byte]).is_err() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    });
+    until_closed(&mut stream)?;
+    writer.join().ok().context("the writer")?;
+    Ok(())
+}
+
+#[test]
+fn unauthenticated_connections_of_one_source_are_limited_and_the_newest_is_refused() -> Result<()> {
+    let world = limits("unauthenticated_per_source = 4")?;
+    let client = world.signed_in()?;
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(connected(&world)?);
+    }
+    let mut fifth = TcpStream::connect(("127.0.0.1", world.bastion()?.port))?;
+    fifth.set_read_timeout(Some(tests::DEADLINE))?;
+    until_closed(&mut fifth).context("the fifth")?;
+    // One that ends makes room.
+    drop(held.pop());
+    let until = Instant::now() + tests::DEADLINE;
+    while client
+        .run(
+            &["-o", "BatchMode=yes", &client.on("box"), "--", "true"],
+            b"",
+        )?
+        .code()
+        != 0
+    {
+        ensure!(Instant::now() < until, "no room");
+    }
+    Ok(())
+}
+
+#[test]
+fn unauthenticated_connections_are_limited_in_total() -> Result<()> {
+    let world = limits("unauthenticated = 3\nunauthenticated_per_source = 3")?;
+    let held = (0..3)
+        .map(|_| connected(&world))
+        .collect::<Result<Vec<_>>>()?;
+    let mut fourth = TcpStream::connect(("127.0.0.1", world.bastion()?.port))?;
+    fourth.set_read_timeout(Some(tests::DEADLINE))?;
+    until_closed(&mut fourth).context("the fourth")?;
+    drop(held);
+    Ok(())
+}
+
+#[test]
+fn sessions_that_are_signed_in_take_no_place_of_those_who_are_not() -> Result<()> {
+    let world = limits("unauthenticated_per_source = 2")?;
+    let client = world.signed_in()?;
+    let mut sessions = Vec::new();
+    for _ in 0..6 {
+        let session = client.start(&[&client.on("box"), "--", "echo in; exec cat"])?;
+        session.stdout.expect("in\n")?;
+        sessions.push(session);
+    }
+    for session in sessions {
+        session.finish()?.ok()?;
+    }
+    Ok(())
+}
+
+fn raw(world: &World, client: &tests::ssh::Client<'_>, ask_for: Value) -> Result<Vec<String>> {
+    let mut ask_for = ask_for;
+    let object = ask_for.as_object_mut().context("an object")?;
+    object.insert("port".into(), world.bastion()?.port.into());
+    object.insert("key".into(), client.key.display().to_string().into());
+    object.insert("user".into(), format!("{}@box", world.sshd.login).into());
+    let answer = ask("raw.py", &[&ask_for.to_string()])?;
+    answer
+        .as_array()
+        .context("a list")?
+        .iter()
+        .map(|a| Ok(a.as_str().context("text")?.to_owned()))
+        .collect()
+}
+
+#[test]
+fn a_connection_has_six_failures() -> Result<()> {
+    let world = World::usual()?;
+    let client = world.client()?;
+    for ask_for in [
+        json!({"do": "failures", "method": "password", "count": 20}),
+        json!({"do": "failures", "method": "nonsense@example.test", "count": 20}),
+        json!({"do": "bad_signatures", "count": 20}),
+    ] {
+        let answers = raw(&world, &client, ask_for.clone())?;
+        let failures = answers.iter().filter(|answer| *answer == "failure").count();
+        ensure!(
+            answers.last().map(String::as_str) == Some("closed"),
+            "{ask_for}: {answers:?}"
+        );
+        ensure!(
+            (5..=6).contains(&failures),
+            "{ask_for}: {failures} failures: {answers:?}"
+        );
+        ensure!(
+            !answers.iter().any(|answer| answer == "success"),
+            "{ask_for}: {answers:?}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_connection_has_thirty_two_key_offers() -> Result<()> {
+    let world = World::usual()?;
+    let client = world.client()?;
+    let answers = raw(&world, &client, json!({"do": "offers", "count": 60}))?;
+    ensure!(
+        answers.last().map(String::as_str) == Some("closed"),
+        "{answers:?}"
+    );
+    ensure!(
+        (32..=33).contains(&answers.len()),
+        "{} offers: {answers:?}",
+        answers.len()
+    );
+    Ok(())
+}
+
+fn through(world: &World, client: &tests::ssh::Client<'_>, what: Value) -> Result<Value> {
+    let mut ask_for = json!({
+        "port": world.bastion()?.port, "key": client.key, "host_key": world.host_key,
+        "user": format!("{}@box", world.sshd.login),
+    });
+    let all = ask_for.as_object_mut().context("an object")?;
+    all.extend(what.as_object().context("an object")?.clone());
+    ask("client.py", &[&ask_for.to_string()])
+}
+
+#[test]
+fn a_connection_has_ten_open_channels() -> Result<()> {
+    let world = World::usual()?;
+    let client = world.signed_in()?;
+    let answer = through(&world, &client, json!({"do": "channels", "count": 20}))?;
+    ensure!(answer.get("granted") == Some(&Value::from(10)), "{answer}");
+    ensure!(
+        answer.get("failure").is_some_and(Value::is_array),
+        "{answer}"
+    );
+    ensure!(
+        answer.get("again") == Some(&Value::from(true)),
+        "one that ends makes room: {answer}"
+    );
+    let echoes = answer
+        .get("echoes")
+        .and_then(Value::as_array)
+        .context("echoes")?;
+    ensure!(
+        echoes.len() == 10 && echoes.iter().all(|echo| echo == "still here\n"),
+        "{answer}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_connection_opens_so_many_channels_a_minute() -> Result<()> {
+    let world = limits("channel_opens_per_minute = 12")?;
+    let client = world.signed_in()?;
+    let answer = through(&world, &client, json!({"do": "churn", "count": 30}))?;
+    ensure!(answer.get("granted") == Some(&Value::from(12)), "{answer}");
+    Ok(())
+}
+
+#[test]
+fn a_command_has_64_kib_and_no_nul() -> Result<()> {
+    let world = World::usual()?;
+    let client = world.signed_in()?;
+    let of = |length: usize| format!("echo {}", "x".repeat(length - 5));
+    let fits = through(
+        &world,
+        &client,
+        json!({"do": "run", "commands": [of(65_536)]}),
+    )?;
+    ensure!(
+        fits.pointer("/0/stdout")
+            .and_then(Value::as_str)
+            .is_some_and(|out| out.len() == 65_532),
+        "it fits"
+    );
+    for command in [of(65_537), of(1_000_000), "echo a\0b".to_owned()] {
+        // Refused as a request, or ended with a status; in any case it does not run.
+        if let Ok(answer) = through(&world, &client, json!({"do": "run", "commands": [command]})) {
+            ensure!(
+                answer.pointer("/0/stdout") == Some(&Value::from("")),
+                "it ran"
+            );
+            ensure!(
+                answer.pointer("/0/status") != Some(&Value::from(0)),
+                "{answer}"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_target_that_does_not_answer_costs_ten_seconds_at_most() -> Result<()> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
+    let world = World::start(&Setup {
+        limits: "target_connect = \"2s\"".to_owned(),
+        targets: Box::new(move |sshd, _| {
+            let identity = format!("host_keys = [\"{}\"]", sshd.host_key);
+            let key = format!("key = \"{}\"", sshd.user_key.display());
+            Ok(tests::world::target_at(
+                "box",
+                port,
+                &identity,
+                &sshd.login,
+                &key,
+            ))
+        }),
+        ..Setup::default()
+    })?;
+    let client = world.signed_in()?;
+    let output = client.exec("box", "echo in", b"")?;
+    ensure!(
+        output.code() == 69 && output.stdout.is_empty(),
+        "{output:?}"
+    );
+    crate::one_line(&output)?;
+    drop(listener);
+    let output = client.exec("box", "echo in", b"")?;
+    ensure!(
+        output.code() == 69 && output.stdout.is_empty(),
+        "{output:?}"
+    );
+    crate::one_line(&output)?;
+    Ok(())
+}
+
+/// Hundreds of half-open connections from elsewhere do not keep a person out.
+#[test]
+fn a_good_sign_in_among_idle_connections() -> Result<()> {
+    let world = limits("unauthenticated_per_source = 400")?;
+    let client = world.signed_in()?;
+    let before = world.bastion()?.memory()?.sum();
+    let idle = (0..300)
+        .map(|_| connected(&world))
+        .collect::<Result<Vec<_>>>()?;
+    let output = client
+        .run(
+            &["-o", "BatchMode=yes", &client.on("box"), "--", "echo in"],
+            b"",
+        )?
+        .ok()?;
+    ensure!(output.out() == "in\n");
+    let each = world.bastion()?.memory()?.sum().saturating_sub(before) / 300;
+    ensure!(
+        each <= 128 * 1024,
+        "{} KiB for each idle connection",
+        each / 1024
+    );
+    drop(idle);
+    Ok(())
+}
+
+#[test]
+fn a_session_has_a_life() -> Result<()> {
+    let world = limits("session_life = \"3s\"")?;
+    let client = world.signed_in()?;
+    let mut session = client.start(&[&client.on("box"), "--", "echo in; exec sleep 1000"])?;
+    session.stdout.expect("in\n")?;
+    let status = session.end()?;
+    ensure!(!status.success(), "{status}");
+    let output = session.finish()?;
+    crate::one_line(&output)?;
+    Ok(())
+}
+
+#[test]
+fn messages_out_of_place_never_succeed() -> Result<()> {
+    let world = World::usual()?;
+    let client = world.client()?;
+    // USERAUTH_SUCCESS from a client, channels and requests before authentication, and nonsense.
+    for number in [
+        2, 3, 7, 51, 52, 53, 60, 61, 63, 79, 80, 90, 93, 94, 96, 98, 99, 192, 255,
+    ] {
+        let ask_for = json!({
+            "port": world.bastion()?.port, "key": client.key, "user": "root@box", "do": "early", "number": number,
+            "rest": "0000000773657373696f6e000000000020000000008000",
+        });
+        let answer = ask("raw.py", &[&ask_for.to_string()])?;
+        let answers = answer.as_array().context("a list")?;
+        ensure!(
+            answers
+                .iter()
+                .all(|one| one == "closed" || one == "failure"),
+            "{number}: {answer}"
+        );
+    }
+    Ok(())
+}

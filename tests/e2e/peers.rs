@@ -1,0 +1,216 @@
+//! Other implementations than OpenSSH: paramiko and asyncssh as clients and servers, ssh-audit.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use tests::files::{installed, make_key};
+use tests::peer::{ask, script, serve};
+use tests::process::run;
+use tests::ssh::{Prompt, Session};
+use tests::world::{Setup, World, target_at};
+
+#[test]
+fn paramiko_and_asyncssh_run_commands() -> Result<()> {
+    let world = World::usual()?;
+    let client = world.signed_in()?;
+    let commands = [
+        "echo in; echo err >&2; exit 3",
+        "cat",
+        "head -c 3000000 /dev/zero | wc -c",
+    ];
+    let ask_for = json!({
+        "port": world.bastion()?.port, "key": client.key, "host_key": world.host_key,
+        "user": format!("{}@box", world.sshd.login), "do": "run", "commands": commands, "input": "\u{ff}\u{0}typed",
+    });
+    for peer in ["raw.py", "client.py"] {
+        let answers = ask(peer, &[&ask_for.to_string()])?;
+        let at = |place: &str| answers.pointer(place).cloned().unwrap_or_default();
+        ensure!(
+            at("/0/stdout") == "in\n" && at("/0/stderr") == "err\n" && at("/0/status") == 3,
+            "{peer}: {answers}"
+        );
+        ensure!(
+            at("/1/stdout") == "\u{ff}\u{0}typed" && at("/1/status") == 0,
+            "{peer}: {answers}"
+        );
+        ensure!(at("/2/stdout") == "3000000\n", "{peer}: {answers}");
+    }
+    Ok(())
+}
+
+/// A second implementation signs in for the first time: no prompt, only instructions.
+#[test]
+fn paramiko_signs_in_with_the_device_flow() -> Result<()> {
+    let world = World::usual()?;
+    let client = world.client()?;
+    let ask_for = json!({
+        "port": world.bastion()?.port, "key": client.key, "user": format!("{}@box", world.sshd.login),
+        "do": "interactive", "commands": ["echo in"],
+    });
+    let session = Session::start(&mut script("raw.py", &[&ask_for.to_string()])?)?;
+    let prompt: Prompt = session.prompt()?;
+    world
+        .provider
+        .approve(&prompt.uri, &prompt.code, "ana", &[])?;
+    let output = session.finish()?.ok()?;
+    let answer: Value = serde_json::from_slice(&output.stdout)?;
+    ensure!(
+        answer.get("stdout") == Some(&Value::from("in\n")),
+        "{answer}"
+    );
+    let prompts = answer
+        .get("prompts")
+        .and_then(Value::as_array)
+        .context("prompts")?;
+    ensure!(
+        prompts.iter().all(|count| count == 0),
+        "somebody has to press Enter: {answer}"
+    );
+    ensure!(
+        answer.get("left") == Some(&json!(["keyboard-interactive"])),
+        "{answer}"
+    );
+    Ok(())
+}
+
+/// The server reads its host key anew for each client, so the folder stays as long as it does.
+type Server = (tests::process::Running, tempfile::TempDir);
+
+fn with_server(mode: &'static str, password: &'static str) -> Result<(Server, World)> {
+    let folder = tempfile::tempdir()?;
+    let host_key = folder.path().join("host_key");
+    let line = make_key(&host_key)?;
+    let ask_for = json!({"mode": mode, "password": "correct horse 71b2", "host_key": host_key});
+    let (server, answer) = serve("target.py", &[&ask_for.to_string()])?;
+    let port = u16::try_from(
+        answer
+            .get("port")
+            .and_then(Value::as_u64)
+            .context("a port")?,
+    )?;
+    let world = World::start(&Setup {
+        targets: Box::new(move |sshd, home| {
+            let file = home.join("keys/password");
+            std::fs::write(&file, password)?;
+            private(&file)?;
+            let credential = format!("password_file = \"{}\"", file.display());
+            Ok(target_at(
+                "box",
+                port,
+                &format!("host_keys = [\"{line}\"]"),
+                &sshd.login,
+                &credential,
+            ))
+        }),
+        ..Setup::default()
+    })?;
+    Ok(((server, folder), world))
+}
+
+fn private(file: &std::path::Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    Ok(std::fs::set_permissions(
+        file,
+        std::fs::Permissions::from_mode(0o600),
+    )?)
+}
+
+#[test]
+fn a_target_that_takes_a_password() -> Result<()> {
+    let (_server, world) = with_server("password", "correct horse 71b2\n")?;
+    let client = world.signed_in()?;
+    ensure!(client.exec("box", "echo in", b"")?.ok()?.out() == "password: echo in\n");
+    Ok(())
+}
+
+#[test]
+fn a_target_that_refuses_the_password_is_69_and_one_line() -> Result<()> {
+    let (_server, world) = with_server("password", "wrong battery 92c1\n")?;
+    let client = world.signed_in()?;
+    let output = client.exec("box", "echo in", b"")?;
+    ensure!(
+        output.code() == 69 && output.stdout.is_empty(),
+        "{output:?}"
+    );
+    let line = crate::one_line(&output)?;
+    ensure!(!line.contains("battery"), "{line}");
+    Ok(())
+}
+
+/// OpenSSH's server delivers no signals to logins of root, so this is another one.
+#[test]
+fn signals_reach_the_command() -> Result<()> {
+    let (_server, world) = with_server("signals", "correct horse 71b2\n")?;
+    let client = world.signed_in()?;
+    for signal in [
+        "ABRT", "ALRM", "HUP", "INT", "KILL", "PIPE", "QUIT", "SEGV", "TERM", "USR1", "USR2",
+    ] {
+        let ask_for = json!({
+            "port": world.bastion()?.port, "key": client.key, "host_key": world.host_key,
+            "user": format!("{}@box", world.sshd.login), "do": "signal", "command": "any", "signal": signal,
+        });
+        let answer = ask("client.py", &[&ask_for.to_string()])?;
+        ensure!(
+            answer.get("stdout") == Some(&Value::from(format!("caught {signal}\n"))),
+            "{signal}: {answer}"
+        );
+        ensure!(
+            answer.get("status") == Some(&Value::from(9)),
+            "{signal}: {answer}"
+        );
+    }
+    Ok(())
+}
+
+/// The library's client grants such channels by itself.
+#[test]
+fn a_target_that_opens_channels_gets_none() -> Result<()> {
+    let (_server, world) = with_server("opens-channels", "correct horse 71b2\n")?;
+    let client = world.signed_in()?;
+    let output = client.exec("box", "anything", b"")?.ok()?;
+    ensure!(output.out() == "[]\n", "{}", output.out());
+    Ok(())
+}
+
+#[test]
+fn ssh_audit_finds_no_failure() -> Result<()> {
+    let world = World::usual()?;
+    let mut command = std::process::Command::new(installed("venv/bin/ssh-audit")?);
+    command.args([
+        "--json",
+        "-p",
+        &world.bastion()?.port.to_string(),
+        "127.0.0.1",
+    ]);
+    let output = run("ssh-audit", &mut command, b"")?;
+    let report: Value =
+        serde_json::from_slice(&output.stdout).with_context(|| output.out() + &output.err())?;
+    let mut failures = Vec::new();
+    for kind in ["kex", "key", "enc", "mac"] {
+        let listed = report
+            .get(kind)
+            .and_then(Value::as_array)
+            .context("algorithms")?;
+        ensure!(!listed.is_empty(), "{kind}: {report}");
+        for algorithm in listed {
+            let fails = algorithm.pointer("/notes/fail").and_then(Value::as_array);
+            if fails.is_some_and(|notes| !notes.is_empty()) {
+                failures.push(algorithm.to_string());
+            }
+        }
+    }
+    ensure!(failures.is_empty(), "{failures:?}");
+    ensure!(
+        report
+            .get("cves")
+            .and_then(Value::as_array)
+            .is_none_or(Vec::is_empty),
+        "{:?}",
+        report.get("cves")
+    );
+    ensure!(
+        report.get("compression") == Some(&json!(["none"])),
+        "{:?}",
+        report.get("compression")
+    );
+    Ok(())
+}

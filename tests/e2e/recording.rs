@@ -1,0 +1,390 @@
+//! Recordings: every session has one, other programs read it, and without it nothing flows.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tests::bastion::{kill, runs};
+use tests::process::run;
+use tests::recordings::{asciinema, replay};
+use tests::terminal::Terminal;
+use tests::world::World;
+
+#[test]
+fn every_session_has_a_recording_that_asciinema_and_replay_read() -> Result<()> {
+    let mut world = World::usual()?;
+    {
+        let client = world.signed_in()?;
+        let commands = [
+            "echo hello",
+            "printf 'sa\\344ge \\377\\376 \\303'",
+            "head -c 100000 /dev/urandom",
+            "seq 1 20000",
+            "printf '\\360\\237'; sleep 0.2; printf '\\230\\200\\n'",
+            "printf 'a\\u2028b\\0c\\033[31md\\033]0;title\\007\\n'",
+            "true",
+            "kill -TERM $$",
+            "echo out; echo err >&2; exit 9",
+        ];
+        for command in commands {
+            client.exec("box", command, b"input")?;
+        }
+        let mut terminal = Terminal::start(client.ssh().arg(client.on("box")), 90, 25)?;
+        terminal.send("printf '\\033[2J\\033[5;5Hpainted\\n'; exit 4\r")?;
+        ensure!(terminal.end()?.code() == Some(4));
+        run(
+            "sftp",
+            client.tool("sftp").args([
+                "-o",
+                &format!("User={}@box", world.sshd.login),
+                "-b",
+                "-",
+                "bastion",
+            ]),
+            b"ls /\n",
+        )?
+        .ok()?;
+    }
+    world.stop()?;
+    let all = world.recordings().all()?;
+    ensure!(all.len() >= 11, "{} recordings", all.len());
+    for cast in &all {
+        let name = format!("{} ({:?})", cast.path.display(), cast.command());
+        let shown = asciinema(&cast.path, "raw").context(name.clone())?;
+        let output = cast.output();
+        ensure!(
+            shown.ends_with(output.as_bytes()),
+            "{name}: {} of {} bytes",
+            shown.len(),
+            output.len()
+        );
+        asciinema(&cast.path, "txt").context(name.clone())?;
+        asciinema(&cast.path, "asciicast-v2").context(name.clone())?;
+        let info = replay(&["info", "--json"], &cast.path)?
+            .ok()
+            .context(name.clone())?;
+        serde_json::from_slice::<Value>(&info.stdout).context(name.clone())?;
+        ensure!(info.err().is_empty(), "{name}: {}", info.err());
+        replay(&["text"], &cast.path)?.ok().context(name.clone())?;
+        for format in ["v2", "v3", "text"] {
+            replay(&["export", "--format", format], &cast.path)?
+                .ok()
+                .with_context(|| format!("{name} {format}"))?;
+        }
+        ensure!(cast.exit().is_some(), "{name}: no exit status");
+    }
+    let listed = replay(&["list"], &world.home.join("recordings"))?.ok()?;
+    ensure!(
+        listed.out().lines().count() >= all.len(),
+        "{}",
+        listed.out()
+    );
+    Ok(())
+}
+
+#[test]
+fn a_recording_says_who_where_what_and_how_it_ended() -> Result<()> {
+    let mut world = World::usual()?;
+    {
+        let client = world.signed_in()?;
+        client.exec("box", "echo out; echo err >&2; exit 9", b"")?;
+        client.exec("box", "exit 0", b"")?;
+    }
+    world.stop()?;
+    let cast = world
+        .recordings()
+        .of_command("echo out; echo err >&2; exit 9")?;
+    ensure!(cast.exit() == Some("9"), "{:?}", cast.events);
+    let title = format!("{}@box", world.sshd.login);
+    ensure!(
+        cast.header.get("title") == Some(&Value::from(title)),
+        "{}",
+        cast.header
+    );
+    let about = cast.header.to_string();
+    ensure!(
+        about.contains("ana") && about.contains(&world.provider.issuer),
+        "{about}"
+    );
+    // Without a terminal a line feed is shown as CR LF.
+    ensure!(
+        cast.output().contains("out\r\n") && cast.output().contains("err\r\n"),
+        "{:?}",
+        cast.events
+    );
+    // stderr is told apart by an event before it, which players skip.
+    let at = cast
+        .events
+        .iter()
+        .position(|(_, code, data)| code == "o" && data.contains("err"))
+        .context("stderr")?;
+    ensure!(
+        cast.events
+            .iter()
+            .take(at + 1)
+            .any(|(_, code, _)| !matches!(code.as_str(), "o" | "r" | "m" | "x" | "i")),
+        "nothing tells stderr apart: {:?}",
+        cast.events
+    );
+    ensure!(world.recordings().of_command("exit 0")?.exit() == Some("0"));
+    Ok(())
+}
+
+#[test]
+fn nothing_that_was_typed_is_recorded_but_what_was_echoed() -> Result<()> {
+    let mut world = World::usual()?;
+    {
+        let client = world.signed_in()?;
+        let mut command = client.ssh();
+        command.args([
+            "-t",
+            &client.on("box"),
+            "--",
+            "stty -echo; echo ask; read -r secret; echo got ${#secret}",
+        ]);
+        let mut terminal = Terminal::start(&command, 80, 24)?;
+        terminal.expect("ask")?;
+        terminal.send("typed-secret-81723\r")?;
+        terminal.expect("got 18")?;
+        terminal.end()?;
+    }
+    world.stop()?;
+    for file in world.recordings().files()? {
+        let text = tests::recordings::plain(&file)?;
+        ensure!(
+            !String::from_utf8_lossy(&text).contains("typed-secret"),
+            "{}",
+            file.display()
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_terminals_sizes_are_in_its_recording() -> Result<()> {
+    let mut world = World::usual()?;
+    {
+        let client = world.signed_in()?;
+        let mut command = client.ssh();
+        let script = "trap 'stty size' WINCH; stty size; while :; do sleep 0.05; done";
+        command.args(["-t", &client.on("box"), "--", script]);
+        let mut terminal = Terminal::start(&command, 101, 31)?;
+        terminal.expect("31 101")?;
+        terminal.resize(132, 43)?;
+        terminal.expect("43 132")?;
+    }
+    world.stop()?;
+    let casts = world.recordings().all()?;
+    let cast = casts
+        .iter()
+        .find(|cast| cast.output().contains("31 101"))
+        .context("the recording")?;
+    ensure!(
+        cast.header.pointer("/term/cols") == Some(&Value::from(101)),
+        "{}",
+        cast.header
+    );
+    ensure!(
+        cast.header.pointer("/term/rows") == Some(&Value::from(31)),
+        "{}",
+        cast.header
+    );
+    ensure!(
+        cast.header.pointer("/term/type") == Some(&Value::from("xterm-256color")),
+        "{}",
+        cast.header
+    );
+    ensure!(cast.data("r").contains(&"132x43"), "{:?}", cast.events);
+    Ok(())
+}
+
+#[test]
+fn every_byte_that_a_client_saw_is_in_its_recording() -> Result<()> {
+    let mut world = World::usual()?;
+    let expected: String = (1..=300_000).map(|n| format!("{n}\r\n")).collect();
+    {
+        let client = world.signed_in()?;
+        client.exec("box", "seq 1 300000", b"")?.ok()?;
+        // Cut in the middle: what was shown is recorded all the same.
+        let session = client.start(&[
+            &client.on("box"),
+            "--",
+            "seq 1 300000; echo marker; exec sleep 1000",
+        ])?;
+        session.stdout.expect("marker")?;
+        drop(session);
+    }
+    world.stop()?;
+    ensure!(world.recordings().of_command("seq 1 300000")?.output() == expected);
+    let cut = world
+        .recordings()
+        .of_command("seq 1 300000; echo marker; exec sleep 1000")?;
+    ensure!(cut.output() == format!("{expected}marker\r\n"));
+    Ok(())
+}
+
+#[test]
+fn without_the_recorder_sessions_end_with_a_line_and_none_begins() -> Result<()> {
+    let world = World::usual()?;
+    let client = world.signed_in()?;
+    let mut session = client.start(&[&client.on("box"), "--", "echo started; exec cat"])?;
+    session.stdout.expect("started")?;
+    kill(world.bastion()?.recorder()?)?;
+    let status = session.end()?;
+    ensure!(!status.success(), "{status}");
+    let text = session.stderr.text();
+    ensure!(text.contains("record"), "the line says why: {text:?}");
+    // Strict: nothing runs unrecorded. (A recorder that is started again is as good.)
+    let output = client.exec("box", "echo unrecorded", b"")?;
+    if output.code() == 0 {
+        world
+            .bastion()?
+            .recorder()
+            .context("it ran without a recorder")?;
+    } else {
+        ensure!(output.stdout.is_empty(), "{output:?}");
+        crate::one_line(&output)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_recording_that_can_not_begin_begins_no_session() -> Result<()> {
+    let world = World::usual()?;
+    let client = world.signed_in()?;
+    client.exec("box", "echo in", b"")?.ok()?;
+    let folder = world.home.join("recordings");
+    // A file where the folder was: it can't be written to, not even by root.
+    std::fs::rename(&folder, world.home.join("elsewhere"))?;
+    std::fs::write(&folder, "")?;
+    let output = client.exec("box", "echo unrecorded", b"")?;
+    let moved: Vec<_> = tests::files::walk(&world.home.join("elsewhere"))?;
+    // A recorder that holds its folder open may go on writing there; one that does not must refuse.
+    if output.code() == 0 {
+        ensure!(
+            moved
+                .iter()
+                .filter(|path| path.to_string_lossy().ends_with(".cast.zst"))
+                .count()
+                >= 2,
+            "{moved:?}"
+        );
+    } else {
+        ensure!(output.stdout.is_empty(), "{output:?}");
+        crate::one_line(&output)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_recorder_dies_with_serve_and_the_recording_is_readable() -> Result<()> {
+    let world = World::usual()?;
+    let client = world.signed_in()?;
+    let mut session = client.start(&[
+        &client.on("box"),
+        "--",
+        "seq 1 1000; echo started; exec cat",
+    ])?;
+    session.stdout.expect("started")?;
+    let (serve, recorder) = (world.bastion()?.id(), world.bastion()?.recorder()?);
+    kill(serve)?;
+    session.end()?;
+    let until = std::time::Instant::now() + tests::DEADLINE;
+    while runs(recorder) {
+        ensure!(
+            std::time::Instant::now() < until,
+            "the recorder outlives serve"
+        );
+        std::thread::yield_now();
+    }
+    let files = world.recordings().files()?;
+    let file = files.first().context("a recording")?;
+    let cast = tests::recordings::Cast::read(file)?;
+    ensure!(
+        cast.output().ends_with("1000\r\nstarted\r\n"),
+        "{:?}",
+        cast.output().len()
+    );
+    asciinema(file, "txt")?;
+    Ok(())
+}
+
+#[test]
+fn recordings_are_for_their_owner_only_and_names_are_ours() -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let mut world = World::usual()?;
+    {
+        let client = world.signed_in()?;
+        client
+            .exec("box", "echo ../../etc/passwd; : '; rm -rf x'", b"")?
+            .ok()?;
+    }
+    world.stop()?;
+    for file in tests::files::walk(&world.home.join("recordings"))? {
+        let mode = std::fs::metadata(&file)?.permissions().mode() & 0o777;
+        ensure!(mode & 0o077 == 0, "{}: {mode:o}", file.display());
+    }
+    for folder in ["recordings", "state"] {
+        let mode = std::fs::metadata(world.home.join(folder))?
+            .permissions()
+            .mode()
+            & 0o777;
+        ensure!(mode & 0o077 == 0, "{folder}: {mode:o}");
+    }
+    for file in world.recordings().files()? {
+        let name = file
+            .file_name()
+            .and_then(|n| n.to_str())
+            .context("a name")?;
+        let id = name.strip_suffix(".cast.zst").context("an ending")?;
+        ensure!(
+            id.len() == 26
+                && id
+                    .bytes()
+                    .all(|b| b.is_ascii_digit() || b.is_ascii_lowercase()),
+            "{name}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_session_is_read_through_the_console_where_the_policy_allows_it() -> Result<()> {
+    let world = World::usual()?;
+    let client = world.signed_in()?;
+    client.exec("box", "echo to be read back", b"")?.ok()?;
+    let until = std::time::Instant::now() + tests::DEADLINE;
+    let id = loop {
+        let listed = client.console("sessions --json")?.ok()?;
+        let text = listed.out();
+        let found = text.split('"').find(|w| {
+            w.len() == 26
+                && w.bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        });
+        if let Some(id) = found {
+            break id.to_owned();
+        }
+        ensure!(std::time::Instant::now() < until, "no session: {text}");
+    };
+    let raw = client.console(&format!("recording {id}"))?.ok()?;
+    let file = client.dir.join("read.cast.zst");
+    std::fs::write(&file, &raw.stdout)?;
+    ensure!(
+        tests::recordings::Cast::read(&file)?
+            .output()
+            .contains("to be read back")
+    );
+    for odd in [
+        "../../../etc/passwd",
+        "x",
+        "00000000000000000000000000",
+        "/etc/passwd",
+        "",
+    ] {
+        let output = client.console(&format!("recording {odd}"))?;
+        ensure!(
+            output.code() != 0 && output.stdout.is_empty(),
+            "{odd}: {output:?}"
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,413 @@
+//! Everything that is not proxied is refused cleanly: answered, with nothing dialled, and the session goes on.
+
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use tests::peer::ask;
+use tests::world::World;
+
+use crate::one_line;
+
+/// A listener that must see no connection.
+struct Trap(TcpListener);
+
+impl Trap {
+    fn set() -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        listener.set_nonblocking(true)?;
+        Ok(Self(listener))
+    }
+
+    fn port(&self) -> Result<u16> {
+        Ok(self.0.local_addr()?.port())
+    }
+
+    fn untouched(&self) -> bool {
+        self.0.accept().is_err()
+    }
+}
+
+#[test]
+fn every_kind_of_forwarding_is_refused() -> Result<()> {
+    let world = World::usual()?;
+    let client = world.signed_in()?;
+    let trap = Trap::set()?;
+    let path = client.dir.join("trap");
+    let unix = UnixListener::bind(&path)?;
+    unix.set_nonblocking(true)?;
+    let ask_for = json!({
+        "port": world.bastion()?.port, "key": client.key, "host_key": world.host_key,
+        "user": format!("{}@box", world.sshd.login), "do": "forward", "to_port": trap.port()?, "to_path": path,
+    });
+    let answers = ask("client.py", &[&ask_for.to_string()])?;
+    for (kind, answer) in answers.as_object().context("an object")? {
+        let answer = answer.as_str().unwrap_or_default();
+        if kind == "after" {
+            ensure!(answer == "still here\n", "{answers}");
+        } else {
+            ensure!(answer.starts_with("refused"), "{kind}: {answer}");
+        }
+    }
+    ensure!(
+        trap.untouched() && unix.accept().is_err(),
+        "something was dialled"
+    );
+    Ok(())
+}
+
+#[test]
+fn the_stock_clients_forwardings_are_refused() -> Result<()> {
+    let world = World::usual()?;
+    let client = world.signed_in()?;
+    let trap = Trap::set()?;
+    let port = trap.port()?;
+    let on = client.on("box");
+    let there = format!("127.0.0.1:{port}");
+    let output = client.run(&["-W", &there, &on], b"GET / HTTP/1.0\r\n\r\n")?;
+    ensure!(
+        output.code() != 0 && output.stdout.is_empty(),
+        "-W: {output:?}"
+    );
+    let output = client.run(&["-W", &there, "bastion"], b"")?;
+    ensure!(
+        output.code() != 0 && output.stdout.is_empty(),
+        "-W of the console: {output:?}"
+    );
+    let remote = format!("0:127.0.0.1:{port}");
+    for flags in [
+        vec!["-o", "ExitOnForwardFailure=yes", "-R", &remote],
+        vec!["-o", "ExitOnForwardFailure=yes", "-R", "0"],
+        vec![
+            "-o",
+            "ExitOnForwardFailure=yes",
+            "-o",
+            "Tunnel=point-to-point",
+            "-w",
+            "any:any",
+        ],
+    ] {
+        let output = client.run(
+            &[flags.as_slice(), &[on.as_str(), "--", "echo in"]].concat(),
+            b"",
+        )?;
+        ensure!(
+            output.code() == 255 && output.stdout.is_empty(),
+            "{flags:?}: {output:?}"
+        );
+    }
+    ensure!(trap.untouched(), "something was dialled");
+    Ok(())
+}
+
+#[test]
+fn no_agent_and_no_display_reach_the_target() -> Result<()> {
+    let world = World::usual()?;
+    let client = world.signed_in()?;
+    let agent = client.dir.join("agent");
+    let _trap = UnixListener::bind(&agent)?;
+    let print = "echo agent=$SSH_AUTH_SOCK. display=$DISPLAY.";
+    let mut command = client.ssh();
+    command.env("DISPLAY", ":7");
+    let on = client.on("box");
+    command.args([
+        "-X",
+        "-o",
+        &format!("ForwardAgent={}", agent.display()),
+        "-o",
+        "ForwardX11Timeout=0",
+        &on,
+        "--",
+        print,
+    ]);
+    let output = tests::process::run("ssh", &mut command, b"")?.ok()?;
+    ensure!(output.out() == "agent=. display=.\n", "{output:?}");
+    Ok(())
+}
+
+#[test]
+fn an_unknown_subsystem_is_refused() -> Result<()> {
+    let world = World::usual()?;
+    let client = world.signed_in()?;
+    for name in ["no-such-subsystem", "netconf", "sftp;id", "SFTP"] {
+        let output = client.run(&["-s", &client.on("box"), name], b"")?;
+        ensure!(
+            output.code() != 0 && output.stdout.is_empty(),
+            "{name}: {output:?}"
+        );
+    }
+    Ok(())
+}
+
+/// `string` of RFC 4251, in hexadecimal.
+fn string(text: &str) -> String {
+    let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+    format!("{:08x}{hex}", text.len())
+}
+
+fn raw(
+    world: &World,
+    client: &tests::ssh::Client<'_>,
+    what: &str,
+    requests: &[(&str, String)],
+) -> Result<Value> {
+    let port = world.bastion()?.port;
+    let ask_for = json!({
+        "port": port, "key": client.key, "user": format!("{}@box", world.sshd.login), "do": what,
+        "requests": requests, "to_port": 9,
+    });
+    ask("raw.py", &[&ask_for.to_string()])
+}
+
+#[test]
+fn every_channel_request_is_answered() -> Result<()> {
+    let world = World::usual()?;
+    let client = world.signed_in()?;
+    let size = "00000050000000180000000000000000";
+    let x11 = format!(
+        "00{}{}00000000",
+        string("MIT-MAGIC-COOKIE-1"),
+        string("00112233445566778899aabbccddeeff")
+    );
+    let granted = [
+        (
+            "pty-req",
+            format!("{}{size}{}", string("xterm"), "0000000100"),
+        ),
+        ("shell", String::new()),
+        ("exec", string("true")),
+        ("subsystem", string("sftp")),
+    ];
+    let refused = [
+        ("x11-req", x11),
+        ("auth-agent-req@openssh.com", String::new()),
+        ("auth-agent-req", String::new()),
+        ("env", format!("{}{}", string("LD_PRELOAD"), string("x"))),
+        ("unknown@example.test", String::new()),
+        ("break", "000001f4".to_owned()),
+    ];
+    // `signal` and `window-change` never ask for an answer (RFC 4254, 6.7 and 6.9), and get none.
+    let either = [
+        ("keepalive@openssh.com", String::new()),
+        ("xon-xoff", "01".to_owned()),
+    ];
+    let answers = raw(
+        &world,
+        &client,
+        "requests",
+        &[granted.as_slice(), &refused, &either].concat(),
+    )?;
+    for (kind, _) in &granted {
+        ensure!(
+            answers.get(kind) == Some(&Value::from("granted")),
+            "{kind}: {answers}"
+        );
+    }
+    for (kind, _) in &refused {
+        ensure!(
+            answers.get(kind) == Some(&Value::from("refused")),
+            "{kind}: {answers}"
+        );
+    }
+    for (kind, _) in &either {
+        ensure!(
+            answers
+                .get(kind)
+                .is_some_and(|a| a == "granted" || a == "refused"),
+            "{kind}: {answers}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn every_global_request_is_answered() -> Result<()> {
+    let world = World::usual()?;
+    let client = world.signed_in()?;
+    let requests = [
+        ("tcpip-forward", format!("{}00000000", string("127.0.0.1"))),
+        (
+            "cancel-tcpip-forward",
+            format!("{}00001234", string("127.0.0.1")),
+        ),
+        (
+            "streamlocal-forward@openssh.com",
+            string("/tmp/bastion-test-no-such-socket"),
+        ),
+        ("keepalive@openssh.com", String::new()),
+        ("no-more-sessions@openssh.com", String::new()),
+        ("unknown@example.test", String::new()),
+    ];
+    let answers = raw(&world, &client, "globals", &requests)?;
+    for (kind, _) in &requests {
+        let answer = answers
+            .get(kind)
+            .and_then(Value::as_str)
+            .context("an answer")?;
+        ensure!(
+            answer == "refused" || (answer == "granted" && !kind.contains("forward")),
+            "{kind}: {answer}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn every_other_kind_of_channel_is_refused() -> Result<()> {
+    let world = World::usual()?;
+    let client = world.signed_in()?;
+    let none = String::new;
+    let kinds = [
+        ("direct-tcpip", none()),
+        ("forwarded-tcpip", none()),
+        ("x11", none()),
+        ("auth-agent@openssh.com", none()),
+        ("tun@openssh.com", none()),
+        ("unknown@example.test", none()),
+    ];
+    let answers = raw(&world, &client, "opens", &kinds)?;
+    for (kind, _) in &kinds {
+        ensure!(
+            answers
+                .get(kind)
+                .is_some_and(|a| a.to_string().starts_with("\"refused")),
+            "{kind}: {answers}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_channel_runs_one_thing() -> Result<()> {
+    let world = World::usual()?;
+    let client = world.signed_in()?;
+    let answers = raw(&world, &client, "twice", &[])?;
+    for kind in ["exec", "shell", "pty-req"] {
+        ensure!(
+            answers.get(kind) == Some(&Value::from("refused")),
+            "{answers}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn what_the_policy_does_not_allow_is_77_and_one_line() -> Result<()> {
+    let exec_only =
+        "permit (principal in Group::\"staff\", action == Action::\"exec\", resource);\n";
+    let setup = tests::world::Setup {
+        access: exec_only.to_owned(),
+        ..Default::default()
+    };
+    let world = World::start(&setup)?;
+    let client = world.signed_in()?;
+    ensure!(client.exec("box", "echo in", b"")?.ok()?.out() == "in\n");
+    let output = client.run(&["-T", &client.on("box")], b"echo in\n")?;
+    ensure!(
+        output.code() == 77 && output.stdout.is_empty(),
+        "a shell: {output:?}"
+    );
+    one_line(&output)?;
+    let output = client.run(&["-s", &client.on("box"), "sftp"], b"")?;
+    ensure!(
+        output.code() != 0 && output.stdout.is_empty(),
+        "sftp: {output:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn without_a_policy_that_permits_nobody_does_anything() -> Result<()> {
+    let setup = tests::world::Setup {
+        access: "permit (principal in Group::\"nobody\", action, resource);\n".to_owned(),
+        ..Default::default()
+    };
+    let world = World::start(&setup)?;
+    let client = world.signed_in()?;
+    for command in ["echo in", "id"] {
+        let output = client.exec("box", command, b"")?;
+        ensure!(
+            output.code() == 77 && output.stdout.is_empty(),
+            "{output:?}"
+        );
+        one_line(&output)?;
+    }
+    ensure!(
+        !world.sshd.log.text().contains("Accepted"),
+        "the target was dialled"
+    );
+    Ok(())
+}
+
+#[test]
+fn the_console_is_no_shell() -> Result<()> {
+    let world = World::usual()?;
+    let client = world.signed_in()?;
+    let long = format!("whoami {}", "x".repeat(5000));
+    let commands = [
+        "id",
+        "sh",
+        "/bin/sh",
+        "whoami; id",
+        "whoami && id",
+        "$(id)",
+        "help | cat",
+        "-c id",
+        &long,
+    ];
+    for command in commands {
+        let output = client.console(command)?;
+        ensure!(
+            output.code() == 2,
+            "{}: {output:?}",
+            command.get(..20).unwrap_or(command)
+        );
+        ensure!(!output.out().contains("uid="), "{output:?}");
+    }
+    for command in [
+        "help",
+        "whoami",
+        "whoami --explain",
+        "targets",
+        "config",
+        "sessions",
+        "leases",
+    ] {
+        let output = client.console(command)?.ok().context(command)?;
+        ensure!(!output.stdout.is_empty(), "{command} prints nothing");
+        if !matches!(command, "help" | "config" | "whoami --explain") {
+            let output = client
+                .console(&format!("{command} --json"))?
+                .ok()
+                .context(command)?;
+            for line in output.out().lines().filter(|line| !line.is_empty()) {
+                let whole = serde_json::from_slice::<Value>(&output.stdout).is_ok();
+                ensure!(
+                    whole || serde_json::from_str::<Value>(line).is_ok(),
+                    "{command} --json: {line}"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What `ssh BASTION config` prints makes `ssh TARGET` work as it is.
+#[test]
+fn the_printed_configuration_works() -> Result<()> {
+    let world = World::usual()?;
+    let client = world.signed_in()?;
+    let printed = client.console("config")?.ok()?.out();
+    // The name would be found by the user's resolver, the key is where the user has it.
+    let found = printed.replace("HostName bastion", "HostName 127.0.0.1");
+    let own = std::fs::read_to_string(client.config())?;
+    let key = format!("Host *\n  IdentityFile {}\n", client.key.display());
+    std::fs::write(client.config(), format!("{found}\n{key}\n{own}"))?;
+    let known = client.dir.join("known_hosts");
+    let line = format!("[127.0.0.1]:{} {}\n", world.bastion()?.port, world.host_key);
+    std::fs::write(&known, std::fs::read_to_string(&known)? + &line)?;
+    let output = client.run(&["-o", "BatchMode=yes", "box", "--", "echo in"], b"")?;
+    ensure!(output.out() == "in\n", "{printed}\n{output:?}");
+    Ok(())
+}

@@ -1,0 +1,319 @@
+"""Messages that no well-behaved client sends, on paramiko's transport. One JSON document in, one out.
+
+{"port", "key", "user", "do", ...}
+"""
+
+import json
+import logging
+import os
+import queue
+import socket
+import sys
+
+import paramiko
+from paramiko.auth_handler import AuthHandler
+from paramiko.common import cMSG_CHANNEL_REQUEST, cMSG_SERVICE_REQUEST, cMSG_USERAUTH_REQUEST
+from paramiko.message import Message
+
+logging.getLogger("paramiko").setLevel(logging.CRITICAL)
+NAMES = {6: "service-accept", 51: "failure", 52: "success", 53: "banner", 60: "60"}
+WAIT = 45
+
+
+class Answers(AuthHandler):
+    """Passes every authentication message on, unread."""
+
+    def __init__(self, transport):
+        super().__init__(transport)
+        self.got = queue.Queue()
+
+    @property
+    def _handler_table(self):
+        def keep(number):
+            return lambda message: self.got.put((NAMES.get(number, str(number)), message))
+
+        return {number: keep(number) for number in [6, *range(50, 80)]}
+
+    def abort(self):
+        self.got.put(("closed", None))
+
+
+def start(ask):
+    transport = paramiko.Transport(socket.create_connection(("127.0.0.1", ask["port"]), 30))
+    transport.start_client(timeout=30)
+    return transport
+
+
+def before(ask):
+    transport = start(ask)
+    answers = Answers(transport)
+    transport.auth_handler = answers
+    message = Message()
+    message.add_byte(cMSG_SERVICE_REQUEST)
+    message.add_string("ssh-userauth")
+    transport._send_message(message)
+    assert answers.got.get(timeout=WAIT)[0] == "service-accept"
+    return transport, answers
+
+
+def request(ask, method, *fields):
+    message = Message()
+    message.add_byte(cMSG_USERAUTH_REQUEST)
+    message.add_string(ask["user"])
+    message.add_string("ssh-connection")
+    message.add_string(method)
+    for field in fields:
+        if isinstance(field, bool):
+            message.add_boolean(field)
+        else:
+            message.add_string(field)
+    return message
+
+
+def say(transport, answers, message):
+    """Sends a message; answers with what came back, banners aside."""
+    try:
+        transport._send_message(message)
+    except (OSError, EOFError):
+        return "closed"
+    while True:
+        got = answers.got.get(timeout=WAIT)[0]
+        if got != "banner":
+            return got
+
+
+def failures(ask):
+    """Fails with a method until the connection is closed; says how often that went."""
+    transport, answers = before(ask)
+    got = []
+    for _ in range(ask["count"]):
+        fields = {"password": (False, "wrong"), "none": (), "hostbased": ("ssh-ed25519", b"", "h", "u", b""),
+                  "nonsense@example.test": ()}[ask["method"]]
+        got.append(say(transport, answers, request(ask, ask["method"], *fields)))
+        if got[-1] == "closed":
+            break
+    transport.close()
+    return got
+
+
+def bad_signatures(ask):
+    """Proves a key with a signature that is wrong, until the connection is closed."""
+    transport, answers = before(ask)
+    got = []
+    for _ in range(ask["count"]):
+        key = paramiko.Ed25519Key.from_private_key_file(ask["key"])
+        signature = Message()
+        signature.add_string("ssh-ed25519")
+        signature.add_string(b"\x01" * 64)
+        blob = request(ask, "publickey", True, "ssh-ed25519", key.asbytes(), signature.asbytes())
+        got.append(say(transport, answers, blob))
+        if got[-1] == "closed":
+            break
+    transport.close()
+    return got
+
+
+def offers(ask):
+    """Offers new keys without proving any, until the connection is closed."""
+    transport, answers = before(ask)
+    got = []
+    for _ in range(ask["count"]):
+        blob = Message()
+        blob.add_string("ssh-ed25519")
+        blob.add_string(os.urandom(32))
+        got.append(say(transport, answers, request(ask, "publickey", False, "ssh-ed25519", blob.asbytes())))
+        if got[-1] == "closed":
+            break
+    transport.close()
+    return got
+
+
+def early(ask):
+    """Sends a message that has no place before authentication; says what came back until the next answer."""
+    transport, answers = before(ask)
+    message = Message()
+    message.add_byte(bytes([ask["number"]]))
+    message.add_bytes(bytes.fromhex(ask.get("rest", "")))
+    got = []
+    try:
+        transport._send_message(message)
+    except (OSError, EOFError):
+        return ["closed"]
+    # What is certainly answered, by a failure, behind what may be ignored.
+    got.append(say(transport, answers, request(ask, "none")))
+    while not answers.got.empty():
+        got.append(answers.got.get()[0])
+    transport.close()
+    return got
+
+
+def sign_in(ask):
+    transport = start(ask)
+    transport.auth_timeout = WAIT
+    transport.auth_publickey(ask["user"], paramiko.Ed25519Key.from_private_key_file(ask["key"]))
+    return transport
+
+
+def requests(ask):
+    """Each channel request on a channel of its own: was it answered, and how?"""
+    transport = sign_in(ask)
+    answers = {}
+    for kind, rest in ask["requests"]:
+        channel = transport.open_session(timeout=WAIT)
+        message = Message()
+        message.add_byte(cMSG_CHANNEL_REQUEST)
+        message.add_int(channel.remote_chanid)
+        message.add_string(kind)
+        message.add_boolean(True)
+        message.add_bytes(bytes.fromhex(rest))
+        channel._event_pending()
+        transport._send_user_message(message)
+        answered = channel.event.wait(WAIT)
+        answers[kind] = "unanswered" if not answered else "granted" if channel.event_ready else "refused"
+        channel.close()
+        if not transport.is_active():
+            answers[kind] += ", connection closed"
+            transport = sign_in(ask)
+    transport.close()
+    return answers
+
+
+def globals_(ask):
+    """Each global request: was it answered, and how?"""
+    transport = sign_in(ask)
+    answers = {}
+    for kind, rest in ask["requests"]:
+        transport.completion_event = None
+        message = Message()
+        message.add_byte(paramiko.common.cMSG_GLOBAL_REQUEST)
+        message.add_string(kind)
+        message.add_boolean(True)
+        message.add_bytes(bytes.fromhex(rest))
+        import threading
+        transport.completion_event = threading.Event()
+        transport._send_user_message(message)
+        answered = transport.completion_event.wait(WAIT)
+        granted = transport.global_response is not None
+        answers[kind] = "unanswered" if not answered else "granted" if granted else "refused"
+    transport.close()
+    return answers
+
+
+def opens(ask):
+    """Each kind of channel: was it opened?"""
+    transport = sign_in(ask)
+    answers = {}
+    for kind, rest in ask["requests"]:
+        try:
+            transport.open_channel(kind, timeout=WAIT, **({"dest_addr": ("127.0.0.1", ask["to_port"]),
+                                                          "src_addr": ("127.0.0.1", 1)} if "tcpip" in kind else
+                                                         {"src_addr": ("127.0.0.1", 1)} if kind == "x11" else {}))
+            answers[kind] = "granted"
+        except paramiko.ChannelException as error:
+            answers[kind] = f"refused {error.code}"
+        except paramiko.SSHException as error:
+            answers[kind] = f"unanswered ({error})"
+    transport.close()
+    return answers
+
+
+def twice(ask):
+    """A second exec on a channel, a pty after the start: refused, and the first goes on."""
+    transport = sign_in(ask)
+    answers = {}
+    for kind in ["exec", "shell", "pty-req", "env"]:
+        channel = transport.open_session(timeout=WAIT)
+        channel.exec_command("cat")
+        message = Message()
+        message.add_byte(cMSG_CHANNEL_REQUEST)
+        message.add_int(channel.remote_chanid)
+        message.add_string(kind)
+        message.add_boolean(True)
+        if kind == "exec":
+            message.add_string("id")
+        elif kind == "pty-req":
+            message.add_string("xterm")
+            for size in (80, 24, 0, 0):
+                message.add_int(size)
+            message.add_string(b"\0")
+        elif kind == "env":
+            message.add_string("LANG")
+            message.add_string("C")
+        channel._event_pending()
+        transport._send_user_message(message)
+        channel.event.wait(WAIT)
+        answers[kind] = "granted" if channel.event_ready else "refused"
+        channel.close()
+    transport.close()
+    return answers
+
+
+def run(ask):
+    """paramiko as a client: commands with their outputs and statuses."""
+    transport = sign_in(ask)
+    answers = []
+    for command in ask["commands"]:
+        channel = transport.open_session(timeout=WAIT)
+        channel.settimeout(WAIT)
+        channel.exec_command(command)
+        channel.sendall(ask.get("input", "").encode("latin-1"))
+        channel.shutdown_write()
+        out = channel.makefile("rb").read()
+        err = channel.makefile_stderr("rb").read()
+        answers.append({"status": channel.recv_exit_status(), "stdout": out.decode("latin-1"),
+                        "stderr": err.decode("latin-1")})
+    transport.close()
+    return answers
+
+
+def names(ask):
+    """Tries user names, with nothing folded or checked here; says for each what came of `echo in`."""
+    answers = []
+    for user in ask["users"]:
+        transport = start(ask)
+        transport.auth_timeout = WAIT
+        try:
+            left = transport.auth_publickey(user, paramiko.Ed25519Key.from_private_key_file(ask["key"]))
+            if left:
+                answers.append({"refused": f"asks for {left}"})
+                continue
+            channel = transport.open_session(timeout=WAIT)
+            channel.settimeout(WAIT)
+            channel.exec_command("echo in")
+            out, err = channel.makefile("rb").read(), channel.makefile_stderr("rb").read()
+            answers.append({"status": channel.recv_exit_status(), "stdout": out.decode(), "stderr": err.decode()})
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            answers.append({"refused": f"{type(error).__name__}: {error}"})
+        finally:
+            transport.close()
+    return answers
+
+
+def interactive(ask):
+    """Signs in with keyboard-interactive after the key; prints the instructions on standard error."""
+    # The default transport asks for the authentication service again for each method, which not every server answers.
+    transport = paramiko.ServiceRequestingTransport(socket.create_connection(("127.0.0.1", ask["port"]), 30))
+    transport.start_client(timeout=30)
+    left = transport.auth_publickey(ask["user"], paramiko.Ed25519Key.from_private_key_file(ask["key"]))
+
+    def answer(title, instructions, prompts):
+        if instructions or title:
+            print(title, instructions, file=sys.stderr, flush=True)
+        return ["" for _ in prompts]
+
+    prompts = []
+    if left:
+        transport.auth_timeout = WAIT
+        transport.auth_interactive(ask["user"], lambda t, i, p: prompts.append(len(p)) or answer(t, i, p))
+    channel = transport.open_session(timeout=WAIT)
+    channel.exec_command(ask["commands"][0])
+    out = channel.makefile("rb").read().decode("latin-1")
+    transport.close()
+    return {"left": left, "prompts": prompts, "stdout": out}
+
+
+ask = json.loads(sys.argv[1])
+does = {"failures": failures, "bad_signatures": bad_signatures, "offers": offers, "early": early,
+        "requests": requests, "globals": globals_, "opens": opens, "twice": twice, "run": run,
+        "interactive": interactive, "names": names}
+print(json.dumps(does[ask["do"]](ask)))

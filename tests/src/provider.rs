@@ -1,0 +1,124 @@
+//! The OpenID provider of `tests/idp`, and its user without a browser.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::files::here;
+use crate::process::{Gathered, Output, Running, run};
+
+/// A running provider. It ends with its handle.
+#[derive(Debug)]
+pub struct Provider {
+    /// Its issuer.
+    pub issuer: String,
+    address: String,
+    _stdout: Gathered,
+    _running: Running,
+}
+
+impl Provider {
+    /// Starts one with more options of `server.mjs`.
+    ///
+    /// # Errors
+    /// Node or its packages are missing, or it does not start.
+    pub fn start(options: &[String]) -> Result<Self> {
+        ensure!(
+            folder().join("node_modules").exists(),
+            "tests/idp/node_modules is missing: run tests/run once"
+        );
+        let mut command = Command::new("node");
+        command
+            .arg(folder().join("server.mjs"))
+            .args(["--port", "0", "--exit-on-stdin-close"])
+            .args(options);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit());
+        let mut running = Running::start("the OpenID provider", &mut command)?;
+        let stdout = running.stdout()?;
+        let issuer = stdout.wait("the provider's issuer", |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            let (line, _) = text.split_once('\n')?;
+            Some(
+                line.strip_prefix("issuer ")
+                    .unwrap_or(line)
+                    .trim()
+                    .to_owned(),
+            )
+        })?;
+        let address = issuer
+            .trim_start_matches("http://")
+            .trim_end_matches('/')
+            .to_owned();
+        Ok(Self {
+            issuer,
+            address,
+            _stdout: stdout,
+            _running: running,
+        })
+    }
+
+    /// What the user does in the browser: opens `uri`, types `code`, signs in as `user` and consents.
+    /// `more` are options of `approve.mjs`.
+    ///
+    /// # Errors
+    /// Node is missing. A sign-in that the provider refuses is an [`Output`] with its status.
+    pub fn approve(&self, uri: &str, code: &str, user: &str, more: &[&str]) -> Result<Output> {
+        let mut command = Command::new("node");
+        command
+            .arg(folder().join("approve.mjs"))
+            .args(["--uri", uri, "--code", code, "--user", user])
+            .args(more);
+        run("approve.mjs", &mut command, b"")
+    }
+
+    /// The control API's state: users, codes, requests counted by path.
+    ///
+    /// # Errors
+    /// The provider is gone.
+    pub fn state(&self) -> Result<Value> {
+        self.request("GET", "/_control/state", "")
+    }
+
+    /// One request to the control API.
+    ///
+    /// # Errors
+    /// The provider is gone, or refuses it.
+    pub fn control(&self, what: &str, body: &Value) -> Result<Value> {
+        self.request("POST", &format!("/_control/{what}"), &body.to_string())
+    }
+
+    fn request(&self, method: &str, path: &str, body: &str) -> Result<Value> {
+        let mut stream = TcpStream::connect(&self.address)?;
+        write!(
+            stream,
+            "{method} {path} HTTP/1.0\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            self.address,
+            body.len()
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").context("an HTTP answer")?;
+        ensure!(
+            head.split_whitespace()
+                .nth(1)
+                .is_some_and(|s| s.starts_with('2')),
+            "{path}: {answer}"
+        );
+        if body.trim().is_empty() {
+            Ok(Value::Null)
+        } else {
+            Ok(serde_json::from_str(body)?)
+        }
+    }
+}
+
+fn folder() -> PathBuf {
+    here("idp")
+}
