@@ -1,0 +1,449 @@
+//! The recorder as a process: what it keeps, and what becomes of sessions when it cannot.
+
+#![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
+
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bastion::config::RecordingSync;
+use bastion::record::{
+    About, End, ExitStatus, Kind, RecordError, Recorder, Recording, SessionId, Summary,
+};
+use bytes::Bytes;
+use recording::event::Stream;
+use recording::repair::Survey;
+use rustix::process::{Pid, Signal, kill_process};
+use scanner::{Masked, Options, Raw, Rules, Scanner, Step};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+fn program() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_bastion"))
+}
+
+async fn embedded(dir: &Path) -> Recorder {
+    Recorder::spawn_embedded(program(), dir, RecordingSync::Interval)
+        .await
+        .unwrap()
+}
+
+fn about(kind: Kind) -> About {
+    About {
+        user: "ada".to_owned(),
+        issuer: "https://id.example.test".to_owned(),
+        subject: "42".to_owned(),
+        target: "orders-db".to_owned(),
+        login: "postgres".to_owned(),
+        kind,
+        command: (kind == Kind::Exec).then(|| b"cat \xff".to_vec()),
+        pty: (kind == Kind::Shell).then_some((100, 30)),
+        term: (kind == Kind::Shell).then(|| "xterm-256color".to_owned()),
+        source: "192.0.2.7".parse().unwrap(),
+        connection: "c1".to_owned(),
+    }
+}
+
+fn masked(bytes: &[u8]) -> Masked {
+    let mut scanner = Scanner::new(Arc::new(Rules::none()), Options::default());
+    scanner.feed(
+        scanner::Stream::Stdout,
+        Raw::new(Bytes::copy_from_slice(bytes)),
+    );
+    match scanner.next_step().unwrap() {
+        Step::Pass { bytes, .. } => bytes,
+        step => panic!("{step:?}"),
+    }
+}
+
+async fn print(recording: &mut Recording, bytes: &[u8]) -> Result<(), RecordError> {
+    let at = recording
+        .output(scanner::Stream::Stdout, &masked(bytes))
+        .await?;
+    recording.acknowledged().reached(at).await
+}
+
+fn temp() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    dir
+}
+
+fn files(dir: &Path, suffix: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path, suffix));
+        } else if path.to_str().unwrap().ends_with(suffix) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+fn file_of(dir: &Path, id: SessionId) -> PathBuf {
+    let mut found = files(dir, &format!("{id}.cast.zst"));
+    assert_eq!(found.len(), 1);
+    found.remove(0)
+}
+
+fn survey(path: &Path) -> Survey {
+    Survey::of(File::open(path).unwrap()).unwrap()
+}
+
+async fn summary(recorder: &Recorder, id: SessionId) -> Summary {
+    recorder
+        .list()
+        .await
+        .unwrap()
+        .into_iter()
+        .find(|session| session.id == id)
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_session_is_kept_whole() {
+    let temp = temp();
+    let dir = temp.path().join("recordings");
+    let recorder = embedded(&dir).await;
+    let mut shell = recorder.start(about(Kind::Shell)).await.unwrap();
+    let mut command = recorder.start(about(Kind::Exec)).await.unwrap();
+    assert!(summary(&recorder, shell.id()).await.is_active());
+    print(&mut shell, b"$ echo \xe2\x82").await.unwrap();
+    shell.resize(120, 40).await.unwrap();
+    print(&mut shell, b"\xac \xff\r\n").await.unwrap();
+    shell.marker("a command").await.unwrap();
+    print(&mut command, b"row\n").await.unwrap();
+    let err = command
+        .output(scanner::Stream::Stderr, &masked(b"oh\n"))
+        .await
+        .unwrap();
+    assert_eq!(err, 7);
+    let end = End {
+        status: Some(ExitStatus::Code(3)),
+        ..End::default()
+    };
+    let (shell_id, command_id) = (shell.id(), command.id());
+    let totals = command.end(end.clone()).await.unwrap();
+    assert_eq!((totals.stdout, totals.stderr), (4, 3));
+    let totals = shell.end(End::because("the user hung up")).await.unwrap();
+    assert_eq!(totals.stdout, 14);
+
+    let listed = summary(&recorder, command_id).await;
+    assert_eq!(listed.about, about(Kind::Exec));
+    assert_eq!(listed.ended.unwrap().end, end);
+    let mut read = Vec::new();
+    recorder
+        .read(&shell_id)
+        .await
+        .unwrap()
+        .read_to_end(&mut read)
+        .await
+        .unwrap();
+    assert_eq!(read, fs::read(file_of(&dir, shell_id)).unwrap());
+    assert_eq!(read.len() as u64, totals.file);
+    let nobody: SessionId = "00000000000000000000000000".parse().unwrap();
+    assert!(matches!(
+        recorder.read(&nobody).await,
+        Err(RecordError::Unknown)
+    ));
+    recorder.close().await;
+
+    for (id, bytes) in [(shell_id, 14), (command_id, 4)] {
+        let path = file_of(&dir, id);
+        let survey = survey(&path);
+        assert!(!survey.torn && survey.ended.is_some());
+        assert_eq!(survey.total(Stream::Stdout).bytes, bytes);
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
+        let folder = path.parent().unwrap();
+        assert_eq!(fs::metadata(folder).unwrap().mode() & 0o7777, 0o700);
+    }
+    assert_eq!(survey(&file_of(&dir, command_id)).exit, Some(3));
+}
+
+#[tokio::test]
+async fn bulk_and_keystrokes_come_back_whatever_the_mode() {
+    for sync in [RecordingSync::Interval, RecordingSync::Always] {
+        let temp = temp();
+        let recorder = Recorder::spawn_embedded(program(), temp.path(), sync)
+            .await
+            .unwrap();
+        let mut recording = recorder.start(about(Kind::Exec)).await.unwrap();
+        let line = b"{\"id\":17,\"name\":\"Ada\",\"total\":\"19.99\"}\n".repeat(900);
+        let mut sent = 0u64;
+        let mut acknowledged = recording.acknowledged();
+        while sent < 8 * 1024 * 1024 {
+            sent += line.len() as u64;
+            let at = recording
+                .output(scanner::Stream::Stdout, &masked(&line))
+                .await
+                .unwrap();
+            assert_eq!(at, sent);
+        }
+        let long = vec![0xfe; 3 * 1024 * 1024];
+        sent += long.len() as u64;
+        recording
+            .output(scanner::Stream::Stdout, &masked(&long))
+            .await
+            .unwrap();
+        acknowledged.reached(sent).await.unwrap();
+        for key in b"ls -l" {
+            sent += 1;
+            print(&mut recording, &[*key]).await.unwrap();
+        }
+        let id = recording.id();
+        let totals = recording.end(End::default()).await.unwrap();
+        assert_eq!(totals.stdout, sent);
+        recorder.close().await;
+        let survey = survey(&file_of(temp.path(), id));
+        assert_eq!(survey.total(Stream::Stdout).sha256, totals.stdout_sha256);
+        assert_eq!(survey.total(Stream::Stdout).bytes, sent);
+    }
+}
+
+#[tokio::test]
+async fn a_recorder_that_is_killed_ends_its_sessions_and_is_recovered_from() {
+    let temp = temp();
+    let recorder = embedded(temp.path()).await;
+    let mut recording = recorder.start(about(Kind::Shell)).await.unwrap();
+    let id = recording.id();
+    // Random enough to be flushed by size.
+    let text: Vec<u8> = (0..400_000u32)
+        .flat_map(|n| format!("{:x} ", n.wrapping_mul(2_654_435_761)).into_bytes())
+        .collect();
+    for piece in text.chunks(50_000) {
+        print(&mut recording, piece).await.unwrap();
+    }
+    let child = recorder.child_id().await.unwrap();
+    kill_process(Pid::from_raw(child.cast_signed()).unwrap(), Signal::KILL).unwrap();
+    let mut acknowledged = recording.acknowledged();
+    let error = acknowledged.reached(u64::MAX).await.unwrap_err();
+    assert!(matches!(error, RecordError::Gone), "{error}");
+    let error = print(&mut recording, b"never shown").await.unwrap_err();
+    assert!(matches!(error, RecordError::Gone), "{error}");
+    assert!(recording.end(End::default()).await.is_err());
+
+    // Starting again recovers; a second attempt within a second is refused.
+    let again = loop {
+        match recorder.start(about(Kind::Shell)).await {
+            Ok(again) => break again,
+            Err(RecordError::Gone) => tokio::task::yield_now().await,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    let ended = summary(&recorder, id).await.ended.unwrap();
+    assert!(ended.recovered);
+    assert!(ended.totals.stdout > 0 && ended.totals.stdout <= text.len() as u64);
+    again.end(End::default()).await.unwrap();
+    recorder.close().await;
+    let survey = survey(&file_of(temp.path(), id));
+    assert!(!survey.torn);
+    assert_eq!(
+        survey.total(Stream::Stdout).sha256,
+        ended.totals.stdout_sha256
+    );
+    let kept = &text[..usize::try_from(ended.totals.stdout).unwrap()];
+    let mut sums = recording::raw::Sums::default();
+    sums.add(Stream::Stdout, kept);
+    assert_eq!(
+        sums.total(Stream::Stdout).sha256,
+        ended.totals.stdout_sha256
+    );
+}
+
+#[tokio::test]
+async fn a_recorder_that_is_told_to_end_finishes_its_files() {
+    let temp = temp();
+    let recorder = embedded(temp.path()).await;
+    let mut recording = recorder.start(about(Kind::Shell)).await.unwrap();
+    print(&mut recording, b"half a l").await.unwrap();
+    let child = recorder.child_id().await.unwrap();
+    kill_process(Pid::from_raw(child.cast_signed()).unwrap(), Signal::TERM).unwrap();
+    let error = recording
+        .acknowledged()
+        .reached(u64::MAX)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, RecordError::Stopping), "{error}");
+    let id = recording.id();
+    drop(recording);
+    recorder.close().await;
+    let survey = survey(&file_of(temp.path(), id));
+    assert!(!survey.torn);
+    let ended = survey.ended.unwrap();
+    assert_eq!(ended.get("reason").unwrap(), "the recorder was stopped");
+}
+
+#[tokio::test]
+async fn a_session_that_is_dropped_has_an_end() {
+    let temp = temp();
+    let recorder = embedded(temp.path()).await;
+    let mut recording = recorder.start(about(Kind::Shell)).await.unwrap();
+    print(&mut recording, b"x").await.unwrap();
+    let id = recording.id();
+    drop(recording);
+    recorder.close().await;
+    let survey = survey(&file_of(temp.path(), id));
+    assert_eq!(
+        survey.ended.unwrap().get("reason").unwrap(),
+        "the session was abandoned"
+    );
+}
+
+#[tokio::test]
+async fn the_list_is_made_anew_from_the_recordings() {
+    let temp = temp();
+    let recorder = embedded(temp.path()).await;
+    let recording = recorder.start(about(Kind::Shell)).await.unwrap();
+    let id = recording.id();
+    recording.end(End::because("done")).await.unwrap();
+    let before = summary(&recorder, id).await;
+    recorder.close().await;
+    fs::remove_file(temp.path().join("sessions.jsonl")).unwrap();
+    let recorder = embedded(temp.path()).await;
+    let after = summary(&recorder, id).await;
+    recorder.close().await;
+    assert_eq!((before.about, before.started), (after.about, after.started));
+    assert_eq!(before.ended.unwrap().totals, after.ended.unwrap().totals);
+}
+
+#[tokio::test]
+async fn a_planted_link_is_not_followed() {
+    let temp = temp();
+    let elsewhere = self::temp();
+    let recorder = embedded(temp.path()).await;
+    let year = jiff::Timestamp::now().strftime("%Y").to_string();
+    symlink(elsewhere.path(), temp.path().join(year)).unwrap();
+    let error = recorder.start(about(Kind::Shell)).await.unwrap_err();
+    assert!(matches!(error, RecordError::Io(_)), "{error}");
+    recorder.close().await;
+    assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_folder_that_others_may_enter_is_refused() {
+    let temp = temp();
+    fs::set_permissions(temp.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let refused = Recorder::spawn_embedded(program(), temp.path(), RecordingSync::Interval).await;
+    assert!(refused.is_err());
+}
+
+#[tokio::test]
+async fn a_second_recorder_is_refused() {
+    let temp = temp();
+    let first = embedded(temp.path()).await;
+    let second = Recorder::spawn_embedded(program(), temp.path(), RecordingSync::Interval).await;
+    assert!(second.is_err());
+    first.close().await;
+}
+
+#[tokio::test]
+async fn a_recorder_of_its_own_outlives_its_callers() {
+    let temp = temp();
+    let socket = temp.path().join("recorder.sock");
+    let dir = temp.path().join("recordings");
+    let mut child = tokio::process::Command::new(program())
+        .arg("recorder")
+        .arg("--dir")
+        .arg(&dir)
+        .arg("--socket")
+        .arg(&socket)
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let recorder = loop {
+        match Recorder::connect(&socket).await {
+            Ok(recorder) => break recorder,
+            Err(RecordError::Unreachable(_)) => tokio::task::yield_now().await,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    let mut recording = recorder.start(about(Kind::Shell)).await.unwrap();
+    print(&mut recording, b"x").await.unwrap();
+
+    // Who speaks nonsense is cut off, and nobody else notices.
+    for nonsense in [
+        &b"GET / HTTP/1.1\r\n\r\n"[..],
+        &[0xff; 64],
+        &[0; 64],
+        &[4, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 1, 2, 3, 4],
+    ] {
+        let mut stranger = tokio::net::UnixStream::connect(&socket).await.unwrap();
+        stranger.write_all(nonsense).await.unwrap();
+        let mut answer = Vec::new();
+        // A reset is an end, too.
+        stranger.read_to_end(&mut answer).await.ok();
+        assert_eq!(answer, b"");
+    }
+    print(&mut recording, b"y").await.unwrap();
+    let id = recording.id();
+    recording.end(End::default()).await.unwrap();
+    recorder.close().await;
+    let later = Recorder::connect(&socket).await.unwrap();
+    assert!(!summary(&later, id).await.is_active());
+    let pid = Pid::from_raw(child.id().unwrap().cast_signed()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    assert!(child.wait().await.unwrap().success());
+    assert!(!socket.exists());
+}
+
+/// Needs leave to mount a small file system; says so where there is none.
+#[tokio::test]
+async fn a_full_disk_ends_the_session_and_keeps_its_recording() {
+    let temp = temp();
+    let small = temp.path().join("small");
+    fs::create_dir(&small).unwrap();
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=3m,mode=700", "tmpfs"])
+        .arg(&small)
+        .status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        println!("skipped: mounting a small tmpfs is not allowed here");
+        return;
+    }
+    let outcome = fill(&small).await;
+    let unmounted = std::process::Command::new("umount").arg(&small).status();
+    assert!(unmounted.unwrap().success());
+    outcome.unwrap();
+}
+
+async fn fill(dir: &Path) -> Result<(), String> {
+    let recorder = embedded(dir).await;
+    let mut recording = recorder
+        .start(about(Kind::Exec))
+        .await
+        .map_err(|e| e.to_string())?;
+    let id = recording.id();
+    let mut seed = 1u64;
+    let error = loop {
+        // Letters that do not compress much.
+        let noise: Vec<u8> = (0..32_000)
+            .map(|_| {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                b'0' + (seed >> 58) as u8
+            })
+            .collect();
+        if let Err(error) = print(&mut recording, &noise).await {
+            break error;
+        }
+    };
+    let refused = recorder.start(about(Kind::Shell)).await;
+    recorder.close().await;
+    if !matches!(error, RecordError::Full) {
+        return Err(format!("it failed otherwise: {error}"));
+    }
+    if !matches!(refused, Ok(_) | Err(RecordError::Low | RecordError::Full)) {
+        return Err(format!("{refused:?}"));
+    }
+    let survey = survey(&file_of(dir, id));
+    let reason = survey
+        .ended
+        .as_ref()
+        .and_then(|ended| ended.get("reason"))
+        .cloned();
+    if survey.torn || reason != Some("the disk of the recordings is full".into()) {
+        return Err(format!("the recording has no end: {reason:?}"));
+    }
+    Ok(())
+}
