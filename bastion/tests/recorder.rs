@@ -162,6 +162,89 @@ async fn a_session_is_kept_whole() {
     assert_eq!(survey(&file_of(&dir, command_id)).exit, Some(3));
 }
 
+/// `asciinema` is looked for in `PATH`; where it is not, the test says so.
+#[tokio::test]
+async fn asciinema_reads_what_is_written() {
+    let temp = temp();
+    let recorder = embedded(temp.path()).await;
+    let mut ids = Vec::new();
+    for kind in [Kind::Shell, Kind::Exec, Kind::Sftp] {
+        let mut recording = recorder.start(about(kind)).await.unwrap();
+        ids.push(recording.id());
+        for bytes in [
+            &b"caf\xc3"[..],
+            b"\xa9 \xff\xfe\x1b[31m\"\\\r\n",
+            &[0x80; 5000],
+            b"\n",
+        ] {
+            print(&mut recording, bytes).await.unwrap();
+        }
+        recording
+            .output(scanner::Stream::Stderr, &masked(b"oh\n"))
+            .await
+            .unwrap();
+        recording.resize(0, 0).await.unwrap();
+        recording.marker("a marker").await.unwrap();
+        let status = Some(ExitStatus::Signal("TERM".to_owned()));
+        recording
+            .end(End {
+                status,
+                ..End::because("a reason")
+            })
+            .await
+            .unwrap();
+    }
+    recorder.close().await;
+    for id in ids {
+        let plain = temp.path().join(format!("{id}.cast"));
+        let packed = File::open(file_of(temp.path(), id)).unwrap();
+        let text = zstd::decode_all(packed).unwrap();
+        fs::write(&plain, &text).unwrap();
+        for format in ["asciicast-v3", "asciicast-v2", "txt"] {
+            let mut asciinema = std::process::Command::new("asciinema");
+            asciinema
+                .args(["convert", "--output-format", format])
+                .arg(&plain)
+                .arg("-");
+            let Ok(read) = asciinema.output() else {
+                println!("skipped: asciinema is not in PATH");
+                return;
+            };
+            assert!(
+                read.status.success(),
+                "{}",
+                String::from_utf8_lossy(&read.stderr)
+            );
+            let shown = String::from_utf8_lossy(&read.stdout);
+            if format == "txt" {
+                assert!(shown.contains("caf"), "{shown}");
+            } else {
+                // It writes every event that it has read.
+                assert_eq!(
+                    shown.lines().count(),
+                    String::from_utf8_lossy(&text).lines().count()
+                );
+                assert!(shown.contains("a marker"));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn closing_ends_the_sessions_that_are_left() {
+    let temp = temp();
+    let recorder = embedded(temp.path()).await;
+    let mut recording = recorder.start(about(Kind::Shell)).await.unwrap();
+    print(&mut recording, b"x").await.unwrap();
+    recorder.close().await;
+    let survey = survey(&file_of(temp.path(), recording.id()));
+    assert_eq!(
+        survey.ended.unwrap().get("reason").unwrap(),
+        "the bastion's process ended"
+    );
+    assert!(print(&mut recording, b"y").await.is_err());
+}
+
 #[tokio::test]
 async fn bulk_and_keystrokes_come_back_whatever_the_mode() {
     for sync in [RecordingSync::Interval, RecordingSync::Always] {

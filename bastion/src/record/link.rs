@@ -62,6 +62,7 @@ impl Link {
             drop(time::timeout(patience, reply).await);
         }
         self.tasks.shutdown().await;
+        self.wire.fail(&RecordError::Gone);
     }
 }
 
@@ -267,7 +268,8 @@ impl Wire {
         }
     }
 
-    /// Every session and question on this socket fails, now and from now on.
+    /// Every session and question on this socket fails, now and from now on. The socket is shut,
+    /// whoever still holds it, so that the recorder sees the end.
     pub(super) fn fail(&self, error: &RecordError) {
         let mut channels = self.channels();
         channels.dead.get_or_insert_with(|| error.clone());
@@ -275,6 +277,8 @@ impl Wire {
             channel.fail(error.clone());
         }
         drop(channels);
+        // It may be shut already.
+        rustix::net::shutdown(&self.stream, rustix::net::Shutdown::Both).ok();
         self.outbox
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

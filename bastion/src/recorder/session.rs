@@ -166,6 +166,7 @@ impl Session {
 
     /// Takes a new size of the terminal.
     pub(super) fn take_size(&self, cols: u16, rows: u16) -> Wanted {
+        let (cols, rows) = bounded(cols, rows);
         let part = Part::Resize {
             at: self.now(),
             cols,
@@ -504,6 +505,11 @@ impl Wanted {
     };
 }
 
+/// Players fail on a terminal without columns or rows.
+fn bounded(cols: u16, rows: u16) -> (u16, u16) {
+    (cols.clamp(1, 1000), rows.clamp(1, 500))
+}
+
 fn settings() -> Settings {
     Settings {
         flush_after: FLUSH,
@@ -514,6 +520,7 @@ fn settings() -> Settings {
 
 fn header(id: &SessionId, about: &About, started: Timestamp) -> Header {
     let (cols, rows) = about.pty.unwrap_or((80, 24));
+    let (cols, rows) = bounded(cols, rows);
     let mut ours = match serde_json::to_value(about) {
         Ok(Value::Object(ours)) => ours,
         _ => Map::new(),
@@ -522,8 +529,8 @@ fn header(id: &SessionId, about: &About, started: Timestamp) -> Header {
     ours.insert("started".to_owned(), json!(started));
     Header {
         version: 3,
-        cols: cols.clamp(1, 1000),
-        rows: rows.clamp(1, 500),
+        cols,
+        rows,
         term: about.term.clone(),
         timestamp: u64::try_from(started.as_second()).ok(),
         command: about
