@@ -398,8 +398,13 @@ impl Connection {
         }
     }
 
-    /// Counts what arrived, and ends the connection of a client that ignores its window.
+    /// Counts what arrived, and ends the connection of a client that ignores its window, or sends
+    /// data on a channel on which nothing was started: nobody would ever take it.
     fn received(&mut self, id: ChannelId, n: usize, session: &Session) -> Result<(), russh::Error> {
+        if self.idle(id).is_some() {
+            warn!(connection = %self.id, peer = %self.peer, "data before anything was started");
+            return Err(russh::Error::Inconsistent);
+        }
         let now = Instant::now().into_std();
         self.flow
             .arrived(id, n, session.window_size(&id), now)

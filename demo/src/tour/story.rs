@@ -9,6 +9,7 @@ use tokio::time::{self, Instant};
 
 use super::actor::{Actor, ActorError, Ran, SignIn};
 use super::script::{Outcome, Script};
+use crate::stage;
 use crate::target;
 
 /// Plays all steps. A step that fails does not keep the next one from being played.
@@ -128,8 +129,12 @@ impl<W: Write> Act<'_, W> {
 impl Seen {
     /// Keeps what was run for the script, and gives it back for the checks.
     fn keep(&mut self, ran: Ran) -> Ran {
-        let mut output = ran.stderr.clone();
-        output.extend_from_slice(&ran.stdout);
+        // A terminal mixes both; the code comes before the output, other words after it.
+        let output = if ran.asked {
+            [ran.stderr.as_slice(), &ran.stdout].concat()
+        } else {
+            [ran.stdout.as_slice(), &ran.stderr].concat()
+        };
         self.ran.push((ran.typed.clone(), output));
         ran
     }
@@ -258,6 +263,9 @@ async fn certificate(actor: &Actor, seen: &mut Seen) -> Result<String, Wrong> {
 }
 
 async fn masked(actor: &Actor, seen: &mut Seen) -> Result<String, Wrong> {
+    if !stage::RULES {
+        return Err(Wrong::NotHere("this build has no protection rules"));
+    }
     let query = "select name, email, ssn, card, city from customers limit 3";
     let table = format!("sql '{query}'");
     let csv = format!("sql --csv '{query}'");
@@ -293,7 +301,7 @@ async fn copy(actor: &Actor, seen: &mut Seen) -> Result<String, Wrong> {
         "-F",
         "ssh_config",
         "notes.txt",
-        "builder+build-1@bastion:copied.txt",
+        "builder@build-1@bastion:copied.txt",
     ];
     let ran = seen.keep(actor.run("scp", &words, b"", SignIn::Never).await?);
     expect(ran.status == Some(0), "exit status 0", &ran)?;
@@ -303,7 +311,10 @@ async fn copy(actor: &Actor, seen: &mut Seen) -> Result<String, Wrong> {
         "the same bytes in the target's home",
         &ran,
     )?;
-    let refused = "postgres+orders-db@bastion:config.yaml";
+    if !stage::RULES {
+        return Ok("copied to build-1".to_owned());
+    }
+    let refused = "postgres@orders-db@bastion:config.yaml";
     let words = ["-F", "ssh_config", refused, "taken.yaml"];
     let ran = seen.keep(actor.run("scp", &words, b"", SignIn::Never).await?);
     let taken = actor.folder().join("taken.yaml").exists();
@@ -328,7 +339,7 @@ async fn refused_target(actor: &Actor, seen: &mut Seen) -> Result<String, Wrong>
 async fn refused_line(actor: &Actor, seen: &mut Seen) -> Result<String, Wrong> {
     let ran = seen.keep(
         actor
-            .ssh(&["post$gres@@bastion", "id"], b"", SignIn::Never)
+            .ssh(&["post$gres@@bastion", "id"], b"", SignIn::As("ana"))
             .await?,
     );
     expect(ran.stdout.is_empty(), "no output", &ran)?;
@@ -337,7 +348,11 @@ async fn refused_line(actor: &Actor, seen: &mut Seen) -> Result<String, Wrong> {
         "a status that is not 0",
         &ran,
     )?;
-    expect(!ran.err().is_empty(), "a line that says so", &ran)?;
+    expect(
+        !ran.asked && ran.err().contains("bastion: "),
+        "a line that says so",
+        &ran,
+    )?;
     let status = ran.status.unwrap_or_default();
     Ok(format!("exit status {status}, and no target was asked"))
 }
@@ -454,14 +469,7 @@ async fn auditor(actor: &Actor, seen: &mut Seen) -> Result<String, Wrong> {
     )?;
     expect(ran.status == Some(0), "exit status 0", &ran)?;
     fs::write(actor.folder().join("fetched.cast.zst"), &file)?;
-    let words = ["text", "fetched.cast.zst"];
-    let ran = seen.keep(actor.run("bin/replay", &words, b"", SignIn::Never).await?);
-    expect(
-        contains(&ran.stdout, &MARK.replace('-', " ")),
-        "what Ana saw",
-        &ran,
-    )?;
-    Ok(format!("{} bytes, and replay reads them", file.len()))
+    Ok(format!("{} bytes of zstd", file.len()))
 }
 
 async fn replay_list(actor: &Actor, seen: &mut Seen) -> Result<String, Wrong> {
