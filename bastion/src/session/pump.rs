@@ -86,7 +86,7 @@ impl Why {
             Self::Refused => "a rule refuses this output: the rest is withheld",
             Self::NotRecorded(error) => error.notice(),
             Self::LifeOver => "the session has reached its longest life; connect again",
-            Self::Ended => "the session was ended: signed out",
+            Self::Ended => "the session was ended: the sign-in is over; connect again to sign in",
             Self::ShuttingDown => "the bastion is shutting down; connect again later",
         }
     }

@@ -9,7 +9,6 @@ use tokio::time::{self, Instant};
 
 use super::actor::{Actor, ActorError, Ran, SignIn};
 use super::script::{Outcome, Script};
-use crate::stage;
 use crate::target;
 
 /// Plays all steps. A step that fails does not keep the next one from being played.
@@ -263,9 +262,6 @@ async fn certificate(actor: &Actor, seen: &mut Seen) -> Result<String, Wrong> {
 }
 
 async fn masked(actor: &Actor, seen: &mut Seen) -> Result<String, Wrong> {
-    if !stage::RULES {
-        return Err(Wrong::NotHere("this build has no protection rules"));
-    }
     let query = "select name, email, ssn, card, city from customers limit 3";
     let table = format!("sql '{query}'");
     let csv = format!("sql --csv '{query}'");
@@ -311,9 +307,6 @@ async fn copy(actor: &Actor, seen: &mut Seen) -> Result<String, Wrong> {
         "the same bytes in the target's home",
         &ran,
     )?;
-    if !stage::RULES {
-        return Ok("copied to build-1".to_owned());
-    }
     let refused = "postgres@orders-db@bastion:config.yaml";
     let words = ["-F", "ssh_config", refused, "taken.yaml"];
     let ran = seen.keep(actor.run("scp", &words, b"", SignIn::Never).await?);
