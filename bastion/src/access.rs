@@ -12,7 +12,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use self::cedar::{Answer, Circumstances, Engine, Resource};
-use self::protect::Protect;
+use self::protect::{Channel, Protect};
 use crate::config::{Problem, Problems, read_text};
 use crate::target::{Inventory, Login, Target};
 
@@ -357,7 +357,7 @@ impl Access {
         } else {
             None
         };
-        let protect = match load_protect(&policies.join("protect.toml"), &inventory) {
+        let protect = match load_protect(&policies.join("protect.toml"), Some(&inventory)) {
             Ok(protect) => Some(protect),
             Err(found) => {
                 problems.extend(found.into_vec());
@@ -418,9 +418,13 @@ impl Access {
         let policies = self
             .ask(person, *action, &resource, circumstances)
             .map_err(denied)?;
-        let rules = self
-            .protect
-            .for_person(target.name(), question.login, person.groups);
+        let rules = self.protect.rules(
+            target.name(),
+            question.login,
+            person.groups,
+            channel_of(*action),
+        );
+        let rules = rules.map_err(|error| denied(Reason::Failed(error.to_string())))?;
         Ok(Grant {
             target: Arc::clone(target),
             login,
@@ -430,8 +434,10 @@ impl Access {
                 .filter(|_| *action == Action::Exec)
                 .map(Arc::from),
             user_name: Arc::from(person.name),
-            rules: Arc::new(scanner::Rules::none()),
-            covered: !rules.is_empty(),
+            rules,
+            covered: self
+                .protect
+                .covers(target.name(), question.login, person.groups),
             policies: policies.into(),
         })
     }
@@ -458,14 +464,13 @@ impl Access {
                     .filter(|action| self.ask(person, *action, &resource, circumstances).is_ok())
                     .collect();
                 if !actions.is_empty() {
-                    let rules = self
-                        .protect
-                        .for_person(target.name(), login.name(), person.groups);
                     visible.push(Visible {
                         target: Arc::from(target.name()),
                         login: Arc::from(login.name()),
                         actions,
-                        covered: !rules.is_empty(),
+                        covered: self
+                            .protect
+                            .covers(target.name(), login.name(), person.groups),
                     });
                 }
             }
@@ -573,8 +578,38 @@ impl fmt::Debug for Access {
             f,
             "Access({} targets, {} rules)",
             self.inventory.len(),
-            self.protect.rules().len()
+            self.protect.len()
         )
+    }
+}
+
+/// The rules of `protect.toml` in the folder `policies`, for people who try it out: for one target
+/// and login, or all of them. Targets need not exist.
+///
+/// # Errors
+///
+/// Every mistake in the file.
+pub(crate) fn rules_of_folder(
+    policies: &Path,
+    target: Option<&str>,
+    login: Option<&str>,
+    groups: &BTreeSet<String>,
+    action: Action,
+) -> Result<Arc<scanner::Rules>, Problems> {
+    let path = policies.join("protect.toml");
+    let protect = load_protect(&path, None)?;
+    let channel = channel_of(action);
+    let rules = match target {
+        Some(target) => protect.rules(target, login.unwrap_or("*"), groups, channel),
+        None => protect.all(channel),
+    };
+    rules.map_err(|error| Problem::of_file(&path, error.to_string()).into())
+}
+
+fn channel_of(action: Action) -> Channel {
+    match action {
+        Action::Shell => Channel::Shell,
+        _ => Channel::Exec,
     }
 }
 
@@ -602,18 +637,12 @@ fn cedar_files(folder: &Path) -> Result<Vec<PathBuf>, Problems> {
     Ok(files.into_values().collect())
 }
 
-fn load_protect(path: &Path, inventory: &Inventory) -> Result<Protect, Problems> {
+fn load_protect(path: &Path, inventory: Option<&Inventory>) -> Result<Protect, Problems> {
     let text = read_text(path, FILE_MAX).map_err(|error| {
         Problem::of_file(path, error.to_string())
             .hint("an empty file says that nothing is protected")
     })?;
-    let protect = Protect::parse(path, &text, inventory)?;
-    if !protect.rules().is_empty() {
-        return Err(
-            Problem::of_file(path, "protection rules are not available in this build").into(),
-        );
-    }
-    Ok(protect)
+    Protect::parse(path, &text, inventory)
 }
 
 /// How far a sign-in may be ahead of the clock.
@@ -1198,5 +1227,89 @@ mod tests {
         assert!(found(folder.path()).contains("protect.toml: cannot read"));
         fs::write(folder.path().join("protect.toml"), "").unwrap();
         assert!(Access::load(folder.path(), targets()).is_ok());
+    }
+
+    #[test]
+    fn the_payroll_policies_keep_their_promises() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies/payroll");
+        let targets = inventory(&[
+            ("payroll-db", "reader", &["payroll"]),
+            ("web", "deploy", &[]),
+        ]);
+        let access = Access::load(&folder, targets).unwrap();
+        let (operators, monitoring) = (
+            groups(&["payroll-operators"]),
+            groups(&["payroll-monitoring"]),
+        );
+        let question = Question {
+            person: person(&operators),
+            target: "payroll-db",
+            login: "reader",
+            action: Action::Exec,
+            source: SOURCE,
+            now: now(),
+            command: Some(b"report"),
+        };
+        let at = |time: &str| -> Timestamp { time.parse().unwrap() };
+        let saturday = Question {
+            now: at("2027-01-16T08:30:00Z"),
+            ..question
+        };
+        let evening = Question {
+            now: at("2027-01-15T17:00:00Z"),
+            ..question
+        };
+        let elsewhere = Question {
+            source: "192.0.2.1".parse().unwrap(),
+            ..question
+        };
+        let health = Question {
+            person: person(&monitoring),
+            command: Some(b"uptime"),
+            ..elsewhere
+        };
+        for (what, question, fine) in [
+            ("office hours", question, true),
+            ("saturday", saturday, false),
+            ("evening", evening, false),
+            ("from elsewhere", elsewhere, false),
+            (
+                "a shell",
+                Question {
+                    action: Action::Shell,
+                    ..question
+                },
+                false,
+            ),
+            (
+                "another target",
+                Question {
+                    target: "web",
+                    login: "deploy",
+                    ..question
+                },
+                false,
+            ),
+            ("health", health, true),
+            (
+                "more than health",
+                Question {
+                    command: Some(b"uptime; sh"),
+                    ..health
+                },
+                false,
+            ),
+        ] {
+            assert_eq!(access.decide(&question).is_ok(), fine, "{what}");
+        }
+        let covered = |groups: &BTreeSet<String>| {
+            access
+                .decide(&Question {
+                    person: person(groups),
+                    ..question
+                })
+                .map(|grant| grant.covered())
+        };
+        assert_eq!(covered(&operators).ok(), Some(true));
     }
 }

@@ -623,6 +623,7 @@ const TAIL_MAX: u64 = 1024 * 1024;
 mod tests {
     #![expect(
         clippy::unwrap_used,
+        clippy::indexing_slicing,
         reason = "a test stops where its preparation fails"
     )]
 

@@ -14,6 +14,7 @@ use crate::recorder::Door;
 
 mod check;
 mod init;
+mod scan;
 mod target;
 
 /// An SSH server between people and the machines they work on
@@ -41,6 +42,8 @@ enum Command {
     /// Make a folder with keys, a configuration, an inventory and policies
     Init(init::Init),
     Recorder(Recorder),
+    /// Mask standard input under the rules of a policy folder
+    Scan(scan::Scan),
     /// Add, list, probe and remove targets
     Target(target::Targets),
     Completions(Completions),
@@ -127,7 +130,7 @@ pub fn main() -> ExitCode {
             if let Some(message) = failure.message {
                 writeln!(io::stderr().lock(), "{message}").unwrap_or(());
             }
-            ExitCode::FAILURE
+            ExitCode::from(failure.status)
         }
     }
 }
@@ -138,6 +141,7 @@ fn run(command: Command, input: &mut dyn BufRead, out: &mut dyn Write) -> Result
         Command::Check(args) => check::run(&args, out),
         Command::Init(args) => init::run(&args, out),
         Command::Recorder(args) => recorder(&args),
+        Command::Scan(args) => scan::run(&args, input, out),
         Command::Target(args) => target::run(&args, input, out),
         Command::Completions(args) => {
             clap_complete::generate(args.shell, &mut Cli::command(), "bastion", out);
@@ -214,6 +218,8 @@ fn harden(command: &Command) {
 #[derive(Debug)]
 struct Failure {
     message: Option<String>,
+    /// The exit status.
+    status: u8,
 }
 
 impl Failure {
@@ -221,6 +227,7 @@ impl Failure {
     fn new(message: impl fmt::Display) -> Self {
         Self {
             message: Some(format!("bastion: {message}")),
+            status: 1,
         }
     }
 
@@ -228,12 +235,24 @@ impl Failure {
     fn problems(problems: Problems) -> Self {
         Self {
             message: Some(problems.to_string()),
+            status: 1,
+        }
+    }
+
+    /// A rule refuses to let something pass (`REFUSED` of a session).
+    fn refused(message: impl fmt::Display) -> Self {
+        Self {
+            status: 65,
+            ..Self::new(message)
         }
     }
 
     /// Everything has been said on standard output.
     fn silent() -> Self {
-        Self { message: None }
+        Self {
+            message: None,
+            status: 1,
+        }
     }
 }
 
@@ -309,10 +328,20 @@ mod tests {
 
     /// What a command prints on standard error where it fails, and what on standard output.
     pub(super) fn outcome(args: &[&str]) -> (Result<(), String>, String) {
+        let (status, printed) = start(args, &[]);
+        (status.map_err(|failure| failure.to_string()), printed)
+    }
+
+    /// The exit status of a command where it fails, and what it prints on standard output.
+    pub(super) fn bastion_with_input(args: &[&str], input: &[u8]) -> (Option<u8>, String) {
+        let (status, printed) = start(args, input);
+        (status.err().map(|failure| failure.status), printed)
+    }
+
+    fn start(args: &[&str], mut input: &[u8]) -> (Result<(), Failure>, String) {
         let cli = Cli::try_parse_from(std::iter::once(&"bastion").chain(args)).unwrap();
         let mut out = Vec::new();
-        let status =
-            run(cli.command, &mut io::empty(), &mut out).map_err(|failure| failure.to_string());
+        let status = run(cli.command, &mut input, &mut out);
         (status, String::from_utf8(out).unwrap())
     }
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 use self::section::{Field, Section, Source};
 
 pub use self::file::{FileError, read_private, read_text};
-pub(crate) use self::problem::line_column;
 pub use self::problem::{Problem, Problems, printable};
+pub(crate) use self::problem::{line_column, nearest};
 
 mod file;
 mod problem;

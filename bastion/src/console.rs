@@ -335,7 +335,10 @@ impl Console<'_> {
                 safe(&about.user),
                 safe(&format!("{}@{}", about.login, about.target)),
                 about.kind.to_string(),
-                session.ended.as_ref().map_or_else(|| "running".into(), ended),
+                session
+                    .ended
+                    .as_ref()
+                    .map_or_else(|| "running".into(), ended),
                 text::shortened(&safe(&command_text(session)), 60),
             ]);
         }
@@ -423,13 +426,21 @@ impl Console<'_> {
         .await
     }
 
-    async fn play(&self, session: &str, json: bool, reader: &mut ClientReader) -> Result<(), Failure> {
+    async fn play(
+        &self,
+        session: &str,
+        json: bool,
+        reader: &mut ClientReader,
+    ) -> Result<(), Failure> {
         let (found, id) = self.find(session, Action::Play).await?;
         if json {
             return self.json(&summary(&found)).await;
         }
         let Some(pty) = &self.asked.pty else {
-            let line = format!("play needs a terminal: ssh -t {} play {session}", self.rooms.name);
+            let line = format!(
+                "play needs a terminal: ssh -t {} play {session}",
+                self.rooms.name
+            );
             return Err(Failure::Usage(line));
         };
         let recording = self.open(&id).await?;
@@ -496,7 +507,8 @@ impl Console<'_> {
         let identity = &self.lease().user.identity;
         let mut sessions = self.list().await?;
         sessions.retain(|session| {
-            let own = session.about.issuer == identity.issuer && session.about.subject == identity.subject;
+            let own = session.about.issuer == identity.issuer
+                && session.about.subject == identity.subject;
             own || self.may(Action::Play, session).is_ok()
         });
         sessions.sort_by_key(|session| std::cmp::Reverse(session.started));

@@ -78,7 +78,14 @@ impl Recorder {
         dir: &Path,
         sync: RecordingSync,
     ) -> Result<Self, RecordError> {
-        Self::new(Source::Child { exe: exe.to_owned(), dir: dir.to_owned() }, sync).await
+        Self::new(
+            Source::Child {
+                exe: exe.to_owned(),
+                dir: dir.to_owned(),
+            },
+            sync,
+        )
+        .await
     }
 
     /// Connects to the recorder that listens on `socket`; bytes are on disk within two seconds.
@@ -97,12 +104,26 @@ impl Recorder {
     ///
     /// As [`Self::connect`].
     pub async fn connect_with(socket: &Path, sync: RecordingSync) -> Result<Self, RecordError> {
-        Self::new(Source::Socket { path: socket.to_owned() }, sync).await
+        Self::new(
+            Source::Socket {
+                path: socket.to_owned(),
+            },
+            sync,
+        )
+        .await
     }
 
     async fn new(source: Source, sync: RecordingSync) -> Result<Self, RecordError> {
-        let running = Running { link: None, child: None, not_before: Instant::now() };
-        let inner = Arc::new(Inner { source, sync, running: Mutex::new(running) });
+        let running = Running {
+            link: None,
+            child: None,
+            not_before: Instant::now(),
+        };
+        let inner = Arc::new(Inner {
+            source,
+            sync,
+            running: Mutex::new(running),
+        });
         inner.wire().await?;
         Ok(Self { inner })
     }
@@ -116,7 +137,11 @@ impl Recorder {
         let wire = self.inner.wire().await?;
         let (channel, reply) = wire.open_session()?;
         // From here on a session that nobody takes is ended: its guard is made before waiting.
-        let mut guard = Guard { wire: wire.clone(), channel, ended: false };
+        let mut guard = Guard {
+            wire: wire.clone(),
+            channel,
+            ended: false,
+        };
         wire.send(&wire::json_frame(wire::Kind::Start, channel, &about), None);
         let id = async { reply.await?.session_id() };
         let id = match time::timeout(STALL, id).await {
@@ -129,7 +154,12 @@ impl Recorder {
             Err(_) => return Err(RecordError::Stalled),
         };
         let progress = wire.progress_of(channel).ok_or(RecordError::Gone)?;
-        Ok(Recording { guard, id, position: 0, progress })
+        Ok(Recording {
+            guard,
+            id,
+            position: 0,
+            progress,
+        })
     }
 
     /// The sessions that the recorder knows, oldest first; of more than 10,000 the newest.
@@ -150,7 +180,10 @@ impl Recorder {
             }
             position += page.len() as u64;
             lines.extend_from_slice(&page);
-            let whole = lines.iter().rposition(|&b| b == b'\n').map_or(0, |end| end + 1);
+            let whole = lines
+                .iter()
+                .rposition(|&b| b == b'\n')
+                .map_or(0, |end| end + 1);
             let rest = lines.split_off(whole);
             sessions.add(&lines);
             lines = rest;
@@ -193,7 +226,13 @@ impl Recorder {
 
     /// The process id of the recorder, if it is a child and runs.
     pub async fn child_id(&self) -> Option<u32> {
-        self.inner.running.lock().await.child.as_ref().and_then(Child::id)
+        self.inner
+            .running
+            .lock()
+            .await
+            .child
+            .as_ref()
+            .and_then(Child::id)
     }
 }
 
@@ -201,10 +240,10 @@ impl Inner {
     /// The socket to a recorder that lives, after starting one if need be.
     async fn wire(&self) -> Result<Arc<Wire>, RecordError> {
         let mut running = self.running.lock().await;
-        if let Some(link) = &running.link {
-            if link.is_alive() {
-                return Ok(link.wire());
-            }
+        if let Some(link) = &running.link
+            && link.is_alive()
+        {
+            return Ok(link.wire());
         }
         if Instant::now() < running.not_before {
             return Err(RecordError::Gone);
@@ -311,7 +350,9 @@ impl Recording {
             self.position += part.len() as u64;
             while !part.is_empty() {
                 let chunk = part.split_to(part.len().min(wire::CHUNK));
-                self.guard.wire.send_payload(kind, self.guard.channel, chunk);
+                self.guard
+                    .wire
+                    .send_payload(kind, self.guard.channel, chunk);
             }
         }
         Ok(self.position)
@@ -324,7 +365,9 @@ impl Recording {
 
     /// Tells how far the recorder is; for whoever forwards to the client.
     pub fn acknowledged(&self) -> Acknowledged {
-        Acknowledged { progress: self.progress.clone() }
+        Acknowledged {
+            progress: self.progress.clone(),
+        }
     }
 
     /// The terminal has a new size.
@@ -335,7 +378,10 @@ impl Recording {
     pub async fn resize(&mut self, cols: u16, rows: u16) -> Result<(), RecordError> {
         self.check()?;
         let size = wire::encode_size(cols, rows);
-        self.guard.wire.send(&wire::frame(wire::Kind::Resize, self.guard.channel, &size), None);
+        self.guard.wire.send(
+            &wire::frame(wire::Kind::Resize, self.guard.channel, &size),
+            None,
+        );
         Ok(())
     }
 
@@ -366,7 +412,10 @@ impl Recording {
                     State::Ended(totals) => return Ok(totals.as_ref().clone()),
                     State::Failed(error) => return Err(error.clone()),
                 }
-                self.progress.changed().await.map_err(|_| RecordError::Gone)?;
+                self.progress
+                    .changed()
+                    .await
+                    .map_err(|_| RecordError::Gone)?;
             }
         };
         let ended = time::timeout(STALL, ended).await;
@@ -478,12 +527,20 @@ impl Sessions {
             match serde_json::from_slice(line) {
                 Ok(Entry::Start(start)) => {
                     let (id, about, started) = (start.id, start.about, start.at);
-                    self.by_id.insert(id, Summary { id, about, started, ended: None });
+                    self.by_id.insert(
+                        id,
+                        Summary {
+                            id,
+                            about,
+                            started,
+                            ended: None,
+                        },
+                    );
                     self.order.push_back(id);
-                    if self.order.len() > LIST {
-                        if let Some(oldest) = self.order.pop_front() {
-                            self.by_id.remove(&oldest);
-                        }
+                    if self.order.len() > LIST
+                        && let Some(oldest) = self.order.pop_front()
+                    {
+                        self.by_id.remove(&oldest);
                     }
                 }
                 Ok(Entry::End(ended)) => {
@@ -502,7 +559,10 @@ impl Sessions {
     }
 
     fn into_vec(mut self) -> Vec<Summary> {
-        self.order.iter().filter_map(|id| self.by_id.remove(id)).collect()
+        self.order
+            .iter()
+            .filter_map(|id| self.by_id.remove(id))
+            .collect()
     }
 }
 

@@ -93,7 +93,9 @@ pub fn main(options: Options) -> Result<(), RecorderError> {
     recover::all(&store)?;
     let crew = Crew::start(store)?;
     let links = Links::new(crew.clone());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
     let runs = runtime.enter();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -103,20 +105,24 @@ pub fn main(options: Options) -> Result<(), RecorderError> {
         Door::Fd(fd) => {
             let stream = inherited(fd)?;
             let links = links.clone();
-            thread::Builder::new().name("link".to_owned()).spawn(move || {
-                links.serve(stream);
-                // If it is not received, a signal has come first.
-                drop(finished.blocking_send(()));
-            })?;
+            thread::Builder::new()
+                .name("link".to_owned())
+                .spawn(move || {
+                    links.serve(stream);
+                    // If it is not received, a signal has come first.
+                    finished.blocking_send(()).ok();
+                })?;
             None
         }
         Door::Socket(path) => {
             let listener = listen(&path)?;
             let links = links.clone();
-            thread::Builder::new().name("door".to_owned()).spawn(move || {
-                accept(&listener, &links);
-                drop(finished.blocking_send(()));
-            })?;
+            thread::Builder::new()
+                .name("door".to_owned())
+                .spawn(move || {
+                    accept(&listener, &links);
+                    finished.blocking_send(()).ok();
+                })?;
             Some(path)
         }
     };
@@ -129,10 +135,10 @@ pub fn main(options: Options) -> Result<(), RecorderError> {
     });
     links.stop();
     crew.finish(FINISH);
-    if let Some(path) = socket {
-        if let Err(error) = std::fs::remove_file(&path) {
-            tracing::warn!(%error, "cannot remove the socket");
-        }
+    if let Some(path) = socket
+        && let Err(error) = std::fs::remove_file(&path)
+    {
+        tracing::warn!(%error, "cannot remove the socket");
     }
     Ok(())
 }
@@ -141,7 +147,9 @@ pub fn main(options: Options) -> Result<(), RecorderError> {
 fn inherited(fd: i32) -> Result<UnixStream, RecorderError> {
     let failed = |source: io::Error| RecorderError::Fd { fd, source };
     let owned: OwnedFd = match fd {
-        0 => rustix::stdio::stdin().try_clone_to_owned().map_err(failed)?,
+        0 => rustix::stdio::stdin()
+            .try_clone_to_owned()
+            .map_err(failed)?,
         // The others are ours, or open elsewhere in this process: a copy does no harm.
         _ => {
             use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
@@ -159,7 +167,10 @@ fn inherited(fd: i32) -> Result<UnixStream, RecorderError> {
 }
 
 fn listen(path: &Path) -> Result<UnixListener, RecorderError> {
-    let failed = |source| RecorderError::Socket { path: path.to_owned(), source };
+    let failed = |source| RecorderError::Socket {
+        path: path.to_owned(),
+        source,
+    };
     match UnixStream::connect(path) {
         Ok(_) => return Err(failed(io::ErrorKind::AddrInUse.into())),
         // Left over by a recorder that was killed.
@@ -191,8 +202,9 @@ fn accept(listener: &UnixListener, links: &Arc<Links>) {
             continue;
         }
         let links = links.clone();
-        let served =
-            thread::Builder::new().name("link".to_owned()).spawn(move || links.serve(stream));
+        let served = thread::Builder::new()
+            .name("link".to_owned())
+            .spawn(move || links.serve(stream));
         if let Err(error) = served {
             tracing::error!(%error, "cannot start a thread for a connection");
         }

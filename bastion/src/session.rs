@@ -26,7 +26,7 @@ use crate::target::UserCa;
 
 pub(crate) use notice::Notices;
 pub(crate) use pump::Why;
-pub(crate) use registry::{Active, Registry};
+pub(crate) use registry::Registry;
 
 /// What a connection needs of the other rooms.
 pub(crate) struct Rooms {
@@ -183,13 +183,16 @@ async fn proxy(
             return give_up(&client.writer, &notices, line, UNREACHABLE).await;
         }
     };
+    let rules = grant.rules();
     let carried = pump::Pump {
+        rules: rules.clone(),
         scanner: Scanner::new(
-            grant.rules(),
+            rules,
             scanner::Options {
                 pty: asked.pty.is_some(),
             },
-        ),
+        )
+        .with_session(session.id.as_bytes()),
         recording: &mut session.recording,
         client: &mut client,
         target: target_end,
@@ -207,8 +210,9 @@ async fn proxy(
             carried.why.notice(),
         )
         .await;
-    drop(active);
     say_goodbye(&client.writer, &notices, &carried).await;
+    // Only now is the session over for whoever waits for it to be.
+    drop(active);
 }
 
 /// A session that is being recorded.
@@ -295,7 +299,11 @@ impl Session<'_> {
             Ended::Status(status) => ExitStatus::Code(*status),
             Ended::Signal { signal, .. } => ExitStatus::Signal(signal.name().to_owned()),
         });
-        let end = End { status, coverage: coverage.into(), reason };
+        let end = End {
+            status,
+            coverage: coverage.into(),
+            reason,
+        };
         if let Err(error) = self.recording.end(end).await {
             warn!(session = %self.id, %error, "the recording has no end");
         }
@@ -398,19 +406,20 @@ fn about(asked: &Asked, login: &str, target: &str) -> About {
     }
 }
 
-/// The client's last words: data has gone before, then end of file, status and close (RFC 4254,
-/// sections 5.3 and 6.10).
+/// The client's last words, after the data (RFC 4254, sections 5.3 and 6.10).
 async fn say_goodbye(client: &ClientWriter, notices: &Notices, carried: &pump::Carried) {
     let ended = match (&carried.why, carried.ended.clone()) {
         (Why::TargetEnded, Some(ended)) => ended,
         (Why::ClientLeft, _) => {
-            let _: Result<(), _> = client.close().await;
+            // Whoever left hears nothing.
+            client.close().await.unwrap_or(());
             return;
         }
         (why, _) => {
-            let _: Result<(), _> = client
+            client
                 .notice(notices.line(why.notice(), why.status()))
-                .await;
+                .await
+                .unwrap_or(());
             Ended::Status(why.status())
         }
     };
@@ -424,17 +433,21 @@ pub(crate) async fn give_up(client: &ClientWriter, notices: &Notices, line: &str
     }
 }
 
-/// End of file, status and close.
+/// Status, end of file and close. The status comes first: a client that has sent its own end of
+/// file closes the channel as soon as it sees ours, and the library answers a close at once.
 pub(crate) async fn close(client: &ClientWriter, ended: Ended, eof: bool) {
     let last = async {
+        client.ended(ended).await?;
         if eof {
             client.eof().await?;
         }
-        client.ended(ended).await?;
         client.close().await
     };
     // A client that is gone has no use for its status.
-    let _: Result<Result<(), _>, _> = tokio::time::timeout(Duration::from_secs(2), last).await;
+    tokio::time::timeout(Duration::from_secs(2), last)
+        .await
+        .unwrap_or(Ok(()))
+        .unwrap_or(());
 }
 
 /// An error with its causes, for the log.

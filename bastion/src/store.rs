@@ -34,8 +34,9 @@ pub struct Store {
 }
 
 struct Inner {
-    writer: Worker,
+    /// Goes first, so that the writer is the last to close and folds the log into the file.
     reader: Worker,
+    writer: Worker,
 }
 
 /// A verified sign-in, to be written down.

@@ -25,8 +25,6 @@ use crate::provider::{Provider, ProviderError};
 use crate::role::PARENT;
 use crate::target::{self, Settings, Target};
 
-pub(crate) use files::RULES;
-
 /// Everything that runs. [`Stage::stop`] ends it in order; dropping it ends it at once.
 #[derive(Debug)]
 pub struct Stage {

@@ -140,6 +140,8 @@ pub enum Item {
 pub enum Next {
     /// An item.
     Item(Item),
+    /// Much was read and there was no item in it: call again, after whatever else there is to do.
+    Pause,
     /// Give more bytes with [`Decoder::push`], or say that there are none with
     /// [`Decoder::finish`].
     NeedInput,
@@ -167,21 +169,26 @@ pub struct Decoder {
     clock: Clock,
     queue: VecDeque<Item>,
     warnings: usize,
-    exit_seen: bool,
+    end_seen: bool,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum State {
     /// Looking for the header; so many lines have been looked at in vain.
     Header(usize),
     /// A version 1 file: kept until its end.
     V1,
+    /// The events of a version 1 file.
+    V1Events(v1::Events),
     /// Lines of events.
     Events,
     /// The rest of a line that was too long.
     Skipping,
     Ended,
 }
+
+/// The code of the account with which the recorder ends a session.
+const ACCOUNT: &str = "E";
 
 /// Lines that are looked at before a file is called no recording.
 const HEADER_SEARCH_LINES: usize = 100;
@@ -210,7 +217,7 @@ impl Decoder {
             clock: Clock::default(),
             queue: VecDeque::new(),
             warnings: 0,
-            exit_seen: false,
+            end_seen: false,
         }
     }
 
@@ -243,15 +250,28 @@ impl Decoder {
         reason = "an iterator could not say that it needs more input"
     )]
     pub fn next(&mut self) -> Next {
+        let begun = self.at.text;
+        let mut work = 0;
         loop {
             if let Some(item) = self.queue.pop_front() {
                 return Next::Item(item);
             }
-            if self.state == State::Ended {
-                return Next::End;
-            }
-            if self.state != State::V1 && self.take_line() {
-                continue;
+            match &self.state {
+                State::Ended => return Next::End,
+                State::V1Events(_) => {
+                    self.v1_event();
+                    continue;
+                }
+                State::V1 => {}
+                State::Header(_) | State::Events | State::Skipping => {
+                    if self.at.text - begun > PAUSE || work > PAUSE_STEPS {
+                        return Next::Pause;
+                    }
+                    work += 1;
+                    if self.take_line() {
+                        continue;
+                    }
+                }
             }
             match self.source.step(&mut self.text) {
                 Step::Text => self.check_v1_size(),
@@ -271,7 +291,7 @@ impl Decoder {
         if let Some(length) = memchr::memchr(b'\n', open) {
             let end = self.searched + length;
             let line = self.cut(end);
-            if self.state == State::Skipping {
+            if matches!(self.state, State::Skipping) {
                 self.state = State::Events;
             } else {
                 self.line(&line, Rest::Whole);
@@ -304,14 +324,14 @@ impl Decoder {
 
     fn too_long(&mut self) {
         let line = self.cut(self.text.len());
-        if self.state != State::Skipping {
+        if !matches!(self.state, State::Skipping) {
             let mib = self.limits.line_max >> 20;
             self.line(&line, Rest::Broken);
             self.warn(
                 Damage::Limit,
                 format!("the line is longer than {mib} MiB; its beginning is shown"),
             );
-            if self.state == State::Events {
+            if matches!(self.state, State::Events) {
                 self.state = State::Skipping;
             }
         }
@@ -320,15 +340,12 @@ impl Decoder {
 
     /// What stands after the last line end, at the end of the file or before a damage.
     fn take_rest(&mut self, rest: Rest) {
-        if self.state == State::V1 {
+        while !matches!(self.state, State::V1) && self.take_line() {}
+        if matches!(self.state, State::V1) {
             return; // it is read at the end, as far as it goes
         }
-        while self.state != State::V1 && self.take_line() {}
-        if self.state == State::V1 {
-            return;
-        }
         let line = self.cut(self.text.len());
-        if self.state == State::Skipping {
+        if matches!(self.state, State::Skipping) {
             self.state = State::Events;
         } else if !line.is_empty() {
             self.line(&line, rest);
@@ -350,7 +367,7 @@ impl Decoder {
         match self.state {
             State::Header(lines) => self.header_line(line, lines, rest),
             State::Events => self.event_line(line, rest),
-            State::V1 | State::Skipping | State::Ended => {}
+            State::V1 | State::V1Events(_) | State::Skipping | State::Ended => {}
         }
     }
 
@@ -417,7 +434,11 @@ impl Decoder {
     fn event_line(&mut self, line: &[u8], rest: Rest) {
         let read = event::read(line, &mut self.clock);
         if let Some(event) = read.event {
-            self.exit_seen |= matches!(event.data, EventData::Exit(_));
+            self.end_seen |= match &event.data {
+                EventData::Exit(_) => true,
+                EventData::Other { code, .. } => code == ACCOUNT,
+                _ => false,
+            };
             self.queue.push_back(Item::Event(event));
         }
         for (damage, detail) in read.problems {
@@ -433,7 +454,7 @@ impl Decoder {
     }
 
     fn check_v1_size(&mut self) {
-        if self.state == State::V1 && self.text.len() > self.limits.v1_max {
+        if matches!(self.state, State::V1) && self.text.len() > self.limits.v1_max {
             let mib = self.limits.v1_max >> 20;
             self.warn(
                 Damage::Limit,
@@ -445,11 +466,11 @@ impl Decoder {
 
     fn end(&mut self) {
         self.take_rest(Rest::Last);
-        if self.state == State::V1 {
-            self.v1();
+        if matches!(self.state, State::V1) {
+            return self.begin_v1();
         }
         if let Some(header) = &self.header {
-            if header.version == 3 && header.extra.contains_key("bastion") && !self.exit_seen {
+            if header.version == 3 && header.extra.contains_key("bastion") && !self.end_seen {
                 self.warn(
                     Damage::Unfinished,
                     "no end was recorded: the session is still running, or its recorder was stopped"
@@ -466,22 +487,38 @@ impl Decoder {
         self.state = State::Ended;
     }
 
-    fn v1(&mut self) {
-        let text = std::mem::take(&mut self.text);
-        let read = v1::read(&text);
-        if let Some(header) = read.header {
-            self.header = Some(header);
+    fn begin_v1(&mut self) {
+        let (header, problem, events) = v1::read(std::mem::take(&mut self.text));
+        self.header = header;
+        self.at = Position::default();
+        if let Some(detail) = problem {
+            self.warn(Damage::Header, detail.into());
         }
-        for item in read.items {
-            match item {
-                v1::Item::Event(event) => self.queue.push_back(Item::Event(event)),
-                v1::Item::Problem(offset, damage, detail) => {
-                    let before = text.get(..offset).unwrap_or_default();
-                    self.at.line = 1 + memchr::memchr_iter(b'\n', before).count() as u64;
-                    self.at.text = offset as u64;
-                    self.warn(damage, detail.into());
-                }
-            }
+        self.state = State::V1Events(events);
+    }
+
+    /// The next event of a version 1 file, with what is wrong in it.
+    fn v1_event(&mut self) {
+        let State::V1Events(events) = &mut self.state else {
+            return;
+        };
+        let Some(element) = events.next() else {
+            self.state = State::Ended;
+            return;
+        };
+        self.at.line = element.line;
+        self.at.text = element.offset as u64;
+        self.queue.extend(element.event.map(Item::Event));
+        for (damage, detail) in element.problems {
+            self.warn(damage, detail.into());
+        }
+    }
+
+    /// Where the next line is.
+    pub fn position(&self) -> Position {
+        Position {
+            file: self.source.consumed(),
+            ..self.at
         }
     }
 
@@ -514,6 +551,10 @@ enum Rest {
     /// It was broken off by a damage that has its own warning.
     Broken,
 }
+
+/// Bytes of text, and lines or blocks, without an item after which a caller gets its turn.
+const PAUSE: u64 = 256 << 10;
+const PAUSE_STEPS: u32 = 4096;
 
 /// Taken text is dropped from the buffer at this many bytes.
 const COMPACT: usize = 256 << 10;
@@ -577,6 +618,7 @@ impl<R: Read> Reader<R> {
         while reader.decoder.header().is_none() {
             match reader.decoder.next() {
                 Next::Item(item) => reader.early.push_back(item),
+                Next::Pause => {}
                 Next::NeedInput => reader.more().map_err(|source| OpenError::Io { source })?,
                 Next::End => {
                     let reason = reader.early.iter().rev().find_map(Item::warning);
@@ -625,6 +667,7 @@ impl<R: Read> Iterator for Reader<R> {
         loop {
             match self.decoder.next() {
                 Next::Item(item) => return Some(item),
+                Next::Pause => {}
                 Next::End => return None,
                 Next::NeedInput => {
                     if let Err(error) = self.more() {

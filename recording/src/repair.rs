@@ -99,7 +99,9 @@ impl Surveyor {
 
     fn read(&mut self, mut reader: impl Read) -> io::Result<()> {
         let mut context = DCtx::try_create().ok_or(io::ErrorKind::OutOfMemory)?;
-        context.set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX)).map_err(failed)?;
+        context
+            .set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX))
+            .map_err(failed)?;
         let mut packed = vec![0; DCtx::in_size()];
         let mut text = Vec::with_capacity(DCtx::out_size());
         loop {
@@ -139,7 +141,9 @@ impl Surveyor {
     fn add(&mut self, text: &[u8]) -> io::Result<()> {
         self.frame.extend_from_slice(text);
         if self.frame.len() > LARGEST_FRAME {
-            return Err(io::Error::other("a frame is larger than any that is written here"));
+            return Err(io::Error::other(
+                "a frame is larger than any that is written here",
+            ));
         }
         let frame = std::mem::take(&mut self.frame);
         while let Some(line) = next_line(&frame, self.taken) {

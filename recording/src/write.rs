@@ -364,7 +364,13 @@ pub(crate) fn closing_frame(
     // The intervals of the lines before are their own.
     let mut lines = Lines::new(Newlines::Kept, settings.coalesce, settings.event_text);
     lines.skip_to(at);
-    write_ending(&mut lines, &mut press.text, at, ending, (&totals.0, &totals.1));
+    write_ending(
+        &mut lines,
+        &mut press.text,
+        at,
+        ending,
+        (&totals.0, &totals.1),
+    );
     let mut frame = Vec::new();
     press.end(&mut frame)?;
     Ok(frame)

@@ -2,7 +2,6 @@
 //! jump to any place of it takes. `cargo bench -p replay`.
 
 #![expect(
-    missing_docs,
     clippy::unwrap_used,
     reason = "a benchmark stops at what it did not expect"
 )]

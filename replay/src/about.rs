@@ -29,18 +29,21 @@ impl About {
     pub fn of(header: &Header) -> Self {
         let bastion = header.extra.get("bastion");
         let text = |key| Some(bastion?.get(key)?.as_str()?.to_owned());
-        let started = header
+        let seconds = header
             .timestamp
             .and_then(|seconds| i64::try_from(seconds).ok());
+        // The bastion's own is more exact.
+        let started = text("started").and_then(|text| text.parse().ok());
+        let started =
+            started.or_else(|| seconds.and_then(|seconds| Timestamp::from_second(seconds).ok()));
         Self {
-            user: text("user")
-                .or_else(|| Some(bastion?.get("user")?.get("name")?.as_str()?.to_owned())),
+            user: text("user"),
             target: text("target"),
             login: text("login"),
             kind: text("kind"),
             command: header.command.clone().or_else(|| text("command")),
             title: header.title.clone(),
-            started: started.and_then(|seconds| Timestamp::from_second(seconds).ok()),
+            started,
         }
     }
 

@@ -2,7 +2,9 @@
 //!
 //! Exit statuses: 0 when all is well, 1 when something is damaged, missing or not possible, 2
 //! when the command line is wrong. Damage is told on standard error; what could be read is on
-//! standard output all the same.
+//! standard output all the same. A recording without an end (the session runs, or its recorder
+//! was stopped) is a state to `list` and `info`, and a problem to what shows its content: that
+//! is not all there was.
 
 mod export;
 mod info;
@@ -48,6 +50,11 @@ enum Command {
     Text(text::Args),
     Search(search::Args),
     Export(export::Args),
+}
+
+/// The command line as clap knows it, to make man pages and completions of.
+pub fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
 }
 
 /// Parses the process's arguments, runs the command, and maps its result to an exit status.

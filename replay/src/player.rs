@@ -219,8 +219,9 @@ struct Goal {
 /// Cells that may be touched in one call, roughly: some ten milliseconds.
 const WORK: u64 = 500_000;
 
-/// Bytes of text that are taken in in one call, roughly.
-const INTAKE: usize = 1 << 20;
+/// Bytes of text and items that are taken in in one call, roughly.
+const INTAKE: u64 = 1 << 20;
+const INTAKE_ITEMS: usize = 20_000;
 
 /// Longest wait while playing: the clock in the bar moves.
 const REPAINT: Duration = Duration::from_millis(250);
@@ -326,20 +327,24 @@ impl Player {
     }
 
     fn take_in(&mut self) {
-        let mut intake = 0;
-        while intake < INTAKE && !self.taken_in {
+        let begun = self.decoder.position().text;
+        let mut items = 0;
+        while items < INTAKE_ITEMS && !self.taken_in {
+            if self.decoder.position().text - begun > INTAKE {
+                break;
+            }
+            items += 1;
             match self.decoder.next() {
                 Next::Item(Item::Event(event)) => {
                     self.begin();
-                    intake += 64 + event_bytes(&event);
                     self.timeline.push(event);
                 }
                 Next::Item(Item::Warning(warning)) => {
-                    intake += 64;
                     if self.warnings.len() < WARNINGS_KEPT {
                         self.warnings.push(warning);
                     }
                 }
+                Next::Pause => break,
                 Next::NeedInput => self.taken_in = true,
                 Next::End => {
                     self.taken_in = true;
@@ -371,6 +376,7 @@ impl Player {
             Idle::AtMost(limit) => Some(micros(limit)),
             Idle::Real => None,
         };
+        self.timeline.set_size(header.cols, header.rows);
         self.header = Some(header);
     }
 
@@ -673,14 +679,6 @@ impl Stage {
             }
             None => self.rewind(header),
         }
-    }
-}
-
-fn event_bytes(event: &recording::event::Event) -> usize {
-    use recording::event::EventData;
-    match &event.data {
-        EventData::Output(text) | EventData::Input(text) | EventData::Marker(text) => text.len(),
-        EventData::Resize { .. } | EventData::Exit(_) | EventData::Other { .. } => 0,
     }
 }
 

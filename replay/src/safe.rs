@@ -52,11 +52,10 @@ pub fn width(line: &str) -> usize {
 pub fn screen_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for char in text.chars() {
-        match char {
-            '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}' => line.push(char),
-            _ if is_plain(char) => line.push(char),
-            _ => line.push(char::REPLACEMENT_CHARACTER),
-        }
+        line.push(match is_plain(char) || is_joiner(char) {
+            true => char,
+            false => char::REPLACEMENT_CHARACTER,
+        });
     }
     line
 }
@@ -92,6 +91,8 @@ pub(crate) enum Glyph {
 /// What stands for a character in a cell.
 pub(crate) fn glyph(char: char, width: usize) -> Glyph {
     match char.width() {
+        // Joiners and variation selectors, which have a cell of their own here, hide nothing.
+        _ if is_joiner(char) => Glyph::Char(' '),
         Some(own) if own == width && is_plain(char) => Glyph::Char(char),
         Some(0) if width == 1 && is_plain(char) => Glyph::Mark(char),
         _ => Glyph::Char(char::REPLACEMENT_CHARACTER),
@@ -100,6 +101,11 @@ pub(crate) fn glyph(char: char, width: usize) -> Glyph {
 
 fn escape(line: &mut String, char: char) {
     line.extend(char.escape_unicode());
+}
+
+/// Whether a character shapes its neighbours and does nothing else.
+fn is_joiner(char: char) -> bool {
+    matches!(char, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}')
 }
 
 /// Whether a character does nothing but stand where it is put.
@@ -181,7 +187,9 @@ mod tests {
             for cell in [1, 2] {
                 match glyph(char, cell) {
                     Glyph::Char(shown) => prop_assert!(
-                        shown.width() == Some(cell) || shown == char::REPLACEMENT_CHARACTER
+                        shown.width() == Some(cell)
+                            || shown == char::REPLACEMENT_CHARACTER
+                            || is_joiner(char)
                     ),
                     Glyph::Mark(shown) => prop_assert_eq!(shown.width(), Some(0)),
                 }

@@ -5,6 +5,7 @@ use std::io::Read;
 use recording::event::{EventData, Header};
 use recording::read::{Damage, Item, OpenError, Reader, Warning};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::about::About;
 
@@ -27,6 +28,9 @@ pub struct Summary {
     pub markers: Vec<(u64, String)>,
     /// The exit status.
     pub exit: Option<i32>,
+    /// The account with which a bastion ends a session: bytes and hashes of its streams, what
+    /// was masked, and why and by which signal it ended, where one ended it.
+    pub account: Option<Value>,
     /// Bytes of the file.
     pub size: u64,
     /// What is damaged.
@@ -66,6 +70,7 @@ impl Summary {
             resizes: 0,
             markers: Vec::new(),
             exit: None,
+            account: None,
             size: 0,
             warnings: Vec::new(),
         };
@@ -93,8 +98,14 @@ impl Summary {
                 self.markers.push((event.time, label));
             }
             EventData::Exit(status) => self.exit = Some(status),
+            EventData::Other { code, data } if code == "E" => self.account = account(data),
             EventData::Marker(_) | EventData::Input(_) | EventData::Other { .. } => {}
         }
+    }
+
+    /// Text under a key of the account.
+    pub fn account_text(&self, key: &str) -> Option<&str> {
+        self.account.as_ref()?.get(key)?.as_str()
     }
 
     /// In what state it is.
@@ -105,5 +116,14 @@ impl Summary {
             warnings if warnings.iter().all(unfinished) => State::Unfinished,
             _ => State::Damaged,
         }
+    }
+}
+
+/// The account is JSON in a string, so that other players can read the line.
+fn account(data: Value) -> Option<Value> {
+    match data {
+        Value::String(text) => serde_json::from_str(&text).ok(),
+        Value::Object(_) => Some(data),
+        _ => None,
     }
 }

@@ -6,7 +6,7 @@
 
 use recording::event::{Event, EventData};
 
-use crate::emulator::Snapshot;
+use crate::emulator::{COLS_MAX, ROWS_MAX, Snapshot};
 
 /// An event as it is kept. Long output is kept in pieces.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +40,8 @@ pub(crate) struct Timeline {
     bytes: usize,
     bytes_max: usize,
     chunk_bytes: usize,
+    /// Longest piece of output on a screen of the present size.
+    piece: usize,
     full: bool,
 }
 
@@ -64,8 +66,11 @@ pub(crate) struct Cache {
 /// A chunk ends at so many moments, however little text they have.
 const CHUNK_MOMENTS: usize = 16 << 10;
 
-/// Longest piece of output: what is emulated between two looks at the budget.
-const PIECE: usize = 4 << 10;
+/// Longest piece of output: what is emulated between two looks at the budget. Four bytes can
+/// touch every cell of the screen, so pieces are short where the screen is large.
+const PIECE_MAX: usize = 4 << 10;
+const PIECE_MIN: usize = 64;
+const PIECE_CELLS: usize = 8 << 20;
 
 /// Bytes of a marker's label that are kept.
 const LABEL_MAX: usize = 200;
@@ -87,8 +92,15 @@ impl Timeline {
             bytes: 0,
             bytes_max,
             chunk_bytes,
+            piece: PIECE_MAX,
             full: false,
         }
+    }
+
+    /// The screen has this size from the next event on.
+    pub(crate) fn set_size(&mut self, cols: u16, rows: u16) {
+        let cells = usize::from(cols.clamp(1, COLS_MAX)) * usize::from(rows.clamp(1, ROWS_MAX));
+        self.piece = (PIECE_CELLS / cells).clamp(PIECE_MIN, PIECE_MAX);
     }
 
     /// Adds an event, unless there is nothing to show of it, or no room.
@@ -101,7 +113,8 @@ impl Timeline {
         match event.data {
             EventData::Output(text) => self.push_output(time, &text),
             EventData::Resize { cols, rows } => {
-                self.push_moment(time, true, What::Resize(cols, rows))
+                self.set_size(cols, rows);
+                self.push_moment(time, true, What::Resize(cols, rows));
             }
             EventData::Marker(label) => {
                 if self.markers.len() < MARKERS_MAX {
@@ -124,7 +137,7 @@ impl Timeline {
         let mut rest = text;
         let mut begins = true;
         while !rest.is_empty() {
-            let (piece, after) = rest.split_at(rest.floor_char_boundary(PIECE));
+            let (piece, after) = rest.split_at(rest.floor_char_boundary(self.piece));
             self.push_moment(time, begins, What::Output(piece.to_owned()));
             rest = after;
             begins = false;

@@ -42,7 +42,10 @@ fn run_with(folder: &Path, arguments: &[&str], input: &[u8]) -> (String, String,
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(input).unwrap();
+    // A command line that is wrong is refused before the input is read.
+    if let Err(error) = child.stdin.take().unwrap().write_all(input) {
+        assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
+    }
     texts(child.wait_with_output().unwrap())
 }
 
@@ -97,6 +100,29 @@ fn list_tells_of_all_recordings_below_a_folder() {
     assert_eq!(entry["state"], "whole");
     assert_eq!(entry["user"], "ada");
     assert_eq!(entry["started"], "2023-11-14T22:13:20Z");
+}
+
+#[test]
+fn the_account_of_a_session_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let account = r#"{"coverage":{"masked":2048,"passed":10},"reason":"the bastion is shutting down","signal":"TERM","stdout":{"bytes":2058}}"#;
+    let account = serde_json::to_string(account).unwrap();
+    let text = format!("{HEADER}\n[1.000,\"o\",\"x\"]\n[0.000,\"E\",{account}]\n");
+    let (out, err, status) = run_with(folder.path(), &["info", "-"], text.as_bytes());
+    assert_eq!((err.as_str(), status), ("", 0));
+    for line in [
+        "signal       TERM",
+        "reason       the bastion is shutting down",
+        "coverage     masked 2.0 KiB, passed 10 B",
+        "state        whole",
+    ] {
+        assert!(out.lines().any(|own| own == line), "{line}: {out}");
+    }
+    let (out, _, _) = run_with(folder.path(), &["list", "-"], text.as_bytes());
+    assert!(out.contains("TERM"), "{out}");
+    let (out, _, _) = run_with(folder.path(), &["info", "--json", "-"], text.as_bytes());
+    let info: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(info["account"]["stdout"]["bytes"], 2058);
 }
 
 #[test]
@@ -162,6 +188,28 @@ fn text_search_and_export_read_what_the_screen_showed() {
     assert_eq!(v3.lines().nth(2), Some(r#"[0.500, "m", "a mark"]"#));
     let (text, _, _) = run_with(folder.path(), &["export", "-f", "text", "-"], v2.as_bytes());
     assert_eq!(text, "hello\nred world\n");
+}
+
+#[test]
+fn search_tells_in_the_order_of_the_recordings() {
+    let folder = tempfile::tempdir().unwrap();
+    for number in 0..30 {
+        // The first is the longest.
+        let lines = format!("[0.1,\"o\",\"needle {number}\\r\\n\"]\n").repeat(3000 / (number + 1));
+        let text = format!("{HEADER}\n{lines}[0,\"x\",\"0\"]\n");
+        fs::write(folder.path().join(format!("{number:02}.cast")), text).unwrap();
+    }
+    fs::write(folder.path().join("15a.cast"), "damaged").unwrap();
+    let (out, err, status) = run(folder.path(), &["search", "-l", "needle [0-9]+$"]);
+    let expected: String = (0..30).map(|n| format!("./{n:02}.cast\n")).collect();
+    assert_eq!((out, status), (expected, 1));
+    assert!(err.contains("15a.cast"), "{err}");
+    let (out, _, _) = run(folder.path(), &["search", "needle"]);
+    let files: Vec<&str> = out
+        .lines()
+        .map(|line| line.split(' ').next().unwrap())
+        .collect();
+    assert!(files.is_sorted() && files.len() > 10_000);
 }
 
 #[test]

@@ -1,10 +1,31 @@
 //! Bytes from a target go in, bytes that may leave come out.
+//!
+//! The scanner is a pure function of the bytes: it reads no clock, file or socket, and how the
+//! bytes were cut into pieces never changes what comes out. A protected value is found by its
+//! name in structured output, or by its form; see `docs/scanner.md` for what is recognised.
+
+mod detect;
+mod find;
+mod hold;
+mod lane;
+mod mask;
+mod name;
+mod rules;
+mod sink;
+mod table;
+mod term;
+mod value;
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+
+use hold::Frontier;
+pub use hold::Withheld;
+use lane::Lane;
+pub use rules::{Action, Detector, Mask, Rule, RuleError, Rules, RulesBuilder, Scope, Unreadable};
 
 /// Bytes as the target sent them. Only the scanner looks inside.
 pub struct Raw(Bytes);
@@ -73,17 +94,6 @@ pub enum Stream {
     Stderr,
 }
 
-/// Compiled rules: what is protected, and what becomes of it.
-#[derive(Debug, Default)]
-pub struct Rules {}
-
-impl Rules {
-    /// Nothing is protected.
-    pub fn none() -> Self {
-        Self::default()
-    }
-}
-
 /// How a channel's output is to be read.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
@@ -101,6 +111,46 @@ pub enum Step {
         /// The bytes.
         bytes: Masked,
     },
+    /// From here on everything is withheld: a rule that holds was hit.
+    Hold {
+        /// The rule, see [`Rules::rule_name`]; `u16::MAX` where unreadable output is held.
+        rule: u16,
+        /// The field or detector that was hit first; `output` where the rule holds everything.
+        field: String,
+    },
+    /// These bytes may only leave after a decision. They keep the masks of the other rules.
+    Held {
+        /// On which stream they would leave.
+        stream: Stream,
+        /// The bytes.
+        bytes: Withheld,
+    },
+    /// A rule refuses this output: nothing more comes, the command is to be stopped.
+    Refuse {
+        /// The rule, see [`Rules::rule_name`]; `None` where unreadable output is refused.
+        rule: Option<u16>,
+        /// The field or detector that was hit.
+        field: String,
+    },
+}
+
+/// One value that a rule covered: for markers, explanations and the audit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The rule, see [`Rules::rule_name`].
+    pub rule: u16,
+    /// The field as the policy writes it, or the detector.
+    pub field: String,
+    /// How it was recognised: `json`, `csv`, `table`, `key-value`, `markup`, `sql`, `detector`, …
+    pub format: &'static str,
+    /// On which stream.
+    pub stream: Stream,
+    /// Where the value began, in bytes of that stream as the target sent it.
+    pub offset: u64,
+    /// How many bytes it had.
+    pub length: u64,
+    /// The line, counted from 0.
+    pub row: u64,
 }
 
 /// What became of the bytes so far; the sum is the bytes fed.
@@ -110,7 +160,7 @@ pub struct Coverage {
     pub passed: u64,
     /// Replaced.
     pub masked: u64,
-    /// Withheld for a decision.
+    /// Withheld for a decision, or not decided yet.
     pub held: u64,
     /// Not readable as text.
     pub unreadable: u64,
@@ -120,47 +170,133 @@ pub struct Coverage {
 #[derive(Debug)]
 pub struct Scanner {
     rules: Arc<Rules>,
-    options: Options,
+    stdout: Lane,
+    stderr: Lane,
+    frontier: Frontier,
     steps: VecDeque<Step>,
-    coverage: Coverage,
+    fed: u64,
+    unreadable: u64,
+    idle: Coverage,
 }
 
 impl Scanner {
     /// A scanner for one channel.
     pub fn new(rules: Arc<Rules>, options: Options) -> Self {
+        let lane = |stream| Lane::new(Rules::clone(&rules), stream, options.pty);
         Self {
+            stdout: lane(Stream::Stdout),
+            stderr: lane(Stream::Stderr),
+            frontier: Frontier::new(&rules),
             rules,
-            options,
             steps: VecDeque::new(),
-            coverage: Coverage::default(),
+            fed: 0,
+            unreadable: 0,
+            idle: Coverage::default(),
         }
+    }
+
+    /// Makes tokens and formats of this session differ from those of every other one. Without it
+    /// they are stable, which lets a user test guesses.
+    #[must_use]
+    pub fn with_session(mut self, session: &[u8]) -> Self {
+        self.stdout.set_session(session);
+        self.stderr.set_session(session);
+        self
     }
 
     /// Takes what the target sent on `stream`.
     pub fn feed(&mut self, stream: Stream, raw: Raw) {
-        let _ = (&self.rules, self.options);
-        self.coverage.passed += raw.len() as u64;
-        self.steps.push_back(Step::Pass {
-            stream,
-            bytes: Masked(raw.0),
-        });
+        if raw.is_empty() {
+            return;
+        }
+        self.fed += raw.len() as u64;
+        if self.rules.is_empty() {
+            self.idle.passed += raw.len() as u64;
+            self.steps.push_back(Step::Pass {
+                stream,
+                bytes: Masked(raw.0),
+            });
+            return;
+        }
+        let policy = self.rules.compiled().unreadable;
+        let mut rest: &[u8] = &raw.0;
+        // Counting compiles to vector instructions; looking for the first does not.
+        let bad: usize = rest.iter().map(|b| usize::from(is_unreadable(*b))).sum();
+        if bad > 0 {
+            self.unreadable += bad as u64;
+            let at = rest.iter().position(|b| is_unreadable(*b)).unwrap_or(0);
+            if policy != Unreadable::Pass {
+                let (before, after) = rest.split_at(at);
+                self.piece(stream, before);
+                self.frontier.unreadable(policy, &mut self.steps);
+                rest = after;
+            }
+        }
+        self.piece(stream, rest);
+    }
+
+    fn piece(&mut self, stream: Stream, bytes: &[u8]) {
+        let lane = match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        };
+        lane.feed(bytes);
+        self.frontier.take(lane, stream, &mut self.steps);
     }
 
     /// Takes what the user typed, whose exact echo passes without delay.
     pub fn typed(&mut self, bytes: &[u8]) {
-        let _ = bytes;
+        if !self.rules.is_empty() {
+            self.stdout.typed(bytes);
+        }
     }
 
     /// The target's output has ended: everything undecided is decided.
-    pub fn end(&mut self) {}
+    pub fn end(&mut self) {
+        if self.rules.is_empty() {
+            return;
+        }
+        for (lane, stream) in [
+            (&mut self.stdout, Stream::Stdout),
+            (&mut self.stderr, Stream::Stderr),
+        ] {
+            lane.end();
+            self.frontier.take(lane, stream, &mut self.steps);
+        }
+        self.frontier.end(&mut self.steps);
+    }
 
     /// The next step to perform, until there is none.
     pub fn next_step(&mut self) -> Option<Step> {
         self.steps.pop_front()
     }
 
-    /// The account so far.
-    pub fn coverage(&self) -> Coverage {
-        self.coverage
+    /// The verdicts since the last call. At most 4096 of each stream are kept in between.
+    pub fn take_verdicts(&mut self) -> Vec<Verdict> {
+        let mut all = self.stdout.take_verdicts();
+        all.append(&mut self.stderr.take_verdicts());
+        all
     }
+
+    /// The account so far; what is not decided yet counts as held.
+    pub fn coverage(&self) -> Coverage {
+        let [a, b] = [self.stdout.coverage(), self.stderr.coverage()];
+        let mut sum = Coverage {
+            passed: self.idle.passed + a.passed + b.passed,
+            masked: a.masked + b.masked,
+            held: 0,
+            unreadable: 0,
+        };
+        sum.held = self.frontier.held().min(sum.passed);
+        sum.passed -= sum.held;
+        sum.held += self
+            .fed
+            .saturating_sub(sum.passed + sum.masked + sum.unreadable + sum.held);
+        sum
+    }
+}
+
+/// Bytes that no text in UTF-8 has: NUL, and what never occurs in it.
+fn is_unreadable(b: u8) -> bool {
+    matches!(b, 0 | 0xc0 | 0xc1 | 0xf5..=0xff)
 }

@@ -252,7 +252,8 @@ fn many_channels_on_one_connection() -> Result<()> {
     }
     for (n, session) in running {
         let output = session.finish()?;
-        ensure!(output.code() == i32::from(n), "{n}: {}", output.err());
+        let code = output.code();
+        ensure!(code == i32::from(n), "{n}: status {code} {}", output.err());
         ensure!(
             output.stdout == bytes(100_000 + usize::from(n), 77),
             "{n}: {} bytes",

@@ -39,6 +39,11 @@ fn bounded<T>(world: &World, channels: u64, body: impl FnOnce() -> Result<T>) ->
     Ok(result)
 }
 
+/// The last line, for a message.
+fn tail(text: &str) -> &str {
+    text.lines().last().unwrap_or_default()
+}
+
 /// `head -c SIZE /dev/zero | COMMAND`.
 fn fed(size: &str, command: &mut Command) -> Result<Session> {
     let mut zeros = Command::new("head");
@@ -311,7 +316,12 @@ fn uneven_readers_of_one_connection_get_every_byte() -> Result<()> {
                 ));
             }
             for (seed, mut running, stderr, reader) in readers {
-                ensure!(running.wait_for(LONG)?.success(), "{seed}");
+                let status = running.wait_for(LONG)?;
+                ensure!(
+                    status.success(),
+                    "{seed}: {status}, {}",
+                    tail(&stderr.text())
+                );
                 let expected: Vec<u8> = (seed..=1_500_000)
                     .flat_map(|n| format!("{n}\n").into_bytes())
                     .collect();

@@ -113,7 +113,7 @@ fn unauthenticated_connections_of_one_source_are_limited_and_the_newest_is_refus
 
 #[test]
 fn unauthenticated_connections_are_limited_in_total() -> Result<()> {
-    let world = limits("unauthenticated = 3\nunauthenticated_per_source = 100")?;
+    let world = limits("unauthenticated = 3\nunauthenticated_per_source = 3")?;
     let held = (0..3)
         .map(|_| connected(&world))
         .collect::<Result<Vec<_>>>()?;

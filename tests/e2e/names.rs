@@ -9,10 +9,10 @@ use crate::one_line;
 
 fn tried(world: &World, client: &tests::ssh::Client<'_>, users: &[String]) -> Result<Vec<Value>> {
     let answer = ask(
-        "client.py",
+        "raw.py",
         &[&json!({
             "port": world.bastion()?.port, "key": client.key, "host_key": world.host_key, "user": "",
-            "do": "name", "users": users,
+            "do": "names", "users": users,
         })
         .to_string()],
     )?;
@@ -100,7 +100,11 @@ fn every_other_name_is_refused() -> Result<()> {
         "x@BOX ",
     ]
     .iter()
-    .map(|name| name.replace('x', &login))
+    .map(|name| {
+        name.replace("box", "\u{1}")
+            .replace('x', &login)
+            .replace('\u{1}', "box")
+    })
     .collect();
     users.push(format!("{login}@"));
     users.push(format!("{}@box", "l".repeat(65)));

@@ -72,10 +72,10 @@ fn paramiko_signs_in_with_the_device_flow() -> Result<()> {
     Ok(())
 }
 
-fn with_server(
-    mode: &'static str,
-    password: &'static str,
-) -> Result<(tests::process::Running, World)> {
+/// The server reads its host key anew for each client, so the folder stays as long as it does.
+type Server = (tests::process::Running, tempfile::TempDir);
+
+fn with_server(mode: &'static str, password: &'static str) -> Result<(Server, World)> {
     let folder = tempfile::tempdir()?;
     let host_key = folder.path().join("host_key");
     let line = make_key(&host_key)?;
@@ -103,7 +103,7 @@ fn with_server(
         }),
         ..Setup::default()
     })?;
-    Ok((server, world))
+    Ok(((server, folder), world))
 }
 
 fn private(file: &std::path::Path) -> Result<()> {

@@ -431,7 +431,7 @@ fn keys_that_the_provider_has_rotated_are_fetched_again() -> Result<()> {
 #[test]
 fn a_client_that_hangs_up_frees_its_place_and_stops_the_polling() -> Result<()> {
     let world = World::start(&Setup {
-        limits: "device_flows = 1".to_owned(),
+        limits: "device_flows = 1\ndevice_flows_per_source = 1".to_owned(),
         ..Setup::default()
     })?;
     let client = world.client()?;

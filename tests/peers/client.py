@@ -114,19 +114,6 @@ async def sizes(ask):
         return seen
 
 
-async def name(ask):
-    """Tries user names; says for each what came of `echo in`."""
-    answers = []
-    for user in ask["users"]:
-        try:
-            async with connect(dict(ask, user=user)) as connection:
-                result = await connection.run("echo in", encoding=None)
-                answers.append(ended(result))
-        except (asyncssh.Error, OSError) as error:
-            answers.append({"refused": f"{type(error).__name__}: {error}"})
-    return answers
-
-
 async def sftp(ask):
     """Writes and reads a file back over sftp."""
     async with connect(ask) as connection:
@@ -146,7 +133,7 @@ async def forward(ask):
                 answers[what] = "granted"
             except asyncio.TimeoutError:
                 answers[what] = "unanswered"
-            except (asyncssh.Error, OSError) as error:
+            except (asyncssh.Error, asyncssh.ChannelListenError, OSError) as error:
                 answers[what] = f"refused: {type(error).__name__}"
 
         port = ask["to_port"]
@@ -164,7 +151,7 @@ async def forward(ask):
 
 async def main():
     ask = json.loads(sys.argv[1])
-    does = {f.__name__: f for f in (run, signal, channels, churn, sizes, name, sftp, forward)}
+    does = {f.__name__: f for f in (run, signal, channels, churn, sizes, sftp, forward)}
     print(json.dumps(await does[ask["do"]](ask)))
 
 

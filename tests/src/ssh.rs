@@ -187,6 +187,10 @@ Host *
     /// It does not connect.
     pub fn master(&self, target: &str) -> Result<Master<'_>> {
         let socket = self.dir.join("m");
+        // One that was killed leaves its socket, which would look like the new one's.
+        if socket.exists() {
+            std::fs::remove_file(&socket)?;
+        }
         let mut command = self.ssh();
         command.args(["-M", "-N", "-S"]).arg(&socket).args([
             "-o",

@@ -131,7 +131,16 @@ impl World {
         make_key(&home.join("keys/user_ca"))?;
         let sshd = Sshd::start(&folder.path().join("target"), &(setup.sshd)(&home)?)?;
         let host_key = make_key(&home.join("keys/ssh_host_ed25519_key"))?;
-        std::fs::write(home.join("targets.toml"), (setup.targets)(&sshd, &home)?)?;
+        let mut targets = (setup.targets)(&sshd, &home)?;
+        if !targets.contains("\"vault\"") {
+            // The usual rule names it, and a rule that protects nothing is refused.
+            targets += &target(
+                "vault",
+                &sshd,
+                &format!("key = \"{}\"", sshd.user_key.display()),
+            );
+        }
+        std::fs::write(home.join("targets.toml"), targets)?;
         std::fs::write(home.join("policies/access.cedar"), &setup.access)?;
         std::fs::write(home.join("policies/protect.toml"), &setup.protect)?;
         std::fs::write(

@@ -169,6 +169,7 @@ const CA_MAX: u64 = 1024 * 1024;
 mod tests {
     #![expect(
         clippy::unwrap_used,
+        clippy::indexing_slicing,
         reason = "a test stops where its preparation fails"
     )]
 

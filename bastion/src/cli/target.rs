@@ -570,6 +570,7 @@ const FILE_MAX: u64 = 64 * 1024 * 1024;
 mod tests {
     #![expect(
         clippy::unwrap_used,
+        clippy::indexing_slicing,
         reason = "a test stops where its preparation fails"
     )]
 

@@ -570,7 +570,7 @@ mod tests {
         let mut root = source.root();
         assert_eq!(root.take("a").and_then(Field::string), None);
         root.take("b").and_then(Field::strings);
-        let _ = root.take("listen").is_none();
+        assert!(root.take("listen").is_none());
         root.required("needed");
         let mut table = root.section("t");
         table

@@ -215,7 +215,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_line_panics(line: Vec<u8>) {
-            let _: Result<_, _> = Command::parse(&line);
+            let parsed = Command::parse(&line);
+            prop_assert!(line.len() <= MAX_LINE || parsed == Err(Usage::TooLong));
         }
     }
 }

@@ -21,7 +21,10 @@ pub(super) async fn play(
 ) -> Result<(), Gone> {
     let mut recording = pin!(recording);
     let mut buffer = vec![0; 64 * 1024];
-    let mut player = Player::new(Options { memory_max: MEMORY, ..Options::default() });
+    let mut player = Player::new(Options {
+        memory_max: MEMORY,
+        ..Options::default()
+    });
     let mut keys = KeyReader::default();
     let mut size = (pty.cols, pty.rows);
     let mut read_all = false;
@@ -74,7 +77,9 @@ pub(super) async fn play(
 }
 
 async fn send(client: &ClientWriter, bytes: &[u8]) -> Result<(), Gone> {
-    client.answer(Stream::Stdout, Bytes::copy_from_slice(bytes)).await
+    client
+        .answer(Stream::Stdout, Bytes::copy_from_slice(bytes))
+        .await
 }
 
 /// What one player in the server may hold of a recording; `replay` on the auditor's own machine

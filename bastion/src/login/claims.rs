@@ -152,7 +152,11 @@ fn groups(sources: &Sources<'_>, oidc: &Oidc, evidence: &mut Vec<Evidence>) -> B
         Some((from, Value::Array(list))) => {
             let groups: BTreeSet<String> = list.iter().filter_map(group).collect();
             let ignored = list.iter().filter(|value| group(value).is_none()).count();
-            let mut detail = format!("{} groups", groups.len());
+            let mut detail = match groups.len() {
+                0 => "no groups".to_owned(),
+                1 => "1 group".to_owned(),
+                count => format!("{count} groups"),
+            };
             if ignored > 0 {
                 detail.push_str(&format!(", {ignored} ignored: not plain names"));
             }

@@ -45,7 +45,10 @@ impl FromStr for SessionId {
 
     fn from_str(name: &str) -> Result<Self, NotASession> {
         let name: [u8; Self::LEN] = name.as_bytes().try_into().map_err(|_| NotASession)?;
-        if name.iter().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase()) {
+        if name
+            .iter()
+            .all(|b| b.is_ascii_digit() || b.is_ascii_lowercase())
+        {
             Ok(Self(name))
         } else {
             Err(NotASession)
@@ -73,7 +76,9 @@ impl Serialize for SessionId {
 
 impl<'de> Deserialize<'de> for SessionId {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -214,7 +219,10 @@ pub struct End {
 impl End {
     /// For a session that was cut, with the line that says why.
     pub fn because(reason: &str) -> Self {
-        Self { reason: Some(reason.to_owned()), ..Self::default() }
+        Self {
+            reason: Some(reason.to_owned()),
+            ..Self::default()
+        }
     }
 
     /// With everything that a target chose cut to its limit.
@@ -302,7 +310,8 @@ mod base64 {
         deserializer: D,
     ) -> Result<Option<Vec<u8>>, D::Error> {
         let text = Option::<String>::deserialize(deserializer)?;
-        text.map(|text| BASE64.decode(text.as_bytes()).map_err(D::Error::custom)).transpose()
+        text.map(|text| BASE64.decode(text.as_bytes()).map_err(D::Error::custom))
+            .transpose()
     }
 }
 

@@ -24,7 +24,10 @@ pub(super) struct Link {
 
 impl Link {
     /// Greets the recorder and waits for its answer.
-    pub(super) async fn start(stream: UnixStream, sync: RecordingSync) -> Result<Self, RecordError> {
+    pub(super) async fn start(
+        stream: UnixStream,
+        sync: RecordingSync,
+    ) -> Result<Self, RecordError> {
         let wire = Arc::new(Wire {
             stream,
             outbox: Mutex::default(),
@@ -35,7 +38,10 @@ impl Link {
         tasks.spawn(read(wire.clone()));
         tasks.spawn(write(wire.clone()));
         let link = Self { wire, tasks };
-        let hello = Hello { version: wire::VERSION, sync };
+        let hello = Hello {
+            version: wire::VERSION,
+            sync,
+        };
         let hello = serde_json::to_vec(&hello).unwrap_or_default();
         link.wire.ask(Kind::Hello, &hello).await?.done()?;
         Ok(link)
@@ -133,7 +139,9 @@ pub(super) struct Reply {
 impl Reply {
     pub(super) fn session_id(&self) -> Result<SessionId, RecordError> {
         self.expect(Kind::Started)?;
-        let id = std::str::from_utf8(&self.payload).ok().and_then(|name| name.parse().ok());
+        let id = std::str::from_utf8(&self.payload)
+            .ok()
+            .and_then(|name| name.parse().ok());
         id.ok_or(RecordError::Broken("a session without a name"))
     }
 
@@ -152,7 +160,11 @@ impl Reply {
     }
 
     fn expect(&self, kind: Kind) -> Result<(), RecordError> {
-        if self.kind == kind { Ok(()) } else { Err(RecordError::Broken("an unexpected answer")) }
+        if self.kind == kind {
+            Ok(())
+        } else {
+            Err(RecordError::Broken("an unexpected answer"))
+        }
     }
 }
 
@@ -176,9 +188,16 @@ impl Wire {
     /// Opens a channel for a session; the answer is to its start.
     pub(super) fn open_session(&self) -> Result<(u32, Answer), RecordError> {
         let (started, answer) = oneshot::channel();
-        let progress = Progress { taken: 0, room: wire::WINDOW, state: State::Live };
+        let progress = Progress {
+            taken: 0,
+            room: wire::WINDOW,
+            state: State::Live,
+        };
         let (progress, _) = watch::channel(progress);
-        let channel = Channel::Session { started: Some(started), progress };
+        let channel = Channel::Session {
+            started: Some(started),
+            progress,
+        };
         Ok((self.channels().add(channel)?, Answer(answer)))
     }
 
@@ -197,7 +216,9 @@ impl Wire {
     /// Asks, and waits for the one answer.
     pub(super) async fn ask(&self, kind: Kind, payload: &[u8]) -> Result<Reply, RecordError> {
         let answer = self.question(kind, payload)?;
-        time::timeout(STALL, answer).await.map_err(|_| RecordError::Stalled)?
+        time::timeout(STALL, answer)
+            .await
+            .map_err(|_| RecordError::Stalled)?
     }
 
     /// Asks; the answer can be awaited.
@@ -254,7 +275,11 @@ impl Wire {
             channel.fail(error.clone());
         }
         drop(channels);
-        self.outbox.lock().unwrap_or_else(PoisonError::into_inner).segments.clear();
+        self.outbox
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .segments
+            .clear();
     }
 
     fn channels(&self) -> MutexGuard<'_, Channels> {
@@ -289,17 +314,22 @@ impl Wire {
                 }
             }
             Kind::Started => {
-                let reply = Reply { kind: head.kind, payload: payload.split().freeze() };
+                let reply = Reply {
+                    kind: head.kind,
+                    payload: payload.split().freeze(),
+                };
                 if let Some(Channel::Session { started, .. }) = channels.open.get_mut(&head.channel)
+                    && let Some(started) = started.take()
                 {
-                    if let Some(started) = started.take() {
-                        // Nobody waits any more: the session's guard has ended it.
-                        drop(started.send(Ok(reply)));
-                    }
+                    // An error: nobody waits any more, and the session's guard has ended it.
+                    drop(started.send(Ok(reply)));
                 }
             }
             Kind::Page | Kind::Data | Kind::Done => {
-                let reply = Reply { kind: head.kind, payload: payload.split().freeze() };
+                let reply = Reply {
+                    kind: head.kind,
+                    payload: payload.split().freeze(),
+                };
                 if let Some(Channel::Question(question)) = channels.open.remove(&head.channel) {
                     drop(question.send(Ok(reply)));
                 }
@@ -363,8 +393,12 @@ async fn write(wire: Arc<Wire>) {
             if outbox.segments.is_empty() {
                 break;
             }
-            let slices: Vec<_> =
-                outbox.segments.iter().take(SLICES).map(|segment| IoSlice::new(segment)).collect();
+            let slices: Vec<_> = outbox
+                .segments
+                .iter()
+                .take(SLICES)
+                .map(|segment| IoSlice::new(segment))
+                .collect();
             let written = wire.stream.try_write_vectored(&slices);
             match written {
                 Ok(written) => outbox.advance(written),

@@ -31,7 +31,14 @@ impl ReadBack {
         let handle = handle.as_ref().try_into().map(u64::from_le_bytes);
         let handle = handle.map_err(|_| RecordError::Broken("a handle of a wrong size"))?;
         let left = Bytes::new();
-        Ok(Self { wire, handle, offset: 0, left, asked: None, ended: false })
+        Ok(Self {
+            wire,
+            handle,
+            offset: 0,
+            left,
+            asked: None,
+            ended: false,
+        })
     }
 
     fn ask(&self) -> Asked {
@@ -78,6 +85,8 @@ impl Drop for ReadBack {
 
 impl std::fmt::Debug for ReadBack {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ReadBack").field("offset", &self.offset).finish_non_exhaustive()
+        f.debug_struct("ReadBack")
+            .field("offset", &self.offset)
+            .finish_non_exhaustive()
     }
 }

@@ -21,7 +21,12 @@ pub(super) struct Disk {
 impl Disk {
     /// For a file that is empty.
     pub(super) fn new(file: File) -> Self {
-        Self { file: Arc::new(file), written: 0, reserved: Some(0), exhausted: false }
+        Self {
+            file: Arc::new(file),
+            written: 0,
+            reserved: Some(0),
+            exhausted: false,
+        }
     }
 
     pub(super) fn file(&self) -> Arc<File> {
@@ -34,7 +39,9 @@ impl Disk {
     ///
     /// The disk is full. What was reserved before is there for the end.
     pub(super) fn reserve(&mut self, more: u64) -> io::Result<()> {
-        let Some(reserved) = self.reserved else { return Ok(()) };
+        let Some(reserved) = self.reserved else {
+            return Ok(());
+        };
         let needed = self.written + more + END;
         if needed <= reserved {
             return Ok(());
@@ -42,8 +49,12 @@ impl Disk {
         // Who prints much is given much, so that it is not asked for often.
         let step = (self.written / 8).clamp(STEP_SMALL, STEP_LARGE);
         let until = needed + step;
-        match rustix::fs::fallocate(&*self.file, FallocateFlags::KEEP_SIZE, reserved, until - reserved)
-        {
+        match rustix::fs::fallocate(
+            &*self.file,
+            FallocateFlags::KEEP_SIZE,
+            reserved,
+            until - reserved,
+        ) {
             Ok(()) => self.reserved = Some(until),
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.reserved = None,
             Err(error) => {

@@ -45,7 +45,11 @@ struct Reads {
 
 impl Links {
     pub(super) fn new(crew: Arc<Crew>) -> Arc<Self> {
-        Arc::new(Self { crew, open: AtomicUsize::new(0), all: Mutex::default() })
+        Arc::new(Self {
+            crew,
+            open: AtomicUsize::new(0),
+            all: Mutex::default(),
+        })
     }
 
     pub(super) fn admits_another(&self) -> bool {
@@ -71,7 +75,10 @@ impl Links {
 
     fn serve_stream(&self, stream: UnixStream) -> Result<(), LinkError> {
         stream.set_write_timeout(Some(WRITE_STALL))?;
-        let out = Arc::new(Out { stream: stream.try_clone()?, writing: Mutex::default() });
+        let out = Arc::new(Out {
+            stream: stream.try_clone()?,
+            writing: Mutex::default(),
+        });
         let shared = Arc::new(Shared {
             out,
             sessions: Mutex::default(),
@@ -206,7 +213,8 @@ impl Reader {
                 self.with(head.channel, |session| session.take_size(cols, rows));
             }
             Kind::Marker => {
-                let label = std::str::from_utf8(payload).map_err(|_| Broken("a marker that is no text"))?;
+                let label =
+                    std::str::from_utf8(payload).map_err(|_| Broken("a marker that is no text"))?;
                 let label = label.to_owned();
                 self.with(head.channel, |session| session.take_marker(label));
             }
@@ -219,26 +227,41 @@ impl Reader {
                 self.question(head.channel, Ask::List { position })?;
             }
             Kind::Open => {
-                let id = std::str::from_utf8(payload).ok().and_then(|id| id.parse().ok());
+                let id = std::str::from_utf8(payload)
+                    .ok()
+                    .and_then(|id| id.parse().ok());
                 let id = id.ok_or(Broken("a session without a name"))?;
                 self.question(head.channel, Ask::Open { id })?;
             }
             Kind::Read => {
-                let (handle, offset) = payload.split_at_checked(8).ok_or(Broken("a short question"))?;
+                let (handle, offset) = payload
+                    .split_at_checked(8)
+                    .ok_or(Broken("a short question"))?;
                 let handle = wire::decode_number(handle)?;
                 let offset = wire::decode_number(offset)?;
                 self.question(head.channel, Ask::Read { handle, offset })?;
             }
             Kind::Forget => {
                 let handle = wire::decode_number(payload)?;
-                self.shared.reads.lock().unwrap_or_else(PoisonError::into_inner).open.remove(&handle);
+                self.shared
+                    .reads
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .open
+                    .remove(&handle);
                 self.shared.out.done(head.channel);
             }
             Kind::Close => {
                 self.shared.abandon(&self.crew);
                 self.shared.out.done(head.channel);
             }
-            Kind::Started | Kind::Taken | Kind::Ended | Kind::Failed | Kind::Page | Kind::Data | Kind::Done => {
+            Kind::Started
+            | Kind::Taken
+            | Kind::Ended
+            | Kind::Failed
+            | Kind::Page
+            | Kind::Data
+            | Kind::Done => {
                 return Err(Broken("a frame that only comes from a recorder").into());
             }
         }
@@ -246,18 +269,28 @@ impl Reader {
     }
 
     fn output(&mut self, channel: u32, stream: Stream) -> Result<(), LinkError> {
-        let Some(session) = self.session(channel) else { return Ok(()) };
+        let Some(session) = self.session(channel) else {
+            return Ok(());
+        };
         let len = Head::decode(self.inbox.head())?.len as usize;
         let wanted = session.take_output(stream, self.inbox.payload(len))?;
         call(&self.crew, &session, wanted);
-        if !self.answered.iter().any(|known| Arc::ptr_eq(known, &session)) {
+        if !self
+            .answered
+            .iter()
+            .any(|known| Arc::ptr_eq(known, &session))
+        {
             self.answered.push(session);
         }
         Ok(())
     }
 
     fn session(&self, channel: u32) -> Option<Arc<Session>> {
-        let sessions = self.shared.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let sessions = self
+            .shared
+            .sessions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         sessions.get(&channel).cloned()
     }
 
@@ -271,7 +304,11 @@ impl Reader {
 
     fn end(&self, channel: u32, end: End) {
         let session = {
-            let mut sessions = self.shared.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut sessions = self
+                .shared
+                .sessions
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             sessions.remove(&channel)
         };
         if let Some(session) = session {
@@ -285,7 +322,11 @@ impl Reader {
             return Err(Broken("too many questions at once"));
         }
         let shared = self.shared.clone();
-        self.crew.give(Job::Question(Question { shared, channel, ask }));
+        self.crew.give(Job::Question(Question {
+            shared,
+            channel,
+            ask,
+        }));
         Ok(())
     }
 }
@@ -333,7 +374,11 @@ impl Question {
             Session::create(crew, id, about, out, always)
         })?;
         {
-            let mut sessions = self.shared.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut sessions = self
+                .shared
+                .sessions
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             sessions.insert(self.channel, session.clone());
         }
         crew.announce(session);
@@ -346,7 +391,10 @@ impl Question {
 
     fn list(&self, crew: &Crew, position: u64) -> Result<Vec<u8>, Failure> {
         let mut page = vec![0; CHUNK];
-        let read = crew.store.read_list(position, &mut page).map_err(io_failure)?;
+        let read = crew
+            .store
+            .read_list(position, &mut page)
+            .map_err(io_failure)?;
         page.truncate(read);
         Ok(wire::frame(Kind::Page, self.channel, &page))
     }
@@ -354,9 +402,15 @@ impl Question {
     fn open(&self, crew: &Crew, id: &SessionId) -> Result<Vec<u8>, Failure> {
         let file = crew.store.find(id).map_err(io_failure)?;
         tracing::info!(session = %id, "a recording is read");
-        let mut reads = self.shared.reads.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reads = self
+            .shared
+            .reads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if reads.open.len() >= READS {
-            return Err(Failure::Refused("too many recordings are read at once".to_owned()));
+            return Err(Failure::Refused(
+                "too many recordings are read at once".to_owned(),
+            ));
         }
         reads.last += 1;
         let handle = reads.last;
@@ -366,7 +420,11 @@ impl Question {
 
     fn read(&self, handle: u64, offset: u64) -> Result<Vec<u8>, Failure> {
         let file = {
-            let reads = self.shared.reads.lock().unwrap_or_else(PoisonError::into_inner);
+            let reads = self
+                .shared
+                .reads
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             reads.open.get(&handle).cloned().ok_or(Failure::Unknown)?
         };
         let mut data = vec![0; CHUNK];
@@ -396,7 +454,14 @@ impl Out {
         let payload = Taken { taken, room }.encode();
         let mut frame = [0; HEAD + 16];
         let (head, rest) = frame.split_at_mut(HEAD);
-        head.copy_from_slice(&Head { len: 16, kind: Kind::Taken, channel }.encode());
+        head.copy_from_slice(
+            &Head {
+                len: 16,
+                kind: Kind::Taken,
+                channel,
+            }
+            .encode(),
+        );
         rest.copy_from_slice(&payload);
         self.send(&frame);
     }
@@ -440,7 +505,12 @@ struct Inbox {
 
 impl Inbox {
     fn new(stream: UnixStream) -> Self {
-        Self { stream, buffer: vec![0; INBOX].into_boxed_slice(), start: 0, end: 0 }
+        Self {
+            stream,
+            buffer: vec![0; INBOX].into_boxed_slice(),
+            start: 0,
+            end: 0,
+        }
     }
 
     fn has(&self, len: usize) -> bool {

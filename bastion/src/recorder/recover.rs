@@ -32,7 +32,9 @@ pub(super) fn all(store: &Store) -> Result<(), RecorderError> {
     for (id, started) in unended {
         match one(store, &id, started) {
             Ok(()) => tracing::warn!(session = %id, "a recording was torn; it is recovered"),
-            Err(error) => tracing::error!(session = %id, %error, "a torn recording cannot be recovered"),
+            Err(error) => {
+                tracing::error!(session = %id, %error, "a torn recording cannot be recovered")
+            }
         }
     }
     Ok(())
@@ -42,12 +44,20 @@ pub(super) fn all(store: &Store) -> Result<(), RecorderError> {
 pub(super) fn one(store: &Store, id: &SessionId, started: Timestamp) -> io::Result<()> {
     let (end, totals, recovered) = match store.open_at(id, started, true) {
         Ok(mut file) => repair(store, id, started, &mut file)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            (End::because("the recording is missing"), Totals::default(), true)
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (
+            End::because("the recording is missing"),
+            Totals::default(),
+            true,
+        ),
         Err(error) => return Err(error),
     };
-    let entry = EndEntry { id: *id, at: Timestamp::now(), end, totals, recovered };
+    let entry = EndEntry {
+        id: *id,
+        at: Timestamp::now(),
+        end,
+        totals,
+        recovered,
+    };
     store.append(&Entry::End(entry))?;
     store.sync_list()
 }
@@ -65,7 +75,11 @@ fn repair(
         return Ok((told_end(&survey), totals(&survey, len), false));
     }
     if survey.header.is_none() {
-        return Ok((End::because("nothing can be read of the recording"), Totals::default(), true));
+        return Ok((
+            End::because("nothing can be read of the recording"),
+            Totals::default(),
+            true,
+        ));
     }
     keep_tail(store, id, started, file, survey.whole)?;
     let end = End::because("the recorder died; its last seconds may be missing");
@@ -122,7 +136,12 @@ fn told_end(survey: &Survey) -> End {
         (None, None) => None,
     };
     let coverage: Coverage = serde_json::from_value(coverage).unwrap_or_default();
-    End { status, coverage, reason: text("reason") }.bounded()
+    End {
+        status,
+        coverage,
+        reason: text("reason"),
+    }
+    .bounded()
 }
 
 /// Makes the list anew from the recordings that are there.
@@ -139,7 +158,10 @@ fn rebuild_list(store: &Store) -> io::Result<()> {
     if known.is_empty() {
         return Ok(());
     }
-    tracing::warn!(recordings = known.len(), "the list of sessions was lost; it is made anew");
+    tracing::warn!(
+        recordings = known.len(),
+        "the list of sessions was lost; it is made anew"
+    );
     known.sort_by_key(|(start, _)| start.at);
     for (start, survey) in known {
         let (id, at) = (start.id, start.at);
@@ -150,7 +172,13 @@ fn rebuild_list(store: &Store) -> io::Result<()> {
                 survey.ended.as_ref().and_then(|e| e.get("recovered")) == Some(&json!(true));
             let at = at.checked_add(survey.duration).unwrap_or(at);
             let totals = totals(&survey, survey.whole);
-            store.append(&Entry::End(EndEntry { id, at, end, totals, recovered }))?;
+            store.append(&Entry::End(EndEntry {
+                id,
+                at,
+                end,
+                totals,
+                recovered,
+            }))?;
         }
     }
     store.sync_list()

@@ -62,10 +62,24 @@ struct Queue {
 
 #[derive(Debug)]
 enum Part {
-    Output { at: Duration, stream: Stream, bytes: Vec<u8> },
-    Resize { at: Duration, cols: u16, rows: u16 },
-    Marker { at: Duration, label: String },
-    End { at: Duration, end: Box<End> },
+    Output {
+        at: Duration,
+        stream: Stream,
+        bytes: Vec<u8>,
+    },
+    Resize {
+        at: Duration,
+        cols: u16,
+        rows: u16,
+    },
+    Marker {
+        at: Duration,
+        label: String,
+    },
+    End {
+        at: Duration,
+        end: Box<End>,
+    },
 }
 
 /// What has to be done with a session after something came.
@@ -91,7 +105,11 @@ impl Session {
         disk.reserve(0)?;
         let file = disk.file();
         let header = header(&id, about, started_at);
-        let newlines = if about.pty.is_some() { Newlines::Kept } else { Newlines::Crlf };
+        let newlines = if about.pty.is_some() {
+            Newlines::Kept
+        } else {
+            Newlines::Crlf
+        };
         let writer = Writer::new(disk, &header, newlines, settings(), crew.presses.clone())?;
         Ok(Arc::new(Self {
             id,
@@ -126,14 +144,21 @@ impl Session {
             return Err(Broken("more output than there is room for"));
         }
         match queue.parts.back_mut() {
-            Some(Part::Output { at: first, stream: same, bytes: there })
-                if *same == stream
-                    && at.saturating_sub(*first) <= COALESCE
-                    && there.len() + bytes.len() <= PART =>
+            Some(Part::Output {
+                at: first,
+                stream: same,
+                bytes: there,
+            }) if *same == stream
+                && at.saturating_sub(*first) <= COALESCE
+                && there.len() + bytes.len() <= PART =>
             {
                 there.extend_from_slice(bytes);
             }
-            _ => queue.parts.push_back(Part::Output { at, stream, bytes: bytes.to_vec() }),
+            _ => queue.parts.push_back(Part::Output {
+                at,
+                stream,
+                bytes: bytes.to_vec(),
+            }),
         }
         let now = self.always || queue.bytes >= BATCH_AT;
         Ok(self.wanted(queue, now))
@@ -141,19 +166,29 @@ impl Session {
 
     /// Takes a new size of the terminal.
     pub(super) fn take_size(&self, cols: u16, rows: u16) -> Wanted {
-        let part = Part::Resize { at: self.now(), cols, rows };
+        let part = Part::Resize {
+            at: self.now(),
+            cols,
+            rows,
+        };
         self.take_part(part, false)
     }
 
     /// Takes a marker.
     pub(super) fn take_marker(&self, label: String) -> Wanted {
-        let part = Part::Marker { at: self.now(), label };
+        let part = Part::Marker {
+            at: self.now(),
+            label,
+        };
         self.take_part(part, false)
     }
 
     /// Takes the end: nothing comes after it.
     pub(super) fn take_end(&self, end: End) -> Wanted {
-        let part = Part::End { at: self.now(), end: Box::new(end.bounded()) };
+        let part = Part::End {
+            at: self.now(),
+            end: Box::new(end.bounded()),
+        };
         self.take_part(part, true)
     }
 
@@ -161,7 +196,10 @@ impl Session {
         let mut queue = self.queue();
         // Output is bounded by its window; of the others this many wait at most.
         while queue.parts.len() >= PARTS && !queue.over {
-            queue = self.drained.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = self
+                .drained
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         if queue.over {
             return Wanted::NOTHING;
@@ -185,7 +223,11 @@ impl Session {
     pub(super) fn acknowledge(&self) {
         let (taken, done, over) = {
             let queue = self.queue();
-            (if self.always { None } else { Some(queue.taken) }, queue.done, queue.over)
+            (
+                if self.always { None } else { Some(queue.taken) },
+                queue.done,
+                queue.over,
+            )
         };
         if let (Some(taken), false) = (taken, over) {
             self.out.taken(self.channel, taken, done + WINDOW);
@@ -238,13 +280,21 @@ impl Session {
     pub(super) fn look(&self) -> Wanted {
         let mut queue = self.queue();
         if queue.scheduled {
-            return Wanted { worker: false, clock: true };
+            return Wanted {
+                worker: false,
+                clock: true,
+            };
         }
         let due = if queue.parts.is_empty() {
             match self.writer.try_lock() {
                 Ok(writer) => writer.as_ref().and_then(Writer::due),
                 Err(TryLockError::Poisoned(_)) => None,
-                Err(TryLockError::WouldBlock) => return Wanted { worker: false, clock: true },
+                Err(TryLockError::WouldBlock) => {
+                    return Wanted {
+                        worker: false,
+                        clock: true,
+                    };
+                }
             }
         } else {
             Some(Duration::ZERO)
@@ -252,9 +302,15 @@ impl Session {
         match due {
             Some(due) if due <= self.now() => {
                 queue.scheduled = true;
-                Wanted { worker: true, clock: true }
+                Wanted {
+                    worker: true,
+                    clock: true,
+                }
             }
-            Some(_) => Wanted { worker: false, clock: true },
+            Some(_) => Wanted {
+                worker: false,
+                clock: true,
+            },
             None => {
                 queue.active = false;
                 Wanted::NOTHING
@@ -275,7 +331,9 @@ impl Session {
         let mut parts = Vec::new();
         let mut bytes = 0;
         while bytes < BATCH {
-            let Some(part) = queue.parts.pop_front() else { break };
+            let Some(part) = queue.parts.pop_front() else {
+                break;
+            };
             if let Part::Output { bytes: output, .. } = &part {
                 bytes += output.len();
             }
@@ -314,7 +372,11 @@ impl Session {
     }
 
     fn keep_up(&self, writer: &mut Writer<Disk>) -> io::Result<()> {
-        if self.always { writer.flush(self.now()) } else { writer.tick(self.now()) }
+        if self.always {
+            writer.flush(self.now())
+        } else {
+            writer.tick(self.now())
+        }
     }
 
     fn finish_work(self: &Arc<Self>, crew: &Arc<Crew>, bytes: u64) {
@@ -331,7 +393,10 @@ impl Session {
         }
         if bytes > 0 && !over {
             if self.always {
-                crew.syncer.push(Urgent::Sync { session: self.clone(), position: done });
+                crew.syncer.push(Urgent::Sync {
+                    session: self.clone(),
+                    position: done,
+                });
             } else {
                 self.acknowledge();
             }
@@ -358,7 +423,11 @@ impl Session {
                     recovered: false,
                 };
                 let session = self.clone();
-                crew.syncer.push(Urgent::Finish { session, entry: Box::new(entry), answer });
+                crew.syncer.push(Urgent::Finish {
+                    session,
+                    entry: Box::new(entry),
+                    answer,
+                });
             }
             Err(error) => {
                 tracing::error!(session = %self.id, %error, "cannot write the end of a recording");
@@ -385,8 +454,11 @@ impl Session {
     /// What is on disk is all that there will be: it is put in order as after a crash.
     fn give_up(self: &Arc<Self>, crew: &Arc<Crew>, error: &io::Error) {
         self.shut();
-        let failure =
-            if is_full(error) { Failure::Full } else { Failure::Io(error.to_string()) };
+        let failure = if is_full(error) {
+            Failure::Full
+        } else {
+            Failure::Io(error.to_string())
+        };
         self.out.failed(self.channel, &failure);
         if let Err(error) = recover::one(&crew.store, &self.id, self.started_at) {
             tracing::error!(session = %self.id, %error, "its recording stays torn until the recorder starts again");
@@ -398,7 +470,8 @@ impl Session {
     pub(super) fn sync_failed(self: &Arc<Self>, crew: &Arc<Crew>, error: &io::Error) {
         tracing::error!(session = %self.id, %error, "a recording cannot be brought to the disk");
         self.shut();
-        self.out.failed(self.channel, &Failure::Io(error.to_string()));
+        self.out
+            .failed(self.channel, &Failure::Io(error.to_string()));
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(writer) = writer.take() {
             let end = End::because("the disk of the recordings failed");
@@ -425,11 +498,18 @@ impl Session {
 }
 
 impl Wanted {
-    const NOTHING: Self = Self { worker: false, clock: false };
+    const NOTHING: Self = Self {
+        worker: false,
+        clock: false,
+    };
 }
 
 fn settings() -> Settings {
-    Settings { flush_after: FLUSH, coalesce: COALESCE, ..Settings::default() }
+    Settings {
+        flush_after: FLUSH,
+        coalesce: COALESCE,
+        ..Settings::default()
+    }
 }
 
 fn header(id: &SessionId, about: &About, started: Timestamp) -> Header {
@@ -446,7 +526,10 @@ fn header(id: &SessionId, about: &About, started: Timestamp) -> Header {
         rows: rows.clamp(1, 500),
         term: about.term.clone(),
         timestamp: u64::try_from(started.as_second()).ok(),
-        command: about.command.as_ref().map(|c| String::from_utf8_lossy(c).into_owned()),
+        command: about
+            .command
+            .as_ref()
+            .map(|c| String::from_utf8_lossy(c).into_owned()),
         title: Some(format!("{}@{}", about.login, about.target)),
         tags: vec![about.kind.to_string()],
         extra: [("bastion".to_owned(), Value::Object(ours))].into(),
@@ -456,7 +539,12 @@ fn header(id: &SessionId, about: &About, started: Timestamp) -> Header {
 
 /// The end in the words of the recording.
 pub(super) fn ending(end: &End) -> Ending {
-    let Coverage { passed, masked, held, unreadable } = end.coverage;
+    let Coverage {
+        passed,
+        masked,
+        held,
+        unreadable,
+    } = end.coverage;
     let mut account = Map::new();
     let coverage =
         json!({ "passed": passed, "masked": masked, "held": held, "unreadable": unreadable });
@@ -469,7 +557,10 @@ pub(super) fn ending(end: &End) -> Ending {
     }
     Ending {
         exit: end.status.as_ref().map(ExitStatus::shell_code),
-        marker: end.reason.as_ref().map(|reason| format!("session ended: {reason}")),
+        marker: end
+            .reason
+            .as_ref()
+            .map(|reason| format!("session ended: {reason}")),
         account,
     }
 }

@@ -14,7 +14,7 @@ use std::{fmt, io};
 
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, civil};
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::RecorderError;
@@ -37,7 +37,10 @@ impl Store {
     /// It belongs to another user, others may use it, it is no folder, or another recorder
     /// has it.
     pub(super) fn open(path: &Path) -> Result<Self, RecorderError> {
-        let failed = |what: String| RecorderError::Dir { dir: path.to_owned(), what };
+        let failed = |what: String| RecorderError::Dir {
+            dir: path.to_owned(),
+            what,
+        };
         if let Err(error) = std::fs::create_dir_all(path) {
             return Err(failed(format!("cannot be made: {error}")));
         }
@@ -45,10 +48,14 @@ impl Store {
             .map_err(|error| failed(format!("cannot be opened: {error}")))?;
         let about = rustix::fs::fstat(&root).map_err(|error| failed(error.to_string()))?;
         if about.st_uid != rustix::process::geteuid().as_raw() {
-            return Err(failed("belongs to another user; give it to the recorder's".to_owned()));
+            return Err(failed(
+                "belongs to another user; give it to the recorder's".to_owned(),
+            ));
         }
         if about.st_mode & 0o077 != 0 {
-            return Err(failed("others have rights to it; make it mode 0700".to_owned()));
+            return Err(failed(
+                "others have rights to it; make it mode 0700".to_owned(),
+            ));
         }
         match rustix::fs::flock(&root, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
@@ -57,7 +64,11 @@ impl Store {
         }
         let list = open_list(&root).map_err(|error| failed(format!("{LIST}: {error}")))?;
         let list = Mutex::new(list);
-        Ok(Self { path: path.to_owned(), root, list })
+        Ok(Self {
+            path: path.to_owned(),
+            root,
+            list,
+        })
     }
 
     /// Makes the file of a new recording. Nothing of that name may exist, not even a link.
@@ -74,15 +85,25 @@ impl Store {
     }
 
     /// Opens a recording that was started on this day.
-    pub(super) fn open_at(&self, id: &SessionId, started: Timestamp, write: bool) -> io::Result<File> {
+    pub(super) fn open_at(
+        &self,
+        id: &SessionId,
+        started: Timestamp,
+        write: bool,
+    ) -> io::Result<File> {
         let folder = self.day(started)?;
         open_file(&folder, &file_name(id), write)
     }
 
     /// Makes the file that keeps the torn tail of a recording; one that exists is left alone.
-    pub(super) fn create_torn(&self, id: &SessionId, started: Timestamp) -> io::Result<Option<File>> {
+    pub(super) fn create_torn(
+        &self,
+        id: &SessionId,
+        started: Timestamp,
+    ) -> io::Result<Option<File>> {
         let folder = self.day(started)?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::openat(&folder, format!("{}.torn", file_name(id)), flags, FILE_MODE) {
             Ok(file) => Ok(Some(File::from(file))),
             Err(Errno::EXIST) => Ok(None),
@@ -152,12 +173,23 @@ impl Store {
     pub(super) fn each_entry(&self, mut each: impl FnMut(Entry)) -> io::Result<()> {
         use std::io::BufRead;
         let list = self.list().try_clone()?;
-        let mut reader = io::BufReader::with_capacity(256 * 1024, At { file: &list, position: 0 });
+        let mut reader = io::BufReader::with_capacity(
+            256 * 1024,
+            At {
+                file: &list,
+                position: 0,
+            },
+        );
         let mut line = Vec::new();
         let mut number = 0u64;
         loop {
             line.clear();
-            if reader.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)? == 0 {
+            if reader
+                .by_ref()
+                .take(LONGEST_LINE)
+                .read_until(b'\n', &mut line)?
+                == 0
+            {
                 return Ok(());
             }
             number += 1;
@@ -177,7 +209,10 @@ impl Store {
     /// Whether there is disk for a new session.
     pub(super) fn has_room(&self) -> io::Result<bool> {
         let disk = rustix::fs::fstatvfs(&self.root)?;
-        Ok(is_enough(disk.f_bavail.saturating_mul(disk.f_frsize), disk.f_blocks.saturating_mul(disk.f_frsize)))
+        Ok(is_enough(
+            disk.f_bavail.saturating_mul(disk.f_frsize),
+            disk.f_blocks.saturating_mul(disk.f_frsize),
+        ))
     }
 
     fn list(&self) -> MutexGuard<'_, File> {
@@ -236,8 +271,7 @@ fn is_enough(free: u64, total: u64) -> bool {
 }
 
 fn open_list(root: &OwnedFd) -> io::Result<File> {
-    let flags =
-        OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut list = File::from(rustix::fs::openat(root, LIST, flags, FILE_MODE)?);
     refuse_strange(&list)?;
     // A line that a crash has torn must not spoil the next.
@@ -321,8 +355,10 @@ impl Read for At<'_> {
 const LIST: &str = "sessions.jsonl";
 const SUFFIX: &str = ".cast.zst";
 const FILE_MODE: Mode = Mode::from_raw_mode(0o600);
-const FOLDER: OFlags =
-    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const FOLDER: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
 const LOW_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 /// Longer lines are damaged.
 const LONGEST_LINE: u64 = 1024 * 1024;

@@ -36,9 +36,16 @@ pub(super) enum Urgent {
     /// The list has the start of this session.
     Started { session: Arc<Session> },
     /// The output up to here is in the file.
-    Sync { session: Arc<Session>, position: u64 },
+    Sync {
+        session: Arc<Session>,
+        position: u64,
+    },
     /// The file is complete.
-    Finish { session: Arc<Session>, entry: Box<EndEntry>, answer: bool },
+    Finish {
+        session: Arc<Session>,
+        entry: Box<EndEntry>,
+        answer: bool,
+    },
 }
 
 impl Syncer {
@@ -96,7 +103,12 @@ impl Syncer {
                     state = waited.unwrap_or_else(PoisonError::into_inner).0;
                 }
                 None if state.stop => return None,
-                None => state = self.more.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => {
+                    state = self
+                        .more
+                        .wait(state)
+                        .unwrap_or_else(PoisonError::into_inner)
+                }
             }
         }
     }
@@ -116,15 +128,17 @@ fn settle(crew: &Arc<Crew>, urgent: VecDeque<Urgent>) {
                 Err(error) => session.sync_failed(crew, &error),
             },
             Urgent::Started { session } => listed.push((session, None)),
-            Urgent::Finish { session, entry, answer } => {
-                match finish(crew, &session, &entry) {
-                    Ok(()) => listed.push((session, Some((entry.totals, answer)))),
-                    Err(error) => {
-                        session.sync_failed(crew, &error);
-                        crew.forget(&session);
-                    }
+            Urgent::Finish {
+                session,
+                entry,
+                answer,
+            } => match finish(crew, &session, &entry) {
+                Ok(()) => listed.push((session, Some((entry.totals, answer)))),
+                Err(error) => {
+                    session.sync_failed(crew, &error);
+                    crew.forget(&session);
                 }
-            }
+            },
         }
     }
     if listed.is_empty() {
@@ -162,7 +176,10 @@ fn sync_grown(crew: &Arc<Crew>, session: &Arc<Session>) {
     if !session.dirty.swap(false, Ordering::AcqRel) {
         return;
     }
-    let synced = session.file().sync_data().and_then(|()| name(crew, session));
+    let synced = session
+        .file()
+        .sync_data()
+        .and_then(|()| name(crew, session));
     if let Err(error) = synced {
         session.sync_failed(crew, &error);
     }

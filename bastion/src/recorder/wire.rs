@@ -5,7 +5,6 @@
 //! or a question; the answer comes on the same number. Everything is bounded, and anything
 //! that is not understood ends the connection: the two are always of one version.
 
-
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -103,7 +102,11 @@ impl Head {
         if len > kind.longest() {
             return Err(Broken("a frame that is too long"));
         }
-        Ok(Self { len, kind, channel: u32::from_le_bytes([e, f, g, h]) })
+        Ok(Self {
+            len,
+            kind,
+            channel: u32::from_le_bytes([e, f, g, h]),
+        })
     }
 }
 
@@ -163,10 +166,18 @@ impl Taken {
     }
 
     pub(crate) fn decode(payload: &[u8]) -> Result<Self, Broken> {
-        let bytes = payload.try_into().map_err(|_| Broken("an acknowledgement of a wrong size"))?;
+        let bytes = payload
+            .try_into()
+            .map_err(|_| Broken("an acknowledgement of a wrong size"))?;
         let both = u128::from_le_bytes(bytes);
-        #[expect(clippy::cast_possible_truncation, reason = "the halves are what is wanted")]
-        Ok(Self { taken: both as u64, room: (both >> 64) as u64 })
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "the halves are what is wanted"
+        )]
+        Ok(Self {
+            taken: both as u64,
+            room: (both >> 64) as u64,
+        })
     }
 }
 
@@ -176,13 +187,17 @@ pub(crate) fn encode_size(cols: u16, rows: u16) -> [u8; 4] {
 }
 
 pub(crate) fn decode_size(payload: &[u8]) -> Result<(u16, u16), Broken> {
-    let [a, b, c, d] = payload.try_into().map_err(|_| Broken("a size of a wrong size"))?;
+    let [a, b, c, d] = payload
+        .try_into()
+        .map_err(|_| Broken("a size of a wrong size"))?;
     Ok((u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d])))
 }
 
 /// A number as the whole payload.
 pub(crate) fn decode_number(payload: &[u8]) -> Result<u64, Broken> {
-    let bytes = payload.try_into().map_err(|_| Broken("a number of a wrong size"))?;
+    let bytes = payload
+        .try_into()
+        .map_err(|_| Broken("a number of a wrong size"))?;
     Ok(u64::from_le_bytes(bytes))
 }
 
@@ -234,7 +249,6 @@ pub(crate) struct EndEntry {
     pub(crate) recovered: bool,
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -242,14 +256,23 @@ mod tests {
     #[test]
     fn heads_are_read_as_written() {
         for kind in KINDS {
-            let head = Head { len: 7, kind, channel: 0x0102_0304 };
+            let head = Head {
+                len: 7,
+                kind,
+                channel: 0x0102_0304,
+            };
             assert_eq!(Head::decode(head.encode()), Ok(head));
         }
     }
 
     #[test]
     fn a_head_that_is_not_one_is_refused() {
-        let good = Head { len: 65536, kind: Kind::Stdout, channel: 1 }.encode();
+        let good = Head {
+            len: 65536,
+            kind: Kind::Stdout,
+            channel: 1,
+        }
+        .encode();
         for (place, byte) in [(2, 2), (4, 0), (4, 13), (4, 255), (5, 1), (7, 1), (3, 1)] {
             let mut bad = good;
             if let Some(slot) = bad.get_mut(place) {
@@ -261,7 +284,10 @@ mod tests {
 
     #[test]
     fn positions_are_read_as_written() {
-        let taken = Taken { taken: u64::MAX - 1, room: 17 };
+        let taken = Taken {
+            taken: u64::MAX - 1,
+            room: 17,
+        };
         assert_eq!(Taken::decode(&taken.encode()), Ok(taken));
         assert!(Taken::decode(&[0; 15]).is_err());
         assert_eq!(decode_size(&encode_size(80, 24)), Ok((80, 24)));

@@ -66,17 +66,30 @@ impl Crew {
             fewer: Condvar::new(),
             threads: Mutex::default(),
         });
-        let workers = thread::available_parallelism()?.get().clamp(WORKERS.0, WORKERS.1);
+        let workers = thread::available_parallelism()?
+            .get()
+            .clamp(WORKERS.0, WORKERS.1);
         let mut threads = Vec::new();
         for number in 0..workers {
             let crew = crew.clone();
             let name = format!("worker {number}");
-            threads.push(thread::Builder::new().name(name).spawn(move || crew.work())?);
+            threads.push(
+                thread::Builder::new()
+                    .name(name)
+                    .spawn(move || crew.work())?,
+            );
         }
-        let others = [("clock", Self::tick as fn(&Arc<Self>)), ("syncer", |crew| crew.syncer.run(crew))];
+        let others = [
+            ("clock", Self::tick as fn(&Arc<Self>)),
+            ("syncer", |crew| crew.syncer.run(crew)),
+        ];
         for (name, run) in others {
             let crew = crew.clone();
-            threads.push(thread::Builder::new().name(name.to_owned()).spawn(move || run(&crew))?);
+            threads.push(
+                thread::Builder::new()
+                    .name(name.to_owned())
+                    .spawn(move || run(&crew))?,
+            );
         }
         *lock(&crew.threads) = threads;
         Ok(crew)
@@ -97,13 +110,21 @@ impl Crew {
         aws_lc_rs::rand::fill(&mut bits)
             .map_err(|_| Failure::Io("no random numbers".to_owned()))?;
         let session = make(SessionId::of(u128::from_le_bytes(bits))).map_err(|error| {
-            if super::disk::is_full(&error) { Failure::Full } else { failed(error) }
+            if super::disk::is_full(&error) {
+                Failure::Full
+            } else {
+                failed(error)
+            }
         })?;
         let mut about = about.clone();
         if let Some(command) = &mut about.command {
             command.truncate(LISTED_COMMAND);
         }
-        let entry = StartEntry { id: session.id, at: session.started_at, about };
+        let entry = StartEntry {
+            id: session.id,
+            at: session.started_at,
+            about,
+        };
         self.store.append(&Entry::Start(entry)).map_err(failed)?;
         lock(&self.live).insert(session.id, session.clone());
         Ok(session)
@@ -111,7 +132,9 @@ impl Crew {
 
     /// The start of the session is answered when it is on disk.
     pub(super) fn announce(&self, session: Arc<Session>) {
-        self.syncer.push(Urgent::Started { session: session.clone() });
+        self.syncer.push(Urgent::Started {
+            session: session.clone(),
+        });
         self.syncer.note_dirty(session);
     }
 
@@ -146,10 +169,17 @@ impl Crew {
         let mut live = lock(&self.live);
         while !live.is_empty() {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else {
-                tracing::error!(sessions = live.len(), "not every recording could be finished");
+                tracing::error!(
+                    sessions = live.len(),
+                    "not every recording could be finished"
+                );
                 break;
             };
-            live = self.fewer.wait_timeout(live, left).unwrap_or_else(PoisonError::into_inner).0;
+            live = self
+                .fewer
+                .wait_timeout(live, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
         drop(live);
         lock(&self.jobs).stop = true;
@@ -190,7 +220,10 @@ impl Crew {
         loop {
             let mut active = lock(&self.active);
             while active.sessions.is_empty() && !active.stop {
-                active = self.awake.wait(active).unwrap_or_else(PoisonError::into_inner);
+                active = self
+                    .awake
+                    .wait(active)
+                    .unwrap_or_else(PoisonError::into_inner);
             }
             if active.stop {
                 return;

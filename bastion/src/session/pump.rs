@@ -5,14 +5,16 @@
 //! channels wait behind it, and waits here for the target; `ssh::flow` bounds it.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use scanner::{Coverage, Masked, Scanner, Step, Stream};
+use scanner::{Coverage, Masked, Rules, Scanner, Step, Stream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::ReusableBoxFuture;
+use tracing::info;
 
 use super::registry::Stop;
 use super::{BROKEN, NOT_ALLOWED, REFUSED};
@@ -24,6 +26,7 @@ use crate::ssh::{
 
 /// Everything that one session's bytes pass through.
 pub(super) struct Pump<'a> {
+    pub(super) rules: Arc<Rules>,
     pub(super) scanner: Scanner,
     pub(super) recording: &'a mut Recording,
     pub(super) client: &'a mut ClientEnd,
@@ -55,6 +58,10 @@ pub(crate) enum Why {
     ClientLeft,
     /// The client has not taken anything for too long.
     ClientStalled,
+    /// A rule holds the output for a decision that nobody can give yet: nothing of it leaves.
+    Held,
+    /// A rule refuses the output.
+    Refused,
     /// What the target sends can no longer be recorded.
     NotRecorded(RecordError),
     /// A session lives only so long.
@@ -73,6 +80,10 @@ impl Why {
             Self::TargetLost => "the connection to the target was lost",
             Self::ClientLeft => "the client left",
             Self::ClientStalled => "the client has not read for too long",
+            Self::Held => {
+                "a rule holds this output for an approval, which this version cannot ask for yet: the rest is withheld"
+            }
+            Self::Refused => "a rule refuses this output: the rest is withheld",
             Self::NotRecorded(error) => error.notice(),
             Self::LifeOver => "the session has reached its longest life; connect again",
             Self::Ended => "the session was ended: signed out",
@@ -83,7 +94,7 @@ impl Why {
     /// The exit status that goes with it.
     pub(super) fn status(&self) -> u32 {
         match self {
-            Self::NotRecorded(_) => REFUSED,
+            Self::NotRecorded(_) | Self::Held | Self::Refused => REFUSED,
             Self::LifeOver | Self::Ended => NOT_ALLOWED,
             Self::TargetEnded
             | Self::TargetLost
@@ -98,6 +109,7 @@ impl Pump<'_> {
     /// Carries the session until one of its ends, a limit or somebody ends it.
     pub(super) async fn run(self) -> Carried {
         let Self {
+            rules,
             scanner,
             recording,
             client,
@@ -115,6 +127,7 @@ impl Pump<'_> {
         let (set_size, size) = watch::channel(None);
         let (signals, signalled) = mpsc::channel(SIGNALS);
 
+        let client_eof = AtomicBool::new(false);
         let mut ended = None;
         let mut eof_sent = false;
         let why = {
@@ -123,12 +136,15 @@ impl Pump<'_> {
                 scanner: pty.then_some(&scanner),
                 asked_size,
                 signals,
+                client_eof: &client_eof,
             };
             let down = Download {
+                rules: &rules,
                 scanner: &scanner,
                 recording,
                 size,
                 queue,
+                client_eof: &client_eof,
             };
             let output = async {
                 tokio::try_join!(
@@ -137,10 +153,7 @@ impl Pump<'_> {
                 )
             };
             tokio::select! {
-                output = output => match output {
-                    Ok(_) => None,
-                    Err(why) => Some(why),
-                },
+                output = output => output.err(),
                 () = up.run(reader) => Some(Why::ClientLeft),
                 why = lost(recorder) => Some(why),
                 () = control(&target.writer, wanted_size, set_size, signalled) => None,
@@ -175,14 +188,18 @@ enum Outgoing {
         bytes: Masked,
     },
     Eof,
+    /// The session is over, and why.
+    End(Why),
 }
 
 /// From the target to the queue, through the scanner and the recorder.
 struct Download<'a> {
+    rules: &'a Rules,
     scanner: &'a Mutex<Scanner>,
     recording: &'a mut Recording,
     size: watch::Receiver<Option<(u16, u16)>>,
     queue: mpsc::Sender<Outgoing>,
+    client_eof: &'a AtomicBool,
 }
 
 impl Download<'_> {
@@ -205,7 +222,11 @@ impl Download<'_> {
                     FromTarget::Eof => {
                         eof = true;
                         self.end().await?;
-                        self.push(Outgoing::Eof).await?;
+                        // A client that has sent its own closes the channel at ours, and would
+                        // miss the status: it gets both together.
+                        if !self.client_eof.load(Ordering::Relaxed) {
+                            self.push(Outgoing::Eof).await?;
+                        }
                     }
                     FromTarget::Ended(how) => {
                         ended.get_or_insert(how);
@@ -252,9 +273,32 @@ impl Download<'_> {
                     })
                     .await?;
                 }
+                Some(Step::Hold { rule, field }) => {
+                    let rule = self.rules.rule_name(rule);
+                    info!(rule, field, "output held");
+                    return self.withhold(Why::Held).await;
+                }
+                Some(Step::Refuse { rule, field }) => {
+                    let rule = rule.and_then(|rule| self.rules.rule_name(rule));
+                    info!(rule, field, "output refused");
+                    return self.withhold(Why::Refused).await;
+                }
+                // Comes after `Hold` only, which has ended the session.
+                Some(Step::Held { .. }) => return Err(Why::Held),
                 None => return Ok(()),
             }
         }
+    }
+
+    /// Ends the session once what was let through before has reached the client.
+    async fn withhold(&mut self, why: Why) -> Result<(), Why> {
+        self.recording
+            .marker(why.notice())
+            .await
+            .map_err(Why::NotRecorded)?;
+        self.push(Outgoing::End(why)).await?;
+        // The one that delivers ends both.
+        std::future::pending().await
     }
 
     async fn push(&self, outgoing: Outgoing) -> Result<(), Why> {
@@ -286,6 +330,7 @@ async fn deliver(
                     .map_err(Why::NotRecorded)?;
                 client.send(stream, bytes).await.map_err(gone)?;
             }
+            Outgoing::End(why) => return Err(why),
             Outgoing::Eof => {
                 client.eof().await.map_err(gone)?;
                 *eof_sent = true;
@@ -307,6 +352,7 @@ struct Upload<'a> {
     scanner: Option<&'a Mutex<Scanner>>,
     asked_size: watch::Sender<Option<(u16, u16)>>,
     signals: mpsc::Sender<Signal>,
+    client_eof: &'a AtomicBool,
 }
 
 impl Upload<'_> {
@@ -346,14 +392,17 @@ impl Upload<'_> {
                         }
                         queue.push(bytes);
                     }
-                    FromClient::Eof if eof == Eof::NotSeen => eof = Eof::Seen,
+                    FromClient::Eof if eof == Eof::NotSeen => {
+                        eof = Eof::Seen;
+                        self.client_eof.store(true, Ordering::Relaxed);
+                    }
                     FromClient::Eof => {}
                     FromClient::Resize { cols, rows } => {
                         self.asked_size.send_replace(Some((cols, rows)));
                     }
                     FromClient::Signal(signal) => {
                         // A flood of signals says no more than its first few.
-                        let _: Result<(), _> = self.signals.try_send(signal);
+                        self.signals.try_send(signal).unwrap_or(());
                     }
                     FromClient::Left => return,
                 },
@@ -442,8 +491,9 @@ fn lock(scanner: &Mutex<Scanner>) -> std::sync::MutexGuard<'_, Scanner> {
     scanner.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Pieces of output that wait for the client: 4 MiB of the largest packets (limits.md).
-const QUEUE: usize = 128;
+/// Pieces of output that wait for the client: 1 MiB of the largest packets, beside the two windows
+/// that may be on their way on either side (limits.md allows 4 MiB).
+const QUEUE: usize = 32;
 /// Signals on their way to the target.
 const SIGNALS: usize = 16;
 /// At most ten window changes a second (limits.md).

@@ -17,6 +17,7 @@ impl Signal {
     /// The signal, where it is one of the names of the RFC.
     pub(super) fn known(signal: Sig) -> Option<Self> {
         match signal {
+            Sig::Custom(name) if name == USR2 => Some(Self(Sig::Custom(name))),
             Sig::Custom(_) => None,
             signal => Some(Self(signal)),
         }
@@ -37,7 +38,8 @@ impl Signal {
             Sig::SEGV => "SEGV",
             Sig::TERM => "TERM",
             Sig::USR1 => "USR1",
-            Sig::Custom(_) => "other",
+            // The only one that `known` lets in: the library has no name for it.
+            Sig::Custom(_) => USR2,
         }
     }
 }
@@ -316,7 +318,7 @@ impl Backlog {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
-    fn taken(&self, n: usize) {
+    pub(super) fn taken(&self, n: usize) {
         self.0.fetch_sub(n, Ordering::Relaxed);
     }
 
@@ -334,5 +336,6 @@ pub(super) fn clamp(cols: u32, rows: u32) -> (u16, u16) {
     (within(cols, 80, 1000), within(rows, 24, 500))
 }
 
+const USR2: &str = "USR2";
 /// `SSH_EXTENDED_DATA_STDERR` (RFC 4254, section 5.2).
 const STDERR: u32 = 1;

@@ -247,7 +247,8 @@ fn config() -> client::Config {
         },
         window_size: WINDOW,
         maximum_packet_size: PACKET,
-        channel_buffer_size: 100,
+        // 1 MiB of the largest packets; it blocks only this connection.
+        channel_buffer_size: 32,
         preferred: algorithms(),
         inactivity_timeout: None,
         keepalive_interval: Some(Duration::from_secs(30)),

@@ -25,7 +25,7 @@ use tracing::{debug, info, warn};
 
 use super::channel::{Backlog, ClientEnd, ClientReader, ClientWriter, Pty, clamp};
 use super::dial::REKEY;
-use super::flow::Flow;
+use super::flow::{Flow, Overrun, Pace};
 use super::stream::{Socket, hung_up};
 use super::{Opening, PACKET, WINDOW, algorithms};
 use crate::audit::Event;
@@ -50,8 +50,7 @@ impl Server {
             // The first `none` only asks for the methods.
             auth_rejection_time_initial: Some(Duration::ZERO),
             keys: host_keys,
-            // That first `none` counts as a failure with the library.
-            max_auth_attempts: rooms.limits.auth_failures + 1,
+            max_auth_attempts: rooms.limits.auth_failures,
             limits: russh::Limits {
                 rekey_write_limit: REKEY,
                 rekey_read_limit: REKEY,
@@ -88,8 +87,9 @@ impl Server {
         let id = ConnectionId::new();
         let end = CancellationToken::new();
         let socket = Arc::new(socket);
+        let pace = Arc::new(Pace::default());
         let stream = match Socket::new(socket.clone(), limits.write_stall, &end) {
-            Ok(stream) => stream,
+            Ok(stream) => stream.paced(pace.clone()),
             Err(error) => return debug!(%peer, %error, "the socket is gone"),
         };
         let (deadline, mut until) = watch::channel(Some(Instant::now() + limits.login_deadline));
@@ -105,9 +105,8 @@ impl Server {
             offers: 0,
             pass: Some(pass),
             channels: HashMap::new(),
-            windows: HashMap::new(),
             opens: Opens::new(limits.channel_opens_per_minute),
-            flow: Flow::new(WINDOW),
+            flow: Flow::new(WINDOW, pace),
             tasks: tasks.clone(),
             stop: stop.clone(),
         };
@@ -137,6 +136,13 @@ impl Server {
             // The sessions say so on their own channels first, and close their recordings.
             let ended = tokio::time::timeout(SESSION_END, tasks.wait()).await;
             debug!(connection = %id, %peer, farewell, in_time = ended.is_ok(), "ending the connection");
+            // A client whose only channel has closed leaves by itself, with its command's status.
+            if tokio::time::timeout(FAREWELL / 2, &mut running)
+                .await
+                .is_ok()
+            {
+                return info!(connection = %id, %peer, "connection closed");
+            }
             let said = async {
                 let told = handle
                     .disconnect(Disconnect::ByApplication, farewell.into(), "en".into())
@@ -222,8 +228,6 @@ pub(crate) struct Connection {
     offers: usize,
     pass: Option<Pass>,
     channels: HashMap<ChannelId, ChannelState>,
-    /// What the client may still send on each channel.
-    windows: HashMap<ChannelId, u32>,
     opens: Opens,
     flow: Flow<ChannelId>,
     tasks: TaskTracker,
@@ -396,16 +400,13 @@ impl Connection {
 
     /// Counts what arrived, and ends the connection of a client that ignores its window.
     fn received(&mut self, id: ChannelId, n: usize, session: &Session) -> Result<(), russh::Error> {
-        self.flow.arrived(id, n);
-        let allowed = self
-            .windows
-            .insert(id, session.window_size(&id))
-            .unwrap_or(WINDOW);
-        if n > allowed as usize {
-            warn!(connection = %self.id, peer = %self.peer, "the client ignores its window");
-            return Err(russh::Error::Inconsistent);
-        }
-        Ok(())
+        let now = Instant::now().into_std();
+        self.flow
+            .arrived(id, n, session.window_size(&id), now)
+            .map_err(|Overrun| {
+                warn!(connection = %self.id, peer = %self.peer, "the client ignores its window");
+                russh::Error::Inconsistent
+            })
     }
 }
 
@@ -537,7 +538,6 @@ impl Handler for Connection {
         }
         let id = channel.id();
         let backlog = self.flow.opened(id);
-        self.windows.insert(id, WINDOW);
         let idle = Idle {
             channel,
             backlog,
@@ -568,7 +568,6 @@ impl Handler for Connection {
 
     async fn channel_close(&mut self, id: ChannelId, _: &mut Session) -> Result<(), Self::Error> {
         self.channels.remove(&id);
-        self.windows.remove(&id);
         self.flow.closed(id);
         Ok(())
     }
@@ -592,8 +591,8 @@ impl Handler for Connection {
         self.received(id, data.len(), session)
     }
 
-    fn adjust_window(&mut self, id: ChannelId, _: u32) -> u32 {
-        self.flow.target(id)
+    fn adjust_window(&mut self, id: ChannelId, granted: u32) -> u32 {
+        self.flow.target(id, granted, Instant::now().into_std())
     }
 
     async fn pty_request(

@@ -1,5 +1,6 @@
 //! The socket under an SSH connection: buffered reads whose buffer is given back when the
-//! connection falls idle, and a token that ends the connection whatever its loop waits for.
+//! connection falls idle, a token that ends the connection whatever its loop waits for, and the
+//! holds and naps that flow control asks for.
 
 use std::future::Future;
 use std::io;
@@ -12,12 +13,20 @@ use bytes::{Buf, BytesMut};
 use rustix::event::{PollFd, PollFlags};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use super::flow::{HOLD_BYTES, HOLD_TIME, Pace, SMALL_READ};
 
 /// A TCP socket that an SSH library reads in small pieces.
 pub(super) struct Socket {
     socket: Arc<TcpStream>,
     read: BytesMut,
+    /// Whether the last read from the kernel was a small one.
+    small: bool,
+    pace: Arc<Pace>,
+    /// Only while flow control asks for something, or output is still held.
+    paced: Option<Box<Paced>>,
     cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
@@ -37,8 +46,80 @@ impl Socket {
         Ok(Self {
             socket,
             read: BytesMut::new(),
+            small: false,
+            pace: Arc::default(),
+            paced: None,
             cancelled: Box::pin(cancel.clone().cancelled_owned()),
         })
+    }
+
+    /// The same socket, doing what `pace` asks for.
+    pub(super) fn paced(mut self, pace: Arc<Pace>) -> Self {
+        self.pace = pace;
+        self
+    }
+
+    /// The usual case: one load and one look.
+    fn is_unpaced(&self) -> bool {
+        self.pace.is_idle() && self.paced.is_none()
+    }
+
+    /// Drives the hold, and waits out the nap before the next read from the kernel.
+    fn poll_paced(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Output that the peer does not take yet is no reason not to read.
+        let drained = self.poll_held(cx)?.is_ready();
+        let paced = self.paced.get_or_insert_default();
+        if self.read.is_empty()
+            && self.small
+            && let Some(nap) = self.pace.nap()
+        {
+            let nap = paced.nap.get_or_insert_with(|| Box::pin(sleep(nap)));
+            ready!(nap.as_mut().poll(cx));
+            self.small = false;
+        }
+        paced.nap = None;
+        if drained && self.pace.is_idle() {
+            self.paced = None;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ready once no output is held: waits for the end of the hold, then for the peer.
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.pace.is_holding() {
+            let paced = self.paced.get_or_insert_default();
+            let until = paced.hold.get_or_insert_with(|| Box::pin(sleep(HOLD_TIME)));
+            ready!(until.as_mut().poll(cx));
+            self.pace.release();
+        }
+        let Some(paced) = &mut self.paced else {
+            return Poll::Ready(Ok(()));
+        };
+        paced.hold = None;
+        while !paced.held.is_empty() {
+            ready!(self.socket.poll_write_ready(cx))?;
+            match self.socket.try_write(&paced.held) {
+                Ok(n) => paced.held.advance(n),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        paced.held = BytesMut::new();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes output during a hold, unless it would be too much: that ends the hold.
+    fn hold(&mut self, bytes: &[u8]) -> bool {
+        if !self.pace.is_holding() {
+            return false;
+        }
+        let paced = self.paced.get_or_insert_default();
+        if paced.held.len() + bytes.len() > HOLD_BYTES {
+            self.pace.release();
+            return false;
+        }
+        paced.held.extend_from_slice(bytes);
+        true
     }
 
     fn poll_cancelled(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
@@ -60,6 +141,9 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         this.poll_cancelled(cx)?;
+        if !this.is_unpaced() {
+            ready!(this.poll_paced(cx))?;
+        }
         while this.read.is_empty() {
             if this.socket.poll_read_ready(cx).is_pending() {
                 // Idle: an idle connection keeps no buffer.
@@ -69,7 +153,7 @@ impl AsyncRead for Socket {
             this.read.reserve(READ_BUFFER);
             match this.socket.try_read_buf(&mut this.read) {
                 Ok(0) => return Poll::Ready(Ok(())),
-                Ok(_) => {}
+                Ok(n) => this.small = n < SMALL_READ,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
@@ -88,6 +172,12 @@ impl AsyncWrite for Socket {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.poll_cancelled(cx)?;
+        if !self.is_unpaced() {
+            if self.hold(bytes) {
+                return Poll::Ready(Ok(bytes.len()));
+            }
+            ready!(self.poll_held(cx))?;
+        }
         loop {
             ready!(self.socket.poll_write_ready(cx))?;
             match self.socket.try_write(bytes) {
@@ -97,16 +187,31 @@ impl AsyncWrite for Socket {
         }
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // What is held back counts as sent: the library's loop has to go on reading.
+        if self.is_unpaced() || self.pace.is_holding() {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_held(cx)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.pace.release();
+        ready!(self.poll_held(cx))?;
         match rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Write) {
             Ok(()) | Err(rustix::io::Errno::NOTCONN) => Poll::Ready(Ok(())),
             Err(error) => Poll::Ready(Err(error.into())),
         }
     }
+}
+
+/// What a socket needs while it is paced.
+#[derive(Default)]
+struct Paced {
+    /// At most [`HOLD_BYTES`].
+    held: BytesMut,
+    hold: Option<Pin<Box<Sleep>>>,
+    nap: Option<Pin<Box<Sleep>>>,
 }
 
 /// Returns when the peer has closed its side or is gone.

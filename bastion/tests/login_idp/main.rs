@@ -3,7 +3,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::let_underscore_must_use,
     clippy::tests_outside_test_module,
     reason = "tests"
 )]

@@ -310,7 +310,7 @@ fn home() -> PathBuf {
             .args(["ci", "--no-audit", "--no-fund", "--loglevel=error"])
             .current_dir(&home)
             .status()
-            .unwrap_or_else(|error| panic!("npm is missing; run tests/run once: {error}"));
+            .unwrap_or_else(|error| panic!("{NO_NODE}: npm: {error}"));
         assert!(installed.success(), "npm ci failed in {}", home.display());
         fs::write(home.join("installed"), b"").unwrap();
     }
@@ -324,6 +324,7 @@ const FILES: [&str; 5] = [
     "approve.mjs",
     "users.json",
 ];
-const NO_NODE: &str = "node is missing: install Node 20 or later, or run tests/run once";
+const NO_NODE: &str =
+    "node is missing, or its npm: install Node 20 or later, or run tests/run once";
 /// How long an event may keep a test waiting before it fails.
 const PATIENCE: Duration = Duration::from_secs(60);

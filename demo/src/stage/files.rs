@@ -86,10 +86,7 @@ pub(super) fn write(
     }
     fs::write(at.join("targets.toml"), inventory)?;
     fs::write(at.join("policies/access.cedar"), ACCESS)?;
-    fs::write(
-        at.join("policies/protect.toml"),
-        if RULES { PROTECT } else { "" },
-    )
+    fs::write(at.join("policies/protect.toml"), PROTECT)
 }
 
 /// Writes `ssh_config` and `known_hosts`. Nothing of the person's own `~/.ssh` is read or changed.
@@ -177,9 +174,6 @@ permit (
   resource
 );
 "#;
-
-/// Whether this build of the bastion has protection rules.
-pub(crate) const RULES: bool = false;
 
 const PROTECT: &str = r#"[[rule]]
 name    = "customer-pii"

@@ -126,6 +126,46 @@ fn version_1_is_read_in_any_order_and_layout() {
     }
 }
 
+#[test]
+fn a_damaged_version_1_file_shows_what_stands_around() {
+    let start = "{\"version\":1,\"width\":9,\"height\":8,\"stdout\":[\n";
+    for (events, expected, damages) in [
+        ("[1,\"a\"],\n[1,\"b", "ab", &[Damage::Cut][..]),
+        ("[1,\"a\"],\n[1", "a", &[Damage::Cut]),
+        ("[1,\"a\"],", "a", &[Damage::Cut]),
+        ("[1,\"a\"],\n[1,2],\n[1,\"b\"]]}", "ab", &[Damage::Event]),
+        ("[1,\"a\"],\n{},\n[1,\"b\"]]}", "ab", &[Damage::Event]),
+        ("[-1,\"a\"]]}", "a", &[Damage::Time]),
+        (
+            "[1,\"a\"],\n[1,\"b\\ud800\"]], \"x\":",
+            "ab\u{fffd}",
+            &[Damage::Text, Damage::Cut],
+        ),
+    ] {
+        let all = read(format!("{start}{events}").as_bytes()).unwrap();
+        assert_eq!(text_of(&all.events), expected, "{events}");
+        let seen: Vec<Damage> = all.warnings.iter().map(|w| w.damage).collect();
+        assert_eq!(seen, damages, "{events}");
+        assert_eq!(all.header.cols, 9);
+    }
+    let twice = format!("{start}[1,\"a\"],\n[1,2],\n[1,\"b\"]]}}");
+    assert_eq!(read(twice.as_bytes()).unwrap().warnings[0].at.line, 3);
+}
+
+#[test]
+fn much_text_with_nothing_in_it_is_read_in_turns() {
+    let packed = zstd::encode_all(format!("{V3}\n{}", "\n".repeat(8 << 20)).as_bytes(), 3).unwrap();
+    let mut decoder = Decoder::default();
+    decoder.push(&packed);
+    decoder.finish();
+    let mut pauses = 0;
+    while decoder.next() == Next::Pause {
+        pauses += 1;
+    }
+    assert!(pauses > 20, "{pauses}");
+    assert_eq!(decoder.next(), Next::End);
+}
+
 /// What stops other players (recording.md, section 1): each is a warning, and what stands around
 /// it is shown.
 #[test]
@@ -316,8 +356,10 @@ fn an_unfinished_session_of_a_bastion_is_said_to_be() {
     let header = r#"{"version":3,"term":{"cols":9,"rows":8},"bastion":{}}"#;
     let open = read(format!("{header}\n[1,\"o\",\"a\"]\n").as_bytes()).unwrap();
     assert_eq!(open.warnings[0].damage, Damage::Unfinished);
-    let ended = read(format!("{header}\n[1,\"x\",\"0\"]\n").as_bytes()).unwrap();
-    assert_eq!(ended.warnings, []);
+    for end in ["[1,\"x\",\"0\"]", "[1,\"E\",\"{}\"]"] {
+        let ended = read(format!("{header}\n{end}\n").as_bytes()).unwrap();
+        assert_eq!(ended.warnings, [], "{end}");
+    }
 }
 
 #[test]
@@ -335,6 +377,7 @@ fn a_long_line_is_shown_in_part_and_the_next_whole() {
         match decoder.next() {
             Next::Item(Item::Event(event)) => events.push(event),
             Next::Item(Item::Warning(warning)) => warnings.push(warning),
+            Next::Pause => {}
             Next::NeedInput => match pieces.next() {
                 Some(piece) => decoder.push(piece),
                 None => decoder.finish(),
@@ -556,6 +599,7 @@ proptest! {
                 match decoder.next() {
                     Next::Item(Item::Event(event)) => items.push(Ok(event)),
                     Next::Item(Item::Warning(w)) => items.push(Err((w.damage, w.detail))),
+                    Next::Pause => {}
                     Next::NeedInput => match pieces.next() {
                         Some(piece) => decoder.push(piece),
                         None => decoder.finish(),
@@ -612,5 +656,47 @@ proptest! {
         prop_assert!(part.events.len() >= complete);
         prop_assert!(is_prefix_of(&part.events, &whole.events));
         prop_assert_eq!(part.warnings.is_empty(), cut == header.len());
+    }
+
+    /// What the recorder writes is read without a warning, and shows what was printed.
+    #[test]
+    fn what_is_written_is_read(
+        pieces in proptest::collection::vec((0..3000u64, any::<bool>(), any::<Vec<u8>>(), any::<bool>()), 0..20),
+        end: bool,
+    ) {
+        use crate::event::Stream;
+        use crate::write::{Ending, Newlines, Presses, Settings, Writer};
+        use std::time::Duration;
+
+        let header = Header {
+            version: 3,
+            cols: 80,
+            rows: 24,
+            ..Header::default()
+        };
+        let mut writer =
+            Writer::new(Vec::new(), &header, Newlines::Kept, Settings::default(), Presses::new(1)).unwrap();
+        let mut at = Duration::ZERO;
+        let mut shown = String::new();
+        for (millis, stderr, bytes, flush) in &pieces {
+            at += Duration::from_millis(*millis);
+            // Text of its own, so that no sequence goes on in the next piece.
+            let text = String::from_utf8_lossy(bytes).into_owned();
+            let stream = if *stderr { Stream::Stderr } else { Stream::Stdout };
+            writer.output(at, stream, text.as_bytes()).unwrap();
+            shown.push_str(&text);
+            if *flush {
+                writer.flush(at).unwrap();
+            }
+        }
+        let ending = Ending {
+            exit: end.then_some(7),
+            ..Ending::default()
+        };
+        let (bytes, _) = writer.end(at, &ending).unwrap();
+        let all = read(&bytes).unwrap();
+        prop_assert_eq!(&all.warnings, &vec![]);
+        prop_assert_eq!(text_of(&all.events), shown);
+        prop_assert!(all.events.iter().all(|event| event.time <= at.as_micros() as u64 + 1000));
     }
 }

@@ -54,6 +54,7 @@ struct Details<'a> {
     state: State,
     warnings: Vec<WarningEntry<'a>>,
     bastion: Option<&'a Value>,
+    account: Option<&'a Value>,
 }
 
 #[derive(Serialize)]
@@ -137,6 +138,7 @@ fn json(source: &Source, summary: &Summary) -> Result<String, Failure> {
             })
             .collect(),
         bastion: header.extra.get("bastion"),
+        account: summary.account.as_ref(),
     };
     Ok(safe::json(&details).map_err(std::io::Error::from)?)
 }
@@ -185,6 +187,9 @@ fn text(source: &Source, summary: &Summary, out: &mut Out) -> Result<(), Failure
         ("ended", ended(summary).map(|at| date(at, &zone))),
         ("duration", Some(Clock(summary.duration).to_string())),
         ("exit status", summary.exit.map(|status| status.to_string())),
+        ("signal", recorded_text(summary, "signal")),
+        ("reason", recorded_text(summary, "reason")),
+        ("coverage", coverage(summary)),
         ("screen", Some(screen.trim_end().to_owned())),
         ("format", Some(format!("asciicast v{}", header.version))),
         ("size", Some(size(summary.size))),
@@ -215,4 +220,18 @@ fn text(source: &Source, summary: &Summary, out: &mut Out) -> Result<(), Failure
         out.line(&format!("{name:<12} {warning}"))?;
     }
     Ok(())
+}
+
+fn recorded_text(summary: &Summary, key: &str) -> Option<String> {
+    let text = summary.account_text(key)?;
+    Some(safe::short(text, TEXT_MAX))
+}
+
+/// What the scanner did with the bytes of the session.
+fn coverage(summary: &Summary) -> Option<String> {
+    let coverage = summary.account.as_ref()?.get("coverage")?.as_object()?;
+    let parts = coverage.iter();
+    let parts = parts.filter_map(|(name, bytes)| Some(format!("{name} {}", size(bytes.as_u64()?))));
+    let parts: Vec<String> = parts.collect();
+    Some(safe::short(&parts.join(", "), TEXT_MAX))
 }

@@ -37,6 +37,8 @@ struct Entry<'a> {
     command: Option<&'a str>,
     title: Option<&'a str>,
     exit_status: Option<i32>,
+    signal: Option<&'a str>,
+    reason: Option<&'a str>,
     size_bytes: u64,
     events: u64,
     state: State,
@@ -94,6 +96,8 @@ fn json(source: &Source, summary: &Summary) -> Result<String, Failure> {
         command: about.command.as_deref(),
         title: about.title.as_deref(),
         exit_status: summary.exit,
+        signal: summary.account_text("signal"),
+        reason: summary.account_text("reason"),
         size_bytes: summary.size,
         events: summary.events,
         state: summary.state(),
@@ -142,6 +146,8 @@ fn table(rows: &[(Source, Summary)], out: &mut Out) -> Result<(), Failure> {
 /// The exit status, and what is wrong.
 fn status(summary: &Summary) -> String {
     let exit = summary.exit.map(|status| status.to_string());
+    let signal = summary.account_text("signal");
+    let exit = signal.map(|name| safe::short(name, 20)).or(exit);
     match (summary.state(), exit) {
         (State::Whole, Some(exit)) => exit,
         (State::Whole, None) => "-".into(),

@@ -13,6 +13,7 @@ use super::{Failure, Out, zone};
 use crate::files::Source;
 use crate::moment::{self, NotAPlace, Place};
 use crate::player::{ENTER, Idle, Key, LEAVE, Options, Player, Speed, Wait};
+use crate::safe;
 
 /// Play a recording in this terminal; press ? for the keys
 #[derive(Debug, clap::Args)]
@@ -78,8 +79,12 @@ pub(super) fn run(args: Args, out: &mut Out) -> Result<(), Failure> {
         ..Options::default()
     });
     let played = play(&mut player, input);
+    if let Err(error) = played {
+        let error = safe::line(&error.to_string());
+        out.problem(&format!("this terminal cannot be used: {error}"));
+    }
     tell(&player, &source, out);
-    played.map_err(Failure::Output)
+    Ok(())
 }
 
 fn tell(player: &Player, source: &Source, out: &mut Out) {

@@ -368,7 +368,7 @@ fn keys_that_will_not_do_are_left_out() {
     ] {
         // Alone it is none, and beside a good one it does no harm.
         assert_eq!(
-            kind(&check(&token, &keys(&[odd.clone()]))),
+            kind(&check(&token, &keys(std::slice::from_ref(&odd)))),
             "no key",
             "{odd}"
         );

@@ -1,0 +1,840 @@
+//! Detectors: values that are recognised without a name.
+//!
+//! Each function looks at a place in a text where a match may stand (an `@`, the first digit of a
+//! run) and says whether one does, or that more of the text is needed to tell.
+
+use crate::rules::Detector;
+
+/// A piece of a text: it ends at `limit`, for certain if it is `closed`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Region<'a> {
+    /// The text with what came before, up to the limit.
+    pub(crate) text: &'a [u8],
+    /// Whether nothing more belongs to it.
+    pub(crate) closed: bool,
+}
+
+/// What stands at a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// Nothing; go on at this position.
+    No(usize),
+    /// What begins at this position is undecided.
+    More(usize),
+    /// A value from the first position to the second.
+    Value(usize, usize, Detector),
+}
+
+impl Region<'_> {
+    fn at(&self, i: usize) -> Option<u8> {
+        self.text.get(i).copied()
+    }
+
+    fn before(&self, i: usize) -> Option<u8> {
+        self.at(i.checked_sub(1)?)
+    }
+
+    /// The end of the bytes from `i` on that satisfy `f`, and whether it is certain.
+    fn run(&self, i: usize, max: usize, f: impl Fn(u8) -> bool) -> (usize, bool) {
+        let rest = self.text.get(i..).unwrap_or_default();
+        let size = rest.iter().take(max).take_while(|b| f(**b)).count();
+        (i + size, size < rest.len() || self.closed)
+    }
+}
+
+const LOCAL_MAX: usize = 64;
+
+/// Whether a byte may stand in the local part of an address.
+pub(crate) fn is_local(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'+' | b'-') || (0x80..0xd0).contains(&b)
+}
+
+/// Where a token begins that ends at `end` and that may become an address or another value.
+pub(crate) fn token_start(text: &[u8], end: usize) -> usize {
+    let mut start = end;
+    while let Some(&b) = start.checked_sub(1).and_then(|i| text.get(i)) {
+        if !is_local(b) || end - start >= LOCAL_MAX || (b == b'.' && text.get(start) == Some(&b'.'))
+        {
+            break;
+        }
+        start -= 1;
+    }
+    while start < end
+        && text
+            .get(start)
+            .is_some_and(|b| !b.is_ascii_alphanumeric() && !(0xc0..0xd0).contains(b))
+    {
+        start += 1;
+    }
+    start
+}
+
+/// An e-mail address around the `@` at `at`.
+pub(crate) fn email(r: Region<'_>, at: usize) -> Found {
+    let start = token_start(r.text, at);
+    if start == at || r.text.get(start..at) == Some(b"git") {
+        return Found::No(at + 1);
+    }
+    let (end, certain) = r.run(at + 1, 255, |b| {
+        b.is_ascii_alphanumeric() || b == b'.' || b == b'-'
+    });
+    if !certain {
+        return Found::More(start);
+    }
+    let domain = r.text.get(at + 1..end).unwrap_or_default();
+    let size = domain
+        .iter()
+        .rposition(u8::is_ascii_alphanumeric)
+        .map_or(0, |i| i + 1);
+    let domain = domain.get(..size).unwrap_or_default();
+    let mut labels = domain.split(|b| *b == b'.').rev();
+    let top = labels.next().unwrap_or_default();
+    let good = (2..=24).contains(&top.len())
+        && top.iter().all(u8::is_ascii_alphabetic)
+        && !NOT_DOMAINS.contains(&top.to_ascii_lowercase().as_slice())
+        && labels.clone().count() > 0
+        && labels.all(|l| {
+            !l.is_empty() && l.len() <= 63 && l.first() != Some(&b'-') && l.last() != Some(&b'-')
+        });
+    if good {
+        Found::Value(start, at + 1 + size, Detector::Email)
+    } else {
+        Found::No(at + 1)
+    }
+}
+
+/// Ends of names with an `@` that are no addresses: units of systemd, pictures, sources.
+const NOT_DOMAINS: [&[u8]; 28] = [
+    b"service",
+    b"socket",
+    b"slice",
+    b"scope",
+    b"mount",
+    b"automount",
+    b"timer",
+    b"target",
+    b"path",
+    b"swap",
+    b"device",
+    b"png",
+    b"jpg",
+    b"jpeg",
+    b"gif",
+    b"svg",
+    b"webp",
+    b"js",
+    b"mjs",
+    b"ts",
+    b"css",
+    b"json",
+    b"tgz",
+    b"lock",
+    b"toml",
+    b"yaml",
+    b"html",
+    b"conf",
+];
+
+/// What begins with the digit at `i`, the first of its run: a card, a social security number, an
+/// IBAN (whose two letters stand before it), a telephone number.
+pub(crate) fn digits(r: Region<'_>, i: usize, wants: impl Fn(Detector) -> bool) -> Found {
+    let (end, certain) = r.run(i, 64, |b| b.is_ascii_digit());
+    let size = end - i;
+    let before = r.before(i);
+    if wants(Detector::Iban) && before.is_some_and(|b| b.is_ascii_uppercase()) {
+        match iban(r, i) {
+            Found::No(_) => {}
+            found => return found,
+        }
+    }
+    let edge = !before.is_some_and(|b| {
+        b.is_ascii_alphanumeric()
+            || b == b'_'
+            || (matches!(b, b'.' | b'-')
+                && i >= 2
+                && r.at(i - 2).is_some_and(|b| b.is_ascii_alphanumeric()))
+    });
+    // Times, versions, grouped numbers: most runs end here.
+    if size < 3 && certain {
+        return Found::No(end);
+    }
+    if !certain {
+        return if size >= 64 {
+            Found::No(end)
+        } else {
+            Found::More(i)
+        };
+    }
+    if !edge {
+        return Found::No(end);
+    }
+    if size == 3 && wants(Detector::UsSsn) {
+        match ssn(r, i) {
+            Found::No(_) => {}
+            found => return found,
+        }
+    }
+    if wants(Detector::PaymentCard) && matches!(size, 4 | 15 | 16) {
+        match card(r, i) {
+            Found::No(_) => {}
+            found => return found,
+        }
+    }
+    if wants(Detector::Phone) {
+        match phone(r, i) {
+            Found::No(_) => {}
+            found => return found,
+        }
+    }
+    Found::No(end)
+}
+
+/// Whether a number that ends at `end` goes on there; `None`: more is needed.
+fn ends(r: Region<'_>, end: usize) -> Option<bool> {
+    match r.at(end) {
+        None => r.closed.then_some(true),
+        Some(b) if b.is_ascii_alphanumeric() || b == b'_' => Some(false),
+        Some(b'.' | b'-') => match r.at(end + 1) {
+            None => r.closed.then_some(true),
+            Some(b) => Some(!b.is_ascii_alphanumeric()),
+        },
+        Some(_) => Some(true),
+    }
+}
+
+fn ssn(r: Region<'_>, i: usize) -> Found {
+    let shape = b"ddd-dd-dddd";
+    for (k, want) in shape.iter().enumerate() {
+        match r.at(i + k) {
+            None if r.closed => return Found::No(i),
+            None => return Found::More(i),
+            Some(b) if (*want == b'd' && b.is_ascii_digit()) || b == *want => {}
+            Some(_) => return Found::No(i),
+        }
+    }
+    let end = i + shape.len();
+    match ends(r, end) {
+        None => return Found::More(i),
+        Some(false) => return Found::No(i),
+        Some(true) => {}
+    }
+    let text = r.text.get(i..end).unwrap_or_default();
+    let area = text.get(..3).unwrap_or_default();
+    let good = area != b"000"
+        && area != b"666"
+        && area.first() != Some(&b'9')
+        && text.get(4..6) != Some(b"00")
+        && text.get(7..) != Some(b"0000");
+    if good {
+        Found::Value(i, end, Detector::UsSsn)
+    } else {
+        Found::No(i)
+    }
+}
+
+/// The lengths of groups in which cards are written, after what they may begin with.
+const CARD_GROUPS: [&[usize]; 3] = [&[4, 4, 4, 4], &[4, 6, 5], &[4, 6, 4]];
+
+fn card(r: Region<'_>, i: usize) -> Found {
+    let (end, _) = r.run(i, 20, |b| b.is_ascii_digit());
+    if end - i >= 15 {
+        return match ends(r, end) {
+            None => Found::More(i),
+            Some(true) if is_card(r.text.get(i..end).unwrap_or_default()) => {
+                Found::Value(i, end, Detector::PaymentCard)
+            }
+            Some(_) => Found::No(i),
+        };
+    }
+    let Some(gap) = r.at(end) else {
+        return if r.closed {
+            Found::No(i)
+        } else {
+            Found::More(i)
+        };
+    };
+    if !matches!(gap, b' ' | b'-') || !issuer(r.text.get(i..end).unwrap_or_default()) {
+        return Found::No(i);
+    }
+    for groups in CARD_GROUPS {
+        match grouped(r, i, gap, groups) {
+            Found::No(_) => {}
+            found => return found,
+        }
+    }
+    Found::No(i)
+}
+
+fn grouped(r: Region<'_>, i: usize, gap: u8, groups: &[usize]) -> Found {
+    let mut number = Vec::with_capacity(16);
+    let mut at = i;
+    for (k, size) in groups.iter().enumerate() {
+        if k > 0 {
+            match r.at(at) {
+                None if !r.closed => return Found::More(i),
+                Some(b) if b == gap => at += 1,
+                _ => return Found::No(i),
+            }
+        }
+        for _ in 0..*size {
+            match r.at(at) {
+                None if !r.closed => return Found::More(i),
+                Some(b) if b.is_ascii_digit() => number.push(b),
+                _ => return Found::No(i),
+            }
+            at += 1;
+        }
+    }
+    if !is_card(&number) {
+        return Found::No(i);
+    }
+    // One of many groups of four is a dump, not a card.
+    let mut neighbours = 0;
+    let mut start = i;
+    while neighbours == 0
+        && start >= 5
+        && r.at(start - 1) == Some(gap)
+        && r.text.get(start - 5..start - 1).is_some_and(is_group)
+    {
+        neighbours += usize::from(is_dump(r.text.get(start - 5..start - 1)));
+        start -= 5;
+    }
+    if neighbours == 0 {
+        match r.at(at) {
+            None if !r.closed => return Found::More(i),
+            Some(b) if b == gap => {
+                let rest = r.text.get(at + 1..).unwrap_or_default();
+                let size = rest
+                    .iter()
+                    .take(5)
+                    .take_while(|b| b.is_ascii_hexdigit())
+                    .count();
+                if size == rest.len() && size < 5 && !r.closed {
+                    return Found::More(i);
+                }
+                neighbours += usize::from(size == 4 && is_dump(rest.get(..4)));
+            }
+            _ => {}
+        }
+    }
+    if neighbours > 0 {
+        return Found::No(i);
+    }
+    match ends(r, at) {
+        None => Found::More(i),
+        Some(true) if is_card(&number) => Found::Value(i, at, Detector::PaymentCard),
+        Some(_) => Found::No(i),
+    }
+}
+
+/// Four hexadecimal digits with a letter among them, as dumps and tables of code points have them.
+fn is_dump(group: Option<&[u8]>) -> bool {
+    group.is_some_and(|g| {
+        is_group(g) && g.iter().any(u8::is_ascii_digit) && !g.iter().all(u8::is_ascii_digit)
+    })
+}
+
+fn is_group(group: &[u8]) -> bool {
+    group.iter().all(u8::is_ascii_hexdigit)
+}
+
+/// Whether a number may begin with these four digits or more.
+fn issuer(number: &[u8]) -> bool {
+    let head = |n: usize| {
+        number
+            .iter()
+            .take(n)
+            .fold(0u32, |sum, d| sum * 10 + u32::from(d.wrapping_sub(b'0')))
+    };
+    number.first() == Some(&b'4')
+        || (51..=55).contains(&head(2))
+        || (2221..=2720).contains(&head(4))
+        || matches!(head(2), 34..=39 | 62 | 65)
+        || head(4) == 6011
+        || (644..=649).contains(&head(3))
+        || matches!(head(3), 300..=305)
+}
+
+/// Whether the digits are a card number: an issuer's range and length, and the Luhn checksum.
+pub(crate) fn is_card(number: &[u8]) -> bool {
+    let two = number.get(..2).unwrap_or_default();
+    let size = match two {
+        b"34" | b"37" => 15,
+        b"36" | b"38" | b"39" | b"30" => 14,
+        _ => 16,
+    };
+    if number.len() != size || !issuer(number) {
+        return false;
+    }
+    let luhn: u32 = number
+        .iter()
+        .rev()
+        .enumerate()
+        .map(|(k, d)| {
+            let d = u32::from(d.wrapping_sub(b'0'));
+            if k % 2 == 0 {
+                d
+            } else if d > 4 {
+                2 * d - 9
+            } else {
+                2 * d
+            }
+        })
+        .sum();
+    luhn.is_multiple_of(10) && number.iter().any(|d| number.first() != Some(d))
+}
+
+/// Lengths of IBANs by country (the registry of ISO 13616).
+const IBANS: [(&[u8; 2], usize); 84] = [
+    (b"AD", 24),
+    (b"AE", 23),
+    (b"AL", 28),
+    (b"AT", 20),
+    (b"AZ", 28),
+    (b"BA", 20),
+    (b"BE", 16),
+    (b"BG", 22),
+    (b"BH", 22),
+    (b"BI", 27),
+    (b"BR", 29),
+    (b"BY", 28),
+    (b"CH", 21),
+    (b"CR", 22),
+    (b"CY", 28),
+    (b"CZ", 24),
+    (b"DE", 22),
+    (b"DJ", 27),
+    (b"DK", 18),
+    (b"DO", 28),
+    (b"EE", 20),
+    (b"EG", 29),
+    (b"ES", 24),
+    (b"FI", 18),
+    (b"FK", 18),
+    (b"FO", 18),
+    (b"FR", 27),
+    (b"GB", 22),
+    (b"GE", 22),
+    (b"GI", 23),
+    (b"GL", 18),
+    (b"GR", 27),
+    (b"GT", 28),
+    (b"HR", 21),
+    (b"HU", 28),
+    (b"IE", 22),
+    (b"IL", 23),
+    (b"IQ", 23),
+    (b"IS", 26),
+    (b"IT", 27),
+    (b"JO", 30),
+    (b"KW", 30),
+    (b"KZ", 20),
+    (b"LB", 28),
+    (b"LC", 32),
+    (b"LI", 21),
+    (b"LT", 20),
+    (b"LU", 20),
+    (b"LV", 21),
+    (b"LY", 25),
+    (b"MC", 27),
+    (b"MD", 24),
+    (b"ME", 22),
+    (b"MK", 19),
+    (b"MN", 20),
+    (b"MR", 27),
+    (b"MT", 31),
+    (b"MU", 30),
+    (b"NI", 28),
+    (b"NL", 18),
+    (b"NO", 15),
+    (b"OM", 23),
+    (b"PK", 24),
+    (b"PL", 28),
+    (b"PS", 29),
+    (b"PT", 25),
+    (b"QA", 29),
+    (b"RO", 24),
+    (b"RS", 22),
+    (b"RU", 33),
+    (b"SA", 24),
+    (b"SC", 31),
+    (b"SD", 18),
+    (b"SE", 24),
+    (b"SI", 19),
+    (b"SK", 24),
+    (b"SM", 27),
+    (b"SO", 23),
+    (b"ST", 25),
+    (b"SV", 28),
+    (b"TL", 23),
+    (b"TN", 24),
+    (b"TR", 26),
+    (b"XK", 20),
+];
+
+fn iban(r: Region<'_>, i: usize) -> Found {
+    let Some(start) = i.checked_sub(2) else {
+        return Found::No(i);
+    };
+    let country = r.text.get(start..i).unwrap_or_default();
+    let Some((_, length)) = IBANS.iter().find(|(c, _)| c.as_slice() == country) else {
+        return Found::No(i);
+    };
+    if r.before(start)
+        .is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_')
+    {
+        return Found::No(i);
+    }
+    let mut at = start;
+    let mut code = Vec::with_capacity(*length);
+    while code.len() < *length {
+        match r.at(at) {
+            None if !r.closed => return Found::More(start),
+            None => return Found::No(i),
+            Some(b)
+                if b.is_ascii_digit()
+                    || (b.is_ascii_uppercase() && !matches!(code.len(), 2 | 3)) =>
+            {
+                code.push(b);
+            }
+            Some(b' ' | b'-') if code.len() % 4 == 0 && r.before(at) != Some(b' ') => {}
+            Some(_) => return Found::No(i),
+        }
+        at += 1;
+    }
+    match ends(r, at) {
+        None => return Found::More(start),
+        Some(false) => return Found::No(i),
+        Some(true) => {}
+    }
+    let rest = code
+        .iter()
+        .skip(4)
+        .chain(code.iter().take(4))
+        .fold(0u32, |rest, b| {
+            if b.is_ascii_digit() {
+                (rest * 10 + u32::from(b - b'0')) % 97
+            } else {
+                (rest * 100 + u32::from(b - b'A') + 10) % 97
+            }
+        });
+    if rest == 1 {
+        Found::Value(start, at, Detector::Iban)
+    } else {
+        Found::No(i)
+    }
+}
+
+fn phone(r: Region<'_>, i: usize) -> Found {
+    let mut start = i;
+    let plus = r.before(i) == Some(b'+');
+    let bracket = r.before(i) == Some(b'(');
+    if plus || bracket {
+        start -= 1;
+    }
+    let (end, certain) = r.run(i, 24, |b| {
+        b.is_ascii_digit() || matches!(b, b' ' | b'-' | b'.' | b'(' | b')')
+    });
+    if !certain {
+        return Found::More(start);
+    }
+    let text = r.text.get(i..end).unwrap_or_default();
+    let size = text
+        .iter()
+        .rposition(u8::is_ascii_digit)
+        .map_or(0, |k| k + 1);
+    let groups: Vec<usize> = text
+        .get(..size)
+        .unwrap_or_default()
+        .split(|b| !b.is_ascii_digit())
+        .map(<[u8]>::len)
+        .filter(|n| *n > 0)
+        .collect();
+    let total: usize = groups.iter().sum();
+    let good = if plus {
+        (8..=15).contains(&total)
+    } else {
+        groups == [3, 3, 4]
+    };
+    match (good, ends(r, i + size)) {
+        (false, _) | (_, Some(false)) => Found::No(i),
+        (true, None) => Found::More(start),
+        (true, Some(true)) => Found::Value(start, i + size, Detector::Phone),
+    }
+}
+
+/// A JSON web token whose `eyJ` begins at `i`.
+pub(crate) fn jwt(r: Region<'_>, i: usize) -> Found {
+    let url = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    if r.before(i).is_some_and(url) {
+        return Found::No(i + 3);
+    }
+    let (end, certain) = r.run(i, usize::MAX, |b| url(b) || b == b'.');
+    if !certain {
+        return Found::More(i);
+    }
+    let token = r.text.get(i..end).unwrap_or_default();
+    let mut parts = token.split(|b| *b == b'.');
+    let header = parts.next().unwrap_or_default();
+    let payload = parts.next().unwrap_or_default();
+    let known = decodes_to_object(header);
+    if known && payload.len() >= 4 {
+        let size = token.iter().rposition(|b| *b != b'.').map_or(0, |k| k + 1);
+        return Found::Value(i, i + size, Detector::Jwt);
+    }
+    Found::No(end)
+}
+
+fn decodes_to_object(part: &[u8]) -> bool {
+    let whole = part.get(..part.len() - part.len() % 4).unwrap_or_default();
+    data_encoding::BASE64URL_NOPAD
+        .decode(whole)
+        .is_ok_and(|json| {
+            json.starts_with(b"{\"") && memchr::memmem::find(&json, b"\"alg").is_some()
+                || json.starts_with(b"{\"typ")
+        })
+}
+
+/// An AWS access key id, whose third letter `I` (`AKIA`, `ASIA`) stands at `i`.
+pub(crate) fn aws(r: Region<'_>, i: usize) -> Found {
+    let Some(start) = i.checked_sub(2) else {
+        return Found::No(i + 1);
+    };
+    if !matches!(r.text.get(start..i), Some(b"AK" | b"AS"))
+        || r.before(start)
+            .is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_')
+    {
+        return Found::No(i + 1);
+    }
+    let (end, certain) = r.run(start, 32, |b| b.is_ascii_uppercase() || b.is_ascii_digit());
+    if !certain && end - start <= 20 {
+        return Found::More(start);
+    }
+    let good = end - start == 20
+        && r.at(start + 3) == Some(b'A')
+        && !r
+            .at(end)
+            .is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if good {
+        Found::Value(start, end, Detector::AwsKey)
+    } else {
+        Found::No(i + 1)
+    }
+}
+
+/// A GitHub token, whose first `_` stands at `i`.
+pub(crate) fn github(r: Region<'_>, i: usize) -> Found {
+    let head = |name: &[u8]| i >= name.len() && r.text.get(i - name.len()..i) == Some(name);
+    let (size, least) =
+        if head(b"ghp") || head(b"gho") || head(b"ghu") || head(b"ghs") || head(b"ghr") {
+            (3, 36)
+        } else if head(b"github_pat") {
+            (10, 40)
+        } else {
+            return Found::No(i + 1);
+        };
+    let start = i - size;
+    let (end, certain) = r.run(i + 1, 255, |b| b.is_ascii_alphanumeric() || b == b'_');
+    if r.before(start)
+        .is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_')
+    {
+        return Found::No(i + 1);
+    }
+    if !certain {
+        return Found::More(start);
+    }
+    if end - i > least {
+        Found::Value(start, end, Detector::GithubToken)
+    } else {
+        Found::No(i + 1)
+    }
+}
+
+/// A Slack token, whose middle `o` (`xoxb-`) stands at `i`.
+pub(crate) fn slack(r: Region<'_>, i: usize) -> Found {
+    let Some(start) = i.checked_sub(1) else {
+        return Found::No(i + 1);
+    };
+    let head = r.text.get(start..).unwrap_or_default();
+    if head.len() < 5
+        && !r.closed
+        && b"xoxb-".starts_with(head.get(..3.min(head.len())).unwrap_or_default())
+    {
+        return Found::More(start);
+    }
+    let good = head.starts_with(b"xox")
+        && matches!(
+            head.get(3),
+            Some(b'a' | b'b' | b'e' | b'o' | b'p' | b'r' | b's')
+        )
+        && head.get(4) == Some(&b'-')
+        && !r.before(start).is_some_and(|b| b.is_ascii_alphanumeric());
+    if !good {
+        return Found::No(i + 1);
+    }
+    let (end, certain) = r.run(start, 255, |b| b.is_ascii_alphanumeric() || b == b'-');
+    if !certain {
+        return Found::More(start);
+    }
+    if end - start >= 15 {
+        Found::Value(start, end, Detector::SlackToken)
+    } else {
+        Found::No(i + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn closed(text: &str) -> Region<'_> {
+        Region {
+            text: text.as_bytes(),
+            closed: true,
+        }
+    }
+
+    fn first_digits(text: &str) -> Found {
+        let at = text.find(|c: char| c.is_ascii_digit()).unwrap_or(0);
+        digits(closed(text), at, |d| d != Detector::Phone)
+    }
+
+    #[test]
+    fn cards_need_range_length_and_checksum() {
+        for good in [
+            "4052264567103461",
+            "4374 9202 8903 3002",
+            "4111-1111-1111-1111",
+            "378282246310005",
+            "3782 822463 10005",
+            "5555555555554444",
+            "6011111111111117",
+            "2223003122003222",
+        ] {
+            assert_eq!(
+                first_digits(good),
+                Found::Value(0, good.len(), Detector::PaymentCard),
+                "{good}"
+            );
+        }
+        for near in [
+            "4052264567103462",
+            "4946577418396080",
+            "1700000000000000",
+            "41111111111111111",
+            "4111 1111 1111 111",
+            "4111 1111-1111 1111",
+            "0000000000000000",
+            "4111111111111111a",
+            "764893983061",
+            "4111111111111111.5",
+            "20240101120000",
+        ] {
+            assert!(matches!(first_digits(near), Found::No(_)), "{near}");
+        }
+    }
+
+    #[test]
+    fn social_security_numbers_need_a_valid_area() {
+        assert_eq!(
+            first_digits("131-45-1438"),
+            Found::Value(0, 11, Detector::UsSsn)
+        );
+        assert_eq!(
+            first_digits("131-45-1438."),
+            Found::Value(0, 11, Detector::UsSsn)
+        );
+        for near in [
+            "000-12-3456",
+            "666-12-3456",
+            "912-12-3456",
+            "131-00-1438",
+            "131-45-0000",
+            "131-45-14389",
+            "131-45-1438-1",
+            "131 45 1438",
+            "a131-45-1438",
+        ] {
+            assert!(matches!(first_digits(near), Found::No(_)), "{near}");
+        }
+    }
+
+    #[test]
+    fn ibans_need_length_and_checksum() {
+        for good in [
+            "DE17994669278410113391",
+            "GB55AXCP51345204706063",
+            "DE17 9946 6927 8410 1133 91",
+        ] {
+            assert_eq!(
+                first_digits(good),
+                Found::Value(0, good.len(), Detector::Iban),
+                "{good}"
+            );
+        }
+        for near in [
+            "DE17994669278410113392",
+            "DE1799466927841011339",
+            "XX17994669278410113391",
+            "ADE17994669278410113391",
+        ] {
+            assert!(matches!(first_digits(near), Found::No(_)), "{near}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_told_from_units_and_pictures() {
+        let at = |text: &str| email(closed(text), text.find('@').unwrap_or(0));
+        assert_eq!(
+            at("a.b+c@mail.example.net,"),
+            Found::Value(0, 22, Detector::Email)
+        );
+        assert_eq!(
+            at("see joe@example.com."),
+            Found::Value(4, 19, Detector::Email)
+        );
+        for near in [
+            "user@host",
+            "getty@tty1.service",
+            "icon@2x.png",
+            "lodash@4.17.21",
+            "@a.com",
+            "git@github.com",
+            "a@-b.com",
+            "a@b..com",
+        ] {
+            assert!(matches!(at(near), Found::No(_)), "{near}");
+        }
+    }
+
+    #[test]
+    fn tokens_are_told_by_their_form() {
+        let jwt_text = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJhIn0.abc_-";
+        assert_eq!(
+            jwt(closed(jwt_text), 0),
+            Found::Value(0, jwt_text.len(), Detector::Jwt)
+        );
+        assert!(matches!(
+            jwt(closed("eyJustAWord.and.more"), 0),
+            Found::No(_)
+        ));
+        assert_eq!(
+            aws(closed("AKIAX2KKQUKA7TSPMI3O"), 2),
+            Found::Value(0, 20, Detector::AwsKey)
+        );
+        assert!(matches!(
+            aws(closed("AKIAX2KKQUKA7TSPMI3OX"), 2),
+            Found::No(_)
+        ));
+        let gh = "ghp_0123456789abcdefghijABCDEFGHIJ012345";
+        assert_eq!(
+            github(closed(gh), 3),
+            Found::Value(0, gh.len(), Detector::GithubToken)
+        );
+        let slack_text = "xoxb-123456789012-abcdef";
+        assert_eq!(
+            slack(closed(slack_text), 1),
+            Found::Value(0, slack_text.len(), Detector::SlackToken)
+        );
+    }
+}

@@ -1,0 +1,119 @@
+//! Where something may happen next in a text.
+//!
+//! Most bytes are inside values that nobody protects. They are skipped in blocks: a loop over a
+//! block that only compares is turned into vector instructions by the compiler, on every CPU.
+
+const BLOCK: usize = 64;
+
+/// The next event at or after `from`: a byte at which a key, a value or a line may end or begin.
+/// Brackets count only where `brackets` says so.
+pub(crate) fn event(text: &[u8], from: usize, brackets: bool) -> Option<usize> {
+    let mut at = from;
+    loop {
+        let rest = text.get(at..)?;
+        let Some(block) = rest.first_chunk::<BLOCK>() else {
+            return slow(text, at, text.len(), brackets);
+        };
+        if any(block) || (brackets && block.iter().any(|b| matches!(b, b'{' | b'}' | b'[' | b']')))
+        {
+            let found = slow(text, at, at + BLOCK, brackets);
+            if found.is_some() {
+                return found;
+            }
+        }
+        at += BLOCK;
+    }
+}
+
+/// Whether a block may have an event. Written so that it needs no branch for each byte.
+fn any(block: &[u8; BLOCK]) -> bool {
+    let mut found = 0u8;
+    for &b in block {
+        let hit = (b == b'\n')
+            | (b == b'\r')
+            | (b == b':')
+            | (b == b'=')
+            | (b.wrapping_sub(b'0') < 10)
+            | (b == b'@')
+            | (b.wrapping_sub(b'I') < 3)
+            | (b == b'_')
+            | (b == b'-')
+            | (b == b'>')
+            | (b == b'(')
+            | (b == b'|')
+            | (b == 0xe2);
+        found |= u8::from(hit);
+    }
+    found != 0
+}
+
+/// The byte machine: the specification of [`event`].
+pub(crate) fn slow(text: &[u8], from: usize, to: usize, brackets: bool) -> Option<usize> {
+    let mut at = from;
+    while at < to {
+        let b = *text.get(at)?;
+        let class = CLASS.get(usize::from(b)).copied().unwrap_or(NONE);
+        let event = match class {
+            NONE => false,
+            // A digit alone begins nothing.
+            DIGIT => match text.get(at + 1) {
+                Some(next) => next.is_ascii_digit(),
+                None => true,
+            },
+            BRACKET => brackets,
+            _ => true,
+        };
+        if event {
+            return Some(at);
+        }
+        at += 1;
+    }
+    None
+}
+
+const NONE: u8 = 0;
+const ALWAYS: u8 = 1;
+const DIGIT: u8 = 2;
+const BRACKET: u8 = 3;
+
+/// Which bytes are events.
+const CLASS: [u8; 256] = {
+    let mut class = [NONE; 256];
+    let mut b = 0;
+    while b < 256 {
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "the array has every byte, and this is compiled away"
+        )]
+        {
+            class[b] = match b as u8 {
+                b'\n' | b'\r' | b':' | b'=' | b'@' | b'I' | b'J' | b'K' | b'_' | b'-' | b'>'
+                | b'(' | b'|' | 0xe2 => ALWAYS,
+                b'0'..=b'9' => DIGIT,
+                b'{' | b'}' | b'[' | b']' => BRACKET,
+                _ => NONE,
+            };
+        }
+        b += 1;
+    }
+    class
+};
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// The fast path finds what the byte machine finds.
+        #[test]
+        fn blocks_hide_no_event(text: Vec<u8>, pad in 0..200usize, from in 0..300usize, brackets: bool) {
+            let mut all = vec![b' '; pad];
+            all.extend_from_slice(&text);
+            all.extend_from_slice(&vec![b'z'; pad]);
+            let from = from.min(all.len());
+            prop_assert_eq!(event(&all, from, brackets), slow(&all, from, all.len(), brackets));
+        }
+    }
+}

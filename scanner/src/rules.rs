@@ -1,0 +1,591 @@
+//! Compiled rules: what is protected, and what becomes of it.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::name::{NAME_MAX, Words};
+
+/// Builds [`Rules`].
+#[derive(Debug, Default)]
+pub struct RulesBuilder {
+    rules: Vec<Rule>,
+    token_key: Option<Vec<u8>>,
+    unreadable: Unreadable,
+}
+
+impl RulesBuilder {
+    /// Starts with no rule.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a rule. Where two rules cover a value, the one that was added first decides.
+    #[must_use]
+    pub fn rule(mut self, rule: Rule) -> Self {
+        self.rules.push(rule);
+        self
+    }
+
+    /// The key of `token` and `format` masks (HMAC-SHA-256). At least 16 bytes.
+    #[must_use]
+    pub fn token_key(mut self, key: &[u8]) -> Self {
+        self.token_key = Some(key.to_vec());
+        self
+    }
+
+    /// What becomes of output that cannot be read as text.
+    #[must_use]
+    pub fn unreadable(mut self, unreadable: Unreadable) -> Self {
+        self.unreadable = unreadable;
+        self
+    }
+
+    /// Compiles the rules.
+    ///
+    /// # Errors
+    ///
+    /// A rule that can never fire, a name without a letter or longer than 128 bytes, a `token` or
+    /// `format` mask without a key, or more rules or fields than can be compiled.
+    pub fn build(self) -> Result<Rules, RuleError> {
+        let mut compiled = Compiled {
+            rules: Vec::new(),
+            fields: Vec::new(),
+            detectors: [None; Detector::COUNT],
+            last: [false; 256],
+            has_paths: false,
+            hold_output: None,
+            hold_any: false,
+            token_key: self.token_key.unwrap_or_default(),
+            unreadable: self.unreadable,
+        };
+        if self.rules.len() > usize::from(u16::MAX) {
+            return Err(RuleError::TooMany);
+        }
+        for (index, rule) in self.rules.into_iter().enumerate() {
+            let index = u16::try_from(index).map_err(|_| RuleError::TooMany)?;
+            compiled.add(index, rule)?;
+        }
+        Ok(Rules(Arc::new(compiled)))
+    }
+}
+
+/// One rule of a policy: what it looks for, and what becomes of what it finds.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    name: String,
+    fields: Vec<String>,
+    detectors: Vec<Detector>,
+    action: Action,
+}
+
+impl Rule {
+    /// A rule that finds nothing yet.
+    pub fn new(name: impl Into<String>, action: Action) -> Self {
+        Self {
+            name: name.into(),
+            fields: Vec::new(),
+            detectors: Vec::new(),
+            action,
+        }
+    }
+
+    /// Adds a field by its last words (`account_number`), or with its parent (`customer.phone`).
+    #[must_use]
+    pub fn field(mut self, name: impl Into<String>) -> Self {
+        self.fields.push(name.into());
+        self
+    }
+
+    /// Adds a detector, which needs no name.
+    #[must_use]
+    pub fn detector(mut self, detector: Detector) -> Self {
+        self.detectors.push(detector);
+        self
+    }
+
+    /// The rule's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What becomes of what it finds.
+    pub fn action(&self) -> Action {
+        self.action
+    }
+}
+
+/// What becomes of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// It is replaced.
+    Mask(Mask),
+    /// The output is withheld for a decision.
+    Hold(Scope),
+    /// The output ends.
+    Refuse,
+}
+
+/// How a value is replaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mask {
+    /// By stars.
+    #[default]
+    Redact,
+    /// By stars but for the last four letters or digits of a long enough value.
+    Last4,
+    /// By a token that is the same for the same value (HMAC-SHA-256).
+    Token,
+    /// By other letters and digits of the same shape (HMAC-SHA-256).
+    Format,
+    /// By nothing.
+    Drop,
+}
+
+impl FromStr for Mask {
+    type Err = RuleError;
+
+    fn from_str(s: &str) -> Result<Self, RuleError> {
+        match s {
+            "redact" => Ok(Self::Redact),
+            "last4" => Ok(Self::Last4),
+            "token" => Ok(Self::Token),
+            "format" => Ok(Self::Format),
+            "drop" => Ok(Self::Drop),
+            _ => Err(RuleError::UnknownMask { name: s.to_owned() }),
+        }
+    }
+}
+
+/// From where a hold rule withholds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// From the record in which a held value first appears.
+    #[default]
+    Record,
+    /// From the first byte, whatever it is.
+    Output,
+}
+
+/// What becomes of output that cannot be read as text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unreadable {
+    /// It passes, and is counted.
+    #[default]
+    Pass,
+    /// It is withheld for a decision.
+    Hold,
+    /// The output ends.
+    Refuse,
+}
+
+/// A kind of value that is recognised without a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Detector {
+    /// A payment card number: issuer range and Luhn checksum.
+    PaymentCard,
+    /// A US social security number of a valid area.
+    UsSsn,
+    /// An IBAN: the country's length and the checksum mod 97 (ISO 13616).
+    Iban,
+    /// An e-mail address.
+    Email,
+    /// A JSON web token (RFC 7519) whose header decodes.
+    Jwt,
+    /// An AWS access key id.
+    AwsKey,
+    /// A private key in PEM armour, also without its end.
+    PrivateKey,
+    /// A password in a URL's user information.
+    UrlPassword,
+    /// A GitHub token.
+    GithubToken,
+    /// A Slack token.
+    SlackToken,
+    /// A telephone number in international or North American form.
+    Phone,
+}
+
+impl Detector {
+    /// The number of kinds.
+    pub(crate) const COUNT: usize = 11;
+
+    /// Every kind.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::PaymentCard,
+        Self::UsSsn,
+        Self::Iban,
+        Self::Email,
+        Self::Jwt,
+        Self::AwsKey,
+        Self::PrivateKey,
+        Self::UrlPassword,
+        Self::GithubToken,
+        Self::SlackToken,
+        Self::Phone,
+    ];
+
+    /// The name that a policy uses.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PaymentCard => "payment-card",
+            Self::UsSsn => "us-ssn",
+            Self::Iban => "iban",
+            Self::Email => "email",
+            Self::Jwt => "jwt",
+            Self::AwsKey => "aws-key",
+            Self::PrivateKey => "private-key",
+            Self::UrlPassword => "url-password",
+            Self::GithubToken => "github-token",
+            Self::SlackToken => "slack-token",
+            Self::Phone => "phone",
+        }
+    }
+}
+
+impl fmt::Display for Detector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Detector {
+    type Err = RuleError;
+
+    fn from_str(s: &str) -> Result<Self, RuleError> {
+        Self::ALL
+            .into_iter()
+            .find(|d| d.name() == s)
+            .ok_or_else(|| RuleError::UnknownDetector { name: s.to_owned() })
+    }
+}
+
+/// Why rules do not compile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RuleError {
+    /// No detector has this name.
+    UnknownDetector {
+        /// The name.
+        name: String,
+    },
+    /// No mask has this name.
+    UnknownMask {
+        /// The name.
+        name: String,
+    },
+    /// A field's name cannot be compared.
+    BadField {
+        /// The rule.
+        rule: String,
+        /// The name.
+        field: String,
+    },
+    /// A rule has neither a field nor a detector, and holds nothing by scope.
+    NeverFires {
+        /// The rule.
+        rule: String,
+    },
+    /// A `token` or `format` mask needs a key of at least 16 bytes.
+    NoTokenKey {
+        /// The rule.
+        rule: String,
+    },
+    /// More rules or fields than can be compiled.
+    TooMany,
+}
+
+impl fmt::Display for RuleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownDetector { name } => {
+                write!(f, "no detector is called {name:?}; there are")?;
+                for detector in Detector::ALL {
+                    write!(f, " {detector}")?;
+                }
+                Ok(())
+            }
+            Self::UnknownMask { name } => {
+                write!(
+                    f,
+                    "no mask is called {name:?}; there are redact last4 token format drop"
+                )
+            }
+            Self::BadField { rule, field } => write!(
+                f,
+                "rule {rule:?}: field {field:?} needs a letter or a digit, at most one parent \
+                 before a dot, and at most {NAME_MAX} bytes"
+            ),
+            Self::NeverFires { rule } => {
+                write!(f, "rule {rule:?} can never fire: give it fields or detect")
+            }
+            Self::NoTokenKey { rule } => {
+                write!(f, "rule {rule:?} needs a token key of at least 16 bytes")
+            }
+            Self::TooMany => f.write_str("more rules or fields than can be compiled"),
+        }
+    }
+}
+
+impl std::error::Error for RuleError {}
+
+/// Compiled rules: what is protected, and what becomes of it. A clone costs nothing.
+#[derive(Clone, Debug)]
+pub struct Rules(Arc<Compiled>);
+
+impl Rules {
+    /// Nothing is protected.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Whether nothing is protected, so that nothing needs to be scanned.
+    pub fn is_empty(&self) -> bool {
+        self.0.rules.is_empty() && self.0.unreadable == Unreadable::Pass
+    }
+
+    /// The name of the rule with this number, as verdicts carry it.
+    pub fn rule_name(&self, rule: u16) -> Option<&str> {
+        self.0.rules.get(usize::from(rule)).map(|r| r.name.as_str())
+    }
+
+    /// Whether some rule withholds output for a decision.
+    pub fn may_hold(&self) -> bool {
+        self.0.hold_any
+    }
+
+    pub(crate) fn compiled(&self) -> &Compiled {
+        &self.0
+    }
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self(Arc::new(Compiled {
+            rules: Vec::new(),
+            fields: Vec::new(),
+            detectors: [None; Detector::COUNT],
+            last: [false; 256],
+            has_paths: false,
+            hold_output: None,
+            hold_any: false,
+            token_key: Vec::new(),
+            unreadable: Unreadable::Pass,
+        }))
+    }
+}
+
+/// What a value was recognised by, small enough to be copied everywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hit {
+    pub(crate) rule: u16,
+    pub(crate) by: By,
+}
+
+/// By a field (its number) or by a detector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    Field(u16),
+    Detector(Detector),
+}
+
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) fields: Vec<Field>,
+    detectors: [Option<u16>; Detector::COUNT],
+    /// The last bytes that a protected name, or a name of a name, can have.
+    pub(crate) last: [bool; 256],
+    pub(crate) has_paths: bool,
+    /// The first rule that withholds from the first byte.
+    pub(crate) hold_output: Option<u16>,
+    pub(crate) hold_any: bool,
+    pub(crate) token_key: Vec<u8>,
+    pub(crate) unreadable: Unreadable,
+}
+
+#[derive(Debug)]
+pub(crate) struct Field {
+    pub(crate) rule: u16,
+    /// As the policy writes it.
+    pub(crate) text: String,
+    pub(crate) parent: Vec<u8>,
+    pub(crate) name: Vec<u8>,
+}
+
+impl Compiled {
+    fn add(&mut self, index: u16, rule: Rule) -> Result<(), RuleError> {
+        let output = rule.action == Action::Hold(Scope::Output);
+        if rule.fields.is_empty() && rule.detectors.is_empty() && !output {
+            return Err(RuleError::NeverFires { rule: rule.name });
+        }
+        if matches!(rule.action, Action::Mask(Mask::Token | Mask::Format))
+            && self.token_key.len() < 16
+        {
+            return Err(RuleError::NoTokenKey { rule: rule.name });
+        }
+        if output {
+            self.hold_output.get_or_insert(index);
+        }
+        self.hold_any |= matches!(rule.action, Action::Hold(_));
+        for text in &rule.fields {
+            let bad = || RuleError::BadField {
+                rule: rule.name.clone(),
+                field: text.clone(),
+            };
+            let (parent, name) = text.rsplit_once('.').unwrap_or(("", text));
+            let words = Words::of(name.as_bytes());
+            let above = Words::of(parent.as_bytes());
+            if words.is_empty() || text.len() > NAME_MAX || text.contains('.') == above.is_empty() {
+                return Err(bad());
+            }
+            if self.fields.len() >= usize::from(u16::MAX) {
+                return Err(RuleError::TooMany);
+            }
+            if let Some(&b) = words.joined().last() {
+                self.last_byte(b);
+            }
+            self.has_paths |= !above.is_empty();
+            self.fields.push(Field {
+                rule: index,
+                text: text.clone(),
+                parent: above.joined().to_vec(),
+                name: words.joined().to_vec(),
+            });
+        }
+        // `name`, `key`, `value`: half of a pair. Hexadecimal digits: the end of an escape.
+        if !rule.fields.is_empty() {
+            for b in *b"eyl" {
+                self.last_byte(b);
+            }
+        }
+        for detector in &rule.detectors {
+            if let Some(slot) = self.detectors.get_mut(*detector as usize) {
+                slot.get_or_insert(index);
+            }
+        }
+        self.rules.push(rule);
+        Ok(())
+    }
+
+    fn last_byte(&mut self, b: u8) {
+        for b in [b.to_ascii_lowercase(), b.to_ascii_uppercase()] {
+            if let Some(slot) = self.last.get_mut(usize::from(b)) {
+                *slot = true;
+            }
+        }
+    }
+
+    /// The field that `name` is, where the parent is part of the name or not needed.
+    pub(crate) fn field(&self, name: &[u8]) -> Option<Hit> {
+        self.field_under(name, None)
+    }
+
+    /// The field that `name` is; `parent` is the name of the container that it stands in.
+    pub(crate) fn field_under(&self, name: &[u8], parent: Option<&[u8]>) -> Option<Hit> {
+        if self.fields.is_empty() || !self.may_be(name) {
+            return None;
+        }
+        let words = Words::of(name);
+        let above = parent.map(Words::of);
+        let at = self.fields.iter().position(|f| {
+            if f.parent.is_empty() {
+                words.ends_with(&f.name)
+            } else {
+                words.ends_with_path(&f.parent, &f.name)
+                    || (words.ends_with(&f.name)
+                        && above.as_ref().is_some_and(|a| a.ends_with(&f.parent)))
+            }
+        })?;
+        let rule = self.fields.get(at)?.rule;
+        Some(Hit {
+            rule,
+            by: By::Field(u16::try_from(at).ok()?),
+        })
+    }
+
+    /// Whether a name may be a field, as its last letters say.
+    fn may_be(&self, name: &[u8]) -> bool {
+        if name.iter().any(|b| matches!(b, b'\\' | b'%' | b'&')) {
+            return true;
+        }
+        let end = name
+            .iter()
+            .rposition(|b| crate::name::is_word(*b))
+            .map_or(0, |i| i + 1);
+        let from = name
+            .get(..end)
+            .unwrap_or_default()
+            .iter()
+            .rposition(|b| !crate::name::is_word(*b));
+        self.may_end(name.get(from.map_or(0, |i| i + 1)..end).unwrap_or_default())
+    }
+
+    /// Whether `word` may be the last word of a field, or its end.
+    pub(crate) fn may_end(&self, word: &[u8]) -> bool {
+        let Some(last) = word.last() else {
+            return false;
+        };
+        self.last.get(usize::from(*last)).copied().unwrap_or(false)
+            && self.fields.iter().any(|f| {
+                let size = word.len().min(f.name.len());
+                let end = |t: &[u8]| t.len() - size;
+                match (word.get(end(word)..), f.name.get(end(&f.name)..)) {
+                    (Some(a), Some(b)) => a.eq_ignore_ascii_case(b),
+                    _ => false,
+                }
+            })
+    }
+
+    /// The rule that wants what `detector` finds.
+    pub(crate) fn detector(&self, detector: Detector) -> Option<Hit> {
+        let rule = self.detectors.get(detector as usize).copied().flatten()?;
+        Some(Hit {
+            rule,
+            by: By::Detector(detector),
+        })
+    }
+
+    pub(crate) fn action(&self, hit: Hit) -> Action {
+        self.rules
+            .get(usize::from(hit.rule))
+            .map_or(Action::Mask(Mask::Redact), |r| r.action)
+    }
+
+    /// The name of what was recognised: the field as the policy writes it, or the detector.
+    pub(crate) fn what(&self, hit: Hit) -> &str {
+        match hit.by {
+            By::Field(at) => self
+                .fields
+                .get(usize::from(at))
+                .map_or("field", |f| f.text.as_str()),
+            By::Detector(detector) => detector.name(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+
+    use super::*;
+
+    #[test]
+    fn rules_that_cannot_work_do_not_compile() {
+        let redact = Action::Mask(Mask::Redact);
+        let build = |rule: Rule| RulesBuilder::new().rule(rule).build().err();
+        assert!(matches!(
+            build(Rule::new("a", redact)),
+            Some(RuleError::NeverFires { .. })
+        ));
+        for field in ["", "__", "a.", ".a", &"a".repeat(129)] {
+            let got = build(Rule::new("a", redact).field(field));
+            assert!(matches!(got, Some(RuleError::BadField { .. })), "{field:?}");
+        }
+        let token = Rule::new("a", Action::Mask(Mask::Token)).field("x");
+        assert!(matches!(build(token), Some(RuleError::NoTokenKey { .. })));
+        assert!("nonsense".parse::<Detector>().is_err());
+        for detector in Detector::ALL {
+            assert_eq!(detector.name().parse::<Detector>().unwrap(), detector);
+        }
+    }
+}

@@ -1,0 +1,671 @@
+//! Tables: a header line says which columns are protected, and where the cells of a row are.
+
+use unicode_width::UnicodeWidthChar;
+
+use crate::rules::{Compiled, Hit};
+
+/// The most columns that are told apart; a protected one behind them masks the rest of the row.
+const COLUMNS_MAX: usize = 256;
+
+/// A table whose header named a protected field.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    pub(crate) kind: Kind,
+    pub(crate) cols: Vec<Col>,
+    /// Rows that were read so far.
+    pub(crate) rows: u64,
+    /// Lines in a row that were no rows.
+    pub(crate) misses: u32,
+}
+
+/// How cells are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// By a byte, with quotes around a field that contains it.
+    Delimited {
+        /// The byte.
+        by: u8,
+        /// The quote.
+        quote: u8,
+        /// Rows begin with the byte (markdown).
+        lead: bool,
+    },
+    /// By separators at fixed display columns.
+    Aligned {
+        /// Rows begin with a separator.
+        boxed: bool,
+    },
+    /// By spaces: cells stand under their header.
+    Spaced,
+    /// By the runs of dashes under the header.
+    Ruled,
+    /// ` name | value` lines (psql's expanded display).
+    Expanded,
+    /// `name value` lines (psql's expanded display without borders).
+    Expanded0,
+    /// LaTeX rows: ` & ` between cells.
+    Latex,
+    /// AsciiDoc rows: `<l|` before each cell.
+    Asciidoc,
+}
+
+/// One column: display columns from `start` to before `end`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Col {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    pub(crate) hit: Option<Hit>,
+}
+
+impl Table {
+    fn new(kind: Kind, cols: Vec<Col>) -> Option<Self> {
+        cols.iter().any(|c| c.hit.is_some()).then_some(Self {
+            kind,
+            cols,
+            rows: 0,
+            misses: 0,
+        })
+    }
+
+    /// psql's expanded display.
+    pub(crate) fn expanded(bare: bool) -> Self {
+        let kind = if bare {
+            Kind::Expanded0
+        } else {
+            Kind::Expanded
+        };
+        Self {
+            kind,
+            cols: Vec::new(),
+            rows: 0,
+            misses: 0,
+        }
+    }
+
+    /// Tab-separated rows of these columns (COPY).
+    pub(crate) fn copied(hits: Vec<Option<Hit>>) -> Option<Self> {
+        let cols = hits
+            .into_iter()
+            .map(|hit| Col {
+                start: 0,
+                end: 0,
+                hit,
+            })
+            .collect();
+        Self::new(
+            Kind::Delimited {
+                by: b'\t',
+                quote: 0,
+                lead: false,
+            },
+            cols,
+        )
+    }
+
+    pub(crate) fn is_single(&self) -> bool {
+        self.cols.len() == 1
+    }
+}
+
+/// The table that `line` is the header of.
+pub(crate) fn header(rules: &Compiled, line: &[u8]) -> Option<Table> {
+    if rules.fields.is_empty() || line.len() > 16384 || line.len() < 2 {
+        return None;
+    }
+    let first = line.iter().position(|b| !b.is_ascii_whitespace())?;
+    // Most lines are no headers, and say so with their first byte.
+    let b = *line.get(first)?;
+    if matches!(
+        b,
+        b'{' | b'}' | b'<' | b'(' | b')' | b'/' | b'-' | b'.' | b',' | b';'
+    ) || (b.is_ascii_digit() && !line.starts_with(b"2+^|"))
+    {
+        return None;
+    }
+    if line.contains(&b'|') || memchr::memmem::find(line, b"\xe2").is_some() {
+        if let Some(found) = asciidoc(rules, line) {
+            return Some(found);
+        }
+        if let Some(found) = piped(rules, line) {
+            return Some(found);
+        }
+    }
+    if memchr::memmem::find(line, b" & ").is_some() && line.ends_with(b"\\\\") {
+        return latex(rules, line);
+    }
+    for by in [b'\t', b',', b';', b'|', 0x1f, b'^', b'~', 0x01] {
+        if memchr::memchr(by, line).is_some() {
+            let found = delimited(rules, line, by);
+            if found.is_some() {
+                return found;
+            }
+        }
+    }
+    if b == b'"'
+        && let Some(found) = tcl(rules, line)
+    {
+        return Some(found);
+    }
+    spaced(rules, line)
+}
+
+/// Whether a cell may be the name of a column.
+fn is_name(cell: &[u8]) -> bool {
+    cell.len() <= 128
+        && cell.first().is_some_and(|b| {
+            b.is_ascii_alphabetic() || matches!(b, b'_' | b'#' | b'?' | b'%') || *b >= 0x80
+        })
+        && cell.iter().all(|b| {
+            b.is_ascii_alphanumeric()
+                || *b >= 0x80
+                || matches!(
+                    b,
+                    b'_' | b' '
+                        | b'.'
+                        | b'-'
+                        | b'/'
+                        | b'%'
+                        | b'#'
+                        | b'$'
+                        | b'*'
+                        | b'?'
+                        | b'('
+                        | b')'
+                )
+        })
+}
+
+fn trim(cell: &[u8]) -> &[u8] {
+    cell.trim_ascii()
+}
+
+fn unquote(cell: &[u8], quote: u8) -> Option<&[u8]> {
+    if cell.len() >= 2 && cell.first() == Some(&quote) && cell.last() == Some(&quote) {
+        cell.get(1..cell.len() - 1)
+    } else {
+        None
+    }
+}
+
+fn delimited(rules: &Compiled, line: &[u8], by: u8) -> Option<Table> {
+    let lead = by == b'|' && line.first() == Some(&b'|') && line.len() > 1;
+    let inner = if lead {
+        line.get(1..).unwrap_or_default()
+    } else {
+        line
+    };
+    let inner = if lead {
+        inner.strip_suffix(b"|").unwrap_or(inner)
+    } else {
+        inner
+    };
+    let mut quote = b'"';
+    let mut cols = Vec::new();
+    let mut plain = true;
+    let spaced = inner.windows(2).any(|w| w == [by, b' ']);
+    for cell in inner.split(|b| *b == by) {
+        let cell = trim(cell);
+        let name = match (unquote(cell, b'"'), unquote(cell, b'\'')) {
+            (Some(name), _) => name,
+            (None, Some(name)) => {
+                quote = b'\'';
+                name
+            }
+            (None, None) => {
+                plain = plain && !cell.contains(&b' ');
+                // troff's italics.
+                cell.strip_prefix(b"\\fI")
+                    .and_then(|c| c.strip_suffix(b"\\fP"))
+                    .unwrap_or(cell)
+            }
+        };
+        if cols.len() >= COLUMNS_MAX {
+            break;
+        }
+        if !is_name(name) && (!name.is_empty() || matches!(by, b',' | b';')) {
+            return None;
+        }
+        cols.push(Col {
+            start: 0,
+            end: 0,
+            hit: rules.field(name),
+        });
+    }
+    // A list in a sentence is not a header.
+    if cols.len() < 2 || (spaced && by != b'|' && (!plain || cols.len() < 3)) {
+        return None;
+    }
+    if by == b'\t' && cols.iter().any(|c| c.hit.is_some()) {
+        quote = 0;
+    }
+    Table::new(Kind::Delimited { by, quote, lead }, cols)
+}
+
+fn tcl(rules: &Compiled, line: &[u8]) -> Option<Table> {
+    let inner = unquote(trim(line), b'"')?;
+    let mut cols = Vec::new();
+    let mut rest = inner;
+    loop {
+        let at = memchr::memmem::find(rest, b"\" \"");
+        let cell = rest.get(..at.unwrap_or(rest.len())).unwrap_or_default();
+        if !is_name(cell) {
+            return None;
+        }
+        cols.push(Col {
+            start: 0,
+            end: 0,
+            hit: rules.field(cell),
+        });
+        match at {
+            Some(at) => rest = rest.get(at + 3..).unwrap_or_default(),
+            None => break,
+        }
+    }
+    if cols.len() < 2 {
+        return None;
+    }
+    Table::new(
+        Kind::Delimited {
+            by: b' ',
+            quote: b'"',
+            lead: false,
+        },
+        cols,
+    )
+}
+
+fn latex(rules: &Compiled, line: &[u8]) -> Option<Table> {
+    let body = line.strip_suffix(b"\\\\")?;
+    let mut cols = Vec::new();
+    for cell in body.split(|b| *b == b'&') {
+        let cell = trim(cell);
+        let name = cell
+            .strip_prefix(b"\\textit{")
+            .or_else(|| cell.strip_prefix(b"\\textbf{"))
+            .and_then(|c| c.strip_suffix(b"}"))
+            .unwrap_or(cell);
+        cols.push(Col {
+            start: 0,
+            end: 0,
+            hit: rules.field(&without(name, b'\\')),
+        });
+    }
+    Table::new(Kind::Latex, cols)
+}
+
+fn without(text: &[u8], byte: u8) -> Vec<u8> {
+    text.iter().copied().filter(|b| *b != byte).collect()
+}
+
+/// The first AsciiDoc cell mark (`|`, `^l|`, `>l|`, `h|`) in `text`: its start and its end.
+pub(crate) fn asciidoc_mark(text: &[u8]) -> Option<(usize, usize)> {
+    for bar in memchr::memchr_iter(b'|', text) {
+        match text.get(bar.saturating_sub(2)..bar) {
+            Some([b'^' | b'<' | b'>', b'l' | b'h' | b'e' | b's']) => {
+                return Some((bar - 2, bar + 1));
+            }
+            Some([] | [_, b' ']) => return Some((bar, bar + 1)),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Whether a cell is nothing but dashes: part of a rule.
+pub(crate) fn is_dashes(cell: &[u8]) -> bool {
+    cell.iter()
+        .all(|b| matches!(b, b'-' | b'=' | b':' | b' ' | b'+' | b'|'))
+}
+
+fn asciidoc(rules: &Compiled, line: &[u8]) -> Option<Table> {
+    if line.starts_with(b"2+^|Record ") {
+        return Some(Table {
+            kind: Kind::Asciidoc,
+            cols: Vec::new(),
+            rows: 0,
+            misses: 0,
+        });
+    }
+    if line.first() != Some(&b'^') {
+        return None;
+    }
+    let mut cols = Vec::new();
+    let mut rest = line;
+    while let Some((_, from)) = asciidoc_mark(rest) {
+        rest = rest.get(from..).unwrap_or_default();
+        let size = asciidoc_mark(rest).map_or(rest.len(), |(start, _)| start);
+        cols.push(Col {
+            start: 0,
+            end: 0,
+            hit: rules.field(trim(rest.get(..size).unwrap_or_default())),
+        });
+    }
+    Table::new(Kind::Asciidoc, cols)
+}
+
+/// Whether a character separates the cells of a table.
+pub(crate) fn is_separator(c: char) -> bool {
+    matches!(c, '|' | '│' | '┃' | '║' | '╎' | '┆' | '┊' | '╏' | '┇' | '┋')
+}
+
+fn piped(rules: &Compiled, line: &[u8]) -> Option<Table> {
+    let text = String::from_utf8_lossy(line);
+    let mut seps: Vec<usize> = Vec::new();
+    let mut cells = vec![String::new()];
+    let mut column = 0;
+    let mut adjacent = 0;
+    let mut last = ' ';
+    for c in text.chars() {
+        if is_separator(c) {
+            if last != ' ' && !is_separator(last) {
+                adjacent += 1;
+            }
+            seps.push(column);
+            cells.push(String::new());
+        } else if let Some(cell) = cells.last_mut() {
+            cell.push(c);
+        }
+        last = c;
+        column += c.width().unwrap_or(0);
+    }
+    if seps.is_empty() || seps.len() > COLUMNS_MAX {
+        return None;
+    }
+    let boxed = text.trim_start().starts_with(is_separator);
+    // Cells without spaces around them are not aligned: a list with `|` between its fields.
+    if adjacent > 0 || (!boxed && seps.len() + 1 != cells.len()) {
+        return None;
+    }
+    let closed = boxed && cells.last().is_some_and(|c| c.trim().is_empty());
+    let inner = cells
+        .get(usize::from(boxed)..cells.len() - usize::from(closed))
+        .unwrap_or_default();
+    if inner
+        .iter()
+        .any(|c| !c.trim().is_empty() && !is_name(c.trim().as_bytes()))
+    {
+        return None;
+    }
+    let unpadded = inner.iter().any(|c| !c.is_empty() && !c.starts_with(' '));
+    if unpadded
+        && boxed
+        && inner.iter().all(|c| !c.is_empty())
+        && inner.iter().any(|c| c.trim() == c.as_str())
+    {
+        return None;
+    }
+    let mut cols = Vec::new();
+    let mut edges = seps.iter().copied();
+    let mut start = if boxed {
+        edges.next().map_or(0, |s| s + 1)
+    } else {
+        0
+    };
+    for cell in inner {
+        let end = edges.next().unwrap_or(usize::MAX);
+        cols.push(Col {
+            start,
+            end,
+            hit: rules.field(cell.trim().as_bytes()),
+        });
+        start = end.saturating_add(1);
+    }
+    if cols.len() < 2 && !boxed {
+        return None;
+    }
+    Table::new(Kind::Aligned { boxed }, cols)
+}
+
+/// Groups of characters with fewer than two spaces between them: display start, display end, text.
+fn groups(line: &[u8]) -> Vec<(usize, usize, String)> {
+    let text = String::from_utf8_lossy(line);
+    let mut found: Vec<(usize, usize, String)> = Vec::new();
+    let mut column = 0;
+    let mut spaces = 2;
+    for c in text.chars() {
+        let wide = c.width().unwrap_or(0);
+        if c == ' ' {
+            spaces += 1;
+        } else {
+            if spaces >= 2 {
+                found.push((column, column, String::new()));
+            }
+            if let Some(last) = found.last_mut() {
+                if spaces == 1 {
+                    last.2.push(' ');
+                }
+                last.2.push(c);
+                last.1 = column + wide;
+            }
+            spaces = 0;
+        }
+        column += wide;
+    }
+    found
+}
+
+fn spaced(rules: &Compiled, line: &[u8]) -> Option<Table> {
+    memchr::memmem::find(line, b"  ")?;
+    let found = groups(line);
+    if found.len() < 2 || found.len() > COLUMNS_MAX {
+        return None;
+    }
+    if !found
+        .iter()
+        .all(|(_, _, name)| is_name(name.as_bytes()) && !name.contains(':'))
+    {
+        return None;
+    }
+    let cols = found
+        .iter()
+        .map(|(start, end, name)| Col {
+            start: *start,
+            end: *end,
+            hit: rules.field(name.as_bytes()),
+        })
+        .collect();
+    Table::new(Kind::Spaced, cols)
+}
+
+/// Whether a line is a rule under a header: dashes, with anything that crosses them.
+pub(crate) fn is_rule(line: &[u8]) -> bool {
+    let line = trim(line);
+    let Some(first) = line.first() else {
+        return false;
+    };
+    if line.len() < 2 || !matches!(first, b'-' | b'+' | b'=' | b'|' | b':' | 0xe2) {
+        return false;
+    }
+    let text = String::from_utf8_lossy(line);
+    let mut dashes = 0;
+    text.chars().all(|c| {
+        let dash = matches!(c, '-' | '=' | '─' | '━' | '═' | '╌' | '┄' | '┈' | '╍');
+        dashes += usize::from(dash);
+        dash || matches!(
+            c,
+            '+' | '|'
+                | ' '
+                | ':'
+                | '┼'
+                | '├'
+                | '┤'
+                | '┌'
+                | '┐'
+                | '└'
+                | '┘'
+                | '┬'
+                | '┴'
+                | '╪'
+                | '╞'
+                | '╡'
+                | '╬'
+                | '╠'
+                | '╣'
+                | '╔'
+                | '╗'
+                | '╚'
+                | '╝'
+                | '╦'
+                | '╩'
+                | '╤'
+                | '╧'
+                | '╟'
+                | '╢'
+                | '╫'
+                | '│'
+                | '║'
+                | '╭'
+                | '╮'
+                | '╰'
+                | '╯'
+                | '┏'
+                | '┓'
+                | '┗'
+                | '┛'
+                | '┣'
+                | '┫'
+                | '┳'
+                | '┻'
+                | '╋'
+                | '┠'
+                | '┨'
+                | '╂'
+                | '╀'
+        )
+    }) && dashes >= 2
+}
+
+/// The table of `above`, a header, and `line`, the runs of dashes under it.
+pub(crate) fn ruled(rules: &Compiled, above: &[u8], line: &[u8]) -> Option<Table> {
+    if rules.fields.is_empty() || !line.iter().all(|b| matches!(b, b'-' | b' ' | b'+')) {
+        return None;
+    }
+    let mut runs: Vec<(usize, usize)> = Vec::new();
+    for (i, b) in line.iter().enumerate() {
+        if *b == b'-' {
+            match runs.last_mut() {
+                Some(last) if last.1 == i => last.1 = i + 1,
+                Some(_) | None => runs.push((i, i + 1)),
+            }
+        }
+    }
+    if runs.is_empty() || runs.len() > COLUMNS_MAX {
+        return None;
+    }
+    // One run under one name: psql's single column, which begins with a space; a heading does not.
+    let single = runs.len() == 1;
+    if single && line.first() == Some(&b' ') {
+        return None;
+    }
+    let text = String::from_utf8_lossy(above);
+    let mut cols = Vec::new();
+    for (k, (start, end)) in runs.iter().enumerate() {
+        let until = runs.get(k + 1).map_or(usize::MAX, |next| next.0);
+        let mut column = 0;
+        let mut name = String::new();
+        for c in text.chars() {
+            if column >= *start && column < until {
+                name.push(c);
+            }
+            column += c.width().unwrap_or(0);
+        }
+        let name = name.trim().trim_matches('|').trim();
+        if !name.is_empty() && !is_name(name.as_bytes()) {
+            return None;
+        }
+        let end = if k + 1 == runs.len() {
+            usize::MAX
+        } else {
+            *end
+        };
+        cols.push(Col {
+            start: *start,
+            end,
+            hit: rules.field(name.as_bytes()),
+        });
+    }
+    Table::new(Kind::Ruled, cols)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+
+    use super::*;
+    use crate::rules::{Action, Mask, Rule, Rules, RulesBuilder};
+
+    fn rules() -> Rules {
+        let rule = Rule::new("r", Action::Mask(Mask::Redact))
+            .field("ssn")
+            .field("email")
+            .field("account_number");
+        RulesBuilder::new().rule(rule).build().unwrap()
+    }
+
+    fn kind(line: &str) -> Option<(Kind, Vec<usize>)> {
+        let table = header(rules().compiled(), line.as_bytes())?;
+        let hits = table
+            .cols
+            .iter()
+            .enumerate()
+            .filter(|(_, c)| c.hit.is_some())
+            .map(|(k, _)| k)
+            .collect();
+        Some((table.kind, hits))
+    }
+
+    #[test]
+    fn headers_are_told_from_sentences() {
+        let csv = Kind::Delimited {
+            by: b',',
+            quote: b'"',
+            lead: false,
+        };
+        assert_eq!(kind("id,ssn,email"), Some((csv, vec![1, 2])));
+        assert_eq!(kind("id,\"Account Number\""), Some((csv, vec![1])));
+        assert_eq!(
+            kind(" id | ssn | x "),
+            Some((Kind::Aligned { boxed: false }, vec![1]))
+        );
+        assert_eq!(
+            kind("| id | ssn |"),
+            Some((Kind::Aligned { boxed: true }, vec![1]))
+        );
+        assert_eq!(
+            kind("│ id │ ssn │"),
+            Some((Kind::Aligned { boxed: true }, vec![1]))
+        );
+        assert_eq!(kind("NAME   EMAIL   AGE"), Some((Kind::Spaced, vec![1])));
+        for line in [
+            "Enter name, email, and so on",
+            "email",
+            "your email, please",
+            "1,2,3",
+            "",
+            "usage: a [ssn|email]",
+            "\t__u16 sinfo_ssn;",
+        ] {
+            assert_eq!(kind(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn rules_are_told_from_text() {
+        for line in [
+            "----+----",
+            "+----+",
+            "|---|:--:|",
+            "├──┼──┤",
+            "---  ---",
+            "====",
+        ] {
+            assert!(is_rule(line.as_bytes()), "{line}");
+        }
+        for line in ["-", "- a", "", "--help", "| a |"] {
+            assert!(!is_rule(line.as_bytes()), "{line}");
+        }
+        let table = ruled(rules().compiled(), b" id ssn", b"--- -----------").unwrap();
+        assert_eq!(table.cols.len(), 2);
+        assert!(table.cols.last().is_some_and(|c| c.hit.is_some()));
+    }
+}

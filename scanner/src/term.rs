@@ -1,0 +1,235 @@
+//! What a terminal does not show: escape sequences are taken out of the text that the recognisers
+//! see, and are put back where they stood.
+//!
+//! A sequence that moves the cursor shows in the text as what it does to a line: a move to the
+//! right as spaces, any other move as a new line. Those bytes are *virtual*: recognisers see them,
+//! nobody is sent them.
+
+use std::collections::VecDeque;
+
+/// Parses a stream's escapes, whatever way it is cut.
+#[derive(Debug, Default)]
+pub(crate) struct Term {
+    state: State,
+    seq: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Ground,
+    Escape,
+    /// `ESC (` and the like: one more byte.
+    Charset,
+    Csi,
+    /// OSC, DCS, APC, PM: until BEL or ST.
+    Text,
+    /// An ESC inside of it.
+    TextEscape,
+}
+
+/// Raw bytes that stand before the text at a position, and are no text.
+#[derive(Debug)]
+pub(crate) struct Mark {
+    pub(crate) at: usize,
+    pub(crate) raw: Vec<u8>,
+}
+
+/// What the recognisers see, with the way back to what was sent.
+#[derive(Debug, Default)]
+pub(crate) struct View {
+    pub(crate) text: Vec<u8>,
+    pub(crate) marks: VecDeque<Mark>,
+    /// Ranges of the text which were never sent.
+    pub(crate) virt: VecDeque<(usize, usize)>,
+}
+
+const SEQ_MAX: usize = 4096;
+const MOVE_MAX: usize = 1000;
+
+impl Term {
+    /// Whether the next byte is text if it is no control.
+    fn is_ground(&self) -> bool {
+        self.state == State::Ground
+    }
+
+    /// Appends what `raw` shows to `view`. Nothing before `floor` in the text is taken back.
+    pub(crate) fn feed(&mut self, raw: &[u8], view: &mut View, floor: usize) {
+        let mut rest = raw;
+        while let Some(&b) = rest.first() {
+            if self.is_ground() {
+                let size = memchr::memchr3(0x1b, 0x08, 0x00, rest).unwrap_or(rest.len());
+                if size > 0 {
+                    let (text, after) = rest.split_at(size);
+                    view.text.extend_from_slice(text);
+                    rest = after;
+                    continue;
+                }
+            }
+            self.byte(b, view, floor);
+            rest = rest.get(1..).unwrap_or_default();
+        }
+    }
+
+    /// The stream has ended: an unfinished sequence goes out as it is.
+    pub(crate) fn end(&mut self, view: &mut View) {
+        if !self.seq.is_empty() {
+            self.mark(view);
+        }
+        self.state = State::Ground;
+    }
+
+    fn byte(&mut self, b: u8, view: &mut View, floor: usize) {
+        if self.state == State::Ground {
+            match b {
+                0x1b => {
+                    self.seq.push(b);
+                    self.state = State::Escape;
+                }
+                0x08 => {
+                    let taken = match view.text.last() {
+                        Some(last) if view.text.len() > floor && crate::detect::is_local(*last) => {
+                            view.text.pop()
+                        }
+                        Some(_) | None => None,
+                    };
+                    let at = view.text.len();
+                    self.seq.extend(taken);
+                    // Marks that stood behind the byte that was taken back come after it.
+                    let first = view
+                        .marks
+                        .iter()
+                        .position(|m| m.at > at)
+                        .unwrap_or(view.marks.len());
+                    for mark in view.marks.drain(first..) {
+                        self.seq.extend(mark.raw);
+                    }
+                    self.seq.push(b);
+                    self.mark(view);
+                }
+                0 => {
+                    self.seq.push(b);
+                    self.mark(view);
+                }
+                _ => view.text.push(b),
+            }
+            return;
+        }
+        self.seq.push(b);
+        let done = match self.state {
+            State::Ground => true,
+            State::Charset => true,
+            State::Escape => match b {
+                b'[' => {
+                    self.state = State::Csi;
+                    false
+                }
+                b']' | b'P' | b'_' | b'^' | b'X' => {
+                    self.state = State::Text;
+                    false
+                }
+                b'(' | b')' | b'*' | b'+' | b'#' | b' ' | b'%' => {
+                    self.state = State::Charset;
+                    false
+                }
+                _ => true,
+            },
+            State::Csi => !(0x20..0x40).contains(&b),
+            State::Text => {
+                if b == 0x1b {
+                    self.state = State::TextEscape;
+                }
+                b == 0x07 || b == b'\n'
+            }
+            State::TextEscape => {
+                if b != b'\\' {
+                    self.state = State::Text;
+                }
+                b == b'\\'
+            }
+        };
+        if done || self.seq.len() >= SEQ_MAX {
+            let moved = if self.state == State::Csi {
+                moved(&self.seq)
+            } else {
+                Moved::No
+            };
+            self.mark(view);
+            self.state = State::Ground;
+            let start = view.text.len();
+            match moved {
+                Moved::No => return,
+                Moved::Right(n) => view.text.extend(std::iter::repeat_n(b' ', n)),
+                Moved::To(n) => {
+                    view.text.push(b'\n');
+                    view.text.extend(std::iter::repeat_n(b' ', n));
+                }
+            }
+            view.virt.push_back((start, view.text.len()));
+        }
+    }
+
+    fn mark(&mut self, view: &mut View) {
+        let at = view.text.len();
+        match view.marks.back_mut() {
+            Some(last) if last.at == at => last.raw.append(&mut self.seq),
+            Some(_) | None => view.marks.push_back(Mark {
+                at,
+                raw: std::mem::take(&mut self.seq),
+            }),
+        }
+    }
+}
+
+enum Moved {
+    No,
+    Right(usize),
+    To(usize),
+}
+
+/// What a CSI sequence does to the cursor (ECMA-48 §8.3).
+fn moved(seq: &[u8]) -> Moved {
+    let body = seq.get(2..seq.len() - 1).unwrap_or_default();
+    let numbers: Vec<usize> = body
+        .split(|b| *b == b';')
+        .map(|n| {
+            n.iter().fold(0usize, |v, d| match d {
+                b'0'..=b'9' => (v * 10 + usize::from(d - b'0')).min(MOVE_MAX),
+                _ => v,
+            })
+        })
+        .collect();
+    let number = |k: usize| numbers.get(k).copied().unwrap_or(0).max(1);
+    match seq.last() {
+        Some(b'C' | b'a') => Moved::Right(number(0)),
+        Some(b'H' | b'f') => Moved::To(number(1) - 1),
+        Some(b'G' | b'`') => Moved::To(number(0) - 1),
+        Some(b'A' | b'B' | b'E' | b'F' | b'd') => Moved::To(0),
+        Some(_) | None => Moved::No,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(raw: &[u8]) -> String {
+        let mut view = View::default();
+        let mut term = Term::default();
+        for b in raw {
+            term.feed(std::slice::from_ref(b), &mut view, 0);
+        }
+        term.end(&mut view);
+        String::from_utf8_lossy(&view.text).into_owned()
+    }
+
+    #[test]
+    fn escapes_are_invisible() {
+        assert_eq!(text(b"a\x1b[1;32mb\x1b[0mc"), "abc");
+        assert_eq!(text(b"\x1b]0;title\x07x\x1b]8;;u\x1b\\y\x1b(B"), "xy");
+        assert_eq!(text(b"N\x08NA\x08AME"), "NAME");
+        assert_eq!(text(b"a\x1b[3Cb"), "a   b");
+        assert_eq!(text(b"a\x1b[2;3Hb"), "a\n  b");
+        assert_eq!(text(b"a\x1b[1"), "a");
+    }
+}

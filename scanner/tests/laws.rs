@@ -1,0 +1,215 @@
+//! Laws of the scanner, for any text and any way to cut it.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use scanner::{
+    Action, Detector, Mask, Options, Raw, Rule, Rules, RulesBuilder, Scanner, Step, Stream,
+};
+
+fn rules() -> Arc<Rules> {
+    let redact = Action::Mask(Mask::Redact);
+    let mut detectors = Rule::new("detectors", redact);
+    for detector in Detector::ALL {
+        if detector != Detector::Phone {
+            detectors = detectors.detector(detector);
+        }
+    }
+    let rules = RulesBuilder::new()
+        .rule(
+            Rule::new("numbers", Action::Mask(Mask::Last4))
+                .field("ssn")
+                .field("account_number"),
+        )
+        .rule(
+            Rule::new("secrets", redact)
+                .field("email")
+                .field("password")
+                .field("amount")
+                .field("customer.phone"),
+        )
+        .rule(detectors)
+        .build();
+    Arc::new(rules.unwrap())
+}
+
+fn scan<'a>(rules: &Arc<Rules>, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut scanner = Scanner::new(Arc::clone(rules), Options::default());
+    let mut out = Vec::new();
+    let mut fed = 0;
+    let mut take = |scanner: &mut Scanner| {
+        while let Some(step) = scanner.next_step() {
+            if let Step::Pass { bytes, .. } = step {
+                out.extend_from_slice(bytes.as_bytes());
+            }
+        }
+    };
+    for piece in pieces {
+        fed += piece.len() as u64;
+        scanner.feed(Stream::Stdout, Raw::new(Bytes::copy_from_slice(piece)));
+        take(&mut scanner);
+    }
+    scanner.end();
+    take(&mut scanner);
+    let sum = scanner.coverage();
+    assert_eq!(
+        sum.passed + sum.masked + sum.held + sum.unreadable,
+        fed,
+        "{sum:?}"
+    );
+    out
+}
+
+/// How many cases each law is tried with; `LAWS_CASES` asks for more.
+fn cases() -> u32 {
+    std::env::var("LAWS_CASES")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(3000)
+}
+
+/// Pieces of the formats that the scanner reads, in any order.
+fn text() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        3 => "[a-z]{1,8}",
+        3 => Just(" ".to_owned()),
+        3 => Just("\n".to_owned()),
+        2 => prop::sample::select(vec![
+            "ssn", "email", "password", "accountNumber", "\"customer\":{", "customer:\n  ", "phone", "\"phone\"", "phone: ", "name", "value", "\"ssn\"", "\"email\"", "'password'",
+            "--password", "\\\"ssn\\\"", "\"\"ssn\"\"", "<ssn>", "</ssn>", "<td>", "<th>", "</th>", "</td>", "<tr>",
+            "VALUES", "INSERT INTO t (id, ssn)", "COPY t (id, ssn) FROM stdin;", "-[ RECORD 1 ]", "* Record 1",
+            "-----BEGIN RSA PRIVATE KEY-----", "-----END RSA PRIVATE KEY-----", "Bearer ", "https://a:", "eyJ",
+            "AKIAX2KKQUKA7TSPMI3O", "ghp_0123456789abcdefghijABCDEFGHIJ012345", "xoxb-123456789012-abcdef",
+        ]).prop_map(str::to_owned),
+        3 => prop::sample::select(vec![
+            ":", ": ", "=", " = ", "=>", ",", ", ", "{", "}", "[", "]", "(", ")", "|", " | ", "\"", "'", "\\", "\t", "-",
+            "- ", "--", "---", "----+----", "+---+---+", "| --- |", "@", ".", ";", "&", "<", ">", "`", "\r\n", "\r", "│", " │ ",
+            "─", "  ", "   ", "\u{8}", "\x1b[1m", "\x1b[2;5H", "\x1b[3C", "/", "//", "*", "#", "!", "_", "宮", "é", "null", "|\n", ">\n",
+        ]).prop_map(str::to_owned),
+        2 => prop::sample::select(vec![
+            "131-45-1438", "4374 9202 8903 3002", "4052264567103461", "DE17994669278410113391", "joe@example.com",
+            "550697.66", "1", "22", "333", "2024-01-02", "id,ssn,city", "id\tssn\tcity", " id | ssn | city ", "NAME   SSN   AGE",
+            "| id | ssn |", "^l|id ^l|ssn", "id & ssn \\\\", "a,b,c", "1 | 2 | 3", "a\tb\tc", "x   y   z",
+        ]).prop_map(str::to_owned),
+    ];
+    prop::collection::vec(piece, 0..40).prop_map(|v| v.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// A peer may cut data anywhere (RFC 4254 §5.2), so cuts must not show.
+    #[test]
+    fn cuts_do_not_show(text in text(), size in 1..40usize) {
+        let rules = rules();
+        let whole = scan(&rules, [text.as_bytes()]);
+        let cut = scan(&rules, text.as_bytes().chunks(size));
+        prop_assert_eq!(String::from_utf8_lossy(&cut), String::from_utf8_lossy(&whole));
+        let bytes = scan(&rules, text.as_bytes().chunks(1));
+        prop_assert_eq!(String::from_utf8_lossy(&bytes), String::from_utf8_lossy(&whole));
+    }
+
+    /// Bytes of any kind, too.
+    #[test]
+    fn cuts_of_anything_do_not_show(text: Vec<u8>, size in 1..40usize) {
+        let rules = rules();
+        prop_assert_eq!(scan(&rules, text.chunks(size)), scan(&rules, [text.as_slice()]));
+    }
+
+    /// Where nothing is protected, every byte comes out as it went in.
+    #[test]
+    fn without_rules_nothing_changes(text in text(), size in 1..40usize) {
+        let rule = Rule::new("r", Action::Mask(Mask::Redact)).field("no_such_field");
+        let rules = Arc::new(RulesBuilder::new().rule(rule).build().unwrap());
+        prop_assert_eq!(scan(&rules, text.as_bytes().chunks(size)), text.as_bytes());
+        prop_assert_eq!(scan(&Arc::new(Rules::none()), text.as_bytes().chunks(size)), text.as_bytes());
+    }
+
+    /// A planted value never survives, whatever stands around it.
+    #[test]
+    fn planted_values_never_survive(
+        before in "[a-z \n]{0,20}", after in "[a-z \n]{0,20}", secret in "[a-zA-Z0-9]{8,24}", form in 0..22usize, size in 1..40usize,
+    ) {
+        prop_assume!(!secret.eq_ignore_ascii_case("undefined"));
+        let text = match form {
+            0 => format!("{{\"password\":\"{secret}\"}}"),
+            1 => format!("{{\"a\":1,\"password\" : [\"{secret}\", \"x\"]}}"),
+            2 => format!("{{\"password\":{{\"a\":{{\"b\":\"{secret}\"}}}}}}"),
+            3 => format!("{{\"p\":\"{{\\\"password\\\": \\\"{secret}\\\"}}\"}}"),
+            4 => format!("password={secret}"),
+            5 => format!("x password=\"{secret}\" y"),
+            6 => format!("password: {secret}"),
+            7 => format!("- password: '{secret}'"),
+            8 => format!("<password>{secret}</password>"),
+            9 => format!("<a password=\"{secret}\"/>"),
+            10 => format!("run --password {secret} now"),
+            11 => format!("[\"--password\", \"{secret}\"]"),
+            12 => format!("id,password\n1,{secret}"),
+            13 => format!("id\tpassword\n1\t{secret}"),
+            14 => format!(" id | {:<w$} \n----+-{:-<w$}-\n  1 | {secret} ", "password", "", w = secret.len().max(8)),
+            15 => format!("+----+-{:-<w$}-+\n| id | {:<w$} |\n+----+-{:-<w$}-+\n|  1 | {secret} |", "", "password", "", w = secret.len().max(8)),
+            16 => format!("{{\"Name\":\"password\",\"Value\":\"{secret}\"}}"),
+            17 => format!("{{'password': '{secret}'}}"),
+            18 => format!("{{:password=>\"{secret}\"}}"),
+            19 => format!("map[password:{secret} x:y]"),
+            20 => format!("INSERT INTO t (id, password) VALUES (1, '{secret}');"),
+            _ => format!("password:\n  a: {secret}\n  b: 1"),
+        };
+        let text = format!("{before}\n{text}\n{after}");
+        let out = String::from_utf8(scan(&rules(), text.as_bytes().chunks(size))).unwrap();
+        prop_assert!(!out.contains(&secret), "{}", out);
+    }
+}
+
+/// Lines, columns and depths without an end: bounded, masked, and the same however cut.
+#[test]
+fn what_has_no_end_stays_bounded() {
+    let rules = rules();
+    let long = |n: usize| "x1".repeat(n / 2);
+    for (text, secret) in [
+        (
+            format!("{{\"password\":\"{}\",\"a\":1}}\n", long(1 << 20)),
+            true,
+        ),
+        (format!("password={}\nnext\n", long(1 << 20)), true),
+        (format!("password: {}\nnext\n", long(1 << 20)), true),
+        (format!("id,password\n1,{}\n2,b\n", long(1 << 20)), true),
+        (format!("<password>{}</password>\n", long(1 << 20)), true),
+        (format!("{}\n", long(1 << 20)), false),
+        (format!("{}\n", "a,".repeat(100_000)), false),
+        (format!("{}\n", "[".repeat(10_000)), false),
+        (
+            format!(
+                "{{\"password\":{}1{}}}\n",
+                "[".repeat(10_000),
+                "]".repeat(10_000)
+            ),
+            false,
+        ),
+        ("=".repeat(1 << 18), false),
+        (":".repeat(1 << 18), false),
+        ("\"".repeat(1 << 18), false),
+        ("<a ".repeat(1 << 16), false),
+        ("4111 ".repeat(1 << 16), false),
+        ("a@".repeat(1 << 16), false),
+        ("a.".repeat(1 << 16), false),
+        (" | ".repeat(1 << 16), false),
+    ] {
+        let whole = scan(&rules, [text.as_bytes()]);
+        let cut = scan(&rules, text.as_bytes().chunks(1000));
+        assert!(
+            whole == cut,
+            "{}… {} {}",
+            &text[..20],
+            whole.len(),
+            cut.len()
+        );
+        if secret {
+            assert!(whole.len() < 1000, "{}… {}", &text[..20], whole.len());
+        } else if !text.contains("password") {
+            assert!(whole == text.as_bytes(), "{}…", &text[..20]);
+        }
+    }
+}
