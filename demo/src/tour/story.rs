@@ -297,7 +297,7 @@ async fn copy(actor: &Actor, seen: &mut Seen) -> Result<String, Wrong> {
         "-F",
         "ssh_config",
         "notes.txt",
-        "builder@build-1@bastion:copied.txt",
+        "builder+build-1@bastion:copied.txt",
     ];
     let ran = seen.keep(actor.run("scp", &words, b"", SignIn::Never).await?);
     expect(ran.status == Some(0), "exit status 0", &ran)?;
@@ -307,7 +307,7 @@ async fn copy(actor: &Actor, seen: &mut Seen) -> Result<String, Wrong> {
         "the same bytes in the target's home",
         &ran,
     )?;
-    let refused = "postgres@orders-db@bastion:config.yaml";
+    let refused = "postgres+orders-db@bastion:config.yaml";
     let words = ["-F", "ssh_config", refused, "taken.yaml"];
     let ran = seen.keep(actor.run("scp", &words, b"", SignIn::Never).await?);
     let taken = actor.folder().join("taken.yaml").exists();
