@@ -240,10 +240,10 @@ impl Inner {
     /// The socket to a recorder that lives, after starting one if need be.
     async fn wire(&self) -> Result<Arc<Wire>, RecordError> {
         let mut running = self.running.lock().await;
-        if let Some(link) = &running.link {
-            if link.is_alive() {
-                return Ok(link.wire());
-            }
+        if let Some(link) = &running.link
+            && link.is_alive()
+        {
+            return Ok(link.wire());
         }
         if Instant::now() < running.not_before {
             return Err(RecordError::Gone);
@@ -537,10 +537,10 @@ impl Sessions {
                         },
                     );
                     self.order.push_back(id);
-                    if self.order.len() > LIST {
-                        if let Some(oldest) = self.order.pop_front() {
-                            self.by_id.remove(&oldest);
-                        }
+                    if self.order.len() > LIST
+                        && let Some(oldest) = self.order.pop_front()
+                    {
+                        self.by_id.remove(&oldest);
                     }
                 }
                 Ok(Entry::End(ended)) => {

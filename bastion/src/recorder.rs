@@ -110,7 +110,7 @@ pub fn main(options: Options) -> Result<(), RecorderError> {
                 .spawn(move || {
                     links.serve(stream);
                     // If it is not received, a signal has come first.
-                    drop(finished.blocking_send(()));
+                    finished.blocking_send(()).ok();
                 })?;
             None
         }
@@ -121,7 +121,7 @@ pub fn main(options: Options) -> Result<(), RecorderError> {
                 .name("door".to_owned())
                 .spawn(move || {
                     accept(&listener, &links);
-                    drop(finished.blocking_send(()));
+                    finished.blocking_send(()).ok();
                 })?;
             Some(path)
         }
@@ -135,10 +135,10 @@ pub fn main(options: Options) -> Result<(), RecorderError> {
     });
     links.stop();
     crew.finish(FINISH);
-    if let Some(path) = socket {
-        if let Err(error) = std::fs::remove_file(&path) {
-            tracing::warn!(%error, "cannot remove the socket");
-        }
+    if let Some(path) = socket
+        && let Err(error) = std::fs::remove_file(&path)
+    {
+        tracing::warn!(%error, "cannot remove the socket");
     }
     Ok(())
 }

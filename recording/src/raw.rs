@@ -18,6 +18,9 @@ pub struct Rebuild {
     side: Option<String>,
 }
 
+/// What an output event stands for: bytes, and the stream that they were printed to.
+pub type Printed<'e> = (Stream, Cow<'e, [u8]>);
+
 /// Why a recording does not say what was printed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RawError {
@@ -62,10 +65,7 @@ impl Rebuild {
     /// # Errors
     ///
     /// The event does not say which bytes it stands for. The next one may.
-    pub fn event<'e>(
-        &mut self,
-        event: &'e EventData,
-    ) -> Result<Option<(Stream, Cow<'e, [u8]>)>, RawError> {
+    pub fn event<'e>(&mut self, event: &'e EventData) -> Result<Option<Printed<'e>>, RawError> {
         match event {
             EventData::Output(text) => self.output(text).map(Some),
             EventData::Other { code, data } => self.side(code, data).map(|()| None),
@@ -81,7 +81,7 @@ impl Rebuild {
     /// # Errors
     ///
     /// The `B` event before it is malformed or does not fit.
-    pub fn output<'e>(&mut self, text: &'e str) -> Result<(Stream, Cow<'e, [u8]>), RawError> {
+    pub fn output<'e>(&mut self, text: &'e str) -> Result<Printed<'e>, RawError> {
         let bytes = match self.side.take() {
             None => self.unshown(text),
             Some(side) => match side.strip_prefix('=') {

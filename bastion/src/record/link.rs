@@ -319,11 +319,10 @@ impl Wire {
                     payload: payload.split().freeze(),
                 };
                 if let Some(Channel::Session { started, .. }) = channels.open.get_mut(&head.channel)
+                    && let Some(started) = started.take()
                 {
-                    if let Some(started) = started.take() {
-                        // Nobody waits any more: the session's guard has ended it.
-                        drop(started.send(Ok(reply)));
-                    }
+                    // An error: nobody waits any more, and the session's guard has ended it.
+                    drop(started.send(Ok(reply)));
                 }
             }
             Kind::Page | Kind::Data | Kind::Done => {

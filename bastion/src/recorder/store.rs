@@ -14,7 +14,7 @@ use std::{fmt, io};
 
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, civil};
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::RecorderError;

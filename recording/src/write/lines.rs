@@ -1,6 +1,5 @@
 //! Bytes and happenings → lines of asciicast v3. Knows nothing of compression.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
@@ -253,9 +252,12 @@ impl Lines {
             None => chars_in_escaped(text.get(open.data..).unwrap_or_default()),
         };
         open.chars = Some(chars + 1);
-        let comma = if open.replaced.is_empty() { "" } else { "," };
-        // Writing to a String does not fail.
-        let _ = write!(open.replaced, "{comma}{chars}:{}", HEXLOWER.encode(bytes));
+        if !open.replaced.is_empty() {
+            open.replaced.push(',');
+        }
+        open.replaced.push_str(&chars.to_string());
+        open.replaced.push(':');
+        HEXLOWER.encode_append(bytes, &mut open.replaced);
         text.extend_from_slice("\u{fffd}".as_bytes());
     }
 
