@@ -406,15 +406,20 @@ impl Console<'_> {
                     "signing out does not work now; the lease still holds",
                 )
             })?;
-        self.audit(Event::SignedOut {
-            user: self.lease().who(),
-            leases,
-        })?;
+        // Taking rights away does not depend on the log.
         let sessions = if all {
             self.rooms.registry.end_all_of(identity)
         } else {
             0
         };
+        let signed_out = Event::SignedOut {
+            user: self.lease().who(),
+            leases,
+        };
+        if let Err(error) = self.rooms.audit.record_soon(signed_out) {
+            let line = "signed out, but the audit log cannot be written; tell the operator";
+            return Err(unavailable(&error, line));
+        }
         if json {
             return self
                 .json(&json!({ "leases": leases, "sessions_ended": sessions }))
@@ -456,6 +461,10 @@ impl Console<'_> {
         let (found, id) = self.find(session, Action::Recording).await?;
         if json {
             return self.json(&summary(&found)).await;
+        }
+        if self.asked.pty.is_some() {
+            let line = "a recording is no text for a terminal; leave -t out, or use: play";
+            return Err(Failure::Usage(line.to_owned()));
         }
         let mut bytes = self.open(&id).await?;
         let mut buffer = vec![0; 32 * 1024];
@@ -549,7 +558,7 @@ impl Console<'_> {
     }
 
     async fn json(&self, value: &Value) -> Result<(), Failure> {
-        self.print(format!("{value}\n")).await
+        self.print(format!("{}\n", ascii(value))).await
     }
 
     async fn print(&self, text: String) -> Result<(), Failure> {
@@ -563,6 +572,22 @@ impl Console<'_> {
             .answer(Stream::Stdout, Bytes::from(text))
             .await?)
     }
+}
+
+/// JSON in which everything outside printable ASCII is escaped: C1 controls and marks that turn
+/// the direction of writing are valid JSON, and would reach a terminal.
+fn ascii(value: &Value) -> String {
+    let mut out = String::new();
+    for c in value.to_string().chars() {
+        if matches!(c, ' '..='~') {
+            out.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    out
 }
 
 fn unavailable(error: &dyn std::fmt::Display, line: &str) -> Failure {

@@ -246,6 +246,7 @@ async fn drain(
     stop: &CancellationToken,
 ) {
     connections.close();
+    registry.close();
     let deadline = tokio::time::Instant::now() + limit;
     // Connections without a session have nothing to lose.
     if registry.len() > 0 {

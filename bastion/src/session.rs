@@ -26,6 +26,7 @@ use crate::target::UserCa;
 
 pub(crate) use notice::Notices;
 pub(crate) use pump::Why;
+use registry::Active;
 pub(crate) use registry::Registry;
 
 /// What a connection needs of the other rooms.
@@ -184,7 +185,7 @@ async fn proxy(
         }
     };
     let rules = grant.rules();
-    let carried = pump::Pump {
+    let pump = pump::Pump {
         rules: rules.clone(),
         scanner: Scanner::new(
             rules,
@@ -199,9 +200,11 @@ async fn proxy(
         pty: asked.pty.is_some(),
         life: rooms.limits.session_life,
         stop: active.stop(&stop),
-    }
-    .run()
-    .await;
+    };
+    let carried = tokio::select! {
+        carried = pump.run() => carried,
+        never = end_with_lease(rooms, &asked.lease, &active) => match never {},
+    };
     // The recording is whole before the client hears the status.
     session
         .finish(
@@ -213,6 +216,20 @@ async fn proxy(
     say_goodbye(&client.writer, &notices, &carried).await;
     // Only now is the session over for whoever waits for it to be.
     drop(active);
+}
+
+/// Ends the session within a minute of its lease's end: expired, signed out, or the user's groups
+/// no longer let them in. Never returns.
+async fn end_with_lease(rooms: &Rooms, lease: &Lease, active: &Active) -> std::convert::Infallible {
+    loop {
+        match rooms.sign_ins.renewed(lease).await {
+            Ok(Some(_)) => {}
+            Ok(None) => active.end(),
+            // The store may come back; the session's own life still bounds it.
+            Err(error) => warn!(%error, "leases cannot be read"),
+        }
+        tokio::time::sleep(LEASE_CHECK).await;
+    }
 }
 
 /// A session that is being recorded.
@@ -416,10 +433,7 @@ async fn say_goodbye(client: &ClientWriter, notices: &Notices, carried: &pump::C
             return;
         }
         (why, _) => {
-            client
-                .notice(notices.line(why.notice(), why.status()))
-                .await
-                .unwrap_or(());
+            last_line(client, notices.line(why.notice(), why.status())).await;
             Ended::Status(why.status())
         }
     };
@@ -428,9 +442,16 @@ async fn say_goodbye(client: &ClientWriter, notices: &Notices, carried: &pump::C
 
 /// Ends a channel on which nothing ran, with a line and one of the bastion's own statuses.
 pub(crate) async fn give_up(client: &ClientWriter, notices: &Notices, line: &str, status: u32) {
-    if client.notice(notices.line(line, status)).await.is_ok() {
-        close(client, Ended::Status(status), true).await;
-    }
+    last_line(client, notices.line(line, status)).await;
+    close(client, Ended::Status(status), true).await;
+}
+
+/// Says a line to a client that may be gone or take nothing.
+async fn last_line(client: &ClientWriter, line: String) {
+    tokio::time::timeout(LAST_WORDS, client.notice(line))
+        .await
+        .unwrap_or(Ok(()))
+        .unwrap_or(());
 }
 
 /// Status, end of file and close. The status comes first: a client that has sent its own end of
@@ -444,7 +465,7 @@ pub(crate) async fn close(client: &ClientWriter, ended: Ended, eof: bool) {
         client.close().await
     };
     // A client that is gone has no use for its status.
-    tokio::time::timeout(Duration::from_secs(2), last)
+    tokio::time::timeout(LAST_WORDS, last)
         .await
         .unwrap_or(Ok(()))
         .unwrap_or(());
@@ -462,6 +483,10 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// How often a running session's lease is looked at.
+const LEASE_CHECK: Duration = Duration::from_secs(60);
+/// A client that takes nothing is not waited for with a last line for longer (limits.md).
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Refused by a rule or a limit (limits.md).
 pub(crate) const REFUSED: u32 = 65;
 /// The target is not reachable or not verified.

@@ -69,7 +69,7 @@ The bastion is ready. In another terminal:
   ssh -F ssh_config postgres@orders-db@bastion          a shell; the first time it shows a code
   ssh -F ssh_config postgres@orders-db@bastion \"sql 'select * from customers limit 3'\"
   ssh -F ssh_config bastion help                        the bastion's own commands
-  bin/replay list bastion/recordings                         what was recorded
+  bin/replay list bastion/recordings                    what was recorded
 
 The code goes into {page}, where you are, without a password,
   ana    engineer: orders-db (postgres, analyst), build-1 (builder); not payroll-db

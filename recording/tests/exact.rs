@@ -1,56 +1,17 @@
-//! A recording is what was printed: exactly, whatever the bytes and however they are cut.
+//! What is written is what was printed: the exact bytes of both streams come back from the file,
+//! whatever they are and however they came.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-#![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
-
-use std::io::Read;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use recording::event::{Header, Stream};
-use recording::raw::{Rebuild, Sums};
-use recording::repair::Survey;
+use recording::event::{EventData, Header, Stream};
+use recording::raw::{Rebuild, newlines};
+use recording::read::Reader;
 use recording::write::{Ending, Newlines, Presses, Settings, Writer};
-use serde_json::Value;
 
-/// One thing that happens: output, or time that passes.
-#[derive(Clone, Debug)]
-enum Step {
-    Print(Stream, Vec<u8>),
-    Wait(u64),
-}
-
-fn bytes() -> impl Strategy<Value = Vec<u8>> {
-    prop_oneof![
-        proptest::collection::vec(any::<u8>(), 0..200),
-        any::<String>().prop_map(String::into_bytes),
-        "[a-z\"\\\\\r\n\t é€😀\u{fffd}]{0,80}".prop_map(String::into_bytes),
-        // Cut in the middle of a character.
-        ("[é€😀]{1,8}", 0..32usize).prop_map(|(text, cut)| {
-            let bytes = text.into_bytes();
-            bytes.get(..cut.min(bytes.len())).unwrap().to_vec()
-        }),
-        Just(vec![0xe9; 40]),
-        Just(b"line\n".repeat(400)),
-    ]
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let stream = prop_oneof![4 => Just(Stream::Stdout), 1 => Just(Stream::Stderr)];
-    let step = prop_oneof![
-        6 => (stream, bytes()).prop_map(|(stream, bytes)| Step::Print(stream, bytes)),
-        2 => (0..3_000_000u64).prop_map(Step::Wait),
-    ];
-    proptest::collection::vec(step, 0..30)
-}
-
-fn small() -> Settings {
-    Settings {
-        frame_text: 4096,
-        flush_text: 700,
-        event_text: 500,
-        ..Settings::default()
-    }
-}
+/// Output in pieces: on which stream, what, and how many milliseconds after the piece before.
+type Piece = (bool, Vec<u8>, u16);
 
 fn header() -> Header {
     Header {
@@ -61,169 +22,114 @@ fn header() -> Header {
     }
 }
 
-/// Writes the steps; gives the file, the time at the end, and where the last frame began.
-fn record(steps: &[Step], newlines: Newlines, settings: Settings) -> (Vec<u8>, Duration) {
-    let presses = Presses::new(1);
-    let mut writer = Writer::new(Vec::new(), &header(), newlines, settings, presses).unwrap();
-    let mut now = Duration::ZERO;
-    for step in steps {
-        match step {
-            Step::Print(stream, bytes) => writer.output(now, *stream, bytes).unwrap(),
-            Step::Wait(micros) => {
-                now += Duration::from_micros(*micros);
-                if writer.due().is_some_and(|due| due <= now) {
-                    writer.tick(now).unwrap();
-                }
-            }
-        }
+fn stream(stderr: bool) -> Stream {
+    if stderr {
+        Stream::Stderr
+    } else {
+        Stream::Stdout
+    }
+}
+
+fn written(pieces: &[Piece], newlines: Newlines, ended: bool) -> Vec<u8> {
+    let settings = Settings {
+        frame_text: 2000,
+        flush_text: 500,
+        event_text: 300,
+        ..Settings::default()
+    };
+    let mut writer =
+        Writer::new(Vec::new(), &header(), newlines, settings, Presses::new(1)).unwrap();
+    let mut at = Duration::ZERO;
+    for (stderr, bytes, pause) in pieces {
+        at += Duration::from_millis((*pause).into());
+        writer.tick(at).unwrap();
+        writer.output(at, stream(*stderr), bytes).unwrap();
+    }
+    if !ended {
+        writer.flush(at).unwrap();
+        return writer.get_ref().clone();
     }
     let ending = Ending {
         exit: Some(3),
-        marker: Some("done".to_owned()),
         ..Ending::default()
     };
-    let (file, totals) = writer.end(now, &ending).unwrap();
-    assert_eq!(totals.file_bytes, file.len() as u64);
-    (file, now)
+    writer.end(at, &ending).unwrap().0
 }
 
-fn text_of(file: &[u8]) -> String {
-    let mut text = String::new();
-    zstd::Decoder::new(file)
-        .unwrap()
-        .read_to_string(&mut text)
-        .unwrap();
-    text
+/// Both streams as the file gives them back, with the warnings and the exit status.
+fn rebuilt(file: &[u8]) -> (Vec<u8>, Vec<u8>, usize, Option<i32>) {
+    let mut reader = Reader::open(file).unwrap();
+    let mut rebuild = Rebuild::new(newlines(reader.header()));
+    let (mut out, mut err, mut warnings, mut exit) = (Vec::new(), Vec::new(), 0, None);
+    for item in &mut reader {
+        if item.warning().is_some() {
+            warnings += 1;
+        }
+        let Some(event) = item.event() else { continue };
+        if let EventData::Exit(status) = event.data {
+            exit = Some(status);
+        }
+        if let EventData::Output(text) = &event.data {
+            assert!(text.len() <= 4 * 1024, "an event of {} bytes", text.len());
+        }
+        match rebuild.event(&event.data).unwrap() {
+            Some((Stream::Stdout, bytes)) => out.extend_from_slice(&bytes),
+            Some((Stream::Stderr, bytes)) => err.extend_from_slice(&bytes),
+            None => {}
+        }
+    }
+    (out, err, warnings, exit)
 }
 
-fn events(text: &str) -> impl Iterator<Item = (f64, String, String)> {
-    text.lines()
-        .skip(1)
-        .map(|line| serde_json::from_str(line).unwrap())
+fn of(pieces: &[Piece], stderr: bool) -> Vec<u8> {
+    let theirs = pieces.iter().filter(|(is, ..)| *is == stderr);
+    theirs.flat_map(|(_, bytes, _)| bytes.clone()).collect()
 }
 
-fn printed(steps: &[Step], wanted: Stream) -> Vec<u8> {
-    let prints = steps.iter().filter_map(|step| match step {
-        Step::Print(stream, bytes) if *stream == wanted => Some(bytes.as_slice()),
-        Step::Print(..) | Step::Wait(_) => None,
-    });
-    prints.collect::<Vec<_>>().concat()
-}
-
-fn newlines() -> impl Strategy<Value = Newlines> {
-    prop_oneof![Just(Newlines::Kept), Just(Newlines::Crlf)]
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        proptest::collection::vec(any::<u8>(), 0..200),
+        "[a-zä€😀\r\n\u{fffd}\u{1b}\"\\\\]{0,80}".prop_map(String::into_bytes),
+        proptest::collection::vec(
+            prop_oneof![
+                Just(0xe2_u8),
+                Just(0x82),
+                Just(0xac),
+                Just(b'\n'),
+                Just(0xf0),
+                Just(0x9f)
+            ],
+            0..40
+        ),
+    ]
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
-
+    /// Every byte of each stream, in order, for any bytes in any pieces at any times.
     #[test]
-    fn the_streams_come_back_exactly(steps in steps(), newlines in newlines()) {
-        let (file, now) = record(&steps, newlines, small());
-        let text = text_of(&file);
-        let mut rebuild = Rebuild::new(newlines);
-        let mut sums = Sums::default();
-        let mut back = [Vec::new(), Vec::new()];
-        let mut millis = 0.0;
-        let mut account = None;
-        for (interval, code, data) in events(&text) {
-            millis += interval * 1000.0;
-            match code.as_str() {
-                "o" => {
-                    let (stream, bytes) = rebuild.output(&data).unwrap();
-                    back.get_mut(usize::from(stream == Stream::Stderr)).unwrap().extend_from_slice(&bytes);
-                    sums.add(stream, &bytes);
-                }
-                "E" => account = Some(data),
-                _ => rebuild.side(&code, &Value::String(data)).unwrap(),
-            }
-        }
-        let [stdout, stderr] = back;
-        prop_assert_eq!(stdout, printed(&steps, Stream::Stdout));
-        prop_assert_eq!(stderr, printed(&steps, Stream::Stderr));
-        prop_assert!(sums.agree_with(&account.unwrap()));
-        // The errors of rounding do not add up.
-        prop_assert!((millis - now.as_secs_f64() * 1000.0).abs() <= 1.0);
+    fn every_byte_comes_back(
+        pieces in proptest::collection::vec((any::<bool>(), bytes(), 0..3000_u16), 0..12),
+        crlf: bool,
+    ) {
+        let newlines = if crlf { Newlines::Crlf } else { Newlines::Kept };
+        let (out, err, warnings, exit) = rebuilt(&written(&pieces, newlines, true));
+        prop_assert_eq!(out, of(&pieces, false));
+        prop_assert_eq!(err, of(&pieces, true));
+        prop_assert_eq!(warnings, 0);
+        prop_assert_eq!(exit, Some(3));
     }
 
+    /// A file that is cut anywhere gives back a beginning of what was printed.
     #[test]
-    fn no_line_is_much_longer_than_its_limit(steps in steps(), newlines in newlines()) {
-        let (file, _) = record(&steps, newlines, small());
-        for line in text_of(&file).lines().skip(1).filter(|line| !line.contains("\"E\"")) {
-            prop_assert!(line.len() <= 500 + 64, "{}: {line}", line.len());
-        }
+    fn a_cut_file_gives_back_a_beginning(
+        pieces in proptest::collection::vec((Just(false), "[ -~\n]{0,300}".prop_map(String::into_bytes), 0..3000_u16), 1..8),
+        part in 0.0..1.0_f64,
+    ) {
+        let whole = written(&pieces, Newlines::Kept, true);
+        // The header's frame is whole: without it there is no recording.
+        let least = written(&[], Newlines::Kept, false).len();
+        let at = least + ((whole.len() - least) as f64 * part) as usize;
+        let (out, ..) = rebuilt(&whole[..at]);
+        prop_assert!(of(&pieces, false).starts_with(&out));
     }
-
-    /// Wherever a crash cuts the file, what can be read before the cut is kept, and the file
-    /// is whole again.
-    #[test]
-    fn a_file_cut_anywhere_can_be_repaired(steps in steps(), newlines in newlines(), cut in 0.0..1.0f64) {
-        let (file, _) = record(&steps, newlines, small());
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place in the file")]
-        let cut = (file.len() as f64 * cut) as usize;
-        let survey = Survey::of(file.get(..cut).unwrap()).unwrap();
-        prop_assume!(survey.header.is_some());
-        let mut repaired = file.get(..usize::try_from(survey.whole).unwrap()).unwrap().to_vec();
-        repaired.extend(survey.closing_frame(&Ending::default()).unwrap());
-        let again = Survey::of(repaired.as_slice()).unwrap();
-        prop_assert!(!again.torn);
-        let ended = again.ended.clone().unwrap();
-        for (stream, name) in [(Stream::Stdout, "stdout"), (Stream::Stderr, "stderr")] {
-            let total = again.total(stream);
-            prop_assert_eq!(&total, &survey.total(stream));
-            prop_assert_eq!(ended[name]["sha256"].as_str().unwrap(), &total.sha256);
-            // What is kept is the start of what was printed.
-            let all = printed(&steps, stream);
-            let mut sums = Sums::default();
-            sums.add(stream, all.get(..usize::try_from(total.bytes).unwrap()).unwrap());
-            prop_assert_eq!(sums.total(stream), total);
-        }
-    }
-
-    #[test]
-    fn a_file_of_any_bytes_is_surveyed(file: Vec<u8>) {
-        let survey = Survey::of(file.as_slice()).unwrap();
-        prop_assert!(survey.whole <= file.len() as u64);
-    }
-}
-
-#[test]
-fn what_was_flushed_can_be_read_before_the_end() {
-    let mut writer = Writer::new(
-        Vec::new(),
-        &header(),
-        Newlines::Kept,
-        Settings::default(),
-        Presses::new(1),
-    )
-    .unwrap();
-    writer
-        .output(Duration::ZERO, Stream::Stdout, b"secret of \xe9")
-        .unwrap();
-    assert_eq!(writer.due(), Some(Duration::from_secs(1)));
-    writer.tick(Duration::from_secs(1)).unwrap();
-    let survey = Survey::of(writer.get_ref().as_slice()).unwrap();
-    assert!(survey.torn);
-    assert_eq!(survey.total(Stream::Stdout).bytes, 11);
-}
-
-#[test]
-fn an_idle_session_ends_its_frame() {
-    let mut writer = Writer::new(
-        Vec::new(),
-        &header(),
-        Newlines::Kept,
-        Settings::default(),
-        Presses::new(1),
-    )
-    .unwrap();
-    writer
-        .output(Duration::ZERO, Stream::Stdout, b"$ ")
-        .unwrap();
-    for seconds in 1..=5 {
-        writer.tick(Duration::from_secs(seconds)).unwrap();
-    }
-    assert_eq!(writer.due(), None);
-    let survey = Survey::of(writer.get_ref().as_slice()).unwrap();
-    assert!(!survey.torn);
 }

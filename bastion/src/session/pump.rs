@@ -86,7 +86,7 @@ impl Why {
             Self::Refused => "a rule refuses this output: the rest is withheld",
             Self::NotRecorded(error) => error.notice(),
             Self::LifeOver => "the session has reached its longest life; connect again",
-            Self::Ended => "the session was ended: signed out",
+            Self::Ended => "the session was ended: the sign-in is over; connect again to sign in",
             Self::ShuttingDown => "the bastion is shutting down; connect again later",
         }
     }
@@ -456,34 +456,45 @@ async fn control(
     }
 }
 
-/// Input that waits for the target.
+/// Input that waits for the target. Small packets are put together as they come, since each costs
+/// far more than its bytes, to send and to keep.
 #[derive(Default)]
-struct Queue(VecDeque<Bytes>);
+struct Queue {
+    whole: VecDeque<Bytes>,
+    /// Small packets after those.
+    tail: BytesMut,
+}
 
 impl Queue {
     fn push(&mut self, bytes: Bytes) {
-        self.0.push_back(bytes);
+        if bytes.len() >= SMALL || self.tail.len() + bytes.len() > PACKET {
+            self.close_tail();
+        }
+        if bytes.len() >= SMALL {
+            self.whole.push_back(bytes);
+        } else {
+            self.tail.extend_from_slice(&bytes);
+        }
     }
 
-    /// The next packet; small ones are put together, since they cost far more than their bytes.
+    /// The next packet.
     fn next(&mut self) -> Option<Bytes> {
-        let first = self.0.pop_front()?;
-        if first.len() >= SMALL || self.0.is_empty() {
-            return Some(first);
+        if self.whole.is_empty() {
+            self.close_tail();
         }
-        let mut merged = BytesMut::from(first.as_ref());
-        while let Some(next) = self.0.front()
-            && merged.len() + next.len() <= PACKET
-        {
-            merged.extend_from_slice(next);
-            self.0.pop_front();
-        }
-        Some(merged.freeze())
+        self.whole.pop_front()
     }
 
     /// Throws everything away; says how many bytes that were.
     fn clear(&mut self) -> usize {
-        self.0.drain(..).map(|bytes| bytes.len()).sum()
+        self.close_tail();
+        self.whole.drain(..).map(|bytes| bytes.len()).sum()
+    }
+
+    fn close_tail(&mut self) {
+        if !self.tail.is_empty() {
+            self.whole.push_back(self.tail.split().freeze());
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The sessions that run now, for the console.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
@@ -16,6 +17,7 @@ pub(crate) struct Registry(Arc<Shared>);
 struct Shared {
     sessions: Mutex<BTreeMap<String, Running>>,
     emptied: Notify,
+    closed: AtomicBool,
 }
 
 /// What is known of a session while it runs.
@@ -56,6 +58,16 @@ impl Registry {
         self.lock().len()
     }
 
+    /// No new session is to begin.
+    pub(crate) fn close(&self) {
+        self.0.closed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether no new session is to begin.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.closed.load(Ordering::Relaxed)
+    }
+
     /// Returns when none runs.
     pub(crate) async fn empty(&self) {
         loop {
@@ -84,6 +96,11 @@ pub(crate) struct Active {
 }
 
 impl Active {
+    /// Ends the session.
+    pub(crate) fn end(&self) {
+        self.end.cancel();
+    }
+
     /// Cancelled when this session, or everything, is to end.
     pub(crate) fn stop(&self, all: &CancellationToken) -> Stop {
         Stop {

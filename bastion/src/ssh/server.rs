@@ -15,7 +15,9 @@ use russh::server::{
     Auth, ChannelOpenHandle, Handle, Handler, Msg, PublicKeyOffer, Response, Session,
     VerifiedPublicKey, run_stream,
 };
-use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, MethodKind, MethodSet, SshId};
+use russh::{
+    Channel, ChannelId, ChannelOpenFailure, Disconnect, MethodKind, MethodSet, Sig, SshId,
+};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -103,6 +105,7 @@ impl Server {
             deadline,
             accepted: Instant::now(),
             offers: 0,
+            requests: Requests::new(),
             pass: Some(pass),
             channels: HashMap::new(),
             opens: Opens::new(limits.channel_opens_per_minute),
@@ -137,13 +140,13 @@ impl Server {
             let ended = tokio::time::timeout(SESSION_END, tasks.wait()).await;
             debug!(connection = %id, %peer, farewell, in_time = ended.is_ok(), "ending the connection");
             // A client whose only channel has closed leaves by itself, with its command's status.
-            if tokio::time::timeout(FAREWELL / 2, &mut running)
+            let left = tokio::time::timeout(FAREWELL / 2, &mut running)
                 .await
-                .is_ok()
-            {
-                return info!(connection = %id, %peer, "connection closed");
-            }
+                .is_ok();
             let said = async {
+                if left {
+                    return Ok(());
+                }
                 let told = handle
                     .disconnect(Disconnect::ByApplication, farewell.into(), "en".into())
                     .await;
@@ -226,6 +229,7 @@ pub(crate) struct Connection {
     deadline: watch::Sender<Option<Instant>>,
     accepted: Instant,
     offers: usize,
+    requests: Requests,
     pass: Option<Pass>,
     channels: HashMap<ChannelId, ChannelState>,
     opens: Opens,
@@ -244,6 +248,26 @@ impl Connection {
             () = passed(&mut until) => Err(russh::Error::ConnectionTimeout),
             () = self.stop.cancelled() => Err(russh::Error::Disconnect),
         }
+    }
+
+    /// Drops all progress that was made under another name.
+    fn forget_unless(&mut self, user: &str) {
+        let changed = match &self.stage {
+            Stage::Proven { name, .. } | Stage::Asked { name, .. } => name != user,
+            Stage::Fresh | Stage::Refused | Stage::SignedIn { .. } => false,
+        };
+        if changed {
+            self.stage = Stage::Fresh;
+        }
+    }
+
+    /// Counts a request that the library keeps in the channel's inbox, whatever we answer.
+    fn requested(&mut self, bytes: usize) -> Result<(), russh::Error> {
+        if self.requests.admit(bytes, Instant::now()) {
+            return Ok(());
+        }
+        warn!(connection = %self.id, peer = %self.peer, "too many requests");
+        Err(russh::Error::Inconsistent)
     }
 
     fn refuse(&mut self, line: &str) -> Auth {
@@ -398,8 +422,13 @@ impl Connection {
         }
     }
 
-    /// Counts what arrived, and ends the connection of a client that ignores its window.
+    /// Counts what arrived, and ends the connection of a client that ignores its window, or sends
+    /// data on a channel on which nothing was started: nobody would ever take it.
     fn received(&mut self, id: ChannelId, n: usize, session: &Session) -> Result<(), russh::Error> {
+        if self.idle(id).is_some() {
+            warn!(connection = %self.id, peer = %self.peer, "data before anything was started");
+            return Err(russh::Error::Inconsistent);
+        }
         let now = Instant::now().into_std();
         self.flow
             .arrived(id, n, session.window_size(&id), now)
@@ -413,7 +442,8 @@ impl Connection {
 impl Handler for Connection {
     type Error = russh::Error;
 
-    async fn auth_none(&mut self, _: &str) -> Result<Auth, Self::Error> {
+    async fn auth_none(&mut self, user: &str) -> Result<Auth, Self::Error> {
+        self.forget_unless(user);
         Ok(Auth::Reject {
             proceed_with_methods: Some(first_methods(self.rooms.require_key)),
             partial_success: false,
@@ -422,10 +452,12 @@ impl Handler for Connection {
 
     async fn auth_publickey_offered(
         &mut self,
-        _: &str,
+        user: &str,
         _: PublicKeyOffer<'_>,
     ) -> Result<Auth, Self::Error> {
-        // An offer proves nothing and changes nothing but its own count.
+        // An offer proves nothing and changes nothing but its own count; another name drops what
+        // was proven under the first.
+        self.forget_unless(user);
         self.offers += 1;
         if self.offers > self.rooms.limits.key_offers {
             info!(connection = %self.id, peer = %self.peer, "too many key offers");
@@ -532,6 +564,10 @@ impl Handler for Connection {
             ChannelState::Started(ended) => !ended.load(Ordering::Relaxed),
         });
         let in_time = self.opens.admit(Instant::now());
+        if self.rooms.registry.is_closed() {
+            reply.reject(ChannelOpenFailure::ConnectFailed).await;
+            return Ok(());
+        }
         if self.channels.len() >= self.rooms.limits.channels || !in_time {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());
@@ -567,7 +603,10 @@ impl Handler for Connection {
     }
 
     async fn channel_close(&mut self, id: ChannelId, _: &mut Session) -> Result<(), Self::Error> {
-        self.channels.remove(&id);
+        // A session that has not noticed yet still counts.
+        if matches!(self.channels.get(&id), Some(ChannelState::Idle(_))) {
+            self.channels.remove(&id);
+        }
         self.flow.closed(id);
         Ok(())
     }
@@ -606,6 +645,7 @@ impl Handler for Connection {
         modes: &[(russh::Pty, u32)],
         session: &mut Session,
     ) -> Result<(), Self::Error> {
+        self.requested(term.len() + 8 * modes.len())?;
         let taken = match self.idle(id) {
             Some(idle) if idle.pty.is_none() && is_term(term) => {
                 let (cols, rows) = clamp(cols, rows);
@@ -634,6 +674,7 @@ impl Handler for Connection {
         value: &str,
         session: &mut Session,
     ) -> Result<(), Self::Error> {
+        self.requested(name.len() + value.len())?;
         let taken = match self.idle(id) {
             Some(idle) if idle.env.len() < MAX_ENV && is_env(name, value) => {
                 idle.env.push((name.to_owned(), value.to_owned()));
@@ -649,6 +690,7 @@ impl Handler for Connection {
         id: ChannelId,
         session: &mut Session,
     ) -> Result<(), Self::Error> {
+        self.requested(0)?;
         let started = self.start(id, Opening::Shell, session.handle());
         answer(session, id, started)
     }
@@ -659,6 +701,7 @@ impl Handler for Connection {
         command: &[u8],
         session: &mut Session,
     ) -> Result<(), Self::Error> {
+        self.requested(command.len())?;
         let fits = command.len() <= MAX_COMMAND && !command.contains(&0);
         let started = fits && self.start(id, Opening::Exec(command.to_vec()), session.handle());
         answer(session, id, started)
@@ -670,6 +713,7 @@ impl Handler for Connection {
         name: &str,
         session: &mut Session,
     ) -> Result<(), Self::Error> {
+        self.requested(name.len())?;
         let started = name == "sftp" && self.start(id, Opening::Sftp, session.handle());
         answer(session, id, started)
     }
@@ -678,12 +722,38 @@ impl Handler for Connection {
         &mut self,
         id: ChannelId,
         _: bool,
-        _: &str,
-        _: &str,
+        protocol: &str,
+        cookie: &str,
         _: u32,
         session: &mut Session,
     ) -> Result<(), Self::Error> {
+        self.requested(protocol.len() + cookie.len())?;
         answer(session, id, false)
+    }
+
+    async fn agent_request(&mut self, _: ChannelId, _: &mut Session) -> Result<bool, Self::Error> {
+        self.requested(0)?;
+        Ok(false)
+    }
+
+    async fn window_change_request(
+        &mut self,
+        _: ChannelId,
+        _: u32,
+        _: u32,
+        _: u32,
+        _: u32,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.requested(0)
+    }
+
+    async fn signal(&mut self, _: ChannelId, _: Sig, _: &mut Session) -> Result<(), Self::Error> {
+        self.requested(0)
+    }
+
+    async fn channel_eof(&mut self, _: ChannelId, _: &mut Session) -> Result<(), Self::Error> {
+        self.requested(0)
     }
 }
 
@@ -710,6 +780,31 @@ impl Opens {
         }
         self.count += 1;
         self.count <= self.limit
+    }
+}
+
+/// What one connection's requests cost within the last minute. The library keeps each in its
+/// channel's inbox until somebody reads it, and nobody reads a channel that has started nothing.
+struct Requests {
+    began: Instant,
+    bytes: usize,
+}
+
+impl Requests {
+    fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            bytes: 0,
+        }
+    }
+
+    fn admit(&mut self, bytes: usize, now: Instant) -> bool {
+        if now.duration_since(self.began) >= Duration::from_secs(60) {
+            self.began = now;
+            self.bytes = 0;
+        }
+        self.bytes = self.bytes.saturating_add(bytes + REQUEST_COST);
+        self.bytes <= REQUEST_BYTES
     }
 }
 
@@ -797,6 +892,11 @@ const REJECTION: Duration = Duration::from_millis(100);
 const SESSION_END: Duration = Duration::from_secs(2);
 /// A client that does not take our last words is cut after this.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// Memory that one request takes beside its strings, in bytes.
+const REQUEST_COST: usize = 256;
+/// Requests of one connection in a minute, in bytes: twice what a hundred channels with a full
+/// environment ask for, or a window dragged for the whole minute.
+const REQUEST_BYTES: usize = 4 * 1024 * 1024;
 /// Longest command, in bytes (limits.md).
 const MAX_COMMAND: usize = 64 * 1024;
 /// Environment variables of one channel.

@@ -28,6 +28,8 @@ pub(super) struct Socket {
     /// Only while flow control asks for something, or output is still held.
     paced: Option<Box<Paced>>,
     cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Once we have closed our side: how long the peer has to close its own.
+    closing: Option<Pin<Box<Sleep>>>,
 }
 
 impl Socket {
@@ -50,6 +52,7 @@ impl Socket {
             pace: Arc::default(),
             paced: None,
             cancelled: Box::pin(cancel.clone().cancelled_owned()),
+            closing: None,
         })
     }
 
@@ -141,6 +144,11 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         this.poll_cancelled(cx)?;
+        if let Some(closing) = &mut this.closing
+            && closing.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Ok(()));
+        }
         if !this.is_unpaced() {
             ready!(this.poll_paced(cx))?;
         }
@@ -198,6 +206,9 @@ impl AsyncWrite for Socket {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.pace.release();
         ready!(self.poll_held(cx))?;
+        // The library reads on until the peer closes too, without a timer of its own.
+        self.closing
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
         match rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Write) {
             Ok(()) | Err(rustix::io::Errno::NOTCONN) => Poll::Ready(Ok(())),
             Err(error) => Poll::Ready(Err(error.into())),
@@ -236,5 +247,7 @@ pub(super) async fn hung_up(socket: &TcpStream) {
     }
 }
 
+/// A peer that has been told the end has so long to close its side.
+const LINGER: Duration = Duration::from_secs(2);
 /// Bytes read from the kernel at once: two packets of the largest size.
 const READ_BUFFER: usize = 64 * 1024;

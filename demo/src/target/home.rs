@@ -20,9 +20,10 @@ pub fn furnish(home: &Path, name: &str) -> io::Result<()> {
     fs::write(home.join("contacts.json"), CONTACTS)
 }
 
-/// Read by bash and by dash; both expand variables in PS1. `/etc/profile` has set another PATH.
+/// Read by bash and by dash. `/etc/profile` has set another PATH. The name is the login's: to the
+/// machine everybody is whoever started the demo.
 const PROFILE: &str = r#"PATH="$SQL_COMMANDS:$PATH"
-PS1='$USER@{name}:${PWD#"$HOME"/}\$ '
+if [ -n "$BASH" ]; then PS1='$USER@{name}:\w$ '; else PS1='$USER@{name}$ '; fi
 [ -t 1 ] && cat "$HOME/README"
 "#;
 

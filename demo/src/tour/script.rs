@@ -20,7 +20,7 @@ pub(super) struct Script<W> {
 }
 
 /// Lines of one output that are shown.
-const SHOWN: usize = 14;
+const SHOWN: usize = 20;
 
 impl<W: Write> Script<W> {
     pub(super) fn new(out: W) -> Self {
@@ -45,7 +45,7 @@ impl<W: Write> Script<W> {
     pub(super) fn show(&mut self, typed: &str, output: &[u8]) -> io::Result<()> {
         writeln!(self.out, "    $ {typed}")?;
         let text = plain(output);
-        let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+        let lines: Vec<&str> = text.trim_end().lines().map(str::trim_end).collect();
         for line in lines.iter().take(SHOWN) {
             writeln!(self.out, "    | {line}")?;
         }

@@ -128,8 +128,12 @@ impl<W: Write> Act<'_, W> {
 impl Seen {
     /// Keeps what was run for the script, and gives it back for the checks.
     fn keep(&mut self, ran: Ran) -> Ran {
-        let mut output = ran.stderr.clone();
-        output.extend_from_slice(&ran.stdout);
+        // A terminal mixes both; the code comes before the output, other words after it.
+        let output = if ran.asked {
+            [ran.stderr.as_slice(), &ran.stdout].concat()
+        } else {
+            [ran.stdout.as_slice(), &ran.stderr].concat()
+        };
         self.ran.push((ran.typed.clone(), output));
         ran
     }
@@ -328,7 +332,7 @@ async fn refused_target(actor: &Actor, seen: &mut Seen) -> Result<String, Wrong>
 async fn refused_line(actor: &Actor, seen: &mut Seen) -> Result<String, Wrong> {
     let ran = seen.keep(
         actor
-            .ssh(&["post$gres@@bastion", "id"], b"", SignIn::Never)
+            .ssh(&["post$gres@@bastion", "id"], b"", SignIn::As("ana"))
             .await?,
     );
     expect(ran.stdout.is_empty(), "no output", &ran)?;
@@ -337,7 +341,11 @@ async fn refused_line(actor: &Actor, seen: &mut Seen) -> Result<String, Wrong> {
         "a status that is not 0",
         &ran,
     )?;
-    expect(!ran.err().is_empty(), "a line that says so", &ran)?;
+    expect(
+        !ran.asked && ran.err().contains("bastion: "),
+        "a line that says so",
+        &ran,
+    )?;
     let status = ran.status.unwrap_or_default();
     Ok(format!("exit status {status}, and no target was asked"))
 }
@@ -454,14 +462,7 @@ async fn auditor(actor: &Actor, seen: &mut Seen) -> Result<String, Wrong> {
     )?;
     expect(ran.status == Some(0), "exit status 0", &ran)?;
     fs::write(actor.folder().join("fetched.cast.zst"), &file)?;
-    let words = ["text", "fetched.cast.zst"];
-    let ran = seen.keep(actor.run("bin/replay", &words, b"", SignIn::Never).await?);
-    expect(
-        contains(&ran.stdout, &MARK.replace('-', " ")),
-        "what Ana saw",
-        &ran,
-    )?;
-    Ok(format!("{} bytes, and replay reads them", file.len()))
+    Ok(format!("{} bytes of zstd", file.len()))
 }
 
 async fn replay_list(actor: &Actor, seen: &mut Seen) -> Result<String, Wrong> {
