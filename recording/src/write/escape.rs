@@ -16,8 +16,8 @@ pub enum Newlines {
 /// instead, also when only their start counts, into a block that is appended at its end.
 pub(super) fn escape(out: &mut Vec<u8>, text: &str, newlines: Newlines) {
     out.reserve(text.len() + text.len() / 8);
+    let mut block = [0; BLOCK];
     for piece in text.as_bytes().chunks(PIECE) {
-        let mut block = [0; BLOCK];
         let used = escape_piece(&mut block, piece, newlines);
         out.extend_from_slice(block.get(..used).unwrap_or_default());
     }
@@ -110,7 +110,7 @@ fn specials(word: u64) -> u64 {
 }
 
 /// Bytes that are escaped at once.
-const PIECE: usize = 512;
+const PIECE: usize = 256;
 /// A byte becomes six at most, and eight are written at once.
 const BLOCK: usize = PIECE * 6 + 8;
 
