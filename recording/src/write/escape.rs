@@ -27,10 +27,7 @@ pub(super) fn escape(out: &mut Vec<u8>, text: &str, newlines: Newlines) {
 fn escape_piece(block: &mut [u8; BLOCK], piece: &[u8], newlines: Newlines) -> usize {
     let mut rest = piece;
     let mut used = 0;
-    loop {
-        let Some((word, tail)) = rest.split_first_chunk::<8>() else {
-            break;
-        };
+    while let Some((word, tail)) = rest.split_first_chunk::<8>() {
         let Some(slot) = block.get_mut(used..).and_then(<[u8]>::first_chunk_mut::<8>) else {
             break;
         };
