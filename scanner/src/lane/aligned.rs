@@ -1,0 +1,205 @@
+//! Rows with separators between aligned cells.
+
+use crate::mask::Place;
+use crate::{table, value};
+
+use super::{Frame, Inner, Lane, Until, VALUE_MAX, char_at};
+
+impl Lane {
+    /// A row whose separators stand at fixed display columns.
+    pub(super) fn aligned(&mut self, boxed: bool, end: bool) -> bool {
+        let Some((cells, col)) = self
+            .table
+            .as_ref()
+            .map(|t| (t.cols.len(), t.cols.get(self.row.index).copied()))
+        else {
+            return self.not_a_row();
+        };
+        let closes_at = if boxed && self.row.separators == 0 {
+            self.table
+                .as_ref()
+                .and_then(|t| t.cols.first())
+                .map_or(0, |c| c.start.saturating_sub(1))
+        } else {
+            col.map_or(usize::MAX, |c| c.end)
+        };
+        let mut at = self.row.scan;
+        let len = self.view.text.len();
+        let mut found = None;
+        let mut newline = None;
+        // A cell of ASCII whose separator stands where it should.
+        if !self.row.wide
+            && !self.row.loose
+            && at == self.row.cell
+            && closes_at != usize::MAX
+            && closes_at >= self.row.column
+        {
+            let sep = at + (closes_at - self.row.column);
+            let cell = self.slice(at, sep);
+            if self.byte(sep) == Some(b'|')
+                && cell.len() == sep - at
+                && cell.is_ascii()
+                && memchr::memchr3(b'\n', b'\t', b'\r', cell).is_none()
+                && !(boxed && self.row.separators == 1 && cell.contains(&b'|'))
+            {
+                self.row.column = closes_at;
+                self.row.last = b' ';
+                found = Some((sep, 1));
+                at = sep;
+            }
+        }
+        while found.is_none() && at < len {
+            let b = self.view.text.get(at).copied().unwrap_or(b'\n');
+            if b == b'\n' {
+                newline = Some(at);
+                break;
+            }
+            let (c, size) = match char_at(&self.view.text, at, end) {
+                Some(found) => found,
+                None => break,
+            };
+            if b == b'\r' && self.row.separators == 0 {
+                match self.view.text.get(at + 1) {
+                    None if !end => break,
+                    None | Some(b'\n') => {}
+                    // The cursor went back: what stood here was no row.
+                    Some(_) => return self.not_a_row(),
+                }
+            }
+            let expected = closes_at.saturating_add_signed(self.row.shift);
+            if boxed
+                && c == '|'
+                && self.row.separators == 1
+                && self.row.column < expected
+                && !self.row.wide
+            {
+                // Cells of unequal width: markdown that nobody aligned.
+                self.row.loose = true;
+            }
+            if table::is_separator(c) || (matches!(c, ':' | ';') && self.row.column == expected) {
+                let next = self.view.text.get(at + size).copied();
+                if self.row.loose && c == '|' && self.row.last != b'\\' {
+                    found = Some((at, size));
+                    break;
+                }
+                let padded =
+                    self.row.last == b' ' || matches!(self.row.last, b'+' | b'.') || self.row.wide;
+                let open = matches!(next, Some(b' ' | b'\n' | b'\r' | b'|'));
+                if next.is_none() && !end && self.row.column != expected {
+                    break;
+                }
+                let exact = self.row.column == expected;
+                if exact
+                    || ((self.row.wide || self.row.loose)
+                        && padded
+                        && (open || next.is_none())
+                        && (self.row.loose || self.row.column.abs_diff(expected) <= 64))
+                {
+                    if !exact && !self.row.loose {
+                        let now = isize::try_from(self.row.column).unwrap_or(0);
+                        let want = isize::try_from(closes_at).unwrap_or(now);
+                        self.row.shift = now - want;
+                    }
+                    found = Some((at, size));
+                    break;
+                }
+            }
+            if self.row.column > expected.saturating_add(if self.row.wide { 64 } else { 0 })
+                && !self.row.loose
+            {
+                if self.row.separators == 0 {
+                    return self.not_a_row();
+                }
+                self.row.loose = true;
+            }
+            if b >= 0x80 || b == b'\t' {
+                self.row.wide = true;
+            }
+            self.row.column += unicode_width::UnicodeWidthChar::width(c).unwrap_or(0);
+            self.row.last = if size == 1 { b } else { b'x' };
+            at += size;
+        }
+        self.row.scan = at;
+        let limit = found.map_or(newline.unwrap_or(at), |(at, _)| at);
+        let closed = found.is_some() || newline.is_some() || end;
+        let in_cell = !(boxed && self.row.separators == 0);
+        let hit = if in_cell {
+            self.column_hit(self.row.index)
+        } else {
+            None
+        };
+        let hit = hit.filter(|_| self.row.index < cells.max(1));
+        match hit {
+            Some(hit) => {
+                if !closed {
+                    if at - self.row.cell > VALUE_MAX {
+                        self.mask(self.row.cell, at, hit, Place::Inside, "table");
+                        self.swallow_until(Until::Line);
+                        self.pos = at;
+                        self.frame = Frame::Line;
+                        return false;
+                    }
+                    self.hold = self.hold.min(self.row.cell);
+                    return false;
+                }
+                if found.is_none() && self.row.separators == 0 && cells > 1 {
+                    return self.not_a_row();
+                }
+                let text = self.slice(self.row.cell, limit);
+                let start = self.row.cell + (text.len() - text.trim_ascii_start().len());
+                let stop = self.row.cell + text.trim_ascii_end().len();
+                if stop > start
+                    && !value::is_nothing(self.slice(start, stop))
+                    && !table::is_dashes(self.slice(start, stop))
+                {
+                    self.mask(start, stop, hit, Place::Cell, "table");
+                }
+                self.pos = limit;
+            }
+            None => {
+                if self.pos < limit && !self.plain(limit, closed) {
+                    return false;
+                }
+                if closed {
+                    self.inner = Inner::Text;
+                }
+            }
+        }
+        match (found, newline) {
+            (Some((at, size)), _) => {
+                if in_cell {
+                    self.row.index += 1;
+                }
+                self.row.separators += 1;
+                self.row.cell = at + size;
+                self.row.scan = at + size;
+                self.row.column += 1;
+                self.row.last = b'|';
+                self.pos = at + size;
+                true
+            }
+            (None, Some(at)) => {
+                if self.row.separators == 0 && cells > 1 {
+                    self.frame = Frame::Line;
+                    self.pos = at;
+                    return true;
+                }
+                if boxed && self.row.index < cells && self.row.separators > 0 {
+                    // The cell goes on in the next line.
+                    self.sink.row += 1;
+                    self.row.wide = true;
+                    self.row.loose = true;
+                    self.row.cell = at + 1;
+                    self.row.scan = at + 1;
+                    self.row.last = b' ';
+                    self.line = at + 1;
+                    self.above = None;
+                    self.pos = at + 1;
+                    return true;
+                }
+                self.end_row(at, true)
+            }
+            (None, None) => false,
+        }
+    }
+}

@@ -1,0 +1,416 @@
+//! What a line is, told from its first bytes, and what it says about those that follow.
+
+use crate::rules::Rules;
+use crate::table::{self, Kind, Table};
+
+use super::sql::column;
+use super::{Frame, Inner, LINE_CONTEXT, Lane, Row, first_char};
+
+impl Lane {
+    /// Looks at the first bytes of a line. Whether it can be told what the line is.
+    pub(super) fn start(&mut self, end: bool) -> bool {
+        if self.pos >= self.view.text.len() {
+            return false;
+        }
+        self.line = self.pos;
+        self.line_cut = false;
+        if self.inner != Inner::Text {
+            self.frame = Frame::Line;
+            return true;
+        }
+        if let Some(block) = self.block {
+            match self.in_block(block, end) {
+                None => return false,
+                Some(true) => {
+                    self.frame = Frame::Block;
+                    return true;
+                }
+                Some(false) => {}
+            }
+        }
+        if let Some(kind) = self.table.as_ref().map(|t| t.kind) {
+            match self.may_be_row(kind, end) {
+                None => return false,
+                Some(true) => {
+                    let key = self.row.key;
+                    let broken = self.broken.take();
+                    self.row = Row {
+                        cell: self.pos,
+                        scan: self.pos,
+                        spaces: 2,
+                        key,
+                        broken,
+                        ..Row::default()
+                    };
+                    self.frame = Frame::Row;
+                    return true;
+                }
+                Some(false) => {}
+            }
+        }
+        self.frame = Frame::Line;
+        true
+    }
+
+    /// Whether the line may be a row of the table, as far as its first bytes say.
+    fn may_be_row(&self, kind: Kind, end: bool) -> Option<bool> {
+        let rest = self.text().get(self.pos..)?;
+        let Some(&first) = rest.first() else {
+            return end.then_some(false);
+        };
+        if matches!(first, b'\n' | b'\r') {
+            return Some(false);
+        }
+        match kind {
+            Kind::Delimited { by, lead, .. } => {
+                if lead {
+                    return Some(first == b'|');
+                }
+                if first == b'\\' && by == b'\t' {
+                    let two = rest.get(1);
+                    return match two {
+                        None if !end => None,
+                        Some(b'.') => Some(false),
+                        _ => Some(true),
+                    };
+                }
+                Some(
+                    !(matches!(first, b'{' | b'[' | b'}' | b']' | b'<')
+                        || (first == b' ' && by != b' ' && by != b'|')),
+                )
+            }
+            Kind::Aligned { boxed: true } => {
+                let rest =
+                    if rest.iter().take(64).all(|b| matches!(b, b' ')) && rest.len() < 64 && !end {
+                        return None;
+                    } else {
+                        rest
+                    };
+                let dashes = rest.iter().take(64).find(|b| !matches!(b, b' ' | b'|'));
+                if rest.contains(&b'|') || first == b'|' {
+                    match dashes {
+                        None if !end && rest.len() < 64 => return None,
+                        Some(b'-' | b':') => {
+                            let at = rest
+                                .iter()
+                                .position(|b| matches!(b, b'-' | b':'))
+                                .unwrap_or(0);
+                            match rest.get(at + 1) {
+                                None if !end => return None,
+                                Some(b'-') => return Some(false),
+                                _ => {}
+                            }
+                        }
+                        _ => {}
+                    }
+                }
+                let spaces = rest.iter().take(64).take_while(|b| **b == b' ').count();
+                let head = rest.get(spaces..).unwrap_or_default();
+                if head.first().is_some_and(|b| *b < 0x80) {
+                    return Some(head.first() == Some(&b'|'));
+                }
+                if head.len() < 3 && !end {
+                    return None;
+                }
+                Some(first_char(head).is_some_and(table::is_separator))
+            }
+            Kind::Aligned { boxed: false } | Kind::Ruled | Kind::Spaced => {
+                if first == b'-' {
+                    return match rest.get(1) {
+                        None if !end => None,
+                        Some(b'-' | b'+') => Some(false),
+                        _ => Some(true),
+                    };
+                }
+                Some(!matches!(first, b'+' | b'('))
+            }
+            Kind::Expanded0 => Some(!matches!(first, b'*' | b' ')),
+            Kind::Expanded => {
+                let c = if first < 0x80 {
+                    Some(char::from(first))
+                } else if rest.len() < 3 && !end {
+                    return None;
+                } else {
+                    first_char(rest)
+                };
+                Some(!matches!(
+                    c,
+                    Some(
+                        '-' | '─'
+                            | '━'
+                            | '═'
+                            | '('
+                            | '┌'
+                            | '├'
+                            | '└'
+                            | '+'
+                            | '*'
+                            | '╔'
+                            | '╠'
+                            | '╚'
+                    )
+                ))
+            }
+            Kind::Latex => Some(true),
+            Kind::Asciidoc => {
+                if first == b'|' {
+                    return match rest.get(1) {
+                        None if !end => None,
+                        Some(b'=') => Some(false),
+                        _ => Some(true),
+                    };
+                }
+                Some(matches!(first, b'<' | b'>' | b'^'))
+            }
+        }
+    }
+
+    /// A line ends at `at`, which is its newline or the end of the text.
+    pub(super) fn end_line(&mut self, at: usize) {
+        self.sink.row += 1;
+        let from = self.line;
+        let cut = self.line_cut;
+        let mut to = at;
+        if to > from && self.byte(to - 1) == Some(b'\r') {
+            to -= 1;
+        }
+        let was_row = self.frame == Frame::Row && self.row.is_row;
+        let above = self.above;
+        self.above = (!cut && to - from <= LINE_CONTEXT).then_some((from, to));
+        self.frame = Frame::Start;
+        if was_row {
+            if let Some(table) = &mut self.table {
+                table.rows += 1;
+                table.misses = 0;
+            }
+            return;
+        }
+        if cut || to - from > LINE_CONTEXT || self.rules.compiled().fields.is_empty() {
+            return;
+        }
+        // A move of the cursor ends a line, but no table.
+        let moved = self
+            .view
+            .virt
+            .iter()
+            .any(|(start, end)| (*start..*end).contains(&at));
+        if moved && self.slice(from, to).iter().all(u8::is_ascii_whitespace) {
+            return;
+        }
+        self.look_at_line(from, to, above);
+    }
+
+    /// What a whole line that was no row says about those that follow.
+    fn look_at_line(&mut self, from: usize, to: usize, above: Option<(usize, usize)>) {
+        if self.is_plain_line(from, to) {
+            return;
+        }
+        let rules = self.rules.clone();
+        let compiled = rules.compiled();
+        let line = self.slice(from, to).to_vec();
+        let line = line.as_slice();
+        let mut found = None;
+        if line.iter().all(u8::is_ascii_whitespace) {
+            if let Some(table) = &self.table {
+                let keep = matches!(
+                    table.kind,
+                    Kind::Aligned { boxed: true } | Kind::Latex | Kind::Asciidoc
+                ) && table.misses == 0
+                    || matches!(table.kind, Kind::Expanded | Kind::Expanded0)
+                    || (table.kind == Kind::Ruled
+                        && table.rows > 0
+                        && above.is_some_and(|(a, b)| b > a));
+                if !keep {
+                    self.table = None;
+                }
+            }
+            self.pair = None;
+            self.body = false;
+            return;
+        }
+        self.created(line);
+        let rule = table::is_rule(line);
+        let piped = line.contains(&b'|')
+            || line.windows(3).any(|w| {
+                first_char(w).is_some_and(table::is_separator) && w.first() == Some(&0xe2)
+            });
+        if !rule && !piped {
+            self.body = false;
+        } else if rule && self.table.is_none() {
+            // Rows follow, of a table whose header names nothing that is protected.
+            self.body = above.is_some_and(|(a, b)| {
+                let above = self.slice(a, b);
+                !table::is_rule(above)
+                    && String::from_utf8_lossy(above)
+                        .split(table::is_separator)
+                        .count()
+                        > if above.starts_with(b"|") { 3 } else { 1 }
+            });
+        }
+        if rule {
+            if let Some((a, b)) = above {
+                let header = self.slice(a, b);
+                let single = self
+                    .table
+                    .as_ref()
+                    .is_none_or(|t| t.rows == 0 && t.kind == Kind::Spaced);
+                if single {
+                    found = table::ruled(compiled, header, line);
+                    if found.as_ref().is_some_and(Table::is_single)
+                        && !header.starts_with(b" ")
+                        && line.len() < 3
+                    {
+                        found = None;
+                    }
+                }
+            }
+        } else if is_record(line) {
+            found = Some(Table::expanded(line.starts_with(b"*")));
+        } else {
+            let pairs = above.is_some_and(|(a, b)| {
+                let one = |l: &[u8]| l.iter().filter(|b| **b == b'|').count() == 1;
+                one(self.slice(a, b)) && one(line)
+            });
+            found = if self.body || pairs {
+                None
+            } else {
+                table::header(compiled, line)
+            }
+            .or_else(|| copied(&rules, line))
+            .or_else(|| self.single_column(line));
+        }
+        if found.is_some() {
+            self.row.key = None;
+            self.table = found;
+            return;
+        }
+        if rule {
+            return;
+        }
+        if let Some(table) = &mut self.table {
+            table.misses += 1;
+            let footer = line.starts_with(b"(") && line.ends_with(b")");
+            let tolerated = match table.kind {
+                Kind::Aligned { .. }
+                | Kind::Expanded
+                | Kind::Expanded0
+                | Kind::Latex
+                | Kind::Asciidoc => 32,
+                Kind::Delimited { .. } | Kind::Spaced | Kind::Ruled => 3,
+            };
+            if footer || table.misses > tolerated {
+                self.table = None;
+            }
+        }
+        if line.starts_with(b"</") || line.starts_with(b"\\.") {
+            self.table = None;
+        }
+    }
+
+    /// Whether a line says nothing about those that follow, told without a closer look.
+    fn is_plain_line(&self, from: usize, to: usize) -> bool {
+        if self.table.is_some() || self.body || self.creating.is_some() {
+            return false;
+        }
+        let line = self.slice(from, to);
+        let Some(start) = line.iter().position(|b| !b.is_ascii_whitespace()) else {
+            return false;
+        };
+        match line.get(start) {
+            Some(b'-' | b'+' | b'=' | b'|' | b':' | b'*' | b'^' | b'\\' | b'<' | 0xe2) | None => {
+                return false;
+            }
+            Some(b'2' | b'C' | b'c') => return false,
+            // No header begins so.
+            Some(
+                b'{'
+                | b'}'
+                | b'('
+                | b')'
+                | b'/'
+                | b'.'
+                | b','
+                | b';'
+                | b'0'..=b'9'
+                | b'['
+                | b'>'
+                | b'$'
+                | b'@',
+            ) => return !line.contains(&b'|'),
+            Some(_) => {}
+        }
+        // Something has to stand between names, where there is more than one word.
+        if memchr::memchr(b' ', line).is_some()
+            && memchr::memchr3(b'\t', b',', b';', line).is_none()
+            && memchr::memchr3(b'|', 0xe2, b'^', line).is_none()
+            && memchr::memchr3(b'~', 0x1f, 0x01, line).is_none()
+            && memchr::memchr2(b'&', b'"', line).is_none()
+            && !line
+                .iter()
+                .zip(line.iter().skip(1))
+                .fold(false, |found, (a, b)| found | ((*a == b' ') & (*b == b' ')))
+        {
+            return true;
+        }
+        // A protected name has to stand in it.
+        let name = line
+            .split(|b| !crate::name::is_word(*b))
+            .any(|word| self.rules.compiled().may_end(word));
+        !name
+    }
+
+    /// A line that is nothing but a protected name may be the header of a single column.
+    fn single_column(&self, line: &[u8]) -> Option<Table> {
+        let name = line;
+        if name.len() > 64
+            || !name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_')
+            || self.table.is_some()
+        {
+            return None;
+        }
+        let hit = self.rules.compiled().field(name)?;
+        Some(Table {
+            kind: Kind::Delimited {
+                by: 0,
+                quote: b'"',
+                lead: false,
+            },
+            cols: vec![table::Col {
+                start: 0,
+                end: usize::MAX,
+                hit: Some(hit),
+            }],
+            rows: 0,
+            misses: 0,
+        })
+    }
+}
+
+/// `-[ RECORD 1 ]---` in any style, or mysql's `*** 1. row ***`.
+fn is_record(line: &[u8]) -> bool {
+    if line.starts_with(b"* Record ") {
+        return true;
+    }
+    let Some(at) = memchr::memmem::find(line, b"[ RECORD ") else {
+        return false;
+    };
+    at < 8
+}
+
+/// The columns of `COPY t (a, b) FROM stdin;`.
+pub(super) fn copied(rules: &Rules, line: &[u8]) -> Option<Table> {
+    if !line
+        .get(..5)
+        .is_some_and(|w| w.eq_ignore_ascii_case(b"copy "))
+    {
+        return None;
+    }
+    let open = memchr::memchr(b'(', line)?;
+    let close = memchr::memchr(b')', line)?;
+    let list = line.get(open + 1..close)?;
+    Table::copied(
+        list.split(|b| *b == b',')
+            .map(|c| rules.compiled().field(column(c)))
+            .collect(),
+    )
+}

@@ -1,0 +1,181 @@
+//! What leaves: bytes pass, are dropped or are replaced, and text that nobody looks back at is
+//! forgotten.
+
+use crate::mask::Place;
+use crate::rules::Hit;
+use crate::sink::Value;
+
+use super::{CONTEXT, LINE_CONTEXT, Lane, Pair, VALUE_MAX};
+
+impl Lane {
+    /// Lets everything before `to` go as it came.
+    pub(super) fn pass_to(&mut self, to: usize) {
+        if self.view.marks.is_empty() && self.view.virt.is_empty() {
+            if to > self.out {
+                let Self {
+                    sink, view, out, ..
+                } = self;
+                sink.pass(view.text.get(*out..to).unwrap_or_default());
+                self.out = to;
+            }
+            return;
+        }
+        while self.out < to || self.view.marks.front().is_some_and(|m| m.at <= self.out) {
+            while let Some(mark) = self.view.marks.pop_front_if(|m| m.at <= self.out) {
+                self.sink.pass(&mark.raw);
+            }
+            if self.out >= to {
+                break;
+            }
+            let next = self.view.marks.front().map_or(to, |m| m.at.min(to));
+            match self.view.virt.front().copied() {
+                Some((start, end)) if start <= self.out => {
+                    self.out = end.min(next.max(self.out)).max(self.out);
+                    if self.out < end {
+                        self.out = end.min(to.max(self.out));
+                    }
+                    if self.out >= end {
+                        self.view.virt.pop_front();
+                    }
+                }
+                other => {
+                    let next = other.map_or(next, |(start, _)| start.min(next));
+                    let Self {
+                        sink, view, out, ..
+                    } = self;
+                    sink.pass(view.text.get(*out..next).unwrap_or_default());
+                    self.out = next;
+                }
+            }
+        }
+    }
+
+    /// Lets nothing of what stands before `to` go.
+    pub(super) fn drop_to(&mut self, to: usize) {
+        if to <= self.out {
+            return;
+        }
+        let mut size = to - self.out;
+        while let Some((start, end)) = self.view.virt.front().copied() {
+            if start >= to {
+                break;
+            }
+            size -= end.min(to).saturating_sub(start.max(self.out));
+            if end <= to {
+                self.view.virt.pop_front();
+            } else {
+                break;
+            }
+        }
+        self.sink.swallow(size);
+        self.out = to;
+    }
+
+    /// Replaces what stands from `from` to before `to`.
+    pub(super) fn mask(
+        &mut self,
+        from: usize,
+        to: usize,
+        hit: Hit,
+        place: Place,
+        format: &'static str,
+    ) {
+        let from = from.max(self.out);
+        if from >= to {
+            return;
+        }
+        self.pass_to(from);
+        let begins_scalar = (format == "yaml" && place == Place::Word)
+            || matches!(format, "key-value" | "detector" | "argument") && self.begins_scalar(from);
+        let Self {
+            sink,
+            view,
+            rules,
+            session,
+            stream,
+            ..
+        } = self;
+        let text = view.text.get(from..to).unwrap_or_default();
+        let value = Value {
+            hit,
+            place,
+            format,
+            begins_scalar,
+        };
+        let real: Vec<u8>;
+        let text = if view.virt.front().is_some_and(|(start, _)| *start < to) {
+            let virt = &view.virt;
+            real = text
+                .iter()
+                .enumerate()
+                .filter(|(k, _)| !virt.iter().any(|(s, e)| (*s..*e).contains(&(from + k))))
+                .map(|(_, b)| *b)
+                .collect();
+            real.as_slice()
+        } else {
+            text
+        };
+        sink.value(rules, session, *stream, text, value, to - from > VALUE_MAX);
+        while view.virt.front().is_some_and(|(_, end)| *end <= to) {
+            view.virt.pop_front();
+        }
+        self.out = to;
+        while let Some(mark) = self.view.marks.pop_front_if(|m| m.at < to) {
+            self.sink.pass(&mark.raw);
+        }
+    }
+
+    /// Whether a plain scalar of YAML may begin here, where a star would be an alias.
+    fn begins_scalar(&self, at: usize) -> bool {
+        let before = self.slice(at.saturating_sub(2), at);
+        matches!(
+            before,
+            [b':' | b'-' | b',' | b'?', b' '] | [_, b'[' | b'{' | b'=']
+        ) || at == self.line
+    }
+
+    /// Forgets text that nobody will look back at.
+    pub(super) fn trim(&mut self) {
+        let mut keep = self.out.min(self.pos).saturating_sub(CONTEXT);
+        let line = self.above.map_or(self.line, |(start, _)| start);
+        if self.out.saturating_sub(line) <= LINE_CONTEXT {
+            keep = keep.min(line);
+        } else if self.out.saturating_sub(self.line) <= LINE_CONTEXT {
+            keep = keep.min(self.line);
+        }
+        // Moving the rest costs: it is done when there is much to forget.
+        if keep < 4096 || keep < (self.view.text.len() - keep) / 8 {
+            return;
+        }
+        self.view.text.drain(..keep);
+        self.out -= keep;
+        self.pos -= keep;
+        if self.line < keep {
+            self.line_cut = true;
+        }
+        self.line = self.line.saturating_sub(keep);
+        self.above = self
+            .above
+            .and_then(|(a, b)| Some((a.checked_sub(keep)?, b - keep)));
+        self.seen = self
+            .seen
+            .and_then(|(a, b)| Some((a.checked_sub(keep)?, b - keep)));
+        self.row.cell = self.row.cell.saturating_sub(keep);
+        self.row.scan = self.row.scan.saturating_sub(keep);
+        self.pair = self.pair.and_then(|p| {
+            Some(Pair {
+                at: p.at.checked_sub(keep)?,
+                ..p
+            })
+        });
+        self.echoed = self.echoed.saturating_sub(keep);
+        for mark in &mut self.view.marks {
+            mark.at = mark.at.saturating_sub(keep);
+        }
+        for (start, end) in &mut self.view.virt {
+            *start = start.saturating_sub(keep);
+            *end = end.saturating_sub(keep);
+        }
+        self.text_bytes += keep as u64;
+    }
+}

@@ -1,0 +1,174 @@
+//! Names that stand as values: `"Name": "ssn"`, and `name | value`.
+
+use crate::mask::Place;
+use crate::name::Words;
+use crate::rules::Hit;
+use crate::value::Key;
+use crate::{table, value};
+
+use super::Flow::At;
+use super::{Flow, Frame, Lane, Pair, Until, VALUE_MAX, first_char};
+
+impl Lane {
+    /// Whether the key is one half of `{"Name": N, "Value": V}`.
+    pub(super) fn pair(&mut self, key: &Key, after: usize, limit: usize, closed: bool) -> Paired {
+        let name = self.slice(key.name.0, key.name.1);
+        let tail = name
+            .get(name.len().saturating_sub(2)..)
+            .unwrap_or_default()
+            .to_ascii_lowercase();
+        if !matches!(
+            tail.as_slice(),
+            b"me" | b"ey" | b"ue" | b"al" | b"ld" | b"le"
+        ) {
+            return Paired::No;
+        }
+        let words = Words::of(name);
+        if words.count() > 3 {
+            return Paired::No;
+        }
+        let value = words.ends_with(b"value") || words.ends_with(b"val");
+        if value {
+            let Some(pair) = self.pair else {
+                return Paired::No;
+            };
+            let between = self.slice(pair.at, key.start);
+            let closes = between.iter().filter(|b| **b == b'}').count();
+            let opens = between.iter().filter(|b| **b == b'{').count();
+            let item = between
+                .split(|b| *b == b'\n')
+                .skip(1)
+                .any(|l| l.trim_ascii_start().starts_with(b"- "));
+            return if closes > opens || item || self.line_cut {
+                Paired::No
+            } else {
+                Paired::Value(pair.hit)
+            };
+        }
+        if !(words.ends_with(b"name")
+            || words.ends_with(b"key")
+            || words.joined() == b"field"
+            || words.joined() == b"variable")
+        {
+            return Paired::No;
+        }
+        // The name's value, if it is all there.
+        let rest = self.slice(after, limit);
+        let spaces = rest.iter().take_while(|b| **b == b' ').count();
+        let rest = rest.get(spaces..).unwrap_or_default();
+        let head = rest
+            .iter()
+            .take_while(|b| matches!(b, b'"' | b'\'' | b'\\'))
+            .count();
+        let body = rest.get(head..).unwrap_or_default();
+        let size = body
+            .iter()
+            .take(96)
+            .take_while(|b| {
+                crate::name::is_word(**b) || matches!(b, b'_' | b'-' | b'.' | b' ' | b'/' | b':')
+            })
+            .count();
+        if size == body.len() && !closed && size < 96 {
+            return Paired::More;
+        }
+        let name = body.get(..size).unwrap_or_default();
+        if let Some(hit) = self.rules.compiled().field(name) {
+            self.pair = Some(Pair { at: after, hit });
+        }
+        Paired::No
+    }
+
+    /// A cell that is nothing but a protected name, at the start of a line: its value follows.
+    pub(super) fn name_cell(&mut self, at: usize, limit: usize, closed: bool) -> Flow {
+        let rest = self.slice(at, limit);
+        let size = match rest.first() {
+            Some(b'|') => 1,
+            Some(_) if rest.len() < 3 && !closed => return self.more(at),
+            Some(_) if first_char(rest).is_some_and(table::is_separator) => 3,
+            _ => return At(at + 1),
+        };
+        let after = at + size;
+        if self.line_cut
+            || (self.frame != Frame::Line && (self.frame != Frame::Row || self.row.separators > 0))
+            || at - self.line.min(at) > 256
+            || self.rules.compiled().fields.is_empty()
+        {
+            return At(after);
+        }
+        let before = self.slice(self.line, at).trim_ascii_start();
+        let before = before
+            .strip_prefix(b"|")
+            .or_else(|| before.strip_prefix("│".as_bytes()))
+            .unwrap_or(before);
+        let tight = before.last() != Some(&b' ');
+        if before.contains(&b'|') || (tight && (size > 1 || before.contains(&b' '))) {
+            return At(after);
+        }
+        let name = before.trim_ascii();
+        if name.is_empty()
+            || !name
+                .iter()
+                .all(|b| crate::name::is_word(*b) || matches!(b, b'_' | b' ' | b'-' | b'.'))
+        {
+            return At(after);
+        }
+        let Some(hit) = self.rules.compiled().field(name) else {
+            return At(after);
+        };
+        let rest = self.slice(after, limit);
+        let line = memchr::memchr(b'\n', rest);
+        let Some(line) = line.or(closed.then_some(rest.len())) else {
+            if rest.len() > VALUE_MAX {
+                self.mask(after, limit, hit, Place::Cell, "table");
+                self.swallow_until(Until::Line);
+                return At(limit);
+            }
+            return if rest.len() < 2 {
+                self.more_after(after.saturating_sub(1))
+            } else {
+                self.more(after)
+            };
+        };
+        let value = rest.get(..line).unwrap_or_default();
+        let Ok(text) = std::str::from_utf8(value).map(str::to_owned) else {
+            // What cannot be read is masked.
+            let start = after + (value.len() - value.trim_ascii_start().len());
+            let end = after + value.trim_ascii_end().len();
+            self.mask(start, end, hit, Place::Cell, "table");
+            return At(end.max(after));
+        };
+        let cell = text.split(table::is_separator).next().unwrap_or("");
+        let boxed = self.slice(self.line, at).trim_ascii_start().len() > before.len();
+        let others = text.split(table::is_separator).count() - 1;
+        let more = others > usize::from(boxed)
+            || text
+                .split(table::is_separator)
+                .skip(1)
+                .any(|c| !c.trim().is_empty());
+        let pairs = self.above.is_some_and(|(a, b)| {
+            let above = String::from_utf8_lossy(self.slice(a, b));
+            let cells = above.split(table::is_separator).count();
+            (cells == 2 || (tight && cells > 2)) && !table::is_rule(above.as_bytes())
+        });
+        let named = cell
+            .trim()
+            .chars()
+            .all(|c| c.is_ascii_alphabetic() || matches!(c, '_' | ' ' | '-'));
+        if more || (named && !pairs) || cell.trim().bytes().all(|b| matches!(b, b'-' | b'=' | b':'))
+        {
+            return At(after); // A header.
+        }
+        let start = after + (cell.len() - cell.trim_start().len());
+        let end = start + cell.trim().len();
+        if end > start && end <= limit && !value::is_nothing(self.slice(start, end)) {
+            self.mask(start, end, hit, Place::Cell, "table");
+        }
+        At(end.max(after))
+    }
+}
+
+pub(super) enum Paired {
+    No,
+    More,
+    Value(Hit),
+}

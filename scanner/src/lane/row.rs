@@ -1,0 +1,71 @@
+//! Rows of a table, whatever separates their cells.
+
+use crate::rules::Hit;
+use crate::table::Kind;
+
+use super::{Frame, Lane};
+
+impl Lane {
+    /// Reads on in a row of the table.
+    pub(super) fn cells(&mut self, end: bool) -> bool {
+        let Some(kind) = self.table.as_ref().map(|t| t.kind) else {
+            self.frame = Frame::Line;
+            return true;
+        };
+        match kind {
+            Kind::Delimited { by, quote, lead } => self.delimited(by, quote, lead, end),
+            Kind::Aligned { boxed } => self.aligned(boxed, end),
+            Kind::Spaced | Kind::Ruled => self.spaced(kind == Kind::Ruled, end),
+            Kind::Expanded | Kind::Expanded0 => self.expanded(end),
+            Kind::Latex => self.marked(end, Kind::Latex),
+            Kind::Asciidoc => self.marked(end, Kind::Asciidoc),
+        }
+    }
+
+    pub(super) fn column_hit(&self, index: usize) -> Option<Hit> {
+        let table = self.table.as_ref()?;
+        match table.cols.get(index) {
+            Some(col) => col.hit,
+            // A separator inside of a cell has moved the cells to the right.
+            None if matches!(table.kind, Kind::Delimited { .. }) => {
+                table.cols.last().and_then(|c| c.hit)
+            }
+            // Behind the last column that is told apart everything counts as protected.
+            None if table.cols.len() >= 256 => table.cols.iter().find_map(|c| c.hit),
+            None => None,
+        }
+    }
+
+    /// The line is no row after all: it is text from its beginning.
+    pub(super) fn not_a_row(&mut self) -> bool {
+        self.frame = Frame::Line;
+        self.row.is_row = false;
+        true
+    }
+
+    /// The row's line ends at `at`.
+    pub(super) fn end_row(&mut self, at: usize, is_row: bool) -> bool {
+        self.row.is_row = is_row;
+        if self.byte(at) == Some(b'\n') {
+            self.end_line(at);
+            self.pos = at + 1;
+        } else {
+            self.pos = at;
+        }
+        true
+    }
+
+    pub(super) fn column_hit_delimited(&self, lead: bool) -> Option<Hit> {
+        let index = if lead {
+            self.row.index.checked_sub(1)?
+        } else {
+            self.row.index
+        };
+        self.column_hit(index)
+            .or_else(|| self.column_hit(self.row.broken? + index))
+    }
+}
+
+pub(super) fn trimmed(rest: &[u8], size: usize) -> usize {
+    rest.get(..size).unwrap_or_default().trim_ascii_end().len()
+}

@@ -1,0 +1,332 @@
+//! Detectors with a shape of their own: URLs, private keys, arguments of a command.
+
+use crate::mask::Place;
+use crate::rules::Detector;
+use crate::value::{self, Key, Quote, Style};
+
+use super::Flow::At;
+use super::{Flow, Inner, Lane, Until, VALUE_MAX};
+
+impl Lane {
+    /// A password in a URL: `at` is the colon of `://`.
+    pub(super) fn url(&mut self, at: usize, limit: usize, closed: bool) -> Flow {
+        let Some(hit) = self.rules.compiled().detector(Detector::UrlPassword) else {
+            return At(at + 1);
+        };
+        match self.slice(at, limit).get(2) {
+            None if !closed => return self.more_after(at + 1),
+            Some(b'/') => {}
+            _ => return At(at + 2),
+        }
+        let from = at + 3;
+        let rest = self.slice(from, limit);
+        let size = rest
+            .iter()
+            .take(2048)
+            .position(|b| {
+                b.is_ascii_whitespace()
+                    || matches!(b, b'"' | b'\'' | b'<' | b'>' | b'`' | b'\\' | b'|')
+            })
+            .unwrap_or(rest.len().min(2048));
+        let token = rest.get(..size).unwrap_or_default();
+        let whole = size < rest.len() || closed || size == 2048;
+        let path = token
+            .iter()
+            .position(|b| matches!(b, b'/' | b'?' | b'#'))
+            .unwrap_or(size);
+        let authority = token.get(..path).unwrap_or_default();
+        let user = authority.iter().position(|b| *b == b':');
+        let host_at = authority.iter().rposition(|b| *b == b'@');
+        let done = whole || path < size;
+        let Some(colon) = user else {
+            // Without a colon there is no password; a user's name is no address.
+            return match host_at {
+                Some(i) if done => At(from + i + 1),
+                _ if done => At(from + path),
+                _ => self.more_after(limit.saturating_sub(1)),
+            };
+        };
+        let start = from + colon + 1;
+        if let Some(i) = host_at.filter(|i| *i > colon) {
+            if !done {
+                return self.more(start);
+            }
+            let end = from + i;
+            if end > start {
+                self.mask(start, end, hit, Place::Inside, "url");
+            }
+            return At(end + 1);
+        }
+        let port = authority
+            .get(colon + 1..)
+            .is_some_and(|p| p.len() <= 5 && p.iter().all(u8::is_ascii_digit));
+        if done && (port || path == size || authority.get(colon + 1) == Some(&b'[')) {
+            return At(from + path);
+        }
+        if !whole {
+            return self.more(start);
+        }
+        // A password with a slash that nobody escaped.
+        match token.iter().rposition(|b| *b == b'@') {
+            Some(i) if i > colon => {
+                self.mask(start, from + i, hit, Place::Inside, "url");
+                At(from + i + 1)
+            }
+            _ => At(from + path),
+        }
+    }
+
+    /// `PRIVATE KEY-----`: the key follows.
+    pub(super) fn private_key(&mut self, at: usize, limit: usize, closed: bool) -> Flow {
+        const LINE: &[u8] = b"KEY-----";
+        const BLOCK: &[u8] = b"KEY BLOCK-----";
+        let Some(hit) = self.rules.compiled().detector(Detector::PrivateKey) else {
+            return At(at + 1);
+        };
+        if !self.slice(0, at).ends_with(b"PRIVATE ") {
+            return At(at + 1);
+        }
+        let rest = self.slice(at, limit);
+        if rest.len() < BLOCK.len()
+            && !closed
+            && (LINE.starts_with(rest) || BLOCK.starts_with(rest))
+        {
+            return self.more_after(limit.saturating_sub(1));
+        }
+        let size = if rest.starts_with(LINE) {
+            LINE.len()
+        } else if rest.starts_with(BLOCK) {
+            BLOCK.len()
+        } else {
+            return At(at + 1);
+        };
+        let begins = self.slice(at.saturating_sub(48), at);
+        if memchr::memmem::rfind(begins, b"-----BEGIN ").is_none() {
+            return At(at + 1);
+        }
+        self.inner = Inner::Pem { hit, lines: 0 };
+        At(at + size)
+    }
+
+    /// A piece of a private key's body.
+    pub(super) fn pem(&mut self, limit: usize, closed: bool) -> Flow {
+        let Inner::Pem { hit, lines } = self.inner else {
+            return At(self.pos);
+        };
+        let at = self.pos;
+        let rest = self.slice(at, limit);
+        let Some(&b) = rest.first() else {
+            return At(limit);
+        };
+        let body = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=');
+        match b {
+            b'\n' => {
+                self.sink.row += 1;
+                self.line = at + 1;
+                self.line_cut = false;
+                self.above = None;
+                self.inner = if lines > 4096 {
+                    Inner::Text
+                } else {
+                    Inner::Pem {
+                        hit,
+                        lines: lines + 1,
+                    }
+                };
+                At(at + 1)
+            }
+            b'\r' | b' ' | b'\t' | b'|' | b'+' if b != b'+' || lines > 0 && self.line == at => {
+                At(at + 1)
+            }
+            b'\\' => match rest.get(1) {
+                None if !closed => self.more(at),
+                Some(b'n' | b'r' | b'\\') => At(at + 2),
+                _ => {
+                    self.inner = Inner::Text;
+                    At(at)
+                }
+            },
+            b'-' => {
+                let dashes = rest.iter().take_while(|b| **b == b'-').count();
+                if dashes == rest.len() && !closed && dashes <= 5 {
+                    return self.more_after(limit.saturating_sub(1));
+                }
+                self.inner = Inner::Text;
+                At(at + dashes)
+            }
+            b if body(b) => {
+                let size = rest.iter().take_while(|b| body(**b)).count();
+                let next = rest.get(size).copied();
+                if next.is_none() && !closed {
+                    if size > 4096 {
+                        self.mask(at, limit, hit, Place::Inside, "pem");
+                        self.swallow_until(Until::Bare);
+                        return At(limit);
+                    }
+                    return self.more(at);
+                }
+                // `Proc-Type: 4,ENCRYPTED` and the like stand before the body.
+                if matches!(next, Some(b'-' | b':')) && lines <= 6 {
+                    let line = memchr::memchr(b'\n', rest);
+                    return match line {
+                        None if !closed => self.more(at),
+                        None => At(limit),
+                        Some(line) => At(at + line),
+                    };
+                }
+                if size < 4 && lines < 2
+                    || matches!(
+                        next,
+                        Some(b'.' | b'(' | b')' | b'$' | b'_' | b'@' | b'#' | b'>' | b'{' | b';')
+                    )
+                {
+                    self.inner = Inner::Text;
+                    return At(at);
+                }
+                // Words with spaces between them are text again.
+                if next == Some(b' ') && lines > 0 && size < 40 {
+                    self.inner = Inner::Text;
+                    return At(at);
+                }
+                self.mask(at, at + size, hit, Place::Inside, "pem");
+                At(at + size)
+            }
+            _ => {
+                self.inner = Inner::Text;
+                At(at)
+            }
+        }
+    }
+
+    /// `--name value` and `"--name", "value"`: `at` is the first dash.
+    pub(super) fn argument(&mut self, at: usize, limit: usize, closed: bool) -> Flow {
+        let before = at.checked_sub(1).and_then(|i| self.byte(i));
+        if self.rules.compiled().fields.is_empty()
+            || before.is_some_and(|b| {
+                !(b.is_ascii_whitespace()
+                    || matches!(b, b'"' | b'\'' | b'[' | b'(' | b'`' | b',' | b'='))
+            })
+        {
+            let dashes = self
+                .slice(at, limit)
+                .iter()
+                .take_while(|b| **b == b'-')
+                .count();
+            return At(at + dashes);
+        }
+        let rest = self.slice(at, limit);
+        let dashes = rest.iter().take_while(|b| **b == b'-').count();
+        if dashes == rest.len() && !closed && dashes <= 2 {
+            return self.more_after(limit.saturating_sub(1));
+        }
+        if dashes != 2 {
+            return At(at + dashes);
+        }
+        let name_at = at + 2;
+        let name = rest.get(2..).unwrap_or_default();
+        let size = name
+            .iter()
+            .take(128)
+            .take_while(|b| crate::name::is_word(**b) || matches!(b, b'_' | b'-' | b'.'))
+            .count();
+        if size == 0 {
+            return At(name_at);
+        }
+        if size == name.len() && !closed {
+            return self.more_after(limit.saturating_sub(1));
+        }
+        let end = name_at + size;
+        let Some(hit) = self.rules.compiled().field(self.slice(name_at, end)) else {
+            return At(end);
+        };
+        // A quote after the name means that the value is the next of the array.
+        let tail = self.slice(end, limit);
+        let quoted = matches!(tail.first(), Some(b'"' | b'\'' | b'\\'));
+        let skip = tail
+            .iter()
+            .take(256)
+            .take_while(|b| {
+                matches!(b, b' ' | b'\t')
+                    || (quoted && matches!(b, b'"' | b'\'' | b'\\' | b',' | b'\n' | b'\r'))
+            })
+            .count();
+        if skip == tail.len() && !closed {
+            return self.more_after(limit.saturating_sub(1));
+        }
+        let item = matches!(self.byte(end), Some(b'\n' | b'\r'));
+        if skip == 0 && !item {
+            return At(end);
+        }
+        let mut v = end + skip;
+        if matches!(self.byte(v), Some(b'\n' | b'\r'))
+            && before == Some(b' ')
+            && self.slice(self.line, at).trim_ascii() == b"-"
+        {
+            // A list of arguments in YAML: the value is the next item.
+            let rest = self.slice(v, limit);
+            let item = rest
+                .iter()
+                .take(256)
+                .take_while(|b| matches!(b, b' ' | b'\n' | b'\r' | b'-'))
+                .count();
+            if item == rest.len() && !closed {
+                return self.more_after(limit.saturating_sub(1));
+            }
+            let head = rest.get(..item).unwrap_or_default();
+            if head.trim_ascii() == b"-" && head.ends_with(b" ") {
+                v += item;
+            }
+        }
+        if quoted {
+            // Step back to the quote that opens the value.
+            while v > end && !matches!(self.byte(v - 1), Some(b' ' | b',' | b'\n' | b'\t')) {
+                v -= 1;
+            }
+            if !self.slice(end, v).contains(&b',') {
+                return At(end);
+            }
+        }
+        match self.byte(v) {
+            Some(_) if before == Some(b'[') && !quoted => return At(end),
+            None | Some(b'-' | b'\n' | b'\r' | b'|' | b'[' | b'<' | b'>') => return At(end),
+            Some(_) => {}
+        }
+        let key = Key {
+            start: at,
+            name: (name_at, end),
+            quote: None,
+        };
+        match value::opening(self.slice(0, limit), v, closed) {
+            None => self.more(v),
+            Some(Some(quote)) => self.quoted(
+                key,
+                v,
+                Quote {
+                    tripled: false,
+                    ..quote
+                },
+                hit,
+                limit,
+                closed,
+                false,
+            ),
+            Some(None) => match value::bare_end(
+                self.slice(0, limit),
+                v,
+                Style::Word { nested: false },
+                closed,
+            ) {
+                None if limit - v > VALUE_MAX => {
+                    self.mask(v, limit, hit, Place::Word, "argument");
+                    self.swallow_until(Until::Bare);
+                    At(limit)
+                }
+                None => self.more(v),
+                Some(end) => {
+                    self.mask(v, end, hit, Place::Word, "argument");
+                    At(end)
+                }
+            },
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Rows whose columns only spaces separate.
+
+use crate::mask::Place;
+use crate::rules::Hit;
+use crate::{table, value};
+
+use super::row::trimmed;
+use super::{Frame, Inner, Lane, Until, VALUE_MAX, char_at};
+
+impl Lane {
+    /// A row whose cells stand under their header, or under its dashes.
+    pub(super) fn spaced(&mut self, ruled: bool, end: bool) -> bool {
+        // Skip the spaces before the next group.
+        let len = self.view.text.len();
+        let mut at = self.row.cell;
+        while at < len && self.byte(at) == Some(b' ') {
+            at += 1;
+            self.row.column += 1;
+            self.row.spaces += 1;
+        }
+        self.row.cell = at;
+        self.row.cell_column = self.row.column;
+        let Some(first) = self.byte(at) else {
+            self.pos = self.pos.max(at);
+            return false;
+        };
+        if first == b'\r' {
+            match self.byte(at + 1) {
+                None if !end => return false,
+                None | Some(b'\n') => {}
+                Some(_) => {
+                    self.row.cell = at + 1;
+                    self.pos = at + 1;
+                    return true;
+                }
+            }
+        }
+        if matches!(first, b'\n' | b'\r') {
+            let at = if first == b'\r' { at + 1 } else { at };
+            let is_row = self.row.index > 1 || self.row.separators > 0;
+            return self.end_row(at, is_row);
+        }
+        // The group ends at two spaces or, under dashes, where its column ends.
+        let mut column = self.row.column;
+        let mut stop = at;
+        let mut stop_column = column;
+        let mut spaces = 0;
+        let mut whole = end;
+        let bound = if ruled {
+            self.ruled_bound(column)
+        } else {
+            usize::MAX
+        };
+        while stop < len {
+            let b = self.view.text.get(stop).copied().unwrap_or(b'\n');
+            if b == b'\n' || b == b'\r' || column >= bound {
+                whole = true;
+                break;
+            }
+            let Some((c, size)) = char_at(&self.view.text, stop, end) else {
+                break;
+            };
+            if c == ' ' {
+                spaces += 1;
+                if spaces >= 2 && !(ruled && bound != usize::MAX) {
+                    whole = true;
+                    stop -= 1;
+                    column -= 1;
+                    break;
+                }
+            } else {
+                spaces = 0;
+            }
+            column += unicode_width::UnicodeWidthChar::width(c).unwrap_or(0);
+            stop += size;
+            stop_column = column;
+        }
+        let _ = stop_column;
+        let (may, hit) = self.spaced_hit(ruled, self.row.column, column, whole);
+        if may && !whole {
+            if stop - at > VALUE_MAX {
+                if let Some(hit) = self
+                    .table
+                    .as_ref()
+                    .and_then(|t| t.cols.iter().find_map(|c| c.hit))
+                {
+                    self.mask(at, stop, hit, Place::Inside, "table");
+                }
+                self.swallow_until(Until::Line);
+                self.pos = stop;
+                self.frame = Frame::Line;
+                return false;
+            }
+            self.hold = self.hold.min(at);
+            return false;
+        }
+        let kept = trimmed(self.slice(at, stop), stop - at);
+        let ends_line = whole && matches!(self.byte(stop), None | Some(b'\n' | b'\r'));
+        let cols = self.table.as_ref().map_or(0, |t| t.cols.len());
+        match hit {
+            Some(_) if self.row.index == 0 && ends_line && cols > 1 && !ruled => {
+                return self.not_a_row();
+            }
+            Some(_)
+                if cols == 1
+                    && !self
+                        .slice(at, at + kept)
+                        .iter()
+                        .any(|b| b.is_ascii_digit() || matches!(b, b'@' | b'$')) =>
+            {
+                return self.not_a_row();
+            }
+            Some(hit) => {
+                if !value::is_nothing(self.slice(at, at + kept))
+                    && !table::is_dashes(self.slice(at, at + kept))
+                {
+                    self.mask(at, at + kept, hit, Place::Cell, "table");
+                }
+                self.row.separators += 1;
+            }
+            None => {
+                self.pos = self.pos.max(at);
+                if self.pos < stop && !self.plain(stop, whole) {
+                    return false;
+                }
+                if !whole {
+                    return false;
+                }
+                self.inner = Inner::Text;
+            }
+        }
+        self.row.index += 1;
+        self.row.cell = stop;
+        self.row.column = column;
+        self.row.spaces = 0;
+        self.pos = stop;
+        self.row.scan = stop;
+        stop < len
+    }
+
+    /// Where the column ends that a group at `column` stands in.
+    fn ruled_bound(&self, column: usize) -> usize {
+        let Some(table) = &self.table else {
+            return usize::MAX;
+        };
+        table
+            .cols
+            .windows(2)
+            .find(|w| {
+                w.first().is_some_and(|c| column >= c.start)
+                    && w.last().is_some_and(|n| column < n.start)
+            })
+            .and_then(|w| w.last().map(|n| n.start))
+            .unwrap_or(usize::MAX)
+    }
+
+    /// Whether a group from `from` to before `to` may be, and is, in a protected column.
+    fn spaced_hit(&self, ruled: bool, from: usize, to: usize, whole: bool) -> (bool, Option<Hit>) {
+        let Some(table) = &self.table else {
+            return (false, None);
+        };
+        for (k, col) in table.cols.iter().enumerate() {
+            let Some(hit) = col.hit else { continue };
+            let next = table.cols.get(k + 1).map_or(usize::MAX, |c| c.start);
+            if ruled {
+                if from < next && from >= col.start {
+                    return (true, Some(hit));
+                }
+                continue;
+            }
+            let before = k
+                .checked_sub(1)
+                .and_then(|k| table.cols.get(k))
+                .map_or(0, |c| c.end);
+            let inside = from < next && (from > before || (k == 0 && from == col.start));
+            let over = from < col.end
+                && to > col.start
+                && from
+                    != table
+                        .cols
+                        .get(k.wrapping_sub(1))
+                        .map_or(usize::MAX, |c| c.start);
+            if inside || over {
+                return (true, Some(hit));
+            }
+            if !whole && from < col.end {
+                return (true, None);
+            }
+        }
+        (false, None)
+    }
+}

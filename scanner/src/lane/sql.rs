@@ -1,0 +1,309 @@
+//! INSERT and CREATE TABLE.
+
+use crate::mask::Place;
+use crate::rules::Hit;
+use crate::value::{End, Quote};
+use crate::{find, value};
+
+use super::Flow::{At, More};
+use super::row::trimmed;
+use super::{Flow, Inner, Lane, VALUE_MAX};
+
+impl Lane {
+    /// A bracket after `INSERT INTO t` or `VALUES` opens a list of columns or of values.
+    pub(super) fn insert(&mut self, at: usize, limit: usize) -> Flow {
+        let next = At(at + 1);
+        if self.rules.compiled().fields.is_empty() || self.line_cut {
+            return next;
+        }
+        let before = self.slice(self.line.max(at.saturating_sub(4096)), at);
+        let words = before.trim_ascii_end();
+        let tail = words
+            .get(words.len().saturating_sub(6)..)
+            .unwrap_or_default();
+        if tail.eq_ignore_ascii_case(b"values") {
+            let head = words
+                .get(..words.len() - 6)
+                .unwrap_or_default()
+                .trim_ascii();
+            let cols = if head.last() == Some(&b')') || head.is_empty() {
+                let list =
+                    memchr::memrchr(b'(', head).and_then(|i| head.get(i + 1..head.len() - 1));
+                match list {
+                    Some(list) => list
+                        .split(|b| *b == b',')
+                        .map(|c| self.rules.compiled().field(column(c)))
+                        .collect(),
+                    None => self
+                        .sql
+                        .last()
+                        .filter(|(n, _)| n.is_empty())
+                        .map(|(_, c)| c.clone())
+                        .unwrap_or_default(),
+                }
+            } else {
+                let table = column(
+                    head.rsplit(|b| matches!(b, b' ' | b'.'))
+                        .next()
+                        .unwrap_or_default(),
+                )
+                .to_ascii_lowercase();
+                self.sql
+                    .iter()
+                    .find(|(name, _)| *name == table)
+                    .map(|(_, cols)| cols.clone())
+                    .unwrap_or_default()
+            };
+            if cols.iter().any(Option::is_some) {
+                self.inner = Inner::Sql {
+                    cols,
+                    at: 0,
+                    depth: 1,
+                };
+            }
+            return next;
+        }
+        let starts = |word: &[u8]| {
+            words.len() >= word.len()
+                && words
+                    .get(..word.len())
+                    .is_some_and(|w| w.eq_ignore_ascii_case(word))
+        };
+        if starts(b"create table") && self.creating.is_none() {
+            let name = column(
+                words
+                    .rsplit(|b| matches!(b, b' ' | b'.'))
+                    .next()
+                    .unwrap_or_default(),
+            )
+            .to_ascii_lowercase();
+            let rest = self.slice(at + 1, limit);
+            let Some(line) = memchr::memchr(b'\n', rest) else {
+                // What follows may leave: it is looked back at when the line is whole.
+                self.creating = Some((name, Vec::new()));
+                return next;
+            };
+            let _ = line;
+            self.creating = Some((name, Vec::new()));
+        }
+        next
+    }
+
+    /// A line of a `CREATE TABLE`, the first one with everything where it is the only one.
+    pub(super) fn created(&mut self, line: &[u8]) {
+        let Some((name, mut cols)) = self.creating.take() else {
+            return;
+        };
+        let first = line
+            .get(..12)
+            .is_some_and(|w| w.eq_ignore_ascii_case(b"create table"));
+        let body = if first {
+            memchr::memchr(b'(', line)
+                .and_then(|i| line.get(i + 1..))
+                .unwrap_or_default()
+        } else {
+            line
+        };
+        let mut depth = 0usize;
+        let mut from = 0;
+        let mut ended = false;
+        for (k, b) in body.iter().enumerate() {
+            match b {
+                b'(' => depth += 1,
+                b')' if depth == 0 => ended = true,
+                b')' => depth -= 1,
+                b',' if depth == 0 => {
+                    self.created_column(body.get(from..k).unwrap_or_default(), &mut cols);
+                    from = k + 1;
+                }
+                _ => {}
+            }
+            if ended {
+                self.created_column(body.get(from..k).unwrap_or_default(), &mut cols);
+                break;
+            }
+        }
+        if !ended {
+            self.created_column(body.get(from..).unwrap_or_default(), &mut cols);
+            if cols.len() <= 256 {
+                self.creating = Some((name, cols));
+            }
+        } else if cols.iter().any(Option::is_some) && self.sql.len() < 16 {
+            self.sql.retain(|(n, _)| *n != name);
+            self.sql.push((name, cols));
+        }
+    }
+
+    fn created_column(&self, text: &[u8], cols: &mut Vec<Option<Hit>>) {
+        const CLAUSES: [&[u8]; 6] = [
+            b"primary",
+            b"key",
+            b"unique",
+            b"constraint",
+            b"foreign",
+            b"check",
+        ];
+        let word = text
+            .trim_ascii()
+            .split(u8::is_ascii_whitespace)
+            .next()
+            .unwrap_or_default();
+        if !word.is_empty() && !CLAUSES.iter().any(|c| c.eq_ignore_ascii_case(word)) {
+            cols.push(self.rules.compiled().field(column(word)));
+        }
+    }
+
+    /// A value of an INSERT, or what stands between two of them.
+    pub(super) fn sql_values(&mut self, limit: usize, closed: bool) -> Flow {
+        let Inner::Sql {
+            cols,
+            at: index,
+            depth,
+        } = self.inner.clone()
+        else {
+            return At(self.pos);
+        };
+        let at = self.pos;
+        let rest = self.slice(at, limit);
+        let Some(&b) = rest.first() else {
+            return At(limit);
+        };
+        let set = |lane: &mut Self, at: usize, depth: usize| {
+            lane.inner = Inner::Sql {
+                cols: cols.clone(),
+                at,
+                depth,
+            }
+        };
+        match b {
+            b'(' => {
+                set(self, if depth == 0 { 0 } else { index }, depth + 1);
+                At(at + 1)
+            }
+            b')' => {
+                set(self, index, depth.saturating_sub(1));
+                At(at + 1)
+            }
+            b',' => {
+                set(self, if depth == 1 { index + 1 } else { index }, depth);
+                At(at + 1)
+            }
+            b'\n'
+                if depth > 0
+                    || self.slice(0, at).ends_with(b",")
+                    || self.slice(0, at).ends_with(b",\r") =>
+            {
+                self.line = at + 1;
+                self.above = None;
+                self.sink.row += 1;
+                At(at + 1)
+            }
+            b' ' | b'\t' | b'\r' => At(at + 1),
+            _ if depth == 0 => {
+                self.inner = Inner::Text;
+                At(at)
+            }
+            _ => {
+                let hit = cols.get(index).copied().flatten();
+                let (start, end, place) = if b == b'\'' || b == b'"' {
+                    // Strings of SQL may have several lines.
+                    let quote = Quote {
+                        mark: b,
+                        slashes: 0,
+                        doubled: false,
+                        tripled: false,
+                    };
+                    let text = self.slice(0, limit);
+                    let mut found = value::quoted_end(text, at + 1, at + 1, quote, closed);
+                    while let End::Line(end) = found {
+                        let Some(next) =
+                            memchr::memchr(b'\n', self.slice(end, limit)).map(|i| end + i + 1)
+                        else {
+                            break;
+                        };
+                        found = value::quoted_end(text, at + 1, next, quote, closed);
+                    }
+                    match found {
+                        End::Quote(end) => (at + 1, end, Place::Inside),
+                        End::Line(end) => (at + 1, end, Place::Inside),
+                        End::Open(_) if limit - at > VALUE_MAX => (at + 1, limit, Place::Inside),
+                        End::Open(_) => return self.more(at),
+                    }
+                } else {
+                    let size = rest
+                        .iter()
+                        .position(|b| matches!(b, b',' | b')' | b'\n' | b'(' | b'\''));
+                    match size.or(closed.then_some(rest.len())) {
+                        Some(size) => (at, at + trimmed(rest, size).max(1), Place::Word),
+                        None if limit - at > VALUE_MAX => (at, limit, Place::Word),
+                        None => return self.more(at),
+                    }
+                };
+                match hit {
+                    Some(hit) => {
+                        if !value::is_nothing(self.slice(start, end)) {
+                            let number = place == Place::Word;
+                            if number {
+                                self.sql_literal(start, end, hit);
+                            } else {
+                                self.mask(start, end, hit, place, "sql");
+                            }
+                        }
+                    }
+                    None => {
+                        // Detectors and keys inside of a value that is not protected.
+                        let inner = std::mem::replace(&mut self.inner, Inner::Text);
+                        self.pos = start;
+                        let frame = self.frame;
+                        while self.pos < end {
+                            let text = self.slice(0, end);
+                            let Some(event) =
+                                find::event(text, self.pos, self.rules.compiled().has_paths)
+                            else {
+                                break;
+                            };
+                            self.pos = event;
+                            if self.byte(event) == Some(b'\n') {
+                                self.pos += 1;
+                                continue;
+                            }
+                            match self.event(event, end, true) {
+                                At(next) => self.pos = next.max(event + 1),
+                                More => break,
+                            }
+                            self.frame = frame;
+                            self.inner = Inner::Text;
+                        }
+                        self.inner = inner;
+                    }
+                }
+                At((end + usize::from(place == Place::Inside))
+                    .min(limit)
+                    .max(at + 1))
+            }
+        }
+    }
+
+    fn sql_literal(&mut self, start: usize, end: usize, hit: Hit) {
+        // A number becomes a string, which SQL takes anywhere.
+        self.mask(start, end, hit, Place::Word, "sql");
+    }
+}
+
+/// The name of a column or a table, without its quotes.
+pub(super) fn column(text: &[u8]) -> &[u8] {
+    let mut text = text.trim_ascii();
+    while let Some((first, rest)) = text.split_first() {
+        if !matches!(first, b'"' | b'`' | b'[' | b'\'') {
+            break;
+        }
+        text = rest;
+    }
+    while let Some((last, rest)) = text.split_last() {
+        if !matches!(last, b'"' | b'`' | b']' | b'\'') {
+            break;
+        }
+        text = rest;
+    }
+    text
+}

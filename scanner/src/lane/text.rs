@@ -1,0 +1,221 @@
+//! Text: the events in it, and the detectors.
+
+use crate::detect::{Found, Region};
+use crate::mask::Place;
+use crate::rules::Detector;
+use crate::table::Kind;
+use crate::{detect, find};
+
+use super::Flow::{At, More};
+use super::{Flow, Frame, Inner, Lane, Level, STUCK_MAX, Until};
+
+impl Lane {
+    /// Examines the text up to `limit`, which is where it ends if it is `closed`. Whether it got
+    /// there (or to the end of the line).
+    pub(super) fn plain(&mut self, limit: usize, closed: bool) -> bool {
+        let frame = self.frame;
+        let mut stuck = 0;
+        while self.pos < limit {
+            let before = self.pos;
+            let flow = match &self.inner {
+                Inner::Text => {
+                    match find::event(
+                        self.slice(0, limit),
+                        self.pos,
+                        self.rules.compiled().has_paths,
+                    ) {
+                        None => {
+                            self.pos = limit;
+                            return true;
+                        }
+                        Some(at) => {
+                            self.pos = at;
+                            self.event(at, limit, closed)
+                        }
+                    }
+                }
+                Inner::Container { .. } => self.container(limit, closed),
+                Inner::Swallow { until, .. } => self.swallow(*until, limit, closed),
+                Inner::Pem { .. } => self.pem(limit, closed),
+                Inner::Element { .. } => self.element(limit, closed),
+                Inner::Sql { .. } => self.sql_values(limit, closed),
+            };
+            match flow {
+                At(next) => self.pos = next,
+                More => return false,
+            }
+            // A state that does not move is a fault: it must not hang.
+            stuck = if self.pos > before { 0 } else { stuck + 1 };
+            if stuck > STUCK_MAX {
+                self.inner = Inner::Text;
+                self.pos = before + 1;
+                stuck = 0;
+            }
+            if self.frame != frame {
+                return true;
+            }
+        }
+        true
+    }
+
+    /// What the event at `at` means.
+    pub(super) fn event(&mut self, at: usize, limit: usize, closed: bool) -> Flow {
+        let Some(b) = self.byte(at) else {
+            return At(limit);
+        };
+        match b {
+            b'\n' => {
+                if self.frame == Frame::Line {
+                    self.end_line(at);
+                } else {
+                    self.sink.row += 1;
+                    self.line = at + 1;
+                }
+                At(at + 1)
+            }
+            b'\r' => {
+                match self.byte(at + 1) {
+                    None if !closed || at + 1 < limit => return More,
+                    Some(b'\n') | None => {}
+                    Some(b'\r') => {}
+                    Some(_) => {
+                        // The cursor went back: what follows is a line of its own.
+                        self.line = at + 1;
+                        self.line_cut = false;
+                        if self.frame == Frame::Line {
+                            self.frame = Frame::Start;
+                        }
+                    }
+                }
+                At(at + 1)
+            }
+            b':' | b'=' => self.separator(at, limit, closed),
+            b'0'..=b'9' => {
+                let Self { view, rules, .. } = &*self;
+                let region = Region {
+                    text: view.text.get(..limit).unwrap_or_default(),
+                    closed,
+                };
+                let found = detect::digits(region, at, |d| rules.compiled().detector(d).is_some());
+                self.found(found, "detector")
+            }
+            b'@' => self.detector(Detector::Email, detect::email, at, limit, closed),
+            b'J' => match self.slice(at.saturating_sub(2), at) {
+                b"ey" => self.detector(
+                    Detector::Jwt,
+                    |r, i| detect::jwt(r, i - 2),
+                    at,
+                    limit,
+                    closed,
+                ),
+                _ => At(at + 1),
+            },
+            b'I' => self.detector(Detector::AwsKey, detect::aws, at, limit, closed),
+            b'_' => self.detector(Detector::GithubToken, detect::github, at, limit, closed),
+            b'K' => self.private_key(at, limit, closed),
+            b'-' => match self.slice(at.saturating_sub(4), at) {
+                [b'x', b'o', b'x', _] => match self.detector(
+                    Detector::SlackToken,
+                    |r, i| detect::slack(r, i - 3),
+                    at,
+                    limit,
+                    closed,
+                ) {
+                    At(next) if next == at + 1 => self.argument(at, limit, closed),
+                    flow => flow,
+                },
+                _ => self.argument(at, limit, closed),
+            },
+            b'>' => self.tag(at),
+            b'(' => self.insert(at, limit),
+            b'|' | 0xe2 => self.name_cell(at, limit, closed),
+            b'{' | b'[' if self.rules.compiled().has_paths => {
+                self.path_push(at);
+                At(at + 1)
+            }
+            b'}' | b']' if self.rules.compiled().has_paths => {
+                if let Some((Level::Brace, _)) = self.path.last() {
+                    self.path.pop();
+                }
+                At(at + 1)
+            }
+            _ => At(at + 1),
+        }
+    }
+
+    pub(super) fn more(&mut self, hold: usize) -> Flow {
+        self.hold = self.hold.min(hold);
+        More
+    }
+
+    pub(super) fn detector(
+        &mut self,
+        detector: Detector,
+        look: impl Fn(Region<'_>, usize) -> Found,
+        at: usize,
+        limit: usize,
+        closed: bool,
+    ) -> Flow {
+        if self.rules.compiled().detector(detector).is_none() {
+            return At(at + 1);
+        }
+        let text = self.slice(0, limit);
+        match look(Region { text, closed }, at) {
+            // Whatever it is, it cannot be that long.
+            Found::More(from) if limit - from > 8192 => {
+                let Some(hit) = self.rules.compiled().detector(detector) else {
+                    return At(at + 1);
+                };
+                self.mask(from, limit, hit, Place::Inside, "detector");
+                self.swallow_until(Until::Bare);
+                At(limit)
+            }
+            Found::No(next) => At(next.max(at + 1)),
+            found => self.found(found, "detector"),
+        }
+    }
+
+    pub(super) fn found(&mut self, found: Found, format: &'static str) -> Flow {
+        match found {
+            Found::No(next) => At(next.max(self.pos + 1)),
+            Found::More(from) => self.more(from),
+            Found::Value(from, to, detector) => {
+                if let Some(hit) = self.rules.compiled().detector(detector) {
+                    let place = if self.is_json_number(from, to) {
+                        Place::Literal
+                    } else {
+                        self.detected_place(from)
+                    };
+                    self.mask(from, to, hit, place, format);
+                }
+                At(to)
+            }
+        }
+    }
+
+    /// A bare number that stands where JSON wants a value.
+    fn is_json_number(&self, from: usize, to: usize) -> bool {
+        if !self.slice(from, to).iter().all(u8::is_ascii_digit) {
+            return false;
+        }
+        let before = self.slice(from.saturating_sub(64), from).trim_ascii_end();
+        before.ends_with(b"\":") || before.ends_with(b"[")
+    }
+
+    /// In a terminal and in tables the width stays.
+    fn detected_place(&self, from: usize) -> Place {
+        let table = matches!(
+            self.table.as_ref().map(|t| t.kind),
+            Some(Kind::Aligned { .. } | Kind::Spaced | Kind::Ruled | Kind::Expanded)
+        );
+        let piped = self
+            .slice(self.line, from)
+            .iter()
+            .any(|b| matches!(b, b'|' | 0xe2));
+        if table || piped {
+            Place::Cell
+        } else {
+            Place::Inside
+        }
+    }
+}
