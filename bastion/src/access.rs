@@ -8,17 +8,25 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use self::cedar::{Answer, Circumstances, Engine, Resource};
-use self::protect::{Channel, Protect};
+use self::cedar::{Answer, Circumstances, Engine, Permit, Resource};
+use self::protect::{Protect, Protection};
 use crate::config::{Problem, Problems, read_text};
 use crate::target::{Inventory, Login, Target};
 
 pub(crate) use self::cedar::SCHEMA_TEXT;
+pub use self::marks::{Marks, Terms};
+pub use self::party::{Kind, OwnDecision, Party, SamePerson, may_decide};
+pub use self::protect::{Channel, CommandVerdict, HoldTerms};
 
 mod cedar;
+#[cfg(test)]
+mod decisions;
+mod marks;
+mod party;
 mod protect;
 
 /// The loaded policies of one folder, and the inventory that they speak about.
@@ -129,10 +137,31 @@ pub struct Person<'a> {
     pub subject: &'a str,
     /// For display.
     pub name: &'a str,
+    /// The verified address; for display, and to tell that two accounts are one person.
+    pub email: Option<&'a str>,
+    /// What links the accounts of one person.
+    pub same_person: SamePerson<'a>,
+    /// A person or a service.
+    pub kind: Kind<'a>,
     /// The groups of the sign-in.
     pub groups: &'a BTreeSet<String>,
     /// When the person signed in.
     pub signed_in_at: Timestamp,
+    /// The fingerprint of the key that the client proved.
+    pub key: Option<&'a str>,
+}
+
+impl<'a> Person<'a> {
+    /// The same as one who takes part in a decision.
+    pub fn party(&self) -> Party<'a> {
+        Party {
+            issuer: self.issuer,
+            subject: self.subject,
+            email: self.email,
+            same_person: self.same_person,
+            kind: self.kind,
+        }
+    }
 }
 
 /// May this person open this channel?
@@ -152,6 +181,55 @@ pub struct Question<'a> {
     pub now: Timestamp,
     /// The command of an `exec`.
     pub command: Option<&'a [u8]>,
+    /// Until when an approved request of this person for this account is in force.
+    pub approved_until: Option<Timestamp>,
+}
+
+/// Output or a command that waits for a decision.
+#[derive(Clone, Copy, Debug)]
+pub struct HoldOf<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// The rule that held it.
+    pub rule: &'a str,
+    /// The group of those who may decide, as the rule said when it was held.
+    pub approvers: &'a str,
+    /// Who produced it; never empty.
+    pub producer: Party<'a>,
+    /// Who else took part: whoever watched the session live.
+    pub others: &'a [Party<'a>],
+    /// The target, which the inventory may not have any more.
+    pub target: &'a str,
+    /// The account there.
+    pub login: &'a str,
+}
+
+/// Access that somebody has asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestOf<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// Who asked.
+    pub requester: Party<'a>,
+    /// The groups of those who may decide, as `may_request` gave them.
+    pub approvers: &'a BTreeSet<String>,
+    /// The target.
+    pub target: &'a str,
+    /// The account there.
+    pub login: &'a str,
+}
+
+/// Leave to ask for access, and on what terms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MayRequest {
+    /// The policies that permit it, sorted.
+    pub policies: Vec<String>,
+    /// The groups of those who decide: whoever does is in every one of them. Never empty.
+    pub approvers: BTreeSet<String>,
+    /// How many different people have to approve.
+    pub count: usize,
+    /// For how long at most.
+    pub longest: Duration,
 }
 
 /// A recorded or live session that somebody wants to read.
@@ -178,9 +256,10 @@ pub struct Grant {
     action: Action,
     command: Option<Arc<[u8]>>,
     user_name: Arc<str>,
-    rules: Arc<scanner::Rules>,
-    covered: bool,
+    protection: Protection,
     policies: Arc<[String]>,
+    marks: Marks,
+    until: Option<Timestamp>,
 }
 
 impl Grant {
@@ -215,12 +294,41 @@ impl Grant {
 
     /// What is protected in the output.
     pub fn rules(&self) -> Arc<scanner::Rules> {
-        Arc::clone(&self.rules)
+        Arc::clone(&self.protection.rules)
     }
 
-    /// Whether some protection rule is in force for this person here.
+    /// Whether some protection rule about output is in force for this person here.
     pub fn covered(&self) -> bool {
-        self.covered
+        self.protection.covered
+    }
+
+    /// The terms on which the rule of that name holds output; `None` where it does not hold.
+    pub fn hold_terms(&self, rule: &str) -> Option<&HoldTerms> {
+        let mut holds = self.protection.holds.iter();
+        holds.find(|terms| terms.rule() == rule)
+    }
+
+    /// The terms on which output that is not text is held here; `None` where it is not held.
+    pub fn unreadable_terms(&self) -> Option<&HoldTerms> {
+        self.protection.unreadable.as_ref()
+    }
+
+    /// The terms on which the command has to wait before it runs; `None` where it need not.
+    pub fn command_hold(&self) -> Option<&HoldTerms> {
+        match &self.protection.command {
+            CommandVerdict::Hold(terms) => Some(terms),
+            CommandVerdict::Run | CommandVerdict::Refuse(_) => None,
+        }
+    }
+
+    /// What is to be made known of it.
+    pub fn marks(&self) -> &Marks {
+        &self.marks
+    }
+
+    /// When it ends, where only an approved request allows it.
+    pub fn until(&self) -> Option<Timestamp> {
+        self.until
     }
 
     /// The policies that permitted it, by `@id` or place, sorted.
@@ -271,6 +379,18 @@ pub enum Reason {
     /// A policy could not be evaluated.
     #[error("a policy cannot be evaluated: {0}")]
     Failed(String),
+    /// A rule refuses the command.
+    #[error("the rule {0} refuses this command")]
+    Command(Arc<str>),
+    /// Somebody decides on their own, or may do so.
+    #[error("{0}")]
+    Own(OwnDecision),
+    /// The person is not in the group that decides.
+    #[error("only members of {0} decide on it")]
+    NotApprover(String),
+    /// No policy that permits the request says who may approve it.
+    #[error("the policy that permits asking for it has no @approvers")]
+    NoApprovers,
     /// The action is not one of this question.
     #[error("the action is not about this")]
     Action,
@@ -291,6 +411,10 @@ impl Denied {
             | Reason::NotPermitted
             | Reason::Clock
             | Reason::Failed(_)
+            | Reason::Command(_)
+            | Reason::Own(_)
+            | Reason::NotApprover(_)
+            | Reason::NoApprovers
             | Reason::Action => &[],
         }
     }
@@ -298,6 +422,22 @@ impl Denied {
     /// The line that the person is shown. It does not tell a target that does not exist from one
     /// that is not theirs.
     pub fn notice(&self) -> String {
+        match &self.reason {
+            Reason::Own(own) => return own.notice().to_owned(),
+            Reason::Command(rule) => {
+                let rule = crate::config::printable(rule);
+                return format!("the rule {rule} refuses this command");
+            }
+            Reason::UnknownTarget
+            | Reason::UnknownLogin
+            | Reason::NotPermitted
+            | Reason::Forbidden(_)
+            | Reason::Clock
+            | Reason::Failed(_)
+            | Reason::NotApprover(_)
+            | Reason::NoApprovers
+            | Reason::Action => {}
+        }
         let what = match self.action {
             Action::Shell => "open a shell on",
             Action::Exec => "run this command on",
@@ -364,6 +504,9 @@ impl Access {
                 None
             }
         };
+        if let Some(protect) = &protect {
+            problems.extend(protect.unkept().iter().cloned());
+        }
         match (Problems::new(problems), engine, protect) {
             (None, Some(engine), Some(protect)) => Ok(Self {
                 engine,
@@ -410,46 +553,55 @@ impl Access {
             target: target.name(),
             labels: target.labels(),
         };
+        let approved = question
+            .approved_until
+            .is_some_and(|until| question.now < until);
         let circumstances = Circumstances {
             now: question.now,
             source: question.source,
             command: question.command,
+            approved,
         };
-        let policies = self
+        let permit = self
             .ask(person, *action, &resource, circumstances)
             .map_err(denied)?;
-        let rules = self.protect.rules(
+        // What is allowed without the approval does not end with it.
+        let without = Circumstances {
+            approved: false,
+            ..circumstances
+        };
+        let until = question
+            .approved_until
+            .filter(|_| approved && self.ask(person, *action, &resource, without).is_err());
+        let command = question.command.filter(|_| *action == Action::Exec);
+        let protection = self.protect.protection(
             target.name(),
             question.login,
             person.groups,
             channel_of(*action),
+            command,
         );
-        let rules = rules.map_err(|error| denied(Reason::Failed(error.to_string())))?;
+        let protection = protection.map_err(|error| denied(Reason::Failed(error.to_string())))?;
+        if let CommandVerdict::Refuse(rule) = &protection.command {
+            return Err(denied(Reason::Command(Arc::clone(rule))));
+        }
         Ok(Grant {
             target: Arc::clone(target),
             login,
             action: *action,
-            command: question
-                .command
-                .filter(|_| *action == Action::Exec)
-                .map(Arc::from),
+            command: command.map(Arc::from),
             user_name: Arc::from(person.name),
-            rules,
-            covered: self
-                .protect
-                .covers(target.name(), question.login, person.groups),
-            policies: policies.into(),
+            protection,
+            policies: permit.policies.into(),
+            marks: permit.marks,
+            until,
         })
     }
 
     /// What the person could do now, for the list of targets; sorted. With many targets this takes
     /// long enough to belong on a thread of its own.
     pub fn visible(&self, person: &Person<'_>, source: IpAddr, now: Timestamp) -> Vec<Visible> {
-        let circumstances = Circumstances {
-            now,
-            source,
-            command: None,
-        };
+        let circumstances = Circumstances::of(now, source);
         let mut visible = Vec::new();
         for target in self.inventory.iter() {
             for login in target.logins() {
@@ -503,29 +655,180 @@ impl Access {
         ) {
             return Err(denied(Reason::Action));
         }
-        let labels = self
-            .inventory
-            .target(session.target)
-            .map(|target| target.labels())
-            .unwrap_or_default();
         let resource = Resource::Session {
             id: session.id,
             owner: (session.owner_issuer, session.owner_subject),
             login: session.login,
             target: session.target,
-            labels,
+            labels: self.labels(session.target),
+        };
+        self.ask(person, action, &resource, Circumstances::of(now, source))
+            .map(|permit| permit.policies)
+            .map_err(denied)
+    }
+
+    /// Whether the person may approve or deny a hold; gives the policies that permit it. The
+    /// person is in the rule's group of approvers, Cedar's `approve` permits it, and nobody decides
+    /// on their own, with no exemption.
+    ///
+    /// # Errors
+    ///
+    /// As for `decide`; also who produced it, or may have, and who is not in the group.
+    pub fn may_decide_hold(
+        &self,
+        person: &Person<'_>,
+        hold: &HoldOf<'_>,
+        source: IpAddr,
+        now: Timestamp,
+    ) -> Result<Vec<String>, Denied> {
+        self.about_hold(person, Action::Approve, hold, source, now)
+    }
+
+    /// Whether the person may read what a hold withholds; gives the policies that permit it. Who
+    /// may not decide on it for being its producer may not read it either.
+    ///
+    /// # Errors
+    ///
+    /// As for `may_decide_hold`, but for the group.
+    pub fn may_show_payload(
+        &self,
+        person: &Person<'_>,
+        hold: &HoldOf<'_>,
+        source: IpAddr,
+        now: Timestamp,
+    ) -> Result<Vec<String>, Denied> {
+        self.about_hold(person, Action::ShowPayload, hold, source, now)
+    }
+
+    fn about_hold(
+        &self,
+        person: &Person<'_>,
+        action: Action,
+        hold: &HoldOf<'_>,
+        source: IpAddr,
+        now: Timestamp,
+    ) -> Result<Vec<String>, Denied> {
+        let denied = |reason| Denied {
+            action,
+            what: format!("hold {}", hold.id),
+            reason,
+        };
+        let producers = std::iter::once(&hold.producer).chain(hold.others);
+        may_decide(&person.party(), producers).map_err(|own| denied(Reason::Own(own)))?;
+        if action == Action::Approve && !person.groups.contains(hold.approvers) {
+            return Err(denied(Reason::NotApprover(hold.approvers.to_owned())));
+        }
+        let resource = Resource::Hold {
+            id: hold.id,
+            rule: hold.rule,
+            producer: hold.producer,
+            login: hold.login,
+            target: hold.target,
+            labels: self.labels(hold.target),
+        };
+        self.ask(person, action, &resource, Circumstances::of(now, source))
+            .map(|permit| permit.policies)
+            .map_err(denied)
+    }
+
+    /// Whether the person may ask for access to an account, and on what terms it would be granted.
+    ///
+    /// # Errors
+    ///
+    /// As for `decide`; also where no policy that permits it names the approvers.
+    pub fn may_request(
+        &self,
+        person: &Person<'_>,
+        login: &str,
+        target: &str,
+        source: IpAddr,
+        now: Timestamp,
+    ) -> Result<MayRequest, Denied> {
+        let denied = |reason| Denied {
+            action: Action::Request,
+            what: format!("{login}@{target}"),
+            reason,
+        };
+        let known = self
+            .inventory
+            .target(target)
+            .ok_or_else(|| denied(Reason::UnknownTarget))?;
+        if known.login(login).is_none() {
+            return Err(denied(Reason::UnknownLogin));
+        }
+        let resource = Resource::Account {
+            login,
+            target: known.name(),
+            labels: known.labels(),
+        };
+        let permit = self
+            .ask(
+                person,
+                Action::Request,
+                &resource,
+                Circumstances::of(now, source),
+            )
+            .map_err(denied)?;
+        if permit.terms.approvers.is_empty() {
+            return Err(denied(Reason::NoApprovers));
+        }
+        Ok(MayRequest {
+            policies: permit.policies,
+            approvers: permit.terms.approvers,
+            count: permit.terms.count,
+            longest: permit.terms.longest.unwrap_or(REQUEST_LONGEST),
+        })
+    }
+
+    /// Whether the person may approve or deny a request for access; gives the policies that permit
+    /// it. As for holds, nobody decides on their own.
+    ///
+    /// # Errors
+    ///
+    /// As for `may_decide_hold`.
+    pub fn may_decide_request(
+        &self,
+        person: &Person<'_>,
+        request: &RequestOf<'_>,
+        source: IpAddr,
+        now: Timestamp,
+    ) -> Result<Vec<String>, Denied> {
+        let denied = |reason| Denied {
+            action: Action::Approve,
+            what: format!("request {}", request.id),
+            reason,
+        };
+        may_decide(&person.party(), [&request.requester])
+            .map_err(|own| denied(Reason::Own(own)))?;
+        if request.approvers.is_empty() {
+            return Err(denied(Reason::NoApprovers));
+        }
+        if let Some(group) = request.approvers.difference(person.groups).next() {
+            return Err(denied(Reason::NotApprover(group.clone())));
+        }
+        let resource = Resource::Request {
+            id: request.id,
+            requester: request.requester,
+            login: request.login,
+            target: request.target,
+            labels: self.labels(request.target),
         };
         self.ask(
             person,
-            action,
+            Action::Approve,
             &resource,
-            Circumstances {
-                now,
-                source,
-                command: None,
-            },
+            Circumstances::of(now, source),
         )
+        .map(|permit| permit.policies)
         .map_err(denied)
+    }
+
+    /// The labels of a target, none where the inventory has it no more.
+    fn labels(&self, target: &str) -> &[String] {
+        self.inventory
+            .target(target)
+            .map(|target| target.labels())
+            .unwrap_or_default()
     }
 
     /// Whether the person may read the audit log.
@@ -544,12 +847,9 @@ impl Access {
             what: "this bastion".to_owned(),
             reason,
         };
-        let circumstances = Circumstances {
-            now,
-            source,
-            command: None,
-        };
+        let circumstances = Circumstances::of(now, source);
         self.ask(person, Action::Audit, &Resource::Bastion, circumstances)
+            .map(|permit| permit.policies)
             .map_err(denied)
     }
 
@@ -559,12 +859,12 @@ impl Access {
         action: Action,
         resource: &Resource<'_>,
         circumstances: Circumstances<'_>,
-    ) -> Result<Vec<String>, Reason> {
+    ) -> Result<Permit, Reason> {
         if person.signed_in_at.duration_since(circumstances.now) > CLOCK_LEEWAY {
             return Err(Reason::Clock);
         }
         match self.engine.ask(person, action, resource, circumstances) {
-            Answer::Permitted(policies) => Ok(policies),
+            Answer::Permitted(permit) => Ok(permit),
             Answer::NotPermitted => Err(Reason::NotPermitted),
             Answer::Forbidden(policies) => Err(Reason::Forbidden(policies)),
             Answer::Failed(error) => Err(Reason::Failed(error)),
@@ -600,7 +900,9 @@ pub(crate) fn rules_of_folder(
     let protect = load_protect(&path, None)?;
     let channel = channel_of(action);
     let rules = match target {
-        Some(target) => protect.rules(target, login.unwrap_or("*"), groups, channel),
+        Some(target) => protect
+            .protection(target, login.unwrap_or("*"), groups, channel, None)
+            .map(|protection| protection.rules),
         None => protect.all(channel),
     };
     rules.map_err(|error| Problem::of_file(&path, error.to_string()).into())
@@ -609,6 +911,7 @@ pub(crate) fn rules_of_folder(
 fn channel_of(action: Action) -> Channel {
     match action {
         Action::Shell => Channel::Shell,
+        Action::SftpRead | Action::SftpWrite => Channel::Sftp,
         _ => Channel::Exec,
     }
 }
@@ -644,6 +947,9 @@ fn load_protect(path: &Path, inventory: Option<&Inventory>) -> Result<Protect, P
     })?;
     Protect::parse(path, &text, inventory)
 }
+
+/// For how long access may be asked for, unless the policy says otherwise.
+const REQUEST_LONGEST: Duration = Duration::from_secs(8 * 60 * 60);
 
 /// How far a sign-in may be ahead of the clock.
 const CLOCK_LEEWAY: SignedDuration = SignedDuration::from_secs(60);
@@ -681,8 +987,12 @@ mod tests {
             issuer: ISSUER,
             subject: "alice-sub",
             name: "alice",
+            email: None,
+            same_person: SamePerson::NotAsked,
+            kind: Kind::Person,
             groups,
             signed_in_at: now(),
+            key: Some("SHA256:abc"),
         }
     }
 
@@ -823,6 +1133,7 @@ mod tests {
                 source: SOURCE,
                 now: now(),
                 command: None,
+                approved_until: None,
             };
             assert_eq!(
                 decision(&access, &question),
@@ -856,6 +1167,7 @@ mod tests {
                 source: SOURCE,
                 now: now(),
                 command: None,
+                approved_until: None,
             };
             assert_eq!(decision(&access, &question), wanted, "{age_s} s");
         }
@@ -872,6 +1184,7 @@ mod tests {
             source: SOURCE,
             now: now(),
             command: Some(b"psql -c 'select 1'"),
+            approved_until: None,
         };
         let mapped = "::ffff:10.1.2.3".parse().unwrap();
         let other = "192.0.2.1".parse().unwrap();
@@ -990,6 +1303,7 @@ mod tests {
             source: SOURCE,
             now: now(),
             command: None,
+            approved_until: None,
         };
         let denied = access.decide(&question).unwrap_err();
         assert_eq!(denied.policies(), ["never-root"]);
@@ -1018,6 +1332,7 @@ mod tests {
             source: SOURCE,
             now: now(),
             command: None,
+            approved_until: None,
         };
         assert!(matches!(
             access.decide(&question).unwrap_err().reason(),
@@ -1039,6 +1354,7 @@ mod tests {
                 source: SOURCE,
                 now: now(),
                 command: None,
+                approved_until: None,
             };
             access
                 .decide(&question)
@@ -1062,6 +1378,7 @@ mod tests {
             source: SOURCE,
             now: now(),
             command: Some(b"uptime"),
+            approved_until: None,
         };
         let grant = access.decide(&question).unwrap();
         assert_eq!(
@@ -1209,6 +1526,7 @@ mod tests {
             source: SOURCE,
             now: now(),
             command: None,
+            approved_until: None,
         };
         assert_eq!(
             access.decide(&question).unwrap().policies(),
@@ -1249,6 +1567,7 @@ mod tests {
             source: SOURCE,
             now: now(),
             command: Some(b"report"),
+            approved_until: None,
         };
         let at = |time: &str| -> Timestamp { time.parse().unwrap() };
         let saturday = Question {

@@ -125,6 +125,10 @@ pub enum Event {
         command: Option<String>,
         /// The policies that permitted it.
         policies: Vec<String>,
+        /// Whether one of them is for emergencies (`@break_glass`).
+        break_glass: bool,
+        /// Who is to hear of it (`@notify`).
+        notify: Vec<String>,
     },
     /// A channel was refused.
     ChannelDenied {

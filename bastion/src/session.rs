@@ -15,10 +15,10 @@ use scanner::{Coverage, Scanner};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::access::{Access, Action, Grant, Person, Question};
+use crate::access::{self, Access, Action, Grant, Person, Question, SamePerson};
 use crate::audit::{Audit, Event, Who};
 use crate::config::Limits;
-use crate::login::{Lease, SignIns};
+use crate::login::{KeyId, Lease, SignIns};
 use crate::name::Destination;
 use crate::record::{About, End, ExitStatus, Kind, Recorder, Recording};
 use crate::ssh::{ClientEnd, ClientWriter, ConnectionId, Ended, Opening, Pty, TargetEnd, dial};
@@ -77,8 +77,12 @@ impl Asked {
             issuer: &user.identity.issuer,
             subject: &user.identity.subject,
             name: &user.name,
+            email: user.email.as_deref(),
+            same_person: SamePerson::NotAsked,
+            kind: access::Kind::Person,
             groups: &user.groups,
             signed_in_at: self.lease.signed_in_at,
+            key: self.lease.key.as_ref().map(KeyId::as_str),
         }
     }
 }
@@ -344,6 +348,7 @@ fn decide(rooms: &Rooms, asked: &Asked, login: &str, target: &str) -> Result<Gra
         source: asked.source,
         now: jiff::Timestamp::now(),
         command,
+        approved_until: None,
     };
     // One sftp channel reads and writes: both have to be allowed.
     let actions: &[Action] = match asked.opening {
@@ -376,6 +381,8 @@ fn decide(rooms: &Rooms, asked: &Asked, login: &str, target: &str) -> Result<Gra
                 action: name,
                 command: text,
                 policies: grant.policies().to_vec(),
+                break_glass: grant.marks().break_glass,
+                notify: grant.marks().notify.iter().cloned().collect(),
             },
             Err(denied) => Event::ChannelDenied {
                 connection,

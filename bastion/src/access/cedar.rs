@@ -17,15 +17,24 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use miette::Diagnostic;
 
-use super::{Action, Person};
+use super::{Action, Kind, Marks, Party, Person, Terms};
 use crate::config::Problem;
+use crate::config::section::parse_duration;
 
 /// The checked policies of one folder.
 pub(super) struct Engine {
     policies: PolicySet,
-    /// What people call a policy: its `@id`, or where it stands.
-    names: HashMap<PolicyId, String>,
+    /// What people call a policy, and what its annotations ask for.
+    known: HashMap<PolicyId, Known>,
     authorizer: Authorizer,
+}
+
+/// What is known of a policy besides its text.
+struct Known {
+    /// Its `@id`, or where it stands.
+    name: String,
+    marks: Marks,
+    terms: Terms,
 }
 
 /// What is asked about, besides the person.
@@ -44,6 +53,23 @@ pub(super) enum Resource<'a> {
         target: &'a str,
         labels: &'a [String],
     },
+    /// Output or a command that waits, its producer, and where.
+    Hold {
+        id: &'a str,
+        rule: &'a str,
+        producer: Party<'a>,
+        login: &'a str,
+        target: &'a str,
+        labels: &'a [String],
+    },
+    /// Access that somebody has asked for.
+    Request {
+        id: &'a str,
+        requester: Party<'a>,
+        login: &'a str,
+        target: &'a str,
+        labels: &'a [String],
+    },
     /// The bastion.
     Bastion,
 }
@@ -54,11 +80,34 @@ pub(super) struct Circumstances<'a> {
     pub(super) now: Timestamp,
     pub(super) source: IpAddr,
     pub(super) command: Option<&'a [u8]>,
+    /// Whether a request for it has been approved and is in force.
+    pub(super) approved: bool,
+}
+
+impl Circumstances<'_> {
+    /// For what is neither a channel nor a command.
+    pub(super) fn of(now: Timestamp, source: IpAddr) -> Self {
+        Self {
+            now,
+            source,
+            command: None,
+            approved: false,
+        }
+    }
+}
+
+/// Policies that permit something.
+#[derive(Debug)]
+pub(super) struct Permit {
+    /// Their names, sorted.
+    pub(super) policies: Vec<String>,
+    pub(super) marks: Marks,
+    pub(super) terms: Terms,
 }
 
 /// What the policies say; the names are of those that decided.
 pub(super) enum Answer {
-    Permitted(Vec<String>),
+    Permitted(Permit),
     Forbidden(Vec<String>),
     NotPermitted,
     /// A policy could not be evaluated, so that nobody knows whether it forbids.
@@ -74,8 +123,8 @@ impl Engine {
     pub(super) fn new(files: &[(PathBuf, String)]) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut policies = PolicySet::new();
-        let mut names = HashMap::new();
-        let mut known = HashSet::new();
+        let mut known = HashMap::new();
+        let mut taken = HashSet::new();
         for (file, text) in files {
             let parsed = match PolicySet::from_str(text) {
                 Ok(parsed) => parsed,
@@ -88,7 +137,9 @@ impl Engine {
             for (policy, offset) in in_order(&parsed, text) {
                 let name = name_of(file, text, &policy, offset);
                 let id = PolicyId::new(format!("{}:{}", file.display(), policy.id()));
-                if !known.insert(name.clone()) {
+                let place = |message: String| Problem::at(file, text, offset, message);
+                let (marks, terms) = annotations(&policy, &place, &mut problems);
+                if !taken.insert(name.clone()) {
                     problems.push(Problem::at(
                         file,
                         text,
@@ -97,7 +148,7 @@ impl Engine {
                     ));
                 }
                 if policies.add(policy.new_id(id.clone())).is_ok() {
-                    names.insert(id, name);
+                    known.insert(id, Known { name, marks, terms });
                 }
             }
         }
@@ -121,7 +172,7 @@ impl Engine {
         if problems.is_empty() {
             Ok(Self {
                 policies,
-                names,
+                known,
                 authorizer: Authorizer::new(),
             })
         } else {
@@ -170,19 +221,83 @@ impl Engine {
         if let Some(error) = response.diagnostics().errors().next() {
             return Ok(Answer::Failed(error.to_string()));
         }
-        let mut reasons: Vec<String> = response
+        let decided: Vec<&Known> = response
             .diagnostics()
             .reason()
-            .filter_map(|id| self.names.get(id))
-            .cloned()
+            .filter_map(|id| self.known.get(id))
             .collect();
-        reasons.sort();
+        let mut policies: Vec<String> = decided.iter().map(|known| known.name.clone()).collect();
+        policies.sort();
         Ok(match response.decision() {
-            Decision::Allow => Answer::Permitted(reasons),
-            Decision::Deny if reasons.is_empty() => Answer::NotPermitted,
-            Decision::Deny => Answer::Forbidden(reasons),
+            Decision::Allow => Answer::Permitted(Permit {
+                policies,
+                marks: Marks::of(decided.iter().map(|known| &known.marks)),
+                terms: Terms::of(decided.iter().map(|known| &known.terms)),
+            }),
+            Decision::Deny if policies.is_empty() => Answer::NotPermitted,
+            Decision::Deny => Answer::Forbidden(policies),
         })
     }
+}
+
+/// What the annotations of a policy ask for; one that is not known, or says nothing, is a mistake.
+fn annotations(
+    policy: &Policy,
+    place: &dyn Fn(String) -> Problem,
+    problems: &mut Vec<Problem>,
+) -> (Marks, Terms) {
+    let (mut marks, mut terms) = (Marks::default(), Terms::default());
+    for (key, value) in policy.annotations() {
+        let value = value.trim();
+        let fine = match key {
+            "id" | "description" => true,
+            "break_glass" => {
+                marks.break_glass = true;
+                value.is_empty()
+            }
+            "notify" => {
+                marks.notify.insert(value.to_owned());
+                !value.is_empty()
+            }
+            "approvers" => {
+                terms.approvers.insert(value.to_owned());
+                !value.is_empty()
+            }
+            "count" => match value.parse() {
+                Ok(count @ 1..=10) => {
+                    terms.count = count;
+                    true
+                }
+                _ => false,
+            },
+            "longest" => match parse_duration(value).filter(|longest| !longest.is_zero()) {
+                Some(longest) => {
+                    terms.longest = Some(longest);
+                    true
+                }
+                None => false,
+            },
+            _ => {
+                problems.push(
+                    place(format!("there is no annotation @{key}")).hint(
+                        "there are @id, @description, @break_glass, @notify, @approvers, @count and @longest",
+                    ),
+                );
+                continue;
+            }
+        };
+        if !fine {
+            problems.push(
+                place(format!("@{key}(\"{value}\") means nothing")).hint(match key {
+                    "break_glass" => "write @break_glass with nothing behind it",
+                    "count" => "a number of people from 1 to 10: @count(\"2\")",
+                    "longest" => "a duration: @longest(\"4h\")",
+                    _ => "name a group or a channel",
+                }),
+            );
+        }
+    }
+    (marks, terms)
 }
 
 /// What the validator says about one file.
@@ -280,14 +395,22 @@ fn push_person(
         .map(|group| uid(&TYPES.group, group))
         .collect();
     entities.extend(groups.iter().cloned().map(Entity::with_uid));
-    let attributes = [
+    let mut attributes = strings([
         ("issuer", person.issuer),
         ("subject", person.subject),
         ("name", person.name),
-    ];
+    ]);
+    if let Some(email) = person.email {
+        attributes.extend(strings([("email", email)]));
+    }
+    let service = matches!(person.kind, Kind::Service { .. });
+    attributes.insert(
+        "service".to_owned(),
+        RestrictedExpression::new_bool(service),
+    );
     entities.push(Entity::new(
         uid_of_person.clone(),
-        strings(attributes),
+        attributes,
         groups.into_iter().collect(),
     )?);
     Ok(())
@@ -311,15 +434,33 @@ fn push_resource(
             labels,
         } => {
             let account = push_account(entities, login, target, labels)?;
-            let owner = RestrictedExpression::new_entity_uid(user_uid(owner.0, owner.1));
-            let attributes = HashMap::from([("owner".to_owned(), owner)]);
-            let session = uid(&TYPES.session, id);
-            entities.push(Entity::new(
-                session.clone(),
-                attributes,
-                HashSet::from([account]),
-            )?);
-            Ok(session)
+            let attributes = HashMap::from([person_of("owner", owner)]);
+            push_under(entities, uid(&TYPES.session, id), attributes, account)
+        }
+        Resource::Hold {
+            id,
+            rule,
+            producer,
+            login,
+            target,
+            labels,
+        } => {
+            let account = push_account(entities, login, target, labels)?;
+            let mut attributes = strings([("rule", rule)]);
+            attributes.extend([person_of("producer", (producer.issuer, producer.subject))]);
+            push_under(entities, uid(&TYPES.hold, id), attributes, account)
+        }
+        Resource::Request {
+            id,
+            requester,
+            login,
+            target,
+            labels,
+        } => {
+            let account = push_account(entities, login, target, labels)?;
+            let requester = (requester.issuer, requester.subject);
+            let attributes = HashMap::from([person_of("requester", requester)]);
+            push_under(entities, uid(&TYPES.request, id), attributes, account)
         }
         Resource::Bastion => {
             let bastion = uid(&TYPES.bastion, "bastion");
@@ -327,6 +468,27 @@ fn push_resource(
             Ok(bastion)
         }
     }
+}
+
+/// An entity that belongs to an account.
+fn push_under(
+    entities: &mut Vec<Entity>,
+    entity: EntityUid,
+    attributes: HashMap<String, RestrictedExpression>,
+    account: EntityUid,
+) -> Result<EntityUid, Box<dyn std::error::Error>> {
+    entities.push(Entity::new(
+        entity.clone(),
+        attributes,
+        HashSet::from([account]),
+    )?);
+    Ok(entity)
+}
+
+/// An attribute that is a person: issuer and subject.
+fn person_of(attribute: &str, person: (&str, &str)) -> (String, RestrictedExpression) {
+    let person = RestrictedExpression::new_entity_uid(user_uid(person.0, person.1));
+    (attribute.to_owned(), person)
 }
 
 fn push_account(
@@ -385,6 +547,14 @@ fn context_of(
             RestrictedExpression::new_duration(format!("{age_ms}ms")),
         ),
     ];
+    if let Some(key) = person.key {
+        let key = RestrictedExpression::new_string(key.to_owned());
+        pairs.push(("client_key".to_owned(), key));
+    }
+    if action.is_channel() {
+        let approved = RestrictedExpression::new_bool(circumstances.approved);
+        pairs.push(("approved".to_owned(), approved));
+    }
     if let (Action::Exec, Some(command)) = (action, circumstances.command) {
         let command = String::from_utf8_lossy(command).into_owned();
         pairs.push((
@@ -424,6 +594,8 @@ struct Types {
     target: EntityTypeName,
     account: EntityTypeName,
     session: EntityTypeName,
+    hold: EntityTypeName,
+    request: EntityTypeName,
     bastion: EntityTypeName,
     action: EntityTypeName,
 }
@@ -441,6 +613,8 @@ static TYPES: LazyLock<Types> = LazyLock::new(|| {
         target: parse("Target"),
         account: parse("Account"),
         session: parse("Session"),
+        hold: parse("Hold"),
+        request: parse("Request"),
         bastion: parse("Bastion"),
         action: parse("Action"),
     }
@@ -484,6 +658,8 @@ mod tests {
             &TYPES.target,
             &TYPES.account,
             &TYPES.session,
+            &TYPES.hold,
+            &TYPES.request,
             &TYPES.bastion,
         ] {
             assert!(types.contains(&kind.to_string()), "{kind}");

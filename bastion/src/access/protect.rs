@@ -1,13 +1,14 @@
 //! What is protected: `protect.toml`, its rules and whom and what each covers.
 //!
 //! Owns the file's form, and the choice of rules for a person at a login. How a rule finds and
-//! changes bytes is the scanner's business.
+//! changes bytes is the scanner's business; what waits for a decision is `holds`'.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use scanner::{Action, Detector, Mask, RuleError, Rules, RulesBuilder, Unreadable};
+use scanner::{Detector, Mask, RuleError, Rules, RulesBuilder, Scope, Unreadable};
 
 use crate::config::section::{Field, Placed, Section, Source};
 use crate::config::{Problem, Problems, nearest};
@@ -17,6 +18,8 @@ use crate::target::Inventory;
 pub(super) struct Protect {
     rules: Vec<Rule>,
     unreadable: OnUnreadable,
+    /// Rules whose promise this version cannot keep: whoever serves must not start with them.
+    unkept: Vec<Problem>,
     /// For tokens; of this process only, so that no token can be compared with one of another day.
     token_key: [u8; 32],
     /// Compiled choices. A person's groups lift rules, so that there are as many choices as
@@ -27,37 +30,128 @@ pub(super) struct Protect {
 /// Which rules are in force, and what becomes of what is not text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Choice {
-    /// Positions in the file.
+    /// Positions in the file, the stricter rule first: where two find the same value, the scanner
+    /// takes the first.
     rules: Vec<usize>,
     channel: Channel,
 }
 
 /// What `[unreadable]` tells apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Channel {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Channel {
     /// A shell, where an odd byte is common.
     Shell,
-    /// Everything else.
+    /// A command.
     Exec,
+    /// Files.
+    Sftp,
+}
+
+/// The terms on which a rule withholds: who decides, how many of them, and until when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HoldTerms {
+    rule: Arc<str>,
+    approvers: Arc<str>,
+    count: usize,
+    expires: Duration,
+}
+
+impl HoldTerms {
+    /// The name of the rule; `unreadable` where it is no rule's.
+    pub fn rule(&self) -> &str {
+        &self.rule
+    }
+
+    /// The group whose members may decide.
+    pub fn approvers(&self) -> &str {
+        &self.approvers
+    }
+
+    /// How many different people have to approve: 1 to 10.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// How long a hold waits for them.
+    pub fn expires(&self) -> Duration {
+        self.expires
+    }
+}
+
+/// What the rules say about one channel of one person.
+#[derive(Clone, Debug)]
+pub(super) struct Protection {
+    /// For the scanner.
+    pub(super) rules: Arc<Rules>,
+    /// Whether some rule is in force.
+    pub(super) covered: bool,
+    /// The terms of each rule that may hold output; the stricter first.
+    pub(super) holds: Arc<[HoldTerms]>,
+    /// The terms on which unreadable output is held.
+    pub(super) unreadable: Option<HoldTerms>,
+    /// What becomes of the command before it runs.
+    pub(super) command: CommandVerdict,
+}
+
+/// What rules with `commands` say about a command before it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommandVerdict {
+    /// It may run.
+    Run,
+    /// It has to wait for a decision on these terms.
+    Hold(HoldTerms),
+    /// It must not run, because of this rule.
+    Refuse(Arc<str>),
 }
 
 /// One `[[rule]]`.
 #[derive(Debug)]
 struct Rule {
-    name: String,
+    name: Arc<str>,
     targets: Vec<Pattern>,
     logins: Vec<Pattern>,
     exempt: BTreeSet<String>,
-    fields: Vec<String>,
-    detect: Vec<Detector>,
+    finds: Finds,
     action: Action,
 }
 
+/// What a rule looks at.
+#[derive(Debug)]
+enum Finds {
+    /// Values in the output.
+    Values {
+        fields: Vec<FieldName>,
+        detect: Vec<Detector>,
+    },
+    /// Whatever is printed.
+    Output,
+    /// The command, before it runs.
+    Commands(Vec<Pattern>),
+}
+
+/// A field and the other names that it goes by.
+#[derive(Debug)]
+struct FieldName {
+    name: String,
+    aliases: Vec<String>,
+}
+
+/// What becomes of what a rule finds.
+#[derive(Clone, Debug)]
+enum Action {
+    Mask(Mask),
+    Hold(HoldTerms),
+    Refuse,
+}
+
 /// `[unreadable]`: what becomes of what is not text, where a rule covers the target.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct OnUnreadable {
     exec: Unreadable,
     shell: Unreadable,
+    sftp: Unreadable,
+    /// Who decides on it.
+    hold: Option<HoldTerms>,
 }
 
 /// Fail closed; in a shell, where an odd byte is common, nothing ends.
@@ -66,6 +160,8 @@ impl Default for OnUnreadable {
         Self {
             exec: Unreadable::Refuse,
             shell: Unreadable::Pass,
+            sftp: Unreadable::Refuse,
+            hold: None,
         }
     }
 }
@@ -83,6 +179,7 @@ impl Protect {
         inventory: Option<&Inventory>,
     ) -> Result<Self, Problems> {
         let source = Source::new(path, text);
+        let mut unkept = Vec::new();
         let mut root = source.root();
         let mut rules: Vec<Rule> = Vec::new();
         for section in root
@@ -100,9 +197,16 @@ impl Protect {
                     format!("the rule \"{}\" is defined a second time", rule.name),
                 );
             }
+            if matches!(rule.action, Action::Hold(_)) {
+                unkept.push(no_holds(path, text, at));
+            }
             rules.push(rule);
         }
-        let unreadable = OnUnreadable::read(root.section("unreadable"));
+        let at = root.place_of("unreadable");
+        let unreadable = OnUnreadable::read(root.section("unreadable"), at, &rules);
+        if unreadable.holds() {
+            unkept.push(no_holds(path, text, at));
+        }
         root.finish();
         let mut token_key = [0; 32];
         if aws_lc_rs::rand::fill(&mut token_key).is_err() {
@@ -111,18 +215,20 @@ impl Protect {
         let protect = source.finish(Some(Self {
             rules,
             unreadable,
+            unkept,
             token_key,
             compiled: Mutex::default(),
         }))?;
         // Each rule has compiled by itself; that all do together is the last thing to know.
-        let all: Vec<usize> = (0..protect.rules.len()).collect();
-        match protect.compile(&Choice {
-            rules: all,
-            channel: Channel::Exec,
-        }) {
+        match protect.all(Channel::Exec) {
             Ok(_) => Ok(protect),
             Err(error) => Err(Problem::of_file(path, error.to_string()).into()),
         }
+    }
+
+    /// What keeps a server from starting with these rules, though there is no mistake in them.
+    pub(super) fn unkept(&self) -> &[Problem] {
+        &self.unkept
     }
 
     /// All rules, whomever and whatever they cover, for a channel of that kind.
@@ -131,8 +237,11 @@ impl Protect {
     ///
     /// As for `rules`.
     pub(super) fn all(&self, channel: Channel) -> Result<Arc<Rules>, RuleError> {
+        let mut rules: Vec<(usize, &Rule)> = self.rules.iter().enumerate().collect();
+        rules.retain(|(_, rule)| rule.is_about_output());
+        rules.sort_by_key(|(_, rule)| rule.strictness());
         self.compile(&Choice {
-            rules: (0..self.rules.len()).collect(),
+            rules: rules.into_iter().map(|(at, _)| at).collect(),
             channel,
         })
         .map(Arc::new)
@@ -143,27 +252,53 @@ impl Protect {
         self.rules.len()
     }
 
-    /// Whether some rule for `login` on `target` is in force for a person of these groups.
+    /// Whether some rule about output for `login` on `target` is in force for a person of these
+    /// groups.
     pub(super) fn covers(&self, target: &str, login: &str, groups: &BTreeSet<String>) -> bool {
-        self.in_force(target, login, groups).next().is_some()
+        self.in_force(target, login, groups)
+            .any(|(_, rule)| rule.is_about_output())
     }
 
-    /// What the scanner looks for in the output of a channel, of that kind.
+    /// Everything that the rules say about a channel of that kind, and its command.
     ///
     /// # Errors
     ///
     /// The rules do not compile together, which `parse` has ruled out for all of them.
-    pub(super) fn rules(
+    pub(super) fn protection(
         &self,
         target: &str,
         login: &str,
         groups: &BTreeSet<String>,
         channel: Channel,
-    ) -> Result<Arc<Rules>, RuleError> {
-        let choice = Choice {
-            rules: self.in_force(target, login, groups).collect(),
-            channel,
-        };
+        command: Option<&[u8]>,
+    ) -> Result<Protection, RuleError> {
+        let mut in_force: Vec<(usize, &Rule)> = self.in_force(target, login, groups).collect();
+        in_force.sort_by_key(|(_, rule)| rule.strictness());
+        let command = command.map_or(CommandVerdict::Run, |command| {
+            verdict(in_force.iter().map(|(_, rule)| *rule), command)
+        });
+        in_force.retain(|(_, rule)| rule.is_about_output());
+        let covered = !in_force.is_empty();
+        let holds: Arc<[HoldTerms]> = in_force
+            .iter()
+            .filter_map(|(_, rule)| rule.terms().cloned())
+            .collect();
+        let unreadable = (covered && self.unreadable.of(channel) == Unreadable::Hold)
+            .then(|| self.unreadable.terms(&holds))
+            .flatten();
+        Ok(Protection {
+            covered,
+            rules: self.compiled(Choice {
+                rules: in_force.into_iter().map(|(at, _)| at).collect(),
+                channel,
+            })?,
+            holds,
+            unreadable,
+            command,
+        })
+    }
+
+    fn compiled(&self, choice: Choice) -> Result<Arc<Rules>, RuleError> {
         // A panic of another thread leaves a map that is still whole.
         let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(rules) = compiled.get(&choice) {
@@ -181,45 +316,41 @@ impl Protect {
         target: &str,
         login: &str,
         groups: &BTreeSet<String>,
-    ) -> impl Iterator<Item = usize> {
+    ) -> impl Iterator<Item = (usize, &Rule)> {
         self.rules
             .iter()
             .enumerate()
             .filter(move |(_, rule)| rule.covers(target, login) && rule.exempt.is_disjoint(groups))
-            .map(|(position, _)| position)
     }
 
     fn compile(&self, choice: &Choice) -> Result<Rules, RuleError> {
-        let mut rules: Vec<&Rule> = choice
-            .rules
-            .iter()
-            .filter_map(|position| self.rules.get(*position))
-            .collect();
-        if rules.is_empty() {
+        if choice.rules.is_empty() {
             return Ok(Rules::none());
         }
-        // Where two rules find the same value, the scanner takes the first: the stricter one.
-        rules.sort_by_key(|rule| strictness(rule.action));
-        let unreadable = match choice.channel {
-            Channel::Shell => self.unreadable.shell,
-            Channel::Exec => self.unreadable.exec,
-        };
         let builder = RulesBuilder::new()
             .token_key(&self.token_key)
-            .unreadable(unreadable);
-        rules
-            .into_iter()
-            .fold(builder, |builder, rule| builder.rule(rule.scanned()))
+            .unreadable(self.unreadable.of(choice.channel));
+        choice
+            .rules
+            .iter()
+            .filter_map(|at| self.rules.get(*at)?.scanned())
+            .fold(builder, RulesBuilder::rule)
             .build()
     }
 }
 
-/// Refuse before hold before mask.
-fn strictness(action: Action) -> u8 {
-    match action {
-        Action::Refuse => 0,
-        Action::Hold(_) => 1,
-        Action::Mask(_) => 2,
+/// What the rules, the stricter first, say about a command before it runs.
+fn verdict<'a>(mut rules: impl Iterator<Item = &'a Rule>, command: &[u8]) -> CommandVerdict {
+    let command = String::from_utf8_lossy(command);
+    let met = rules.find(|rule| match &rule.finds {
+        Finds::Commands(patterns) => patterns.iter().any(|pattern| pattern.matches(&command)),
+        Finds::Values { .. } | Finds::Output => false,
+    });
+    match met.map(|rule| (&rule.action, &rule.name)) {
+        None => CommandVerdict::Run,
+        Some((Action::Hold(terms), _)) => CommandVerdict::Hold(terms.clone()),
+        // `read` lets a rule with commands hold or refuse, nothing else.
+        Some((Action::Refuse | Action::Mask(_), rule)) => CommandVerdict::Refuse(Arc::clone(rule)),
     }
 }
 
@@ -229,14 +360,54 @@ impl Rule {
             && self.logins.iter().any(|pattern| pattern.matches(login))
     }
 
-    /// The rule as the scanner knows it.
-    fn scanned(&self) -> scanner::Rule {
-        let rule = scanner::Rule::new(&self.name, self.action);
-        let rule = self.fields.iter().fold(rule, scanner::Rule::field);
-        self.detect
+    /// Refuse before hold before mask; of holds the whole output before records, and more
+    /// approvals before fewer.
+    fn strictness(&self) -> (u8, bool, std::cmp::Reverse<usize>) {
+        let rank = match self.action {
+            Action::Refuse => 0,
+            Action::Hold(_) => 1,
+            Action::Mask(_) => 2,
+        };
+        let count = self.terms().map_or(0, HoldTerms::count);
+        (
+            rank,
+            !matches!(self.finds, Finds::Output),
+            std::cmp::Reverse(count),
+        )
+    }
+
+    fn is_about_output(&self) -> bool {
+        !matches!(self.finds, Finds::Commands(_))
+    }
+
+    fn terms(&self) -> Option<&HoldTerms> {
+        match &self.action {
+            Action::Hold(terms) => Some(terms),
+            Action::Mask(_) | Action::Refuse => None,
+        }
+    }
+
+    /// The rule as the scanner knows it; none where it is about commands.
+    fn scanned(&self) -> Option<scanner::Rule> {
+        let scope = match self.finds {
+            Finds::Output => Scope::Output,
+            Finds::Values { .. } => Scope::Record,
+            Finds::Commands(_) => return None,
+        };
+        let action = match self.action {
+            Action::Mask(mask) => scanner::Action::Mask(mask),
+            Action::Hold(_) => scanner::Action::Hold(scope),
+            Action::Refuse => scanner::Action::Refuse,
+        };
+        let rule = scanner::Rule::new(&*self.name, action);
+        let Finds::Values { fields, detect } = &self.finds else {
+            return Some(rule);
+        };
+        let rule = fields
             .iter()
-            .copied()
-            .fold(rule, scanner::Rule::detector)
+            .flat_map(FieldName::all)
+            .fold(rule, scanner::Rule::field);
+        Some(detect.iter().copied().fold(rule, scanner::Rule::detector))
     }
 
     fn read(mut section: Section<'_, '_>, inventory: Option<&Inventory>) -> Option<Self> {
@@ -258,74 +429,150 @@ impl Rule {
             Some(field) => read_detectors(field),
             None => Some(Vec::new()),
         };
+        let commands = section.take("commands").map(read_commands);
         let exempt = match section.take("exempt") {
             Some(field) => field.strings(),
             None => Some(Vec::new()),
         };
-        let action = section.required("action").and_then(read_action);
+        let name: Arc<str> = name?.into();
+        let action = section
+            .required("action")
+            .and_then(|field| read_action(field, &name));
         section.finish();
         let (targets, logins) = (targets?, logins?);
         if let Some(inventory) = inventory {
             check_reach(source, &targets, &logins, inventory);
         }
-        let rule = Self {
-            name: name?,
+        let (action, scope) = action?;
+        let finds = finds(
+            source,
+            at,
+            &name,
+            (fields?, detect?),
+            commands,
+            (&action, scope),
+        )?;
+        Some(Self {
+            name,
             targets: targets.into_iter().map(|placed| placed.value).collect(),
             logins: logins.into_iter().map(|placed| placed.value).collect(),
             exempt: exempt?.into_iter().collect(),
-            fields: fields?,
-            detect: detect?,
-            action: action?,
-        };
-        if rule.fields.is_empty() && rule.detect.is_empty() {
-            source.problem_with_hint(
-                at,
-                format!(
-                    "the rule \"{}\" can never apply: it names nothing to look for",
-                    rule.name
-                ),
-                "give it fields or detect",
-            );
-            return None;
-        }
-        Some(rule)
+            finds,
+            action,
+        })
+    }
+}
+
+/// What the rule looks at, where that fits what becomes of it.
+fn finds(
+    source: &Source<'_>,
+    at: usize,
+    name: &str,
+    (fields, detect): (Vec<FieldName>, Vec<Detector>),
+    commands: Option<Option<Vec<Pattern>>>,
+    (action, scope): (&Action, Scope),
+) -> Option<Finds> {
+    let values = !fields.is_empty() || !detect.is_empty();
+    let wrong = |message: String, hint: &str| {
+        source.problem_with_hint(at, message, hint);
+        None
+    };
+    match (commands, scope) {
+        (Some(_), _) if values => wrong(
+            format!("the rule \"{name}\" looks at commands and at output"),
+            "write two rules: one with commands, one with fields and detect",
+        ),
+        (Some(_), Scope::Output) => wrong(
+            format!("the rule \"{name}\" holds commands, so that scope means nothing"),
+            "leave out scope",
+        ),
+        (Some(_), Scope::Record) if matches!(action, Action::Mask(_)) => wrong(
+            format!("the rule \"{name}\" cannot mask a command"),
+            "a command is held or refused before it runs",
+        ),
+        (Some(commands), Scope::Record) => commands.map(Finds::Commands),
+        (None, Scope::Output) if values => wrong(
+            format!(
+                "the rule \"{name}\" holds the whole output, so that fields and detect mean nothing"
+            ),
+            "leave out either scope, or fields and detect",
+        ),
+        (None, Scope::Output) => Some(Finds::Output),
+        (None, Scope::Record) if values => Some(Finds::Values { fields, detect }),
+        (None, Scope::Record) => wrong(
+            format!("the rule \"{name}\" can never apply: it names nothing to look for"),
+            "give it fields or detect",
+        ),
+    }
+}
+
+impl FieldName {
+    fn all(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.name.as_str()).chain(self.aliases.iter().map(String::as_str))
     }
 }
 
 impl OnUnreadable {
-    fn read(mut section: Section<'_, '_>) -> Self {
+    fn of(&self, channel: Channel) -> Unreadable {
+        match channel {
+            Channel::Shell => self.shell,
+            Channel::Exec => self.exec,
+            Channel::Sftp => self.sftp,
+        }
+    }
+
+    fn holds(&self) -> bool {
+        [self.shell, self.exec, self.sftp].contains(&Unreadable::Hold)
+    }
+
+    /// The terms of its own, or those of the strictest rule that holds.
+    fn terms(&self, holds: &[HoldTerms]) -> Option<HoldTerms> {
+        self.hold.clone().or_else(|| holds.first().cloned())
+    }
+
+    fn read(mut section: Section<'_, '_>, at: usize, rules: &[Rule]) -> Self {
         let mut unreadable = Self::default();
+        let source = section.source();
         for (key, place) in [
             ("exec", &mut unreadable.exec),
             ("shell", &mut unreadable.shell),
+            ("sftp", &mut unreadable.sftp),
         ] {
-            let Some(field) = section.take(key) else {
-                continue;
-            };
-            let (at, source) = (field.at(), field.source());
             let words = [
                 ("pass", Unreadable::Pass),
                 ("hold", Unreadable::Hold),
                 ("refuse", Unreadable::Refuse),
             ];
-            match field.word(&words) {
-                Some(Unreadable::Hold) => no_holds(source, at),
-                Some(verdict) => *place = verdict,
-                None => {}
+            if let Some(verdict) = section.take(key).and_then(|field| field.word(&words)) {
+                *place = verdict;
             }
         }
+        unreadable.hold = section
+            .take("hold")
+            .and_then(|field| read_hold(field, &Arc::from("unreadable")))
+            .map(|(terms, _)| terms);
         section.finish();
+        let nobody = rules.iter().any(|rule| rule.terms().is_none());
+        if unreadable.holds() && unreadable.hold.is_none() && nobody {
+            source.problem_with_hint(
+                at,
+                "unreadable output is to be held, but not every rule says who decides",
+                "add to [unreadable]: hold = { approvers = \"GROUP\" }",
+            );
+        }
         unreadable
     }
 }
 
 /// What is to wait for an approval must not pass without one.
-fn no_holds(source: &Source<'_>, at: usize) {
-    source.problem_with_hint(
+fn no_holds(path: &Path, text: &str, at: usize) -> Problem {
+    Problem::at(
+        path,
+        text,
         at,
         "output cannot be held for approval in this version",
-        "\"refuse\" ends such output, { mask = \"redact\" } replaces the values",
-    );
+    )
+    .hint("\"refuse\" ends such output, { mask = \"redact\" } replaces the values")
 }
 
 /// A name in which `*` stands for any characters, none too.
@@ -432,26 +679,76 @@ fn read_patterns(field: Field<'_, '_>) -> Option<Vec<Placed<Pattern>>> {
     Some(patterns)
 }
 
-fn read_fields(field: Field<'_, '_>) -> Option<Vec<String>> {
+/// `"ssn"`, or `{ name = "ssn", aliases = ["tax_id"] }`.
+fn read_fields(field: Field<'_, '_>) -> Option<Vec<FieldName>> {
     let source = field.source();
-    let mut fields = Vec::new();
+    let mut fields: Vec<FieldName> = Vec::new();
     let mut fine = true;
-    for placed in field.placed_strings()? {
-        let rule = scanner::Rule::new("", Action::Refuse).field(&placed.value);
-        match RulesBuilder::new().rule(rule).build() {
-            Ok(_) => fields.push(placed.value),
-            Err(_) => {
-                let message = format!("\"{}\" is not a field", placed.value);
-                source.problem_with_hint(
-                    placed.at,
-                    message,
-                    "words with letters or digits, at most 128 bytes, with a parent before a dot where wanted: customer.phone",
-                );
-                fine = false;
-            }
+    for field in field.list()? {
+        let at = field.at();
+        let Some(read) = read_field(field) else {
+            fine = false;
+            continue;
+        };
+        let known = |name: &str| {
+            fields
+                .iter()
+                .flat_map(FieldName::all)
+                .any(|known| known == name)
+        };
+        if let Some(twice) = read.all().find(|name| known(name)) {
+            source.problem(at, format!("the field \"{twice}\" is named a second time"));
         }
+        fields.push(read);
     }
     fine.then_some(fields)
+}
+
+fn read_field(field: Field<'_, '_>) -> Option<FieldName> {
+    if field.is_string() {
+        let source = field.source();
+        let name = is_field(source, field.placed_string()?)?;
+        return Some(FieldName {
+            name,
+            aliases: Vec::new(),
+        });
+    }
+    let mut section = field.section()?;
+    let source = section.source();
+    let name = section.required("name").and_then(Field::placed_string);
+    let aliases = section.required("aliases").and_then(Field::placed_strings);
+    section.finish();
+    let name = is_field(source, name?)?;
+    let aliases = aliases?
+        .into_iter()
+        .map(|placed| is_field(source, placed))
+        .collect::<Option<Vec<String>>>()?;
+    Some(FieldName { name, aliases })
+}
+
+/// The name, where the scanner can compare it.
+fn is_field(source: &Source<'_>, placed: Placed<String>) -> Option<String> {
+    let rule = scanner::Rule::new("", scanner::Action::Refuse).field(&placed.value);
+    if RulesBuilder::new().rule(rule).build().is_ok() {
+        return Some(placed.value);
+    }
+    source.problem_with_hint(
+        placed.at,
+        format!("\"{}\" is not a field", placed.value),
+        "words with letters or digits, at most 128 bytes, with a parent before a dot where wanted: customer.phone",
+    );
+    None
+}
+
+/// Commands, in which `*` stands for anything.
+fn read_commands(field: Field<'_, '_>) -> Option<Vec<Pattern>> {
+    let (at, source) = (field.at(), field.source());
+    let patterns: Vec<Pattern> = field.strings()?.into_iter().map(Pattern).collect();
+    if patterns.is_empty() {
+        source.problem(at, "an empty list covers nothing");
+        return None;
+    }
+    Some(patterns)
 }
 
 fn read_detectors(field: Field<'_, '_>) -> Option<Vec<Detector>> {
@@ -480,9 +777,10 @@ fn read_detectors(field: Field<'_, '_>) -> Option<Vec<Detector>> {
 }
 
 /// `"refuse"`, `{ mask = … }` or `{ hold = { … } }`.
-fn read_action(field: Field<'_, '_>) -> Option<Action> {
+fn read_action(field: Field<'_, '_>, rule: &Arc<str>) -> Option<(Action, Scope)> {
     if field.is_string() {
-        return field.word(&[("refuse", Action::Refuse)]);
+        field.word(&[("refuse", ())])?;
+        return Some((Action::Refuse, Scope::Record));
     }
     let (at, source) = (field.at(), field.source());
     let mut section = field.section()?;
@@ -491,10 +789,11 @@ fn read_action(field: Field<'_, '_>) -> Option<Action> {
     let hold = section.take("hold");
     section.finish();
     match (mask, hold) {
-        (Some(mask), None) => read_mask(mask, stable).map(Action::Mask),
+        (Some(mask), None) => {
+            read_mask(mask, stable).map(|mask| (Action::Mask(mask), Scope::Record))
+        }
         (None, Some(hold)) => {
-            no_holds(source, hold.at());
-            None
+            read_hold(hold, rule).map(|(terms, scope)| (Action::Hold(terms), scope))
         }
         _ => {
             source.problem_with_hint(
@@ -505,6 +804,32 @@ fn read_action(field: Field<'_, '_>) -> Option<Action> {
             None
         }
     }
+}
+
+/// `{ approvers = "GROUP", count = 1, expires = "4h", scope = "record" }`.
+fn read_hold(field: Field<'_, '_>, rule: &Arc<str>) -> Option<(HoldTerms, Scope)> {
+    let mut section = field.section()?;
+    let approvers = section.required("approvers").and_then(Field::text);
+    let count = match section.take("count") {
+        Some(field) => field.count(1..=APPROVALS_MAX),
+        None => Some(1),
+    };
+    let expires = match section.take("expires") {
+        Some(field) => field.duration(EXPIRES_MIN..=EXPIRES_MAX),
+        None => Some(EXPIRES),
+    };
+    let scope = match section.take("scope") {
+        Some(field) => field.word(&[("record", Scope::Record), ("output", Scope::Output)]),
+        None => Some(Scope::Record),
+    };
+    section.finish();
+    let terms = HoldTerms {
+        rule: Arc::clone(rule),
+        approvers: approvers?.into(),
+        count: count?,
+        expires: expires?,
+    };
+    Some((terms, scope?))
 }
 
 fn read_mask(mask: Field<'_, '_>, stable: Option<Field<'_, '_>>) -> Option<Mask> {
@@ -536,6 +861,12 @@ fn read_mask(mask: Field<'_, '_>, stable: Option<Field<'_, '_>>) -> Option<Mask>
     }
 }
 
+/// How long a hold waits, unless its rule says otherwise (limits.md).
+const EXPIRES: Duration = Duration::from_secs(4 * 60 * 60);
+const EXPIRES_MIN: Duration = Duration::from_secs(1);
+const EXPIRES_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Nobody finds more people than this.
+const APPROVALS_MAX: u64 = 10;
 /// More choices than this are compiled each time.
 const CHOICES_MAX: usize = 1_024;
 
@@ -562,6 +893,20 @@ mod tests {
 
     fn groups(names: &[&str]) -> BTreeSet<String> {
         names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    impl Protect {
+        /// What the scanner looks for in the output of a channel.
+        fn rules(
+            &self,
+            target: &str,
+            login: &str,
+            groups: &BTreeSet<String>,
+            channel: Channel,
+        ) -> Result<Arc<Rules>, RuleError> {
+            self.protection(target, login, groups, channel, None)
+                .map(|protection| protection.rules)
+        }
     }
 
     fn rule(lines: &str) -> String {
@@ -754,15 +1099,65 @@ mod tests {
                 "stable belongs to",
             ),
             (
-                rule("fields = [\"ssn\"]\naction = { hold = { approvers = \"g\" } }"),
-                "output cannot be held for approval in this version",
+                rule("fields = [\"ssn\"]\naction = { hold = {} }"),
+                "the key `rule[0].action.hold.approvers` is missing",
+            ),
+            (
+                rule("fields = [\"ssn\"]\naction = { hold = { approvers = \" \" } }"),
+                "`rule[0].action.hold.approvers` is empty",
+            ),
+            (
+                rule("fields = [\"ssn\"]\naction = { hold = { approvers = \"g\", count = 0 } }"),
+                "is 0, which is not in 1 to 10",
+            ),
+            (
+                rule(
+                    "fields = [\"ssn\"]\naction = { hold = { approvers = \"g\", expires = \"31d\" } }",
+                ),
+                "which is not in 1s to 30d",
+            ),
+            (
+                rule(
+                    "fields = [\"ssn\"]\naction = { hold = { approvers = \"g\", scope = \"output\" } }",
+                ),
+                "holds the whole output, so that fields and detect mean nothing",
+            ),
+            (
+                rule("commands = [\"rm *\"]\naction = { mask = \"redact\" }"),
+                "cannot mask a command",
+            ),
+            (
+                rule("commands = [\"rm *\"]\nfields = [\"ssn\"]\naction = \"refuse\""),
+                "looks at commands and at output",
+            ),
+            (
+                rule(
+                    "commands = [\"rm *\"]\naction = { hold = { approvers = \"g\", scope = \"output\" } }",
+                ),
+                "holds commands, so that scope means nothing",
+            ),
+            (
+                rule("commands = []\naction = \"refuse\""),
+                "an empty list covers nothing",
+            ),
+            (
+                rule(&format!(
+                    "fields = [{{ name = \"ssn\", aliases = [\"--\"] }}]\n{redact}"
+                )),
+                "4:38: \"--\" is not a field",
+            ),
+            (
+                rule(&format!(
+                    "fields = [\"ssn\", {{ name = \"tax\", aliases = [\"ssn\"] }}]\n{redact}"
+                )),
+                "the field \"ssn\" is named a second time",
             ),
             (
                 format!(
                     "{}[unreadable]\nexec = \"hold\"\n",
                     rule(&format!("fields = [\"ssn\"]\n{redact}"))
                 ),
-                "cannot be held",
+                "not every rule says who decides",
             ),
             (
                 rule(&format!("fields = [\"ssn\"]\n{redact}")).replace("orders-*", "oders-*"),
@@ -787,5 +1182,116 @@ mod tests {
             let found = parse(&text).map(drop).expect_err(&text).to_string();
             assert!(found.contains(wanted), "{text}\ngave\n{found}");
         }
+    }
+
+    #[test]
+    fn holds_carry_their_terms() {
+        let protect = parse(
+            "[[rule]]\nname = \"rows\"\ntargets = [\"pay\"]\nfields = [\"salary\"]\n\
+             action = { hold = { approvers = \"leads\" } }\n\
+             [[rule]]\nname = \"all\"\ntargets = [\"pay\"]\nexempt = [\"payroll\"]\n\
+             action = { hold = { approvers = \"heads\", count = 2, expires = \"30m\", scope = \"output\" } }\n\
+             [unreadable]\nexec = \"hold\"\n",
+        )
+        .unwrap();
+        let protection = |groups: &[&str], channel| {
+            protect
+                .protection("pay", "payroll", &self::groups(groups), channel, None)
+                .unwrap()
+        };
+        let all = protection(&[], Channel::Exec);
+        let seen: Vec<_> = all
+            .holds
+            .iter()
+            .map(|terms| {
+                (
+                    terms.rule(),
+                    terms.approvers(),
+                    terms.count(),
+                    terms.expires(),
+                )
+            })
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("all", "heads", 2, Duration::from_secs(1_800)),
+                ("rows", "leads", 1, Duration::from_secs(14_400)),
+            ]
+        );
+        assert_eq!(all.rules.rule_name(0), Some("all"));
+        assert_eq!(
+            all.unreadable.as_ref().map(HoldTerms::approvers),
+            Some("heads")
+        );
+        // An exemption takes away its own rule and nothing else.
+        let exempt = protection(&["payroll"], Channel::Exec);
+        assert_eq!(exempt.holds.len(), 1);
+        assert_eq!(
+            exempt.unreadable.as_ref().map(HoldTerms::approvers),
+            Some("leads")
+        );
+        assert_eq!(protection(&[], Channel::Shell).unreadable, None);
+        // Whoever serves must not start with what it cannot keep.
+        assert_eq!(protect.unkept().len(), 3);
+    }
+
+    #[test]
+    fn commands_are_held_and_refused_before_they_run() {
+        let protect = parse(
+            "[[rule]]\nname = \"dumps\"\ntargets = [\"orders-*\"]\ncommands = [\"*pg_dump*\"]\n\
+             action = { hold = { approvers = \"leads\" } }\n\
+             [[rule]]\nname = \"never\"\ntargets = [\"orders-*\"]\ncommands = [\"*drop table*\", \"reboot\"]\naction = \"refuse\"\n",
+        )
+        .unwrap();
+        for (command, wanted) in [
+            ("psql -c 'select 1'", "run"),
+            ("/usr/bin/pg_dump orders", "hold dumps leads"),
+            ("pg_dump orders; drop table x", "refuse never"),
+            ("reboot", "refuse never"),
+            ("reboot now", "run"),
+            ("echo\nreboot", "run"),
+            ("echo\npg_dump\n", "hold dumps leads"),
+        ] {
+            let protection = protect
+                .protection(
+                    "orders-db",
+                    "postgres",
+                    &groups(&[]),
+                    Channel::Exec,
+                    Some(command.as_bytes()),
+                )
+                .unwrap();
+            let verdict = match &protection.command {
+                CommandVerdict::Run => "run".to_owned(),
+                CommandVerdict::Hold(terms) => {
+                    format!("hold {} {}", terms.rule(), terms.approvers())
+                }
+                CommandVerdict::Refuse(rule) => format!("refuse {rule}"),
+            };
+            assert_eq!(verdict, wanted, "{command}");
+            // Rules about commands say nothing about output.
+            assert!(!protection.covered && protection.rules.is_empty());
+        }
+    }
+
+    #[test]
+    fn aliases_are_names_of_the_same_field() {
+        let protect = parse(&rule(
+            "fields = [{ name = \"salary\", aliases = [\"gehalt\", \"employee.pay\"] }]\naction = { mask = \"redact\" }",
+        ))
+        .unwrap();
+        let rules = protect
+            .rules("orders-db", "postgres", &groups(&[]), Channel::Exec)
+            .unwrap();
+        let (seen, _) = scan(
+            &rules,
+            "{\"salary\": \"1111\", \"Gehalt\": \"2222\", \"employee_pay\": \"3333\", \"pay\": \"4444\"}\n",
+        );
+        assert!(
+            !seen.contains("1111") && !seen.contains("2222") && !seen.contains("3333"),
+            "{seen}"
+        );
+        assert!(seen.contains("4444"), "{seen}");
     }
 }

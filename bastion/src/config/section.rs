@@ -119,6 +119,11 @@ impl<'s, 't> Section<'s, 't> {
         self.source
     }
 
+    /// The byte at which `key` stands; where it is not given, where the table begins.
+    pub(crate) fn place_of(&self, key: &str) -> usize {
+        self.entries.get(key).map_or(self.start, |(at, _, _)| *at)
+    }
+
     /// The value of `key`, where it is given.
     pub(crate) fn take(&mut self, key: &'static str) -> Option<Field<'s, 't>> {
         self.known.push(key);
@@ -476,7 +481,7 @@ impl<'s, 't> Field<'s, 't> {
 }
 
 /// `"1h30m"` and the like: whole numbers with a unit each, the larger units first.
-fn parse_duration(text: &str) -> Option<Duration> {
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut total = Duration::ZERO;
     let mut last_unit = u64::MAX;
