@@ -86,6 +86,26 @@ impl fmt::Display for Position {
     }
 }
 
+/// A place between two lines of an asciicast v2 or v3 from which reading can go on, without what
+/// stands before it: [`Decoder::mark`] gives it, [`Decoder::resume`] takes it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// The byte of the file to begin at.
+    pub file: u64,
+    /// Bytes of text that are passed over from there.
+    pub skip: u64,
+    /// The line that is next, from 1.
+    pub line: u64,
+    /// Bytes of text before it.
+    pub text: u64,
+    /// The time of the event before, in microseconds.
+    pub time: u64,
+    /// In version 2: the time since the start that the event before gave.
+    pub given: Option<i64>,
+    /// Whether the end of the session stands before.
+    pub ended: bool,
+}
+
 /// Something about a recording that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
@@ -170,6 +190,9 @@ pub struct Decoder {
     queue: VecDeque<Item>,
     warnings: usize,
     end_seen: bool,
+    /// Where it was resumed, and text that is still to be passed over to there.
+    resumed: Option<Mark>,
+    skip: u64,
 }
 
 #[derive(Debug)]
@@ -218,7 +241,58 @@ impl Decoder {
             queue: VecDeque::new(),
             warnings: 0,
             end_seen: false,
+            resumed: None,
+            skip: 0,
         }
+    }
+
+    /// A decoder that goes on at a mark. The bytes to give it are those of the file from
+    /// [`Mark::file`] on. A mark that is none of this file gives warnings and wrong events, and
+    /// nothing worse.
+    pub fn resume(limits: Limits, header: Header, mark: Mark) -> Self {
+        let mut decoder = Self::new(limits);
+        let before = mark.text.saturating_sub(mark.skip);
+        decoder.source.resume(mark.file, before);
+        decoder.at = Position {
+            line: mark.line,
+            text: mark.text,
+            file: mark.file,
+        };
+        decoder.clock = Clock::at(mark.time, mark.given);
+        decoder.header = Some(header);
+        decoder.state = State::Events;
+        decoder.end_seen = mark.ended;
+        decoder.resumed = Some(mark);
+        decoder.skip = mark.skip;
+        decoder
+    }
+
+    /// The place between what has been given and what comes next. `None` where reading can't
+    /// be taken up: before the first event, in a version 1 file, while items wait that have
+    /// been read already, and where a line spans a great many frames.
+    pub fn mark(&mut self) -> Option<Mark> {
+        if !matches!(self.state, State::Events) || !self.queue.is_empty() {
+            return None;
+        }
+        if let Some(mark) = self.resumed.filter(|mark| mark.text == self.at.text) {
+            return Some(mark);
+        }
+        let (file, skip) = self.source.way_to(self.at.text)?;
+        let (time, given) = self.clock.now();
+        Some(Mark {
+            file,
+            skip,
+            line: self.at.line,
+            text: self.at.text,
+            time,
+            given,
+            ended: self.end_seen,
+        })
+    }
+
+    /// Whether what ends a session has been read: its exit status or the recorder's account.
+    pub fn has_end(&self) -> bool {
+        self.end_seen
     }
 
     /// The next bytes of the file.
@@ -274,7 +348,10 @@ impl Decoder {
                 }
             }
             match self.source.step(&mut self.text) {
-                Step::Text => self.check_v1_size(),
+                Step::Text => {
+                    self.pass_over();
+                    self.check_v1_size();
+                }
                 Step::NeedInput => return Next::NeedInput,
                 Step::Damage(damage, detail) => {
                     self.take_rest(Rest::Broken);
@@ -282,6 +359,16 @@ impl Decoder {
                 }
                 Step::End => self.end(),
             }
+        }
+    }
+
+    /// Drops text that stands before the mark.
+    fn pass_over(&mut self) {
+        if self.skip > 0 {
+            let length = usize::try_from(self.skip).unwrap_or(usize::MAX);
+            let length = length.min(self.text.len());
+            self.text.drain(..length);
+            self.skip -= length as u64;
         }
     }
 
@@ -635,6 +722,11 @@ impl<R: Read> Reader<R> {
     /// The header.
     pub fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// The input, as far as it was read.
+    pub fn into_input(self) -> R {
+        self.input
     }
 
     /// Bytes of the input that have been taken in.

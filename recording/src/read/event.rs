@@ -23,6 +23,19 @@ impl Clock {
         }
     }
 
+    /// A clock that goes on: the time of the event before, and in version 2 what it gave.
+    pub(super) fn at(now: u64, given: Option<i64>) -> Self {
+        Self {
+            absolute: given,
+            now: now.min(TIME_MAX),
+        }
+    }
+
+    /// What [`at`](Self::at) takes.
+    pub(super) fn now(&self) -> (u64, Option<i64>) {
+        (self.now, self.absolute)
+    }
+
     fn advance(&mut self, text: &[u8]) -> Option<Problem> {
         let Some(time) = micros(text) else {
             return Some((

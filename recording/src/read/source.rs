@@ -3,6 +3,7 @@
 //! A broken frame costs what of it can't be decoded, and the search for the next one begins
 //! behind its magic number. Skippable frames (seals, seek tables) are stepped over.
 
+use std::collections::VecDeque;
 use std::fmt;
 
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
@@ -19,6 +20,8 @@ pub(super) struct Source {
     consumed: u64,
     /// Bytes of text given out.
     text: u64,
+    /// Where the last frames began, in the file and in the text; older ones are forgotten.
+    frames: VecDeque<Began>,
     finished: bool,
     mode: Mode,
     damages: usize,
@@ -53,6 +56,16 @@ struct Frame {
     wanted: usize,
 }
 
+/// Where a frame began.
+#[derive(Clone, Copy)]
+struct Began {
+    file: u64,
+    text: u64,
+}
+
+/// Beginnings of frames that are remembered: a line that spans more has no place to resume at.
+const FRAMES_KEPT: usize = 1024;
+
 /// What [`Source::step`] did.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
@@ -84,6 +97,7 @@ impl Source {
             next: 0,
             consumed: 0,
             text: 0,
+            frames: VecDeque::new(),
             finished: false,
             mode: Mode::Unknown,
             damages: 0,
@@ -109,6 +123,36 @@ impl Source {
 
     pub(super) fn consumed(&self) -> u64 {
         self.consumed
+    }
+
+    /// Goes on in the middle of a file: the next byte given is byte `file` of it, where a frame
+    /// begins, or a line in plain text, and `text` bytes of text came before.
+    pub(super) fn resume(&mut self, file: u64, text: u64) {
+        self.consumed = file;
+        self.text = text;
+    }
+
+    /// Where to begin in the file to reach a byte of the text, and how many bytes of text to
+    /// pass over from there; `None` when that is not known any more.
+    pub(super) fn way_to(&mut self, text: u64) -> Option<(u64, u64)> {
+        if matches!(self.mode, Mode::Plain) {
+            return Some((text, 0));
+        }
+        while self.frames.get(1).is_some_and(|next| next.text <= text) {
+            self.frames.pop_front();
+        }
+        let frame = self.frames.front()?;
+        Some((frame.file, text.checked_sub(frame.text)?))
+    }
+
+    fn frame_begins(&mut self) {
+        let (file, text) = (self.consumed, self.text);
+        // Of frames without text the last counts.
+        self.frames.pop_back_if(|last| last.text == text);
+        if self.frames.len() == FRAMES_KEPT {
+            self.frames.pop_front();
+        }
+        self.frames.push_back(Began { file, text });
     }
 
     /// Appends some text to `out`.
@@ -206,6 +250,7 @@ impl Source {
         }
         match self.decoder() {
             Ok(decoder) => {
+                self.frame_begins();
                 self.mode = Mode::Frame(Frame {
                     decoder: Box::new(decoder),
                     began: self.consumed,

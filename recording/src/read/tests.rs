@@ -549,6 +549,37 @@ fn is_prefix_of(shown: &[Event], whole: &[Event]) -> bool {
     fits && last.time == original.time && before == &whole[..before.len()]
 }
 
+/// All items of a file that comes in pieces; before each, the count of those before is told.
+fn collect(
+    decoder: &mut Decoder,
+    bytes: &[u8],
+    size: usize,
+    mut before: impl FnMut(&mut Decoder, usize),
+) -> Vec<Item> {
+    let mut pieces = bytes.chunks(size);
+    let mut items = Vec::new();
+    loop {
+        before(decoder, items.len());
+        match decoder.next() {
+            // How much was consumed when it was noticed depends on the pieces.
+            Next::Item(Item::Warning(warning)) => items.push(Item::Warning(Warning {
+                at: Position {
+                    file: 0,
+                    ..warning.at
+                },
+                ..warning
+            })),
+            Next::Item(item) => items.push(item),
+            Next::Pause => {}
+            Next::NeedInput => match pieces.next() {
+                Some(piece) => decoder.push(piece),
+                None => decoder.finish(),
+            },
+            Next::End => return items,
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn no_bytes_are_too_odd(bytes: Vec<u8>) {
@@ -609,6 +640,48 @@ proptest! {
             }
         };
         prop_assert_eq!(collect(size), collect(bytes.len()));
+    }
+
+    /// From every mark the rest is read as it was, however the file is packed.
+    #[test]
+    fn reading_goes_on_at_every_mark(
+        events in proptest::collection::vec((0..5000u16, any::<String>()), 0..12),
+        version in 2..4u8,
+        cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..4),
+        packed: bool,
+        size in 1..300usize,
+    ) {
+        let header = if version == 2 { V2 } else { V3 };
+        let text: String = events.iter().map(v3_line).collect();
+        let text = format!("{header}\n# a comment\n{text}");
+        let mut bytes = text.clone().into_bytes();
+        if packed {
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len())).collect();
+            cuts.sort_unstable();
+            let mut file = Vec::new();
+            let mut from = 0;
+            for to in cuts.into_iter().chain([bytes.len()]) {
+                let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
+                io::Write::write_all(&mut encoder, &bytes[from..to]).unwrap();
+                file.extend(encoder.finish().unwrap());
+                file.extend(seal(b"seal"));
+                from = to;
+            }
+            bytes = file;
+        }
+        let mut decoder = Decoder::default();
+        let mut marks = Vec::new();
+        let items = collect(&mut decoder, &bytes, size, |decoder, items| {
+            marks.extend(decoder.mark().map(|mark| (mark, items)));
+        });
+        let header = decoder.header().cloned().unwrap();
+        prop_assert!(marks.len() >= events.len());
+        for (mark, before) in marks {
+            let rest = bytes.get(mark.file as usize..).unwrap();
+            let mut decoder = Decoder::resume(Limits::default(), header.clone(), mark);
+            let read = collect(&mut decoder, rest, 17, |_, _| {});
+            prop_assert_eq!(&read[..], &items[before..], "{:?}", mark);
+        }
     }
 
     /// A file that is cut anywhere shows what stood before the cut, and says that it is cut.
