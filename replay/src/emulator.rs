@@ -6,6 +6,7 @@
 //! whoever was recorded must not be able to end the playing.
 
 use std::collections::VecDeque;
+use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use avt::observer::{DirtyRows, Transcript};
@@ -36,6 +37,9 @@ pub(crate) struct Snapshot {
     /// The escape sequences that make the state, compressed.
     packed: Box<[u8]>,
 }
+
+/// Longest dump of a screen: the largest one, each cell with colours of its own, twice.
+const DUMP_MAX: u64 = 64 << 20;
 
 /// A cell, safe to paint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,8 +199,7 @@ impl Emulator {
     /// Goes to a state that was.
     pub(crate) fn restore(&mut self, snapshot: &Snapshot) {
         let mut fresh = Self::new(snapshot.cols, snapshot.rows);
-        let dump = zstd::stream::decode_all(&*snapshot.packed).unwrap_or_default();
-        fresh.feed(&String::from_utf8_lossy(&dump));
+        fresh.feed(&String::from_utf8_lossy(&snapshot.unpack()));
         self.terminal = fresh.terminal;
         self.parser = fresh.parser;
     }
@@ -226,6 +229,32 @@ impl Emulator {
 }
 
 impl Snapshot {
+    /// What [`size`](Self::size) and [`packed`](Self::packed) gave.
+    pub(crate) fn of(cols: u16, rows: u16, packed: &[u8]) -> Self {
+        Self {
+            cols,
+            rows,
+            packed: packed.into(),
+        }
+    }
+
+    pub(crate) fn size(&self) -> (u16, u16) {
+        (self.cols, self.rows)
+    }
+
+    pub(crate) fn packed(&self) -> &[u8] {
+        &self.packed
+    }
+
+    fn unpack(&self) -> Vec<u8> {
+        let mut dump = Vec::new();
+        if let Ok(decoder) = zstd::Decoder::new(&*self.packed) {
+            // Of one that is broken or larger than a screen can be, what there is.
+            drop(decoder.take(DUMP_MAX).read_to_end(&mut dump));
+        }
+        dump
+    }
+
     /// Bytes of memory, roughly.
     pub(crate) fn bytes(&self) -> usize {
         self.packed.len() + size_of::<Self>()

@@ -28,15 +28,17 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use recording::event::Header;
-use recording::read::{Decoder, Item, Limits, Next, Warning};
+use recording::read::{Damage, Decoder, Item, Limits, Next, Warning};
 
 use crate::about::About;
 use crate::emulator::Emulator;
 use crate::moment::{Place, micros};
+use crate::pages::{self, Blocks, ReadAt};
 use crate::paint::Frame;
+use crate::sidecar::{self, Index};
 use crate::timeline::{Cache, Timeline, What};
 use bar::Prompt;
-use search::{Pattern, Search};
+use search::{Direction, Pattern, Search};
 
 pub use crate::paint::{ENTER, LEAVE};
 pub use keys::{Key, KeyReader};
@@ -177,6 +179,8 @@ pub struct Player {
     finished: bool,
     complete: bool,
     warnings: Vec<Warning>,
+    /// Of these, what was told before the timeline's tail began.
+    warnings_sealed: usize,
     header: Option<Header>,
     about: About,
     timeline: Timeline,
@@ -192,12 +196,28 @@ pub struct Player {
     idle: Option<u64>,
     goal: Option<Goal>,
     start: Option<Place>,
+    live: Live,
+    /// Chunks that the index had from which this began.
+    indexed: usize,
+    /// Bytes that are fed next and that the index knows.
+    hashed: u64,
     search: Option<Search>,
     pattern: Option<Pattern>,
     prompt: Option<Prompt>,
     message: Option<String>,
     painted: Option<Frame>,
     quit: bool,
+}
+
+/// Whether the recording grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Live {
+    /// Not as far as is known.
+    No,
+    /// More may come; the viewer is elsewhere.
+    Elsewhere,
+    /// More may come, and is shown as it comes.
+    Following,
 }
 
 /// A screen on which everything before moment `at` has happened.
@@ -235,15 +255,17 @@ const FAR_JUMP: Duration = Duration::from_secs(60);
 impl Player {
     /// A player with nothing to play yet.
     pub fn new(options: Options) -> Self {
+        let timeline = Timeline::new(options.memory_max, options.keyframe_every);
         Self {
             decoder: Decoder::new(options.limits.clone()),
             taken_in: true,
             finished: false,
             complete: false,
             warnings: Vec::new(),
+            warnings_sealed: 0,
             header: None,
             about: About::default(),
-            timeline: Timeline::new(options.memory_max, options.keyframe_every),
+            timeline,
             stage: Stage::new(1, 1),
             scout: Stage::new(1, 1),
             now: 0,
@@ -253,6 +275,9 @@ impl Player {
             idle: None,
             goal: None,
             start: options.start,
+            live: Live::No,
+            indexed: 0,
+            hashed: 0,
             search: None,
             pattern: None,
             prompt: None,
@@ -263,6 +288,120 @@ impl Player {
         }
     }
 
+    /// A player of a file that can be read anywhere, any time: events are not kept in memory but
+    /// read again where they are needed. It is to be [fed](Self::feed) the file from its
+    /// beginning all the same.
+    pub fn of_file(options: Options, file: Box<dyn ReadAt>) -> Self {
+        let limits = options.limits.clone();
+        let mut player = Self::new(options);
+        player.timeline.set_file(file, Blocks::default(), limits);
+        player
+    }
+
+    /// A player that knows a file from an [index](Self::index) already, and the byte from which
+    /// on it is to be fed. `None` when the index is not one of this file as it is now.
+    pub fn with_index(
+        options: Options,
+        file: Box<dyn ReadAt>,
+        index: &[u8],
+    ) -> Option<(Self, u64)> {
+        let index = Index::read(index)?;
+        if !pages::agree_at_ends(file.as_ref(), &index.hashes, index.length) {
+            return None;
+        }
+        let header = header_of(file.as_ref(), &options.limits)?;
+        let mark = index.sealed.mark;
+        let blocks = Blocks::before(file.as_ref(), &index.hashes, index.length).ok()?;
+        let mut player = Self::new(options);
+        let limits = player.options.limits.clone();
+        player.timeline.set_file(file, blocks, limits.clone());
+        // From the mark on it is fed again, and hashed where that was not done.
+        player.hashed = index.length - mark.file;
+        player.decoder = Decoder::resume(limits, header, mark);
+        player.begin();
+        player.indexed = index.chunks.len();
+        player.warnings_sealed = index.warnings.len();
+        player.warnings = index.warnings;
+        player
+            .timeline
+            .set_known(index.chunks, index.chapters, index.sealed, index.piece);
+        Some((player, mark.file))
+    }
+
+    /// What [`with_index`](Self::with_index) takes, once everything that was read is prepared
+    /// and there is more in it than in the index from which this began.
+    pub fn index(&self) -> Option<Vec<u8>> {
+        let (chunks, chapters, sealed, piece) = self.timeline.known()?;
+        let blocks = self.timeline.blocks()?;
+        let is_new = chunks.len() > self.indexed;
+        if !is_new
+            || self.scout.at < self.timeline.len()
+            || self.warnings_sealed > sidecar::WARNINGS_MAX
+        {
+            return None;
+        }
+        let index = Index {
+            length: blocks.length(),
+            hashes: blocks.hashes(),
+            chunks: chunks.to_vec(),
+            chapters: chapters.to_vec(),
+            sealed: *sealed,
+            piece,
+            warnings: self.warnings.get(..self.warnings_sealed)?.to_vec(),
+        };
+        Some(index.write())
+    }
+
+    /// The index was kept: the next one is of use when there is more in it.
+    pub fn index_is_kept(&mut self) {
+        self.indexed = self.timeline.known().map_or(0, |(chunks, ..)| chunks.len());
+    }
+
+    /// Whether the file has turned out to be another than the one that was read or indexed.
+    /// What is shown then is not to be relied on: begin again.
+    pub fn is_stale(&self) -> bool {
+        self.timeline.is_stale()
+    }
+
+    /// Whether what ends a session was read.
+    pub fn has_end(&self) -> bool {
+        self.decoder.has_end()
+    }
+
+    /// Whether the recording is of a kind that has an end: a bastion wrote it.
+    pub fn is_of_a_bastion(&self) -> bool {
+        let header = self.header.as_ref();
+        header.is_some_and(|header| header.version == 3 && header.extra.contains_key("bastion"))
+    }
+
+    /// Whether all that was fed is taken in.
+    pub fn is_taken_in(&self) -> bool {
+        self.taken_in
+    }
+
+    /// More may come after what was fed so far. Where the viewer is at the end, it is shown as
+    /// it comes.
+    pub fn set_live(&mut self) {
+        if self.live == Live::No {
+            self.live = Live::Elsewhere;
+        }
+    }
+
+    /// Goes to the end of what there is and shows what comes.
+    pub fn follow(&mut self) {
+        self.live = Live::Following;
+        self.playing = true;
+    }
+
+    /// The place that is shown, and the end, in the time of the recording.
+    pub fn place(&self) -> (Duration, Duration) {
+        let duration = self.timeline.duration();
+        (
+            Duration::from_micros(self.here().now),
+            Duration::from_micros(duration),
+        )
+    }
+
     /// Whether there should be more bytes of the file: what it has is taken in.
     pub fn wants_input(&self) -> bool {
         self.taken_in && !self.finished && !self.timeline.is_full()
@@ -270,6 +409,10 @@ impl Player {
 
     /// The next bytes of the file.
     pub fn feed(&mut self, bytes: &[u8]) {
+        let known = usize::try_from(self.hashed).unwrap_or(usize::MAX);
+        let known = known.min(bytes.len());
+        self.hashed -= known as u64;
+        self.timeline.hash(bytes.get(known..).unwrap_or_default());
         self.decoder.push(bytes);
         self.taken_in = false;
     }
@@ -279,6 +422,7 @@ impl Player {
         self.decoder.finish();
         self.finished = true;
         self.taken_in = false;
+        self.live = Live::No;
     }
 
     /// The file could not be read further: what there is is played, and a warning says so.
@@ -313,6 +457,9 @@ impl Player {
     pub fn tick(&mut self, elapsed: Duration) -> Wait {
         self.take_in();
         let mut work = WORK;
+        if self.live == Live::Following && self.playing && self.goal.is_none() {
+            self.catch_up();
+        }
         self.go(&mut work);
         self.find(&mut work);
         let wait = match self.goal.is_some() || self.search.is_some() {
@@ -334,16 +481,20 @@ impl Player {
                 break;
             }
             items += 1;
+            let mark = match self.timeline.wants_mark() {
+                true => self.decoder.mark(),
+                false => None,
+            };
+            let told = self.warnings.len();
             match self.decoder.next() {
                 Next::Item(Item::Event(event)) => {
                     self.begin();
-                    self.timeline.push(event);
-                }
-                Next::Item(Item::Warning(warning)) => {
-                    if self.warnings.len() < WARNINGS_KEPT {
-                        self.warnings.push(warning);
+                    let read = self.decoder.position().file;
+                    if self.timeline.push(event, mark, read) {
+                        self.warnings_sealed = told;
                     }
                 }
+                Next::Item(Item::Warning(warning)) => self.take_warning(warning),
                 Next::Pause => break,
                 Next::NeedInput => self.taken_in = true,
                 Next::End => {
@@ -358,6 +509,16 @@ impl Player {
         }
         self.begin();
         self.begin_at_start();
+    }
+
+    fn take_warning(&mut self, warning: Warning) {
+        let whole_frames = [Damage::Compression, Damage::Limit, Damage::Io, Damage::Cut];
+        if whole_frames.contains(&warning.damage) {
+            self.timeline.is_damaged();
+        }
+        if self.warnings.len() < WARNINGS_KEPT {
+            self.warnings.push(warning);
+        }
     }
 
     /// Sets up the screen once the header is known.
@@ -376,7 +537,7 @@ impl Player {
             Idle::AtMost(limit) => Some(micros(limit)),
             Idle::Real => None,
         };
-        self.timeline.set_size(header.cols, header.rows);
+        self.timeline.set_header(&header);
         self.header = Some(header);
     }
 
@@ -421,6 +582,17 @@ impl Player {
         }
     }
 
+    /// Sets the end as the goal when there is more than is shown.
+    fn catch_up(&mut self) {
+        let end = Goal {
+            at: self.timeline.len(),
+            now: self.timeline.duration(),
+        };
+        if self.stage.at < end.at && self.header.is_some() && self.start.is_none() {
+            self.set_goal(end);
+        }
+    }
+
     /// Plays on.
     fn play(&mut self, elapsed: Duration, work: &mut u64) -> Wait {
         if !self.playing || self.start.is_some() {
@@ -431,6 +603,9 @@ impl Player {
             self.keep_keyframe();
             let next = self.timeline.get(self.stage.at, &mut self.stage.cache);
             let Some(time) = next.map(|moment| moment.time) else {
+                if self.live == Live::Elsewhere {
+                    self.live = Live::Following;
+                }
                 return Wait::Idle;
             };
             let cut = self
@@ -482,6 +657,9 @@ impl Player {
         if self.on_prompt_key(key) {
             return;
         }
+        if self.live == Live::Following && self.moves(key) {
+            self.live = Live::Elsewhere;
+        }
         match key {
             Key::Char('q') | Key::Control('c' | 'd') => self.quit = true,
             Key::Escape => self.search = None,
@@ -497,6 +675,7 @@ impl Player {
                 self.go_to(Place::Back(FAR_JUMP));
             }
             Key::Home | Key::Char('0') => self.go_to(Place::At(Duration::ZERO)),
+            Key::End | Key::Char('G') if self.live != Live::No => self.follow(),
             Key::End | Key::Char('G') => self.go_to(Place::Percent(100.0)),
             Key::Char(digit @ '1'..='9') => {
                 let tenths = f64::from(digit.to_digit(10).unwrap_or(0));
@@ -505,12 +684,13 @@ impl Player {
             Key::Char('>' | '+') => self.speed = self.speed.faster(),
             Key::Char('<' | '-') => self.speed = self.speed.slower(),
             Key::Char('=') => self.speed = Speed::NORMAL,
-            Key::Char('[') => self.jump_to_marker_before(),
-            Key::Char(']') => self.jump_to_marker_after(),
+            Key::Char('[') => self.jump_to_chapter_before(),
+            Key::Char(']') => self.jump_to_chapter_after(),
             Key::Char('i') => self.toggle_idle(),
             Key::Char('g') => self.prompt = Some(Prompt::Place(String::new())),
             Key::Char('/') => self.prompt = Some(Prompt::Search(String::new())),
-            Key::Char('n') => self.search_again(),
+            Key::Char('n') => self.search_on(Direction::Forward),
+            Key::Char('N') => self.search_on(Direction::Back),
             Key::Char('w') => self.prompt = Some(Prompt::Warnings),
             Key::Char('?' | 'h') => self.prompt = Some(Prompt::Help),
             Key::Control('l') => self.repaint(),
@@ -612,29 +792,65 @@ impl Player {
         self.set_goal(Goal { at, now });
     }
 
-    fn jump_to_marker_after(&mut self) {
+    fn jump_to_chapter_after(&mut self) {
         let here = self.here().now;
-        let mut markers = self.timeline.markers().iter();
-        match markers.find(|(time, _)| *time > here) {
-            Some((time, _)) => self.go_to_time(*time),
-            None => self.message = Some("no marker after this".into()),
+        let mut chapters = self.timeline.chapters().iter();
+        match chapters.find(|chapter| chapter.time > here) {
+            Some(chapter) => self.go_to_time(chapter.time),
+            None => self.message = Some("no marker or command after this".into()),
         }
     }
 
-    fn jump_to_marker_before(&mut self) {
+    fn jump_to_chapter_before(&mut self) {
         let here = self.here().now;
-        // While it plays, the marker that has just passed is not the one before.
+        // While it plays, the one that has just passed is not the one before.
         let until = match self.playing {
             true => here.saturating_sub(1_000_000),
             false => here,
         };
-        let mut markers = self.timeline.markers().iter().rev();
-        match markers.find(|(time, _)| *time < until) {
-            Some((time, _)) => self.go_to_time(*time),
-            None => self.message = Some("no marker before this".into()),
+        let mut chapters = self.timeline.chapters().iter().rev();
+        match chapters.find(|chapter| chapter.time < until) {
+            Some(chapter) => self.go_to_time(chapter.time),
+            None => self.message = Some("no marker or command before this".into()),
+        }
+    }
+
+    /// Whether a key goes to another place than the end.
+    fn moves(&self, key: Key) -> bool {
+        let jumps = ['.', ',', '[', ']', 'g', 'n', 'N'];
+        match key {
+            Key::Char(char) => jumps.contains(&char) || char.is_ascii_digit(),
+            Key::Left { .. } | Key::Right { .. } | Key::Up | Key::Down => true,
+            Key::PageUp | Key::PageDown | Key::Home => true,
+            Key::Control(_) | Key::End | Key::Enter | Key::Backspace | Key::Escape => false,
         }
     }
 }
+
+/// The header of a file: it is in its first bytes, or the index is of no use.
+fn header_of(file: &dyn ReadAt, limits: &Limits) -> Option<Header> {
+    let mut decoder = Decoder::new(limits.clone());
+    let mut block = vec![0; 64 << 10];
+    for number in 0..HEADER_BLOCKS {
+        let length = file.read_at(number * block.len() as u64, &mut block).ok()?;
+        match length {
+            0 => decoder.finish(),
+            _ => decoder.push(block.get(..length)?),
+        }
+        while let Next::Item(_) | Next::Pause = decoder.next() {
+            if decoder.header().is_some() {
+                break;
+            }
+        }
+        if decoder.header().is_some() || length == 0 {
+            break;
+        }
+    }
+    decoder.header().cloned()
+}
+
+/// Blocks of 64 KiB in which the header is looked for.
+const HEADER_BLOCKS: u64 = 64;
 
 impl Stage {
     fn new(cols: u16, rows: u16) -> Self {
@@ -682,5 +898,7 @@ impl Stage {
     }
 }
 
+#[cfg(test)]
+mod index_tests;
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,18 @@
 //! The events of a recording, kept so that any of them is at hand in a ten-hour session.
 //!
-//! They are kept in compressed chunks, a fifth of the text's size or less, and each chunk may
-//! have a keyframe: the screen before its first event. Memory is bounded; what does not fit is
-//! left out, and the timeline says so.
+//! They are kept in chunks, and each chunk may have a keyframe: the screen before its first
+//! event. Where the recording is a file, a chunk is a place in it and is read again when it is
+//! needed ([`pages`](crate::pages) sees to it that it is still the same); otherwise it is kept
+//! compressed, a fifth of the text's size or less. Memory is bounded; what does not fit is left
+//! out, and the timeline says so.
 
-use recording::event::{Event, EventData};
+use std::cell::Cell;
+
+use recording::event::{Event, EventData, Header};
+use recording::read::{Decoder, Item, Limits, Mark, Next};
 
 use crate::emulator::{COLS_MAX, ROWS_MAX, Snapshot};
+use crate::pages::{Blocks, ReadAt};
 
 /// An event as it is kept. Long output is kept in pieces.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,33 +33,83 @@ pub(crate) enum What {
     Exit(i32),
 }
 
+/// A place to jump to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Chapter {
+    /// Microseconds since the start.
+    pub(crate) time: u64,
+    /// The label of a marker; `None` where a shell ran a command (OSC 133).
+    pub(crate) label: Option<String>,
+}
+
 /// All of them.
 pub(crate) struct Timeline {
     chunks: Vec<Chunk>,
     /// The moments after the last chunk.
     tail: Vec<Moment>,
     tail_bytes: usize,
+    /// Where the tail begins in the file, and how its output is cut.
+    tail_mark: Option<Mark>,
+    tail_piece: usize,
+    /// Something in the tail can't be read a second time with the same result.
+    tail_damaged: bool,
     len: usize,
-    markers: Vec<(u64, String)>,
+    chapters: Vec<Chapter>,
     exit: Option<i32>,
     duration: u64,
     bytes: usize,
     bytes_max: usize,
     chunk_bytes: usize,
-    /// Longest piece of output on a screen of the present size.
-    piece: usize,
+    cutter: Cutter,
     full: bool,
+    file: Option<Backing>,
+    /// What was known when the tail began.
+    sealed: Sealed,
+    /// The file is not what it was.
+    stale: Cell<bool>,
 }
 
-struct Chunk {
+/// The file that the moments come from.
+struct Backing {
+    file: Box<dyn ReadAt>,
+    blocks: Blocks,
+    header: Header,
+    limits: Limits,
+}
+
+/// How far the chunks go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sealed {
+    /// Where the tail begins.
+    pub(crate) mark: Mark,
+    /// Moments before it.
+    pub(crate) len: usize,
+    /// Chapters before it.
+    pub(crate) chapters: usize,
+    /// The time of the last event before it.
+    pub(crate) duration: u64,
+    /// The exit status, where it stands before.
+    pub(crate) exit: Option<i32>,
+}
+
+#[derive(Clone)]
+pub(crate) struct Chunk {
     /// Number of its first moment.
-    first: usize,
+    pub(crate) first: usize,
     /// Time of its first moment.
-    start: u64,
-    packed: Box<[u8]>,
-    /// Bytes of it unpacked.
-    unpacked: usize,
-    keyframe: Option<Snapshot>,
+    pub(crate) start: u64,
+    pub(crate) stored: Stored,
+    pub(crate) keyframe: Option<Snapshot>,
+}
+
+/// Where the moments of a chunk are.
+#[derive(Clone)]
+pub(crate) enum Stored {
+    /// Here.
+    Packed { bytes: Box<[u8]>, unpacked: usize },
+    /// In the file, from a mark on and before a byte. Output is cut in pieces of this size at
+    /// the beginning.
+    InFile { mark: Mark, to: u64, piece: usize },
 }
 
 /// A chunk that was unpacked, kept by whoever reads.
@@ -63,20 +119,36 @@ pub(crate) struct Cache {
     moments: Vec<Moment>,
 }
 
+/// Cuts output in pieces: what is emulated between two looks at the budget. Four bytes can touch
+/// every cell of the screen, so pieces are short where the screen is large.
+#[derive(Clone, Copy)]
+struct Cutter {
+    piece: usize,
+}
+
 /// A chunk ends at so many moments, however little text they have.
 const CHUNK_MOMENTS: usize = 16 << 10;
 
-/// Longest piece of output: what is emulated between two looks at the budget. Four bytes can
-/// touch every cell of the screen, so pieces are short where the screen is large.
+/// A chunk that finds no place in the file to end at is kept in memory from this size on, in
+/// chunks of the usual size.
+const OVERDUE: usize = 16;
+
+/// Longest way from the beginning of a frame to a chunk: frames that are longer are unpacked
+/// once and kept.
+const SKIP_MAX: u64 = 4 << 20;
+
 const PIECE_MAX: usize = 4 << 10;
 const PIECE_MIN: usize = 64;
 const PIECE_CELLS: usize = 8 << 20;
 
+/// What a shell prints when it runs a command, where it is told to (OSC 133).
+const COMMAND_RUNS: &str = "\x1b]133;C";
+
 /// Bytes of a marker's label that are kept.
 const LABEL_MAX: usize = 200;
 
-/// Markers that are kept to jump to.
-const MARKERS_MAX: usize = 10_000;
+/// Places that are kept to jump to.
+pub(crate) const CHAPTERS_MAX: usize = 10_000;
 
 impl Timeline {
     /// Takes `bytes_max` of memory, roughly, and ends a chunk at `chunk_bytes` of text.
@@ -85,92 +157,195 @@ impl Timeline {
             chunks: Vec::new(),
             tail: Vec::new(),
             tail_bytes: 0,
+            tail_mark: None,
+            tail_piece: PIECE_MAX,
+            tail_damaged: false,
             len: 0,
-            markers: Vec::new(),
+            chapters: Vec::new(),
             exit: None,
             duration: 0,
             bytes: 0,
             bytes_max,
             chunk_bytes,
-            piece: PIECE_MAX,
+            cutter: Cutter { piece: PIECE_MAX },
             full: false,
+            file: None,
+            sealed: Sealed::default(),
+            stale: Cell::new(false),
         }
     }
 
-    /// The screen has this size from the next event on.
-    pub(crate) fn set_size(&mut self, cols: u16, rows: u16) {
-        let cells = usize::from(cols.clamp(1, COLS_MAX)) * usize::from(rows.clamp(1, ROWS_MAX));
-        self.piece = (PIECE_CELLS / cells).clamp(PIECE_MIN, PIECE_MAX);
+    /// The moments come from this file, of which so much was read.
+    pub(crate) fn set_file(&mut self, file: Box<dyn ReadAt>, blocks: Blocks, limits: Limits) {
+        self.file = Some(Backing {
+            file,
+            blocks,
+            header: Header::default(),
+            limits,
+        });
     }
 
-    /// Adds an event, unless there is nothing to show of it, or no room.
-    pub(crate) fn push(&mut self, event: Event) {
+    /// The header, before the first event.
+    pub(crate) fn set_header(&mut self, header: &Header) {
+        self.cutter = Cutter::of(header.cols, header.rows);
+        if let Some(file) = &mut self.file {
+            file.header = header.clone();
+        }
+    }
+
+    /// Puts back what was known of a file; nothing may have been added yet. The last screen
+    /// says how output is cut from there on.
+    pub(crate) fn set_known(
+        &mut self,
+        chunks: Vec<Chunk>,
+        chapters: Vec<Chapter>,
+        sealed: Sealed,
+        piece: usize,
+    ) {
+        self.bytes = chunks.len() * size_of::<Chunk>();
+        let keyframes = chunks.iter().filter_map(|chunk| chunk.keyframe.as_ref());
+        self.bytes += keyframes.map(Snapshot::bytes).sum::<usize>();
+        self.chunks = chunks;
+        self.chapters = chapters;
+        self.len = sealed.len;
+        self.duration = sealed.duration;
+        self.exit = sealed.exit;
+        self.cutter = Cutter {
+            piece: piece.clamp(PIECE_MIN, PIECE_MAX),
+        };
+        self.sealed = sealed;
+    }
+
+    /// Bytes of the file, as they are given to the decoder.
+    pub(crate) fn hash(&mut self, bytes: &[u8]) {
+        if let Some(file) = &mut self.file {
+            file.blocks.push(bytes);
+        }
+    }
+
+    /// What was read of the file.
+    pub(crate) fn blocks(&self) -> Option<&Blocks> {
+        self.file.as_ref().map(|file| &file.blocks)
+    }
+
+    /// Whether it should be told where in the file the next event stands.
+    pub(crate) fn wants_mark(&self) -> bool {
+        self.file.is_some() && (self.tail.is_empty() || self.is_due())
+    }
+
+    /// Something that was read would not be read the same way again.
+    pub(crate) fn is_damaged(&mut self) {
+        self.tail_damaged = true;
+    }
+
+    /// Whether the file turned out to be another than the one that was read before.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.stale.get()
+    }
+
+    /// Adds an event, unless there is nothing to show of it, or no room. It stands at `mark`
+    /// in the file, of which `read` bytes have been taken in. Whether a chunk ended before it.
+    pub(crate) fn push(&mut self, event: Event, mark: Option<Mark>, read: u64) -> bool {
         if self.full {
-            return;
+            return false;
         }
         let time = event.time.max(self.duration);
         self.duration = time;
-        match event.data {
-            EventData::Output(text) => self.push_output(time, &text),
-            EventData::Resize { cols, rows } => {
-                self.set_size(cols, rows);
-                self.push_moment(time, true, What::Resize(cols, rows));
-            }
+        if matches!(event.data, EventData::Input(_) | EventData::Other { .. }) {
+            return false;
+        }
+        let endable = mark.is_some() || self.tail_mark.is_none() || self.is_overdue();
+        let ends = self.is_due() && endable;
+        if ends {
+            self.seal(mark, read);
+        }
+        if self.tail.is_empty() {
+            self.tail_mark = mark;
+            self.tail_piece = self.cutter.piece;
+        }
+        match &event.data {
             EventData::Marker(label) => {
-                if self.markers.len() < MARKERS_MAX {
-                    let kept = label.get(..label.floor_char_boundary(LABEL_MAX));
-                    let kept = kept.unwrap_or_default().to_owned();
-                    self.bytes += kept.len();
-                    self.markers.push((time, kept));
-                }
-                self.push_moment(time, true, What::Marker(label));
+                let kept = label.get(..label.floor_char_boundary(LABEL_MAX));
+                self.add_chapter(time, Some(kept.unwrap_or_default().to_owned()));
             }
-            EventData::Exit(status) => {
-                self.exit = Some(status);
-                self.push_moment(time, true, What::Exit(status));
-            }
-            EventData::Input(_) | EventData::Other { .. } => {}
+            EventData::Output(text) if text.contains(COMMAND_RUNS) => self.add_chapter(time, None),
+            EventData::Exit(status) => self.exit = Some(*status),
+            _ => {}
+        }
+        let before = self.tail.len();
+        self.cutter.cut(time, event.data, &mut self.tail);
+        let added = self.tail.get(before..).unwrap_or_default();
+        self.tail_bytes += added.iter().map(Moment::bytes).sum::<usize>();
+        self.len += added.len();
+        ends
+    }
+
+    fn add_chapter(&mut self, time: u64, label: Option<String>) {
+        if self.chapters.len() < CHAPTERS_MAX {
+            self.bytes += label.as_ref().map_or(0, String::len) + size_of::<Chapter>();
+            self.chapters.push(Chapter { time, label });
         }
     }
 
-    fn push_output(&mut self, time: u64, text: &str) {
-        let mut rest = text;
-        let mut begins = true;
-        while !rest.is_empty() {
-            let (piece, after) = rest.split_at(rest.floor_char_boundary(self.piece));
-            self.push_moment(time, begins, What::Output(piece.to_owned()));
-            rest = after;
-            begins = false;
-        }
+    fn is_due(&self) -> bool {
+        self.tail_bytes >= self.chunk_bytes || self.tail.len() >= CHUNK_MOMENTS
     }
 
-    fn push_moment(&mut self, time: u64, begins: bool, what: What) {
-        let moment = Moment { time, begins, what };
-        self.tail_bytes += moment.bytes();
-        self.tail.push(moment);
-        self.len += 1;
-        if self.tail_bytes >= self.chunk_bytes || self.tail.len() >= CHUNK_MOMENTS {
-            self.seal();
-        }
+    fn is_overdue(&self) -> bool {
+        self.tail_bytes / OVERDUE >= self.chunk_bytes || self.tail.len() / OVERDUE >= CHUNK_MOMENTS
     }
 
-    fn seal(&mut self) {
+    /// Makes a chunk of the tail; the next one begins at `mark`.
+    fn seal(&mut self, mark: Option<Mark>, read: u64) {
+        let begun = self.tail_mark.filter(|mark| mark.skip <= SKIP_MAX);
+        let stored = match begun {
+            Some(begun) if mark.is_some() && !self.tail_damaged => Stored::InFile {
+                mark: begun,
+                to: read,
+                piece: self.tail_piece,
+            },
+            _ => self.pack(),
+        };
+        self.bytes += stored.bytes() + size_of::<Chunk>();
+        self.full = self.bytes > self.bytes_max;
+        self.chunks.push(Chunk {
+            first: self.len - self.tail.len(),
+            start: self.tail.first().map_or(0, |moment| moment.time),
+            stored,
+            keyframe: None,
+        });
+        self.tail.clear();
+        self.tail_bytes = 0;
+        self.tail_damaged = false;
+        self.sealed = Sealed {
+            mark: mark.unwrap_or_default(),
+            len: self.len,
+            chapters: self.chapters.len(),
+            // The event that is being added is the next chunk's.
+            duration: mark.map_or(0, |mark| mark.time),
+            exit: self.exit,
+        };
+    }
+
+    fn pack(&self) -> Stored {
         let mut unpacked = Vec::with_capacity(self.tail_bytes);
         for moment in &self.tail {
             moment.write(&mut unpacked);
         }
         let packed = zstd::bulk::compress(&unpacked, 1).unwrap_or_default();
-        self.bytes += packed.len() + size_of::<Chunk>();
-        self.full = self.bytes > self.bytes_max;
-        self.chunks.push(Chunk {
-            first: self.len - self.tail.len(),
-            start: self.tail.first().map_or(0, |moment| moment.time),
-            packed: packed.into(),
+        Stored::Packed {
+            bytes: packed.into(),
             unpacked: unpacked.len(),
-            keyframe: None,
-        });
-        self.tail.clear();
-        self.tail_bytes = 0;
+        }
+    }
+
+    /// The chunks and how far they go, where all of them are in the file and can be found
+    /// there again.
+    pub(crate) fn known(&self) -> Option<(&[Chunk], &[Chapter], &Sealed, usize)> {
+        let in_file = |chunk: &Chunk| matches!(chunk.stored, Stored::InFile { .. });
+        let known = !self.chunks.is_empty() && !self.full && self.chunks.iter().all(in_file);
+        let chapters = self.chapters.get(..self.sealed.chapters)?;
+        known.then_some((&self.chunks, chapters, &self.sealed, self.tail_piece))
     }
 
     /// How many moments there are.
@@ -192,9 +367,14 @@ impl Timeline {
         self.exit
     }
 
-    /// Times and labels of the markers, in order.
-    pub(crate) fn markers(&self) -> &[(u64, String)] {
-        &self.markers
+    /// Where to jump to, in order.
+    pub(crate) fn chapters(&self) -> &[Chapter] {
+        &self.chapters
+    }
+
+    /// The first moment of the chunk in which, or before which, a moment lies.
+    pub(crate) fn chunk_start(&self, number: usize) -> usize {
+        self.first_of(self.chunk_of(number))
     }
 
     /// The moment with this number.
@@ -237,10 +417,26 @@ impl Timeline {
             return &self.tail;
         };
         if cache.chunk != Some(number) {
-            cache.moments = chunk.unpack();
+            cache.moments = self.unpack(number, chunk);
             cache.chunk = Some(number);
         }
         &cache.moments
+    }
+
+    fn unpack(&self, number: usize, chunk: &Chunk) -> Vec<Moment> {
+        let length = self.first_of(number + 1) - chunk.first;
+        let moments = match &chunk.stored {
+            Stored::Packed { bytes, unpacked } => unpack(bytes, *unpacked),
+            Stored::InFile { mark, to, piece } => {
+                let file = self.file.as_ref();
+                let read = file.and_then(|file| file.read(*mark, *to, *piece, length));
+                read.unwrap_or_default()
+            }
+        };
+        if moments.len() != length {
+            self.stale.set(true);
+        }
+        moments
     }
 
     /// The last keyframe at or before a moment, with the number of the moment before which it
@@ -280,16 +476,93 @@ impl Timeline {
     }
 }
 
-impl Chunk {
-    fn unpack(&self) -> Vec<Moment> {
-        let bytes = zstd::bulk::decompress(&self.packed, self.unpacked).unwrap_or_default();
-        let mut rest = bytes.as_slice();
-        let mut moments = Vec::new();
-        while let Some(moment) = Moment::read(&mut rest) {
-            moments.push(moment);
+impl Stored {
+    /// Bytes of memory beside its own.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Packed { bytes, .. } => bytes.len(),
+            Self::InFile { .. } => 0,
         }
-        moments
     }
+}
+
+impl Backing {
+    /// The moments of a chunk, or nothing when the file is not what it was.
+    fn read(&self, mark: Mark, to: u64, piece: usize, length: usize) -> Option<Vec<Moment>> {
+        let bytes = self.blocks.read(self.file.as_ref(), mark.file, to)?;
+        let mut decoder = Decoder::resume(self.limits.clone(), self.header.clone(), mark);
+        decoder.push(&bytes);
+        decoder.finish();
+        let mut cutter = Cutter { piece };
+        let mut moments = Vec::new();
+        while moments.len() < length {
+            match decoder.next() {
+                Next::Item(Item::Event(event)) => cutter.cut(event.time, event.data, &mut moments),
+                Next::Item(Item::Warning(_)) | Next::Pause => {}
+                Next::NeedInput | Next::End => return None,
+            }
+        }
+        Some(moments)
+    }
+}
+
+impl Cutter {
+    fn of(cols: u16, rows: u16) -> Self {
+        let cells = usize::from(cols.clamp(1, COLS_MAX)) * usize::from(rows.clamp(1, ROWS_MAX));
+        let piece = (PIECE_CELLS / cells).clamp(PIECE_MIN, PIECE_MAX);
+        Self { piece }
+    }
+
+    /// The moments of an event.
+    fn cut(&mut self, time: u64, data: EventData, moments: &mut Vec<Moment>) {
+        let what = match data {
+            EventData::Output(text) if text.len() <= self.piece => {
+                if text.is_empty() {
+                    return;
+                }
+                What::Output(text)
+            }
+            EventData::Output(text) => return self.cut_output(time, &text, moments),
+            EventData::Resize { cols, rows } => {
+                *self = Self::of(cols, rows);
+                What::Resize(cols, rows)
+            }
+            EventData::Marker(label) => What::Marker(label),
+            EventData::Exit(status) => What::Exit(status),
+            EventData::Input(_) | EventData::Other { .. } => return,
+        };
+        moments.push(Moment {
+            time,
+            begins: true,
+            what,
+        });
+    }
+
+    fn cut_output(self, time: u64, text: &str, moments: &mut Vec<Moment>) {
+        let mut rest = text;
+        let mut begins = true;
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(rest.floor_char_boundary(self.piece));
+            moments.push(Moment {
+                time,
+                begins,
+                what: What::Output(piece.to_owned()),
+            });
+            rest = after;
+            begins = false;
+        }
+    }
+}
+
+/// What [`Timeline::pack`] packed.
+fn unpack(packed: &[u8], length: usize) -> Vec<Moment> {
+    let bytes = zstd::bulk::decompress(packed, length).unwrap_or_default();
+    let mut rest = bytes.as_slice();
+    let mut moments = Vec::new();
+    while let Some(moment) = Moment::read(&mut rest) {
+        moments.push(moment);
+    }
+    moments
 }
 
 impl Moment {
@@ -379,7 +652,7 @@ mod tests {
                     continue;
                 }
                 let before = timeline.len();
-                timeline.push(Event { time, data: data.clone() });
+                timeline.push(Event { time, data: data.clone() }, None, 0);
                 expected.push((before, time, data));
             }
             let mut cache = Cache::default();

@@ -7,15 +7,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-use recording::read::{Item, OpenError, Reader, Warning};
+use recording::read::{OpenError, Reader, Warning};
 use regex_automata::meta::Regex;
 use regex_automata::util::syntax;
 
 use super::{Failure, Out};
 use crate::files::Source;
+use crate::keeper::Keeper;
+use crate::lines::{self, Pattern};
 use crate::moment::Clock;
 use crate::safe;
-use crate::transcript::{Line, Transcript};
+use crate::transcript::Line;
 
 /// Find a pattern in what was on the screen, full-screen programs included
 #[derive(Debug, clap::Args)]
@@ -34,7 +36,11 @@ pub(super) struct Args {
     /// Only the recordings, not the lines
     #[arg(short = 'l', long)]
     files: bool,
-    /// One JSON object a line: file, id, at_ms, full_screen, text
+    /// Below each line, the command that plays the recording from there
+    #[arg(short = 'p', long)]
+    play: bool,
+    /// One JSON object a line: file, id, at_ms, full_screen, text, play (the command that plays
+    /// it from there)
     #[arg(long)]
     json: bool,
 }
@@ -46,10 +52,12 @@ struct Hit<'a> {
     at_ms: u64,
     full_screen: bool,
     text: &'a str,
+    play: &'a str,
 }
 
 pub(super) fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
     let pattern = compile(args)?;
+    let keeper = Keeper::new();
     let sources = out.find(&args.paths);
     let workers = thread::available_parallelism().map_or(1, usize::from);
     let next = AtomicUsize::new(0);
@@ -57,7 +65,7 @@ pub(super) fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
     let found = thread::scope(|scope| {
         for _ in 0..workers.min(sources.len()) {
             let sender = sender.clone();
-            let (sources, pattern, next) = (&sources, &pattern, &next);
+            let (sources, pattern, next, keeper) = (&sources, &pattern, &next, &keeper);
             scope.spawn(move || {
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
@@ -65,10 +73,8 @@ pub(super) fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
                         return;
                     };
                     // Nobody listens any more when the output is gone.
-                    if sender
-                        .send((number, search(source, pattern, args)))
-                        .is_err()
-                    {
+                    let found = search(source, pattern, args, keeper);
+                    if sender.send((number, found)).is_err() {
                         return;
                     }
                 }
@@ -119,7 +125,7 @@ struct Found {
     warnings: Vec<Warning>,
 }
 
-fn compile(args: &Args) -> Result<Regex, Failure> {
+fn compile(args: &Args) -> Result<Pattern, Failure> {
     let escaped: String;
     let pattern = match args.fixed {
         true => {
@@ -128,18 +134,25 @@ fn compile(args: &Args) -> Result<Regex, Failure> {
         }
         false => &args.pattern,
     };
-    Regex::builder()
-        .syntax(syntax::Config::new().case_insensitive(args.ignore_case))
-        .build(pattern)
-        .map_err(|error| {
-            let cause = error.syntax_error().map(ToString::to_string);
-            let cause = cause.unwrap_or_else(|| error.to_string());
-            let cause = cause.lines().last().unwrap_or_default().trim();
-            Failure::Usage(format!(
-                "the pattern is not a regular expression ({}); -F takes it as plain text",
-                safe::line(cause)
-            ))
-        })
+    let build = |many_lines| {
+        let config = syntax::Config::new()
+            .case_insensitive(args.ignore_case)
+            .multi_line(many_lines);
+        Regex::builder()
+            .syntax(config)
+            .build(pattern)
+            .map_err(Box::new)
+    };
+    let line = build(false).map_err(|error| {
+        let cause = error.syntax_error().map(ToString::to_string);
+        let cause = cause.unwrap_or_else(|| error.to_string());
+        let cause = cause.lines().last().unwrap_or_default().trim();
+        Failure::Usage(format!(
+            "the pattern is not a regular expression ({}); -F takes it as plain text",
+            safe::line(cause)
+        ))
+    })?;
+    Ok(Pattern::new(line, pattern, || build(true).ok()))
 }
 
 /// Plain text as a regular expression.
@@ -154,27 +167,27 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-fn search(source: &Source, pattern: &Regex, args: &Args) -> Result<Found, OpenError> {
-    let input = source.open().map_err(|source| OpenError::Io { source })?;
-    let mut reader = Reader::open(input)?;
-    let mut transcript = Transcript::new(reader.header());
+fn search(
+    source: &Source,
+    pattern: &Pattern,
+    args: &Args,
+    keeper: &Keeper,
+) -> Result<Found, OpenError> {
     let mut found = Found::default();
-    for item in &mut reader {
-        match item {
-            Item::Event(event) => {
-                for line in transcript.event(&event) {
-                    found.look_at(&line, source, pattern, args);
-                }
-            }
-            Item::Warning(warning) => found.warnings.push(warning),
+    let mut look_at = |line: &Line| {
+        if pattern.is_in(&line.text) {
+            found.add(line, source, args);
         }
-        if found.any && args.files {
-            break;
+        !(found.any && args.files)
+    };
+    let warnings = match source {
+        Source::File(path) => lines::look(path, keeper, Some(pattern), &mut look_at)?.warnings,
+        Source::Stdin => {
+            let input = source.open().map_err(|source| OpenError::Io { source })?;
+            lines::read(&mut Reader::open(input)?, &mut look_at)
         }
-    }
-    for line in transcript.finish() {
-        found.look_at(&line, source, pattern, args);
-    }
+    };
+    found.warnings = warnings;
     if found.any && args.files {
         found.lines = format!("{}\n", source.name()).into_bytes();
     }
@@ -182,25 +195,43 @@ fn search(source: &Source, pattern: &Regex, args: &Args) -> Result<Found, OpenEr
 }
 
 impl Found {
-    fn look_at(&mut self, line: &Line, source: &Source, pattern: &Regex, args: &Args) {
-        if !pattern.is_match(&line.text) {
+    fn add(&mut self, line: &Line, source: &Source, args: &Args) {
+        self.any = true;
+        if args.files {
             return;
         }
-        self.any = true;
         let name = source.name();
+        let play = play(&name, line.time);
         let hit = match args.json {
-            _ if args.files => return,
             true => safe::json(&Hit {
                 file: &name,
                 id: &source.id(),
                 at_ms: line.time / 1000,
                 full_screen: line.full_screen,
                 text: &line.text,
+                play: &play,
             })
             .expect("strings and numbers can be JSON"),
+            false if args.play => format!("{name} {}: {}\n    {play}", Clock(line.time), line.text),
             false => format!("{name} {}: {}", Clock(line.time), line.text),
         };
         self.lines.extend_from_slice(hit.as_bytes());
         self.lines.push(b'\n');
     }
+}
+
+/// The command that plays a recording from where a line was complete, for a shell.
+fn play(name: &str, time: u64) -> String {
+    let millis = time.div_ceil(1000);
+    let is_plain = |char: char| char.is_ascii_alphanumeric() || "/._-:@+".contains(char);
+    let name = match name.starts_with('-') && name != "-" {
+        true => format!("./{name}"),
+        false => name.to_owned(),
+    };
+    let quoted = match name.chars().all(is_plain) {
+        true => name,
+        false => format!("'{}'", name.replace('\'', "'\\''")),
+    };
+    let (seconds, millis) = (millis / 1000, millis % 1000);
+    format!("replay play --paused --start {seconds}.{millis:03} {quoted}")
 }

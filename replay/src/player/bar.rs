@@ -2,7 +2,7 @@
 
 use recording::read::Damage;
 
-use super::{Key, Player};
+use super::{Key, Live, Player};
 use crate::emulator::{COLS_MAX, Color, ROWS_MAX, Style};
 use crate::moment::{Clock, Place};
 use crate::paint::Frame;
@@ -48,10 +48,10 @@ const HELP: &[&str] = &[
     "left right 5 seconds back, forward",
     "down up    1 minute back, forward (also with shift or control)",
     ", .        one output back, forward",
-    "[ ]        marker before, after",
+    "[ ]        marker or command before, after",
     "g          go to a time: 90, 1:30, 1:02:03, 50%, +10, -1m",
-    "0 to 9     to so many tenths; home, end",
-    "/ n        search on the screen; next",
+    "0 to 9     to so many tenths; home, end (of a live one: follow it)",
+    "/ n N      search on the screen; next, the one before",
     "< > =      slower, faster, normal",
     "i          cut long pauses, or not",
     "w          what is damaged",
@@ -144,10 +144,15 @@ impl Player {
         let state = match self.playing {
             _ if self.goal.is_some() || self.search.is_some() => "..",
             _ if self.is_at_end() => "[]",
+            true if self.live == Live::Following => ">>",
             true => "> ",
             false => "||",
         };
-        let more = if self.complete { "" } else { "+" };
+        let more = match self.live {
+            Live::No if self.complete => "",
+            Live::No => "+",
+            Live::Elsewhere | Live::Following => " live",
+        };
         let total = Clock(self.timeline.duration());
         let now = Clock(self.now);
         let idle = match self.idle {
@@ -200,13 +205,16 @@ impl Player {
             let part = 100 * search.progress() / self.timeline.len().max(1);
             return Some(format!("searching, {part} %"));
         }
-        let here = self
-            .timeline
-            .markers()
-            .partition_point(|(time, _)| *time <= self.now);
-        let (time, label) = self.timeline.markers().get(here.checked_sub(1)?)?;
-        let recent = self.now - time < MARKER_SHOWN || self.now == *time;
-        (recent && !label.is_empty()).then(|| format!("marker: {label}"))
+        let chapters = self.timeline.chapters();
+        let here = chapters.partition_point(|chapter| chapter.time <= self.now);
+        let chapter = chapters.get(here.checked_sub(1)?)?;
+        let recent = self.now - chapter.time < CHAPTER_SHOWN || self.now == chapter.time;
+        let told = match chapter.label.as_deref() {
+            Some("") => return None,
+            Some(label) => format!("marker: {label}"),
+            None => "a command runs".into(),
+        };
+        recent.then_some(told)
     }
 
     fn progress(&self, width: usize) -> Vec<char> {
@@ -218,8 +226,8 @@ impl Player {
         let here = place(self.now.min(duration));
         let mut bar = vec!['-'; width];
         bar.get_mut(..=here).unwrap_or_default().fill('=');
-        for (time, _) in self.timeline.markers() {
-            if let Some(char) = bar.get_mut(place(*time)) {
+        for chapter in self.timeline.chapters() {
+            if let Some(char) = bar.get_mut(place(chapter.time)) {
                 *char = '|';
             }
         }
@@ -290,8 +298,8 @@ impl Player {
     }
 }
 
-/// How long a marker that was passed is named, in microseconds of the recording.
-const MARKER_SHOWN: u64 = 3_000_000;
+/// How long a chapter that was passed is named, in microseconds of the recording.
+const CHAPTER_SHOWN: u64 = 3_000_000;
 
 /// A box of lines in the middle of what is above the bar.
 fn overlay(frame: &mut Frame, rows: u16, lines: impl IntoIterator<Item = String>) {

@@ -8,7 +8,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const SIZE: (u16, u16) = (60, 11);
 
 /// A recording of 40x10 cells: times in milliseconds since the event before.
-fn cast(events: &[(u64, char, &str)]) -> Vec<u8> {
+pub(super) fn cast(events: &[(u64, char, &str)]) -> Vec<u8> {
     let mut text = String::from(
         "{\"version\":3,\"term\":{\"cols\":40,\"rows\":10},\"timestamp\":1700000000}\n",
     );
@@ -23,14 +23,14 @@ fn cast(events: &[(u64, char, &str)]) -> Vec<u8> {
     text.into_bytes()
 }
 
-fn player(bytes: &[u8], options: Options) -> Player {
+pub(super) fn player(bytes: &[u8], options: Options) -> Player {
     let mut player = Player::new(options);
     player.feed(bytes);
     player.finish();
     player
 }
 
-fn paused() -> Options {
+pub(super) fn paused() -> Options {
     Options {
         paused: true,
         ..Options::default()
@@ -38,7 +38,7 @@ fn paused() -> Options {
 }
 
 /// Lets it do all that it can without time passing.
-fn settle(player: &mut Player) {
+pub(super) fn settle(player: &mut Player) {
     for _ in 0..1_000_000 {
         if player.tick(Duration::ZERO) != Wait::Not {
             return;
@@ -47,7 +47,7 @@ fn settle(player: &mut Player) {
     panic!("it does not come to rest");
 }
 
-fn press(player: &mut Player, keys: &str) {
+pub(super) fn press(player: &mut Player, keys: &str) {
     for key in KeyReader::default().keys(keys.as_bytes()) {
         player.on_key(key);
     }
@@ -55,7 +55,7 @@ fn press(player: &mut Player, keys: &str) {
 }
 
 /// What the session's screen shows, without the space at the ends.
-fn screen(player: &Player) -> Vec<String> {
+pub(super) fn screen(player: &Player) -> Vec<String> {
     let mut lines: Vec<String> = player.stage.emulator.texts().collect();
     while lines.last().is_some_and(String::is_empty) {
         lines.pop();
@@ -64,7 +64,7 @@ fn screen(player: &Player) -> Vec<String> {
 }
 
 /// The lower line, read back from what is sent to the viewer's terminal.
-fn bar(player: &mut Player) -> String {
+pub(super) fn bar(player: &mut Player) -> String {
     player.repaint();
     let mut viewer = Emulator::new(SIZE.0, SIZE.1);
     viewer.feed(&String::from_utf8(player.render(SIZE)).unwrap());
@@ -283,7 +283,7 @@ fn memory_is_bounded_and_what_is_left_out_is_said() {
     let mut player = player(
         &cast(&events),
         Options {
-            memory_max: 100_000,
+            memory_max: 10_000,
             keyframe_every: 1000,
             ..paused()
         },
@@ -373,7 +373,7 @@ fn hostile_content_is_painted_as_cells() {
     assert!(!is_ours(b"\x1b]0;x\x07") && !is_ours(b"\x1b[6n") && !is_ours("\u{9b}".as_bytes()));
 }
 
-fn wild_events() -> impl Strategy<Value = Vec<(u64, char, String)>> {
+pub(super) fn wild_events() -> impl Strategy<Value = Vec<(u64, char, String)>> {
     let event = prop_oneof![
         8 => crate::emulator::tests::wild().prop_map(|text| ('o', text)),
         1 => any::<String>().prop_map(|label| ('m', label)),
