@@ -301,7 +301,10 @@ mod tests {
     fn pattern(text: &str) -> Pattern {
         let build = |many| {
             let config = syntax::Config::new().multi_line(many);
-            Regex::builder().syntax(config).build(text)
+            Regex::builder()
+                .syntax(config)
+                .build(text)
+                .map_err(Box::new)
         };
         Pattern::new(build(false).unwrap(), text, || build(true).ok())
     }
