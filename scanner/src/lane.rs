@@ -25,11 +25,10 @@ mod yaml;
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
-
 use crate::detect;
+use crate::hold::Holds;
 use crate::rules::{Hit, Rules};
-use crate::sink::Sink;
+use crate::sink::{Left, Sink};
 use crate::table::Table;
 use crate::term::{Term, View};
 use crate::value::Quote;
@@ -216,7 +215,8 @@ enum Flow {
 }
 
 impl Lane {
-    pub(crate) fn new(rules: Rules, stream: Stream, pty: bool) -> Self {
+    pub(crate) fn new(rules: Rules, stream: Stream, pty: bool, holds: Holds) -> Self {
+        let sink = Sink::new(&rules, pty, holds);
         Self {
             rules,
             stream,
@@ -246,8 +246,12 @@ impl Lane {
             echo: VecDeque::new(),
             echoed: 0,
             text_bytes: 0,
-            sink: Sink::default(),
+            sink,
         }
+    }
+
+    pub(crate) fn set_record_max(&mut self, bytes: usize) {
+        self.sink.set_record_max(bytes);
     }
 
     pub(crate) fn set_session(&mut self, session: &[u8]) {
@@ -262,9 +266,14 @@ impl Lane {
         self.sink.coverage
     }
 
-    /// What has left since the last call, and where in it rules that withhold were hit.
-    pub(crate) fn take(&mut self) -> (Bytes, Vec<(usize, Hit)>) {
-        (self.sink.take(), std::mem::take(&mut self.sink.stops))
+    /// What has left since the last call.
+    pub(crate) fn take(&mut self) -> Left {
+        self.sink.take()
+    }
+
+    /// The holds that are open end here.
+    pub(crate) fn seal(&mut self) {
+        self.sink.seal();
     }
 
     pub(crate) fn typed(&mut self, bytes: &[u8]) {

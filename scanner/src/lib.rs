@@ -111,7 +111,8 @@ pub enum Step {
         /// The bytes.
         bytes: Masked,
     },
-    /// From here on everything is withheld: a rule that holds was hit.
+    /// A hold begins: from here on everything is withheld, or (in a terminal) values are replaced
+    /// where they stand. The module `hold` says what follows.
     Hold {
         /// The rule, see [`Rules::rule_name`]; `u16::MAX` where unreadable output is held.
         rule: u16,
@@ -120,10 +121,17 @@ pub enum Step {
     },
     /// These bytes may only leave after a decision. They keep the masks of the other rules.
     Held {
+        /// The rule of the hold that they are part of.
+        rule: u16,
         /// On which stream they would leave.
         stream: Stream,
         /// The bytes.
         bytes: Withheld,
+    },
+    /// In a terminal: the hold of this rule is whole, and nothing more comes for it.
+    Sealed {
+        /// The rule.
+        rule: u16,
     },
     /// A rule refuses this output: nothing more comes, the command is to be stopped.
     Refuse {
@@ -174,6 +182,7 @@ pub struct Scanner {
     stderr: Lane,
     frontier: Frontier,
     steps: VecDeque<Step>,
+    pty: bool,
     fed: u64,
     unreadable: u64,
     idle: Coverage,
@@ -182,12 +191,15 @@ pub struct Scanner {
 impl Scanner {
     /// A scanner for one channel.
     pub fn new(rules: Arc<Rules>, options: Options) -> Self {
-        let lane = |stream| Lane::new(Rules::clone(&rules), stream, options.pty);
+        let frontier = Frontier::new(&rules, options.pty);
+        let holds = frontier.holds().clone();
+        let lane = |stream| Lane::new(Rules::clone(&rules), stream, options.pty, holds.clone());
         Self {
             stdout: lane(Stream::Stdout),
             stderr: lane(Stream::Stderr),
-            frontier: Frontier::new(&rules),
+            frontier,
             rules,
+            pty: options.pty,
             steps: VecDeque::new(),
             fed: 0,
             unreadable: 0,
@@ -201,6 +213,22 @@ impl Scanner {
     pub fn with_session(mut self, session: &[u8]) -> Self {
         self.stdout.set_session(session);
         self.stderr.set_session(session);
+        self
+    }
+
+    /// A longer record is held from its beginning, where a rule holds (1 MiB by default).
+    #[must_use]
+    pub fn with_record_max(mut self, bytes: usize) -> Self {
+        self.stdout.set_record_max(bytes);
+        self.stderr.set_record_max(bytes);
+        self
+    }
+
+    /// Gives the name of a hold that begins in a terminal, such as `H-7K3QX9`: it is asked once
+    /// for each hold, with the rule. Printable text of at most 32 columns.
+    #[must_use]
+    pub fn with_hold_ids(self, ids: impl FnMut(u16) -> String + Send + 'static) -> Self {
+        self.frontier.holds().set_ids(Box::new(ids));
         self
     }
 
@@ -244,11 +272,35 @@ impl Scanner {
         self.frontier.take(lane, stream, &mut self.steps);
     }
 
-    /// Takes what the user typed, whose exact echo passes without delay.
+    /// Takes what the user typed, whose exact echo passes without delay. In a terminal the holds
+    /// that are open end with Enter.
     pub fn typed(&mut self, bytes: &[u8]) {
-        if !self.rules.is_empty() {
-            self.stdout.typed(bytes);
+        if self.rules.is_empty() {
+            return;
         }
+        self.stdout.typed(bytes);
+        if self.pty && bytes.iter().any(|b| matches!(b, b'\r' | b'\n')) {
+            self.seal();
+        }
+    }
+
+    /// What was held so far has been sealed: what comes from here on is read anew, and may open a
+    /// new hold.
+    pub fn resume(&mut self) {
+        self.seal();
+        self.frontier.resume();
+    }
+
+    /// The holds of values that were replaced in place end here.
+    fn seal(&mut self) {
+        for (lane, stream) in [
+            (&mut self.stdout, Stream::Stdout),
+            (&mut self.stderr, Stream::Stderr),
+        ] {
+            lane.seal();
+            self.frontier.take(lane, stream, &mut self.steps);
+        }
+        self.frontier.seal(&mut self.steps);
     }
 
     /// The target's output has ended: everything undecided is decided.
@@ -261,6 +313,7 @@ impl Scanner {
             (&mut self.stderr, Stream::Stderr),
         ] {
             lane.end();
+            lane.seal();
             self.frontier.take(lane, stream, &mut self.steps);
         }
         self.frontier.end(&mut self.steps);

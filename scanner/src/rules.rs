@@ -545,6 +545,20 @@ impl Compiled {
         })
     }
 
+    /// The first rule that withholds: whatever has to be withheld without a value of its own.
+    pub(crate) fn first_hold(&self) -> u16 {
+        let at = self
+            .rules
+            .iter()
+            .position(|r| matches!(r.action, Action::Hold(_)));
+        at.and_then(|at| u16::try_from(at).ok()).unwrap_or(0)
+    }
+
+    /// Whether a rule withholds what it finds.
+    pub(crate) fn holds(&self, hit: Hit) -> bool {
+        matches!(self.action(hit), Action::Hold(_))
+    }
+
     pub(crate) fn action(&self, hit: Hit) -> Action {
         self.rules
             .get(usize::from(hit.rule))

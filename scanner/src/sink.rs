@@ -2,19 +2,29 @@
 
 use bytes::{Bytes, BytesMut};
 
+use crate::hold::{Ends, Held, Holds, Record, Rows};
 use crate::mask::{self, Keyed, Place};
-use crate::rules::{Action, Hit, Rules};
+use crate::rules::{Action, Hit, Mask, Rules};
 use crate::{Coverage, Stream, Verdict};
 
 /// The most verdicts that are kept until somebody takes them; later ones are only counted.
 const VERDICTS_MAX: usize = 4096;
 
 /// Collects what one stream lets go.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Sink {
     out: BytesMut,
-    /// Where in the output a rule that withholds or refuses was hit.
-    pub(crate) stops: Vec<(usize, Hit)>,
+    /// Where in the output a hold begins.
+    hold: Option<Stop>,
+    /// Where in the output it is refused.
+    refuse: Option<(usize, Hit)>,
+    holds: Holds,
+    records: Records,
+    /// Values with which a hold began that is shown in place.
+    opened: Vec<Hit>,
+    rows: Rows,
+    /// What becomes of the rest of a value that is too long to be kept.
+    rest: Rest,
     pub(crate) verdicts: Vec<Verdict>,
     pub(crate) coverage: Coverage,
     /// Raw bytes decided so far.
@@ -23,20 +33,186 @@ pub(crate) struct Sink {
     scratch: Vec<u8>,
 }
 
+/// What becomes of the rest of a value whose beginning has been decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    Dropped,
+    /// It goes where its beginning went: into the hold of the whole output.
+    Passed,
+    /// The same, into the hold of this rule.
+    Held(u16),
+}
+
+/// Where and why a hold of everything begins.
+#[derive(Debug)]
+pub(crate) struct Stop {
+    pub(crate) rule: u16,
+    pub(crate) field: String,
+}
+
+/// Whether the output leaves record by record.
+#[derive(Debug)]
+enum Records {
+    No,
+    Yes {
+        record: Record,
+        max: usize,
+        /// The rule that withholds a longer one.
+        long: u16,
+        /// Up to where in the output records are whole, where some are.
+        whole: Option<usize>,
+    },
+}
+
+/// What has left a lane.
+#[derive(Debug)]
+pub(crate) struct Left {
+    pub(crate) bytes: Bytes,
+    /// Up to where in it records are whole, before a hold; what came before is whole then, too.
+    pub(crate) whole: Option<usize>,
+    /// The hold that begins with the record after those.
+    pub(crate) hold: Option<Stop>,
+    /// Where in it the output is refused.
+    pub(crate) refuse: Option<(usize, Hit)>,
+    /// Holds that began while the output goes on.
+    pub(crate) opened: Vec<Hit>,
+    /// Rows for them.
+    pub(crate) rows: Vec<(u16, Bytes)>,
+}
+
 impl Sink {
+    /// In a terminal held values are replaced where they stand; otherwise the output leaves record
+    /// by record where a rule holds.
+    pub(crate) fn new(rules: &Rules, pty: bool, holds: Holds) -> Self {
+        let rows = pty && rules.may_hold();
+        let records = !pty && rules.may_hold();
+        let long = rules.compiled().first_hold();
+        Self {
+            out: BytesMut::new(),
+            hold: None,
+            refuse: None,
+            holds,
+            records: if records {
+                Records::Yes {
+                    record: Record::default(),
+                    max: RECORD_MAX,
+                    long,
+                    whole: None,
+                }
+            } else {
+                Records::No
+            },
+            opened: Vec::new(),
+            rows: Rows::new(rows),
+            rest: Rest::Dropped,
+            verdicts: Vec::new(),
+            coverage: Coverage::default(),
+            offset: 0,
+            row: 0,
+            scratch: Vec::new(),
+        }
+    }
+
+    pub(crate) fn set_record_max(&mut self, bytes: usize) {
+        if let Records::Yes { max, .. } = &mut self.records {
+            *max = bytes;
+        }
+    }
+
     pub(crate) fn pass(&mut self, bytes: &[u8]) {
-        self.out.extend_from_slice(bytes);
+        self.show(bytes);
         self.coverage.passed += bytes.len() as u64;
         self.offset += bytes.len() as u64;
     }
 
+    fn show(&mut self, bytes: &[u8]) {
+        if !matches!(self.records, Records::No) {
+            self.follow(bytes);
+        }
+        self.rows.show(&mut self.out, bytes);
+    }
+
+    /// Tells where records end in what is added to the output.
+    fn follow(&mut self, bytes: &[u8]) {
+        let Records::Yes {
+            record,
+            max,
+            whole,
+            long,
+        } = &mut self.records
+        else {
+            return;
+        };
+        for (k, b) in bytes.iter().enumerate() {
+            let at = self.out.len() + k;
+            let rest = record.is_rest(*b);
+            let ends = record.step(*b);
+            if self.hold.is_some() {
+                continue;
+            }
+            if rest && let Some((rule, field)) = self.holds.own_again() {
+                self.hold = Some(Stop { rule, field });
+                continue;
+            }
+            match ends {
+                Ends::After => *whole = Some(at + 1),
+                Ends::Before => *whole = Some(at),
+                Ends::No => {}
+            }
+            if record.size() > *max && !self.holds.is_owned() {
+                let rule = *long;
+                self.holds.own(rule, TOO_LONG);
+                self.hold = Some(Stop {
+                    rule,
+                    field: TOO_LONG.to_owned(),
+                });
+            }
+        }
+    }
+
+    /// Whether the rest of a value passes, since its beginning did.
+    pub(crate) fn passes_rest(&self) -> bool {
+        self.rest == Rest::Passed
+    }
+
     /// Bytes that are dropped without a trace of their own: the rest of a value that is masked.
-    pub(crate) fn swallow(&mut self, size: usize) {
-        self.coverage.masked += size as u64;
+    /// `text` is all that stands there.
+    pub(crate) fn swallow(&mut self, size: usize, text: &[u8]) {
+        if let Rest::Held(rule) = self.rest {
+            self.rows.hold_rest(rule, text);
+            self.coverage.held += size as u64;
+        } else {
+            self.coverage.masked += size as u64;
+        }
         self.offset += size as u64;
     }
 
-    /// Replaces `value`, or lets it pass where its rule withholds or refuses.
+    /// The cursor goes to another row.
+    pub(crate) fn moved(&mut self) {
+        self.rows.moved();
+    }
+
+    /// A record begins that `hit`'s rule withholds, whatever stands in it.
+    pub(crate) fn stop(&mut self, rules: &Rules, hit: Hit) {
+        if self.holds.of(hit) == Held::Clear {
+            self.stop_here(rules, hit);
+        }
+    }
+
+    /// The record that is being written, and all that follows, belongs to a hold.
+    fn stop_here(&mut self, rules: &Rules, hit: Hit) {
+        if self.hold.is_none() {
+            let field = rules.compiled().what(hit);
+            self.holds.own(hit.rule, field);
+            self.hold = Some(Stop {
+                rule: hit.rule,
+                field: field.to_owned(),
+            });
+        }
+    }
+
+    /// Replaces `value`. False where its rule withholds or refuses: then it has to pass as it came,
+    /// behind the place that is noted.
     pub(crate) fn value(
         &mut self,
         rules: &Rules,
@@ -45,7 +221,7 @@ impl Sink {
         value: &[u8],
         found: Value,
         long: bool,
-    ) {
+    ) -> bool {
         let compiled = rules.compiled();
         if self.verdicts.len() < VERDICTS_MAX {
             self.verdicts.push(Verdict {
@@ -58,41 +234,105 @@ impl Sink {
                 row: self.row,
             });
         }
-        match compiled.action(found.hit) {
-            Action::Mask(mask) => {
-                let keyed = Keyed {
-                    key: &compiled.token_key,
-                    session,
-                    field: compiled.what(found.hit),
-                };
-                self.scratch.clear();
-                if long {
-                    // Of a value whose end was not waited for nothing can be kept.
-                    self.scratch.extend_from_slice(b"***");
-                } else {
-                    mask::replace(&mut self.scratch, mask, value, found.place, keyed);
-                }
-                if found.begins_scalar
-                    && matches!(found.place, Place::Word | Place::Inside)
-                    && let Some(first) = self.scratch.first_mut()
-                    && *first == b'*'
-                {
-                    *first = b'x';
-                }
-                self.out.extend_from_slice(&self.scratch);
-                self.swallow(value.len());
+        self.rest = Rest::Dropped;
+        let hit = found.hit;
+        match compiled.action(hit) {
+            Action::Mask(mask) => self.replace(rules, session, value, found, mask, long),
+            Action::Refuse => {
+                let at = self.out.len();
+                self.refuse.get_or_insert((at, hit));
+                self.rest = Rest::Passed;
+                return false;
             }
-            Action::Hold(_) | Action::Refuse => {
-                self.stops.push((self.out.len(), found.hit));
-                self.pass(value);
-            }
+            Action::Hold(_) => match self.holds.of(hit) {
+                Held::Clear => {
+                    self.stop_here(rules, hit);
+                    self.rest = Rest::Passed;
+                    return false;
+                }
+                Held::Redacted => {
+                    self.replace(rules, session, value, found, Mask::Redact, long);
+                }
+                Held::Replaced { label, opened } => {
+                    if opened {
+                        self.opened.push(hit);
+                    }
+                    self.rest = Rest::Held(hit.rule);
+                    self.rows
+                        .hold(&mut self.out, hit.rule, value, &label, found.place);
+                    self.coverage.held += value.len() as u64;
+                    self.offset += value.len() as u64;
+                }
+            },
+        }
+        true
+    }
+
+    fn replace(
+        &mut self,
+        rules: &Rules,
+        session: &[u8],
+        value: &[u8],
+        found: Value,
+        mask: Mask,
+        long: bool,
+    ) {
+        let compiled = rules.compiled();
+        let keyed = Keyed {
+            key: &compiled.token_key,
+            session,
+            field: compiled.what(found.hit),
+        };
+        self.scratch.clear();
+        if long {
+            // Of a value whose end was not waited for nothing can be kept.
+            self.scratch.extend_from_slice(b"***");
+        } else {
+            mask::replace(&mut self.scratch, mask, value, found.place, keyed);
+        }
+        if found.begins_scalar
+            && matches!(found.place, Place::Word | Place::Inside)
+            && let Some(first) = self.scratch.first_mut()
+            && *first == b'*'
+        {
+            *first = b'x';
+        }
+        let shown = std::mem::take(&mut self.scratch);
+        self.show(&shown);
+        self.scratch = shown;
+        self.swallow(value.len(), b"");
+    }
+
+    /// What has left since the last call.
+    pub(crate) fn take(&mut self) -> Left {
+        let bytes = self.out.split().freeze();
+        let whole = match &mut self.records {
+            Records::Yes { whole, .. } => whole.take(),
+            Records::No => None,
+        };
+        Left {
+            bytes,
+            whole,
+            hold: self.hold.take(),
+            refuse: self.refuse.take(),
+            opened: std::mem::take(&mut self.opened),
+            rows: self.rows.take(),
         }
     }
 
-    pub(crate) fn take(&mut self) -> Bytes {
-        self.out.split().freeze()
+    /// A hold ends: the rest of its record belongs to it, its last row is what there is of it.
+    pub(crate) fn seal(&mut self) {
+        if let Records::Yes { record, .. } = &mut self.records {
+            record.sealed();
+        }
+        self.rows.end();
     }
 }
+
+/// A record that is longer is withheld from its beginning, where nothing else was said.
+const RECORD_MAX: usize = 1 << 20;
+/// What a hold is called in which such a record is.
+const TOO_LONG: &str = "record too long";
 
 /// A value that was found, and how.
 #[derive(Clone, Copy, Debug)]

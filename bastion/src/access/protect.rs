@@ -923,7 +923,9 @@ mod tests {
             match step {
                 Step::Pass { bytes, .. } => passed.extend_from_slice(bytes.as_bytes()),
                 Step::Refuse { .. } => refused = true,
-                Step::Hold { .. } | Step::Held { .. } => panic!("nothing is held"),
+                Step::Hold { .. } | Step::Held { .. } | Step::Sealed { .. } => {
+                    panic!("nothing is held")
+                }
             }
         }
         (String::from_utf8(passed).unwrap(), refused)

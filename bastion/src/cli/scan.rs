@@ -88,7 +88,7 @@ fn perform(scanner: &mut Scanner, rules: &Rules, out: &mut dyn Write) -> Result<
             Step::Refuse { rule, field } => (rule, field),
             Step::Hold { rule, field } => (Some(rule), field),
             // It follows the hold, at which this ended.
-            Step::Held { .. } => continue,
+            Step::Held { .. } | Step::Sealed { .. } => continue,
         };
         out.flush()?;
         let rule = rule

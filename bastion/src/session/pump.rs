@@ -284,7 +284,7 @@ impl Download<'_> {
                     return self.withhold(Why::Refused).await;
                 }
                 // Comes after `Hold` only, which has ended the session.
-                Some(Step::Held { .. }) => return Err(Why::Held),
+                Some(Step::Held { .. } | Step::Sealed { .. }) => return Err(Why::Held),
                 None => return Ok(()),
             }
         }

@@ -279,7 +279,13 @@ impl Lane {
             }
             Some(None) => {}
         }
-        if matches!(self.byte(v), Some(b'{' | b'[')) && (self.byte(v + 1) != Some(b'{')) {
+        // Two of them are a template's, not a container's.
+        if self.byte(v) == Some(b'{') && v + 1 >= limit && !closed {
+            return self.more(v);
+        }
+        if self.byte(v) == Some(b'[')
+            || (self.byte(v) == Some(b'{') && self.byte(v + 1) != Some(b'{'))
+        {
             let quote = key.quote;
             self.inner = Inner::Container {
                 hit,

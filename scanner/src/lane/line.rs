@@ -1,6 +1,6 @@
 //! What a line is, told from its first bytes, and what it says about those that follow.
 
-use crate::rules::Rules;
+use crate::rules::{Hit, Rules};
 use crate::table::{self, Kind, Table};
 
 use super::sql::column;
@@ -32,6 +32,7 @@ impl Lane {
             match self.may_be_row(kind, end) {
                 None => return false,
                 Some(true) => {
+                    self.stop_at_row();
                     let key = self.row.key;
                     let broken = self.broken.take();
                     self.row = Row {
@@ -50,6 +51,30 @@ impl Lane {
         }
         self.frame = Frame::Line;
         true
+    }
+
+    /// A table with a held column is held from its first data row, also where the cell is empty.
+    fn stop_at_row(&mut self) {
+        let cols = self.table.iter().flat_map(|t| &t.cols).map(|c| c.hit);
+        let held = self.held_column(cols);
+        self.stop_before(self.pos, held);
+    }
+
+    /// The first of these columns that a rule withholds, where records are.
+    pub(super) fn held_column(&self, mut cols: impl Iterator<Item = Option<Hit>>) -> Option<Hit> {
+        if !self.rules.may_hold() || self.pty {
+            return None;
+        }
+        let compiled = self.rules.compiled();
+        cols.find_map(|hit| hit.filter(|hit| compiled.holds(*hit)))
+    }
+
+    /// What stands at `at` belongs to a record that is withheld.
+    pub(super) fn stop_before(&mut self, at: usize, held: Option<Hit>) {
+        if let Some(hit) = held {
+            self.pass_to(at);
+            self.sink.stop(&self.rules, hit);
+        }
     }
 
     /// Whether the line may be a row of the table, as far as its first bytes say.

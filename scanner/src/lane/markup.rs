@@ -67,6 +67,8 @@ impl Lane {
         match lower.as_slice() {
             b"td" => {
                 self.html.data = true;
+                let held = self.held_column(self.html.cols.iter().copied());
+                self.stop_before(at, held);
                 let col = self.html.cols.get(self.html.index).copied().flatten();
                 hit = hit.or(self.html.last).or(col);
                 self.html.index += 1;

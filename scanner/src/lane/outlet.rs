@@ -30,6 +30,9 @@ impl Lane {
             let next = self.view.marks.front().map_or(to, |m| m.at.min(to));
             match self.view.virt.front().copied() {
                 Some((start, end)) if start <= self.out => {
+                    if start == self.out && self.byte(start) == Some(b'\n') {
+                        self.sink.moved();
+                    }
                     self.out = end.min(next.max(self.out)).max(self.out);
                     if self.out < end {
                         self.out = end.min(to.max(self.out));
@@ -55,6 +58,10 @@ impl Lane {
         if to <= self.out {
             return;
         }
+        if self.sink.passes_rest() {
+            self.pass_to(to);
+            return;
+        }
         let mut size = to - self.out;
         while let Some((start, end)) = self.view.virt.front().copied() {
             if start >= to {
@@ -67,7 +74,10 @@ impl Lane {
                 break;
             }
         }
-        self.sink.swallow(size);
+        let Self {
+            sink, view, out, ..
+        } = self;
+        sink.swallow(size, view.text.get(*out..to).unwrap_or_default());
         self.out = to;
     }
 
@@ -115,7 +125,10 @@ impl Lane {
         } else {
             text
         };
-        sink.value(rules, session, *stream, text, value, to - from > VALUE_MAX);
+        if !sink.value(rules, session, *stream, text, value, to - from > VALUE_MAX) {
+            self.pass_to(to);
+            return;
+        }
         while view.virt.front().is_some_and(|(_, end)| *end <= to) {
             view.virt.pop_front();
         }
