@@ -13,14 +13,15 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use self::cedar::{Answer, Circumstances, Engine, Permit, Resource};
-use self::protect::{Protect, Protection};
+use self::protect::Protect;
 use crate::config::{Problem, Problems, read_text};
 use crate::target::{Inventory, Login, Target};
 
-pub(crate) use self::cedar::SCHEMA_TEXT;
+pub(crate) use self::cedar::{Review, SCHEMA_TEXT};
 pub use self::marks::{Marks, Terms};
 pub use self::party::{Kind, OwnDecision, Party, SamePerson, may_decide};
 pub use self::protect::{Channel, CommandVerdict, HoldTerms};
+pub(crate) use self::protect::{Protection, RuleState, Standing};
 
 mod cedar;
 #[cfg(test)]
@@ -28,12 +29,42 @@ mod decisions;
 mod marks;
 mod party;
 mod protect;
+mod review;
+mod scope;
+pub(crate) mod trial;
 
 /// The loaded policies of one folder, and the inventory that they speak about.
 pub struct Access {
-    engine: Engine,
-    protect: Protect,
+    engine: Arc<Engine>,
+    protect: Arc<Protect>,
     inventory: Arc<Inventory>,
+}
+
+/// The policies of one folder as their author tries them out: over any targets, with what a server
+/// would refuse to promise.
+pub(crate) struct Draft {
+    engine: Arc<Engine>,
+    protect: Arc<Protect>,
+}
+
+impl Draft {
+    /// Reads the policies of a folder.
+    ///
+    /// # Errors
+    ///
+    /// As for `Access::load`, apart from what depends on targets.
+    pub(crate) fn load(policies: &Path) -> Result<Self, Problems> {
+        read_folder(policies, None)
+    }
+
+    /// The policies over these targets.
+    pub(crate) fn over(&self, inventory: Arc<Inventory>) -> Access {
+        Access {
+            engine: Arc::clone(&self.engine),
+            protect: Arc::clone(&self.protect),
+            inventory,
+        }
+    }
 }
 
 /// What somebody wants to do. Each is an action of the Cedar schema.
@@ -482,39 +513,10 @@ impl Access {
     /// Every mistake in them, with line and column. A missing file is one: nothing is permitted, or
     /// left unprotected, because a file was not found.
     pub fn load(policies: &Path, inventory: Arc<Inventory>) -> Result<Self, Problems> {
-        let mut problems = Vec::new();
-        let mut files = Vec::new();
-        for file in cedar_files(policies)? {
-            match read_text(&file, FILE_MAX) {
-                Ok(text) => files.push((file, text)),
-                Err(error) => problems.push(Problem::of_file(&file, error.to_string())),
-            }
-        }
-        let engine = if problems.is_empty() {
-            Engine::new(&files)
-                .map_err(|found| problems.extend(found))
-                .ok()
-        } else {
-            None
-        };
-        let protect = match load_protect(&policies.join("protect.toml"), Some(&inventory)) {
-            Ok(protect) => Some(protect),
-            Err(found) => {
-                problems.extend(found.into_vec());
-                None
-            }
-        };
-        if let Some(protect) = &protect {
-            problems.extend(protect.unkept().iter().cloned());
-        }
-        match (Problems::new(problems), engine, protect) {
-            (None, Some(engine), Some(protect)) => Ok(Self {
-                engine,
-                protect,
-                inventory,
-            }),
-            (Some(problems), _, _) => Err(problems),
-            (None, _, _) => Err(Problem::of_file(policies, "cannot be loaded").into()),
+        let draft = read_folder(policies, Some(&inventory))?;
+        match Problems::new(draft.protect.unkept().to_vec()) {
+            None => Ok(draft.over(inventory)),
+            Some(problems) => Err(problems),
         }
     }
 
@@ -872,6 +874,77 @@ impl Access {
     }
 }
 
+/// What people who write policies are told, beside decisions.
+impl Access {
+    /// What the rules say about a channel of a person of these groups, whether the account exists
+    /// or not.
+    pub(crate) fn protection_of(
+        &self,
+        target: &str,
+        login: &str,
+        groups: &BTreeSet<String>,
+        action: Action,
+        command: Option<&[u8]>,
+    ) -> Result<Protection, scanner::RuleError> {
+        let channel = channel_of(action);
+        self.protect
+            .protection(target, login, groups, channel, command)
+    }
+
+    /// Every rule, and whether it is in force for a person of these groups.
+    pub(crate) fn rule_states(
+        &self,
+        target: &str,
+        login: &str,
+        groups: &BTreeSet<String>,
+    ) -> Vec<RuleState> {
+        self.protect.states(target, login, groups)
+    }
+
+    /// One rule by itself; `None` where it is not about output.
+    pub(crate) fn rule_alone(
+        &self,
+        rule: &str,
+        action: Action,
+    ) -> Result<Option<Arc<scanner::Rules>>, scanner::RuleError> {
+        self.protect.alone(rule, channel_of(action))
+    }
+
+    /// The terms on which a rule holds.
+    pub(crate) fn terms_of(&self, rule: &str) -> Option<&HoldTerms> {
+        self.protect.terms_of(rule)
+    }
+
+    /// What becomes of what a rule finds, in words.
+    pub(crate) fn action_of(&self, rule: &str) -> String {
+        self.protect.action_of(rule).unwrap_or_default()
+    }
+
+    /// Why a rule found a value, in words.
+    pub(crate) fn why(&self, rule: &str, field: &str, format: &str) -> String {
+        format!("{} (read as {format})", self.protect.why(rule, field))
+    }
+
+    /// The policies that are about the question, and what came of each alone.
+    pub(crate) fn review(&self, question: &Question<'_>) -> Vec<Review> {
+        let resource = Resource::Account {
+            login: question.login,
+            target: question.target,
+            labels: self.labels(question.target),
+        };
+        let circumstances = Circumstances {
+            now: question.now,
+            source: question.source,
+            command: question.command,
+            approved: question
+                .approved_until
+                .is_some_and(|until| question.now < until),
+        };
+        self.engine
+            .review(&question.person, question.action, &resource, circumstances)
+    }
+}
+
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -913,6 +986,43 @@ fn channel_of(action: Action) -> Channel {
         Action::Shell => Channel::Shell,
         Action::SftpRead | Action::SftpWrite => Channel::Sftp,
         _ => Channel::Exec,
+    }
+}
+
+fn read_folder(policies: &Path, inventory: Option<&Inventory>) -> Result<Draft, Problems> {
+    let mut problems = Vec::new();
+    let mut files = Vec::new();
+    for file in cedar_files(policies)? {
+        match read_text(&file, FILE_MAX) {
+            Ok(text) => files.push((file, text)),
+            Err(error) => problems.push(Problem::of_file(&file, error.to_string())),
+        }
+    }
+    let engine = if problems.is_empty() {
+        Engine::new(&files)
+            .map_err(|found| problems.extend(found))
+            .ok()
+    } else {
+        None
+    };
+    let protect = match load_protect(&policies.join("protect.toml"), inventory) {
+        Ok(protect) => Some(protect),
+        Err(found) => {
+            problems.extend(found.into_vec());
+            None
+        }
+    };
+    if let (Some(engine), Some(protect), Some(inventory)) = (&engine, &protect, inventory) {
+        problems.extend(protect.check_approvers(inventory, engine));
+        problems.extend(engine.check_names(inventory, &files));
+    }
+    match (Problems::new(problems), engine, protect) {
+        (None, Some(engine), Some(protect)) => Ok(Draft {
+            engine: Arc::new(engine),
+            protect: Arc::new(protect),
+        }),
+        (Some(problems), _, _) => Err(problems),
+        (None, _, _) => Err(Problem::of_file(policies, "cannot be loaded").into()),
     }
 }
 
@@ -970,7 +1080,7 @@ mod tests {
     use crate::target::tests::inventory;
 
     const ISSUER: &str = "https://id.example.com";
-    const DEFAULT: &str = include_str!("../../policies/default/access.cedar");
+    const DEFAULT: &str = include_str!("../../policies/starter/access.cedar");
     const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 1, 2, 3));
 
     fn now() -> Timestamp {

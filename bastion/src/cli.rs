@@ -14,6 +14,7 @@ use crate::recorder::Door;
 
 mod check;
 mod init;
+mod policy;
 mod scan;
 mod target;
 
@@ -44,6 +45,7 @@ enum Command {
     Recorder(Recorder),
     /// Mask standard input under the rules of a policy folder
     Scan(scan::Scan),
+    Policy(policy::Policy),
     /// Add, list, probe and remove targets
     Target(target::Targets),
     Completions(Completions),
@@ -142,6 +144,7 @@ fn run(command: Command, input: &mut dyn BufRead, out: &mut dyn Write) -> Result
         Command::Init(args) => init::run(&args, out),
         Command::Recorder(args) => recorder(&args),
         Command::Scan(args) => scan::run(&args, input, out),
+        Command::Policy(args) => policy::run(&args, input, out),
         Command::Target(args) => target::run(&args, input, out),
         Command::Completions(args) => {
             clap_complete::generate(args.shell, &mut Cli::command(), "bastion", out);

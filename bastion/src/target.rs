@@ -18,10 +18,12 @@ use crate::ssh::keys::{PrivateKey, PublicKey};
 pub use self::host_keys::{HostKeyError, HostKeys};
 pub(crate) use self::secret::weakness;
 pub use self::secret::{Secret, SecretError, read_private_key};
+pub(crate) use self::sketch::Sketch;
 pub use self::user_ca::{MintError, UserCa};
 
 mod host_keys;
 mod secret;
+mod sketch;
 mod user_ca;
 
 /// All targets, by name.

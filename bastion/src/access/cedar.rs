@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use cedar_policy::{
     Authorizer, Context, Decision, Effect, Entities, Entity, EntityId, EntityTypeName, EntityUid,
@@ -17,15 +17,21 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use miette::Diagnostic;
 
+use super::scope::{Index, Scope};
 use super::{Action, Kind, Marks, Party, Person, Terms};
-use crate::config::Problem;
 use crate::config::section::parse_duration;
+use crate::config::{Problem, nearest};
+use crate::target::Inventory;
 
 /// The checked policies of one folder.
 pub(super) struct Engine {
-    policies: PolicySet,
+    /// In the order of the files.
+    policies: Vec<Policy>,
+    index: Index,
     /// What people call a policy, and what its annotations ask for.
     known: HashMap<PolicyId, Known>,
+    /// The sets of policies that questions were put to.
+    slices: Mutex<HashMap<Vec<usize>, Arc<PolicySet>>>,
     authorizer: Authorizer,
 }
 
@@ -33,6 +39,8 @@ pub(super) struct Engine {
 struct Known {
     /// Its `@id`, or where it stands.
     name: String,
+    /// `FILE:LINE`.
+    place: String,
     marks: Marks,
     terms: Terms,
 }
@@ -122,7 +130,7 @@ impl Engine {
     /// Every mistake that the parser and the validator find.
     pub(super) fn new(files: &[(PathBuf, String)]) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
-        let mut policies = PolicySet::new();
+        let mut policies: Vec<Policy> = Vec::new();
         let mut known = HashMap::new();
         let mut taken = HashSet::new();
         for (file, text) in files {
@@ -139,6 +147,7 @@ impl Engine {
                 let id = PolicyId::new(format!("{}:{}", file.display(), policy.id()));
                 let place = |message: String| Problem::at(file, text, offset, message);
                 let (marks, terms) = annotations(&policy, &place, &mut problems);
+                problems.extend(check_request(&policy, &terms, &place));
                 if !taken.insert(name.clone()) {
                     problems.push(Problem::at(
                         file,
@@ -147,14 +156,22 @@ impl Engine {
                         format!("a second policy has the @id \"{name}\""),
                     ));
                 }
-                if policies.add(policy.new_id(id.clone())).is_ok() {
-                    known.insert(id, Known { name, marks, terms });
-                }
+                policies.push(policy.new_id(id.clone()));
+                let place = place_of(file, text, offset);
+                known.insert(
+                    id,
+                    Known {
+                        name,
+                        place,
+                        marks,
+                        terms,
+                    },
+                );
             }
         }
         if problems.is_empty()
             && !policies
-                .policies()
+                .iter()
                 .any(|policy| policy.effect() == Effect::Permit)
         {
             let file = files
@@ -170,9 +187,15 @@ impl Engine {
             );
         }
         if problems.is_empty() {
+            let mut index = Index::default();
+            for policy in &policies {
+                index.push(Scope::of(policy));
+            }
             Ok(Self {
                 policies,
+                index,
                 known,
+                slices: Mutex::default(),
                 authorizer: Authorizer::new(),
             })
         } else {
@@ -201,22 +224,11 @@ impl Engine {
         resource: &Resource<'_>,
         circumstances: Circumstances<'_>,
     ) -> Result<Answer, Box<dyn std::error::Error>> {
-        let principal = user_uid(person.issuer, person.subject);
-        let mut entities = Vec::new();
-        push_person(&mut entities, &principal, person)?;
-        let resource = push_resource(&mut entities, resource)?;
-        let entities = Entities::from_entities(entities, None)?;
-        let context = context_of(person, action, circumstances)?;
-        let request = Request::new(
-            principal,
-            uid(&TYPES.action, action.name()),
-            resource,
-            context,
-            Some(&SCHEMA),
-        )?;
+        let asked = Asked::new(person, action, resource, circumstances)?;
+        let policies = self.slice(self.index.find(&asked.principals, &asked.resources, action));
         let response = self
             .authorizer
-            .is_authorized(&request, &self.policies, &entities);
+            .is_authorized(&asked.request, &policies, &asked.entities);
         // The engine skips a policy that it cannot evaluate, also one that forbids.
         if let Some(error) = response.diagnostics().errors().next() {
             return Ok(Answer::Failed(error.to_string()));
@@ -236,6 +248,291 @@ impl Engine {
             }),
             Decision::Deny if policies.is_empty() => Answer::NotPermitted,
             Decision::Deny => Answer::Forbidden(policies),
+        })
+    }
+}
+
+impl Engine {
+    /// The policies at these positions.
+    fn slice(&self, at: Vec<usize>) -> Arc<PolicySet> {
+        // A panic of another thread leaves a map that is still whole.
+        let mut slices = self.slices.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slice) = slices.get(&at) {
+            return Arc::clone(slice);
+        }
+        let slice = Arc::new(self.set_of(&at));
+        if slices.len() < SLICES_MAX {
+            slices.insert(at, Arc::clone(&slice));
+        }
+        slice
+    }
+
+    #[expect(
+        clippy::expect_used,
+        reason = "`new` has given every policy an id of its own"
+    )]
+    fn set_of(&self, at: &[usize]) -> PolicySet {
+        let mut set = PolicySet::new();
+        for policy in at.iter().filter_map(|at| self.policies.get(*at)) {
+            set.add(policy.clone()).expect("ids are different");
+        }
+        set
+    }
+
+    /// The policies whose first line fits the question, each with what came of it alone.
+    pub(super) fn review(
+        &self,
+        person: &Person<'_>,
+        action: Action,
+        resource: &Resource<'_>,
+        circumstances: Circumstances<'_>,
+    ) -> Vec<Review> {
+        let Ok(asked) = Asked::new(person, action, resource, circumstances) else {
+            return Vec::new();
+        };
+        let found = self.index.find(&asked.principals, &asked.resources, action);
+        found
+            .into_iter()
+            .filter_map(|at| self.review_one(at, &asked))
+            .collect()
+    }
+
+    fn review_one(&self, at: usize, asked: &Asked) -> Option<Review> {
+        let policy = self.policies.get(at)?;
+        let known = self.known.get(policy.id())?;
+        let response =
+            self.authorizer
+                .is_authorized(&asked.request, &self.set_of(&[at]), &asked.entities);
+        let outcome = if response.diagnostics().errors().next().is_some() {
+            ReviewOutcome::Failed
+        } else if response.diagnostics().reason().next().is_some() {
+            ReviewOutcome::Met
+        } else {
+            ReviewOutcome::NotMet
+        };
+        let condition = policy.to_cedar().and_then(|text| {
+            let at = text
+                .find("when")
+                .into_iter()
+                .chain(text.find("unless"))
+                .min()?;
+            Some(text.get(at..)?.trim_end_matches(';').trim_end().to_owned())
+        });
+        Some(Review {
+            policy: known.name.clone(),
+            place: known.place.clone(),
+            effect: match policy.effect() {
+                Effect::Permit => "permit",
+                Effect::Forbid => "forbid",
+            },
+            condition: condition.filter(|_| outcome != ReviewOutcome::Met),
+            outcome,
+        })
+    }
+
+    /// The groups to which policies bind what they permit of `actions` on an account; `None` where
+    /// some policy permits it to people who are in no group that it names in its first line. Conditions
+    /// are not looked at.
+    pub(super) fn groups_that_may(
+        &self,
+        actions: &[Action],
+        account: (&str, &str, &[String]),
+    ) -> Option<BTreeSet<String>> {
+        let (login, target, labels) = account;
+        let mut resources = vec![
+            uid(&TYPES.account, &format!("{login}@{target}")),
+            uid(&TYPES.target, target),
+        ];
+        resources.extend(labels.iter().map(|label| uid(&TYPES.label, label)));
+        let mut groups = BTreeSet::new();
+        for (at, policy) in self.policies.iter().enumerate() {
+            let Some(scope) = self.index.scope(at) else {
+                continue;
+            };
+            // What is held on an account is below everything that the account is in.
+            let about_it = scope
+                .resource
+                .as_ref()
+                .is_none_or(|uid| resources.contains(uid));
+            if policy.effect() == Effect::Forbid
+                || !about_it
+                || !actions.iter().any(|action| scope.has_action(*action))
+            {
+                continue;
+            }
+            match &scope.principal {
+                Some(uid) if *uid.type_name() == TYPES.group => {
+                    groups.insert(AsRef::<str>::as_ref(uid.id()).to_owned());
+                }
+                // One person is no group, and makes nobody else a producer.
+                Some(_) => {}
+                None => return None,
+            }
+        }
+        Some(groups)
+    }
+}
+
+impl Engine {
+    /// Targets, accounts and labels that policies name and the inventory does not know. A label that
+    /// no target has yet is no mistake, unless it is all but one that some target has.
+    pub(super) fn check_names(
+        &self,
+        inventory: &Inventory,
+        files: &[(PathBuf, String)],
+    ) -> Vec<Problem> {
+        let labels: BTreeSet<&str> = inventory
+            .iter()
+            .flat_map(|target| target.labels())
+            .map(String::as_str)
+            .collect();
+        let mut problems = Vec::new();
+        for literal in self.policies.iter().flat_map(Policy::entity_literals) {
+            let id = AsRef::<str>::as_ref(literal.id());
+            let kind = literal.type_name();
+            let (message, hint) = if *kind == TYPES.target && inventory.target(id).is_none() {
+                let known = inventory.iter().map(|target| target.name());
+                (
+                    format!("no target of the inventory is called \"{id}\""),
+                    nearest(id, known),
+                )
+            } else if *kind == TYPES.account && !has_account(inventory, id) {
+                (format!("the inventory has no account \"{id}\""), None)
+            } else if *kind == TYPES.label && !labels.contains(id) {
+                let Some(meant) = nearest(id, labels.iter().copied()) else {
+                    continue;
+                };
+                (format!("no target has the label \"{id}\""), Some(meant))
+            } else {
+                continue;
+            };
+            let hint = hint.map_or_else(
+                || "correct the name, or add the target first".to_owned(),
+                |meant| format!("did you mean \"{meant}\"?"),
+            );
+            let word = literal.to_string();
+            for (file, text) in files {
+                for (at, _) in text.match_indices(&word) {
+                    problems.push(Problem::at(file, text, at, message.clone()).hint(hint.clone()));
+                }
+            }
+        }
+        problems
+    }
+}
+
+fn has_account(inventory: &Inventory, id: &str) -> bool {
+    id.split_once('@').is_some_and(|(login, target)| {
+        inventory
+            .target(target)
+            .is_some_and(|target| target.login(login).is_some())
+    })
+}
+
+/// Whoever may ask for access has to ask somebody.
+fn check_request(
+    policy: &Policy,
+    terms: &Terms,
+    place: &dyn Fn(String) -> Problem,
+) -> Option<Problem> {
+    let scope = Scope::of(policy);
+    let permits = policy.effect() == Effect::Permit && scope.has_action(Action::Request);
+    if !permits && *terms != Terms::default() {
+        let message = "@approvers, @count and @longest say how access is asked for, which this policy does not permit";
+        return Some(place(message.to_owned()).hint("add Action::\"request\", or take them away"));
+    }
+    // Whoever permits everything may have thought of nothing in particular.
+    if !permits || !scope.names_actions() {
+        return None;
+    }
+    if terms.approvers.is_empty() {
+        let message =
+            "this policy lets people ask for access, and says of nobody that they approve it";
+        return Some(place(message.to_owned()).hint("write @approvers(\"GROUP\") before permit"));
+    }
+    let group = scope.principal?;
+    let own = *group.type_name() == TYPES.group
+        && terms.approvers.len() == 1
+        && terms.approvers.contains(AsRef::<str>::as_ref(group.id()));
+    own.then(|| {
+        place("those who ask for access are those who approve it".to_owned())
+            .hint("name a group of other people in @approvers")
+    })
+}
+
+/// A policy that is about a question, and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct Review {
+    pub(crate) policy: String,
+    /// `FILE:LINE`.
+    pub(crate) place: String,
+    /// `permit` or `forbid`.
+    pub(crate) effect: &'static str,
+    pub(crate) outcome: ReviewOutcome,
+    /// The condition that was not met.
+    pub(crate) condition: Option<String>,
+}
+
+/// What came of a policy alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ReviewOutcome {
+    /// It says what it says.
+    Met,
+    /// Its condition, or the kind of its resource, is not met.
+    NotMet,
+    /// It cannot be evaluated.
+    Failed,
+}
+
+impl ReviewOutcome {
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Met => "decides",
+            Self::NotMet => "its condition is not met",
+            Self::Failed => "cannot be evaluated",
+        }
+    }
+}
+
+/// A question as the engine takes it.
+struct Asked {
+    request: Request,
+    entities: Entities,
+    /// The person and the groups.
+    principals: Vec<EntityUid>,
+    /// The resource and everything that it is in.
+    resources: Vec<EntityUid>,
+}
+
+impl Asked {
+    fn new(
+        person: &Person<'_>,
+        action: Action,
+        resource: &Resource<'_>,
+        circumstances: Circumstances<'_>,
+    ) -> Result<Self, Box<dyn std::error::Error>> {
+        let principal = user_uid(person.issuer, person.subject);
+        let mut entities = Vec::new();
+        push_person(&mut entities, &principal, person)?;
+        let principals: Vec<EntityUid> = entities.iter().map(Entity::uid).collect();
+        let resource = push_resource(&mut entities, resource)?;
+        // A person as a resource was there before, as the first.
+        let resources = std::iter::once(resource.clone())
+            .chain(entities.iter().skip(principals.len()).map(Entity::uid))
+            .collect();
+        let context = context_of(person, action, circumstances)?;
+        Ok(Self {
+            request: Request::new(
+                principal,
+                uid(&TYPES.action, action.name()),
+                resource,
+                context,
+                Some(&SCHEMA),
+            )?,
+            entities: Entities::from_entities(entities, None)?,
+            principals,
+            resources,
         })
     }
 }
@@ -376,12 +673,14 @@ fn in_order(policies: &PolicySet, text: &str) -> Vec<(Policy, usize)> {
 fn name_of(file: &Path, text: &str, policy: &Policy, offset: usize) -> String {
     match policy.annotation("id") {
         Some(id) if !id.trim().is_empty() => id.trim().to_owned(),
-        _ => {
-            let (line, _) = crate::config::line_column(text, offset);
-            let file = file.file_name().unwrap_or_default().to_string_lossy();
-            format!("{file}:{line}")
-        }
+        _ => place_of(file, text, offset),
     }
+}
+
+fn place_of(file: &Path, text: &str, offset: usize) -> String {
+    let (line, _) = crate::config::line_column(text, offset);
+    let file = file.file_name().unwrap_or_default().to_string_lossy();
+    format!("{file}:{line}")
 }
 
 fn push_person(
@@ -576,6 +875,9 @@ fn strings<const N: usize>(pairs: [(&str, &str); N]) -> HashMap<String, Restrict
         })
         .collect()
 }
+
+/// More sets of policies than this are put together each time.
+const SLICES_MAX: usize = 4_096;
 
 /// An issuer has no fragment (OpenID Connect Discovery 1.0, section 3), so that the first `#` ends
 /// it and two people never have the same id.

@@ -4,7 +4,7 @@
 //! changes bytes is the scanner's business; what waits for a decision is `holds`'.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +16,10 @@ use crate::target::Inventory;
 
 /// The rules of a policy folder, in the order of the file.
 pub(super) struct Protect {
-    rules: Vec<Rule>,
+    /// The file, for mistakes that are found later.
+    file: PathBuf,
+    text: Arc<str>,
+    pub(super) rules: Vec<Rule>,
     unreadable: OnUnreadable,
     /// Rules whose promise this version cannot keep: whoever serves must not start with them.
     unkept: Vec<Problem>,
@@ -80,17 +83,41 @@ impl HoldTerms {
 
 /// What the rules say about one channel of one person.
 #[derive(Clone, Debug)]
-pub(super) struct Protection {
+pub(crate) struct Protection {
     /// For the scanner.
-    pub(super) rules: Arc<Rules>,
+    pub(crate) rules: Arc<Rules>,
     /// Whether some rule is in force.
-    pub(super) covered: bool,
+    pub(crate) covered: bool,
     /// The terms of each rule that may hold output; the stricter first.
-    pub(super) holds: Arc<[HoldTerms]>,
+    pub(crate) holds: Arc<[HoldTerms]>,
     /// The terms on which unreadable output is held.
-    pub(super) unreadable: Option<HoldTerms>,
+    pub(crate) unreadable: Option<HoldTerms>,
     /// What becomes of the command before it runs.
-    pub(super) command: CommandVerdict,
+    pub(crate) command: CommandVerdict,
+}
+
+/// A rule as people are told of it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct RuleState {
+    pub(crate) name: String,
+    /// What becomes of what it finds.
+    pub(crate) action: String,
+    pub(crate) standing: Standing,
+}
+
+/// Whether a rule is in force for somebody somewhere.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Standing {
+    /// It is.
+    InForce,
+    /// It would be, but for this group of the person.
+    Exempt {
+        /// The group.
+        group: String,
+    },
+    /// It is about other accounts.
+    Elsewhere,
 }
 
 /// What rules with `commands` say about a command before it runs.
@@ -106,18 +133,20 @@ pub enum CommandVerdict {
 
 /// One `[[rule]]`.
 #[derive(Debug)]
-struct Rule {
-    name: Arc<str>,
-    targets: Vec<Pattern>,
-    logins: Vec<Pattern>,
-    exempt: BTreeSet<String>,
-    finds: Finds,
+pub(super) struct Rule {
+    pub(super) name: Arc<str>,
+    /// Where it stands.
+    pub(super) at: usize,
+    pub(super) targets: Vec<Pattern>,
+    pub(super) logins: Vec<Pattern>,
+    pub(super) exempt: BTreeSet<String>,
+    pub(super) finds: Finds,
     action: Action,
 }
 
 /// What a rule looks at.
 #[derive(Debug)]
-enum Finds {
+pub(super) enum Finds {
     /// Values in the output.
     Values {
         fields: Vec<FieldName>,
@@ -131,7 +160,7 @@ enum Finds {
 
 /// A field and the other names that it goes by.
 #[derive(Debug)]
-struct FieldName {
+pub(super) struct FieldName {
     name: String,
     aliases: Vec<String>,
 }
@@ -213,17 +242,27 @@ impl Protect {
             return Err(Problem::of_file(path, "the system gives no random numbers").into());
         }
         let protect = source.finish(Some(Self {
+            file: path.to_path_buf(),
+            text: text.into(),
             rules,
             unreadable,
             unkept,
             token_key,
             compiled: Mutex::default(),
         }))?;
+        if let Some(problems) = Problems::new(protect.check_shadows(inventory)) {
+            return Err(problems);
+        }
         // Each rule has compiled by itself; that all do together is the last thing to know.
         match protect.all(Channel::Exec) {
             Ok(_) => Ok(protect),
             Err(error) => Err(Problem::of_file(path, error.to_string()).into()),
         }
+    }
+
+    /// A mistake at byte `at` of the file.
+    pub(super) fn problem(&self, at: usize, message: impl Into<String>) -> Problem {
+        Problem::at(&self.file, &self.text, at, message)
     }
 
     /// What keeps a server from starting with these rules, though there is no mistake in them.
@@ -298,6 +337,99 @@ impl Protect {
         })
     }
 
+    /// Every rule, and whether it is in force for a person of these groups; the stricter first.
+    pub(super) fn states(
+        &self,
+        target: &str,
+        login: &str,
+        groups: &BTreeSet<String>,
+    ) -> Vec<RuleState> {
+        let mut rules: Vec<&Rule> = self.rules.iter().collect();
+        rules.sort_by_key(|rule| rule.strictness());
+        rules
+            .into_iter()
+            .map(|rule| RuleState {
+                name: rule.name.to_string(),
+                action: rule.action_text(),
+                standing: if !rule.covers(target, login) {
+                    Standing::Elsewhere
+                } else if let Some(group) = rule.exempt.intersection(groups).next() {
+                    Standing::Exempt {
+                        group: group.clone(),
+                    }
+                } else {
+                    Standing::InForce
+                },
+            })
+            .collect()
+    }
+
+    /// One rule by itself; `None` where it is not about output.
+    ///
+    /// # Errors
+    ///
+    /// As for `protection`.
+    pub(super) fn alone(
+        &self,
+        name: &str,
+        channel: Channel,
+    ) -> Result<Option<Arc<Rules>>, RuleError> {
+        let at = self.rules.iter().position(|rule| &*rule.name == name);
+        match at.and_then(|at| Some((at, self.rules.get(at)?))) {
+            Some((at, rule)) if rule.is_about_output() => self
+                .compiled(Choice {
+                    rules: vec![at],
+                    channel,
+                })
+                .map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// What becomes of what the rule finds, in words.
+    pub(super) fn action_of(&self, name: &str) -> Option<String> {
+        self.rule(name).map(Rule::action_text)
+    }
+
+    /// The terms on which the rule holds.
+    pub(super) fn terms_of(&self, name: &str) -> Option<&HoldTerms> {
+        self.rule(name).and_then(Rule::terms)
+    }
+
+    /// Why a rule found a value: the field of which `word` is an alias, or the detector.
+    pub(super) fn why(&self, name: &str, word: &str) -> String {
+        let Some(rule) = self.rule(name) else {
+            return String::new();
+        };
+        match &rule.finds {
+            Finds::Values { fields, detect } => {
+                let alias = fields
+                    .iter()
+                    .find(|field| field.aliases.iter().any(|alias| alias == word));
+                let named = fields.iter().any(|field| field.name == word);
+                match (alias, named) {
+                    (Some(field), false) => {
+                        format!(
+                            "its name ends like \"{word}\", an alias of the field \"{}\"",
+                            field.name
+                        )
+                    }
+                    (_, true) => format!("its name ends like the field \"{word}\""),
+                    (None, false) if detect.iter().any(|detector| detector.name() == word) => {
+                        format!("it has the form of a {word}, whatever its name")
+                    }
+                    (None, false) => format!("it is {word}"),
+                }
+            }
+            Finds::Output => "the rule holds whatever is printed".to_owned(),
+            Finds::Commands(_) => "the rule is about the command".to_owned(),
+        }
+    }
+
+    fn rule(&self, name: &str) -> Option<&Rule> {
+        self.rules.iter().find(|rule| &*rule.name == name)
+    }
+
     fn compiled(&self, choice: Choice) -> Result<Arc<Rules>, RuleError> {
         // A panic of another thread leaves a map that is still whole.
         let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
@@ -355,14 +487,14 @@ fn verdict<'a>(mut rules: impl Iterator<Item = &'a Rule>, command: &[u8]) -> Com
 }
 
 impl Rule {
-    fn covers(&self, target: &str, login: &str) -> bool {
+    pub(super) fn covers(&self, target: &str, login: &str) -> bool {
         self.targets.iter().any(|pattern| pattern.matches(target))
             && self.logins.iter().any(|pattern| pattern.matches(login))
     }
 
     /// Refuse before hold before mask; of holds the whole output before records, and more
     /// approvals before fewer.
-    fn strictness(&self) -> (u8, bool, std::cmp::Reverse<usize>) {
+    pub(super) fn strictness(&self) -> (u8, bool, std::cmp::Reverse<usize>) {
         let rank = match self.action {
             Action::Refuse => 0,
             Action::Hold(_) => 1,
@@ -376,11 +508,28 @@ impl Rule {
         )
     }
 
+    fn action_text(&self) -> String {
+        match &self.action {
+            Action::Mask(mask) => format!("mask {}", mask_name(*mask)),
+            Action::Hold(terms) => format!(
+                "hold{} for {} of {}",
+                if matches!(self.finds, Finds::Output) {
+                    " the whole output"
+                } else {
+                    ""
+                },
+                terms.count,
+                terms.approvers
+            ),
+            Action::Refuse => "refuse".to_owned(),
+        }
+    }
+
     fn is_about_output(&self) -> bool {
         !matches!(self.finds, Finds::Commands(_))
     }
 
-    fn terms(&self) -> Option<&HoldTerms> {
+    pub(super) fn terms(&self) -> Option<&HoldTerms> {
         match &self.action {
             Action::Hold(terms) => Some(terms),
             Action::Mask(_) | Action::Refuse => None,
@@ -454,6 +603,7 @@ impl Rule {
         )?;
         Some(Self {
             name,
+            at,
             targets: targets.into_iter().map(|placed| placed.value).collect(),
             logins: logins.into_iter().map(|placed| placed.value).collect(),
             exempt: exempt?.into_iter().collect(),
@@ -507,7 +657,7 @@ fn finds(
 }
 
 impl FieldName {
-    fn all(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn all(&self) -> impl Iterator<Item = &str> {
         std::iter::once(self.name.as_str()).chain(self.aliases.iter().map(String::as_str))
     }
 }
@@ -577,10 +727,15 @@ fn no_holds(path: &Path, text: &str, at: usize) -> Problem {
 
 /// A name in which `*` stands for any characters, none too.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Pattern(String);
+pub(super) struct Pattern(String);
 
 impl Pattern {
-    fn matches(&self, name: &str) -> bool {
+    /// As it is written.
+    pub(super) fn text(&self) -> &str {
+        &self.0
+    }
+
+    pub(super) fn matches(&self, name: &str) -> bool {
         let mut parts = self.0.split('*');
         let first = parts.next().unwrap_or_default();
         let Some(mut rest) = name.strip_prefix(first) else {
@@ -832,14 +987,23 @@ fn read_hold(field: Field<'_, '_>, rule: &Arc<str>) -> Option<(HoldTerms, Scope)
     Some((terms, scope?))
 }
 
+fn mask_name(mask: Mask) -> &'static str {
+    MASKS
+        .iter()
+        .find(|(_, known)| *known == mask)
+        .map_or("mask", |(name, _)| name)
+}
+
+const MASKS: [(&str, Mask); 5] = [
+    ("redact", Mask::Redact),
+    ("last4", Mask::Last4),
+    ("token", Mask::Token),
+    ("format", Mask::Format),
+    ("drop", Mask::Drop),
+];
+
 fn read_mask(mask: Field<'_, '_>, stable: Option<Field<'_, '_>>) -> Option<Mask> {
-    let mask = mask.word(&[
-        ("redact", Mask::Redact),
-        ("last4", Mask::Last4),
-        ("token", Mask::Token),
-        ("format", Mask::Format),
-        ("drop", Mask::Drop),
-    ])?;
+    let mask = mask.word(&MASKS)?;
     let Some(stable) = stable else {
         return Some(mask);
     };
@@ -1020,7 +1184,7 @@ mod tests {
     /// Of two rules for the same value the stricter one wins, wherever it stands in the file.
     #[test]
     fn the_stricter_rule_wins() {
-        let mask = "[[rule]]\nname = \"m\"\ntargets = [\"*\"]\nfields = [\"ssn\"]\naction = { mask = \"redact\" }\n";
+        let mask = "[[rule]]\nname = \"m\"\ntargets = [\"*\"]\nfields = [\"ssn\", \"email\"]\naction = { mask = \"redact\" }\n";
         let refuse =
             "[[rule]]\nname = \"r\"\ntargets = [\"*\"]\nfields = [\"ssn\"]\naction = \"refuse\"\n";
         for text in [format!("{mask}{refuse}"), format!("{refuse}{mask}")] {

@@ -58,6 +58,7 @@ pub(super) fn run(args: &Init, out: &mut dyn Write) -> Result<(), Failure> {
     write_key(dir, "keys/user_ca", "bastion user CA")?;
     write_file(dir, "policies/access.cedar", ACCESS)?;
     write_file(dir, "policies/protect.toml", PROTECT)?;
+    write_file(dir, "policies/starter.test.toml", CASES)?;
     write_file(
         dir,
         "policies/bastion.cedarschema",
@@ -163,11 +164,12 @@ fn write_file(dir: &Path, name: &str, content: &str) -> Result<(), Failure> {
     write().map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display())))
 }
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "bastion.toml",
     "targets.toml",
     "policies/access.cedar",
     "policies/protect.toml",
+    "policies/starter.test.toml",
     "policies/bastion.cedarschema",
     "keys/ssh_host_ed25519_key",
     "keys/ssh_host_ed25519_key.pub",
@@ -175,8 +177,9 @@ const FILES: [&str; 9] = [
     "keys/user_ca.pub",
 ];
 
-const ACCESS: &str = include_str!("../../../policies/default/access.cedar");
-const PROTECT: &str = include_str!("../../../policies/default/protect.toml");
+const ACCESS: &str = include_str!("../../../policies/starter/access.cedar");
+const CASES: &str = include_str!("../../../policies/starter/starter.test.toml");
+const PROTECT: &str = include_str!("../../../policies/starter/protect.toml");
 
 /// What `targets.toml` begins with.
 pub(super) const TARGETS: &str = "\

@@ -1,0 +1,361 @@
+//! Mistakes that no single rule shows: rules that others leave nothing to, and approvers who cannot
+//! approve or are nobody else than the producers.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::Action as Asked;
+use super::cedar::Engine;
+use super::protect::{Finds, HoldTerms, Pattern, Protect, Rule};
+use crate::config::Problem;
+use crate::target::Inventory;
+
+impl Protect {
+    /// Rules that can never decide anything, since a stricter or earlier one finds all that they
+    /// find, wherever and for whomever they are in force.
+    pub(super) fn check_shadows(&self, inventory: Option<&Inventory>) -> Vec<Problem> {
+        let mut order: Vec<&Rule> = self.rules.iter().collect();
+        order.sort_by_key(|rule| rule.strictness());
+        let mut by_key: HashMap<String, Vec<&Rule>> = HashMap::new();
+        let mut problems = Vec::new();
+        for rule in order {
+            let first = keys(rule).into_iter().next().unwrap_or_default();
+            let candidates = by_key.get(&first).into_iter().flatten();
+            let whole = by_key.get(WHOLE).into_iter().flatten();
+            let shadow = candidates
+                .chain(whole)
+                .find(|other| shadows(other, rule, inventory));
+            if let Some(other) = shadow {
+                problems.push(
+                    self.problem(
+                        rule.at,
+                        format!(
+                            "the rule \"{}\" can never decide anything: the rule \"{}\" finds all that it finds, and comes first",
+                            rule.name, other.name
+                        ),
+                    )
+                    .hint("of several rules the stricter wins, then the earlier; take one of them away, or put it first"),
+                );
+            }
+            for key in keys(rule) {
+                by_key.entry(key).or_default().push(rule);
+            }
+        }
+        problems
+    }
+
+    /// Holds that nobody could decide on, or only those who produce them.
+    pub(super) fn check_approvers(&self, inventory: &Inventory, engine: &Engine) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for rule in &self.rules {
+            let Some(terms) = rule.terms() else { continue };
+            let accounts = accounts(rule, inventory);
+            if !accounts.is_empty() && accounts.len() <= ACCOUNTS_MAX {
+                problems.extend(self.check_terms(rule, terms, &accounts, engine));
+            }
+        }
+        problems
+    }
+
+    fn check_terms(
+        &self,
+        rule: &Rule,
+        terms: &HoldTerms,
+        accounts: &[(&str, &str, &[String])],
+        engine: &Engine,
+    ) -> Option<Problem> {
+        let approvers = terms.approvers();
+        let may_approve = accounts.iter().any(|account| {
+            engine
+                .groups_that_may(&[Asked::Approve], *account)
+                .is_none_or(|groups| groups.contains(approvers))
+        });
+        if !may_approve {
+            return Some(
+                self.problem(
+                    rule.at,
+                    format!(
+                        "nobody in \"{approvers}\" could approve what the rule \"{}\" holds: no policy permits it",
+                        rule.name
+                    ),
+                )
+                .hint(format!(
+                    "permit (principal in Group::\"{approvers}\", action == Action::\"approve\", resource);"
+                )),
+            );
+        }
+        let mut producers = BTreeSet::new();
+        for account in accounts {
+            producers.extend(engine.groups_that_may(&PRODUCING, *account)?);
+        }
+        (producers.len() == 1 && producers.contains(approvers)).then(|| {
+            self.problem(
+                rule.at,
+                format!(
+                    "the approvers of the rule \"{}\" are its producers: only \"{approvers}\" can work on what it covers",
+                    rule.name
+                ),
+            )
+            .hint("name a group of other people as approvers")
+        })
+    }
+}
+
+/// Whether `other`, which comes first, leaves nothing to `rule`.
+fn shadows(other: &Rule, rule: &Rule, inventory: Option<&Inventory>) -> bool {
+    other.exempt.is_subset(&rule.exempt)
+        && finds_all(other, rule)
+        && reaches_all(other, rule, inventory)
+}
+
+fn finds_all(other: &Rule, rule: &Rule) -> bool {
+    match (&other.finds, &rule.finds) {
+        (
+            Finds::Values { fields, detect, .. },
+            Finds::Values {
+                fields: theirs,
+                detect: detected,
+                ..
+            },
+        ) => {
+            let mut names = theirs.iter().flat_map(|field| field.all());
+            detected.iter().all(|detector| detect.contains(detector))
+                && names.all(|name| {
+                    let mut known = fields.iter().flat_map(|field| field.all());
+                    known.any(|known| is_part(known, name))
+                })
+        }
+        // What is held anyway is still masked by other rules.
+        (Finds::Output, Finds::Output) => true,
+        (Finds::Output, Finds::Values { .. }) => rule.terms().is_some(),
+        (Finds::Commands(patterns), Finds::Commands(theirs)) => theirs.iter().all(|theirs| {
+            patterns
+                .iter()
+                .any(|pattern| pattern.matches(theirs.text()))
+        }),
+        _ => false,
+    }
+}
+
+fn reaches_all(other: &Rule, rule: &Rule, inventory: Option<&Inventory>) -> bool {
+    let all = |wide: &[Pattern], narrow: &[Pattern]| {
+        narrow
+            .iter()
+            .all(|narrow| wide.iter().any(|wide| wide.matches(narrow.text())))
+    };
+    // What stands for a star in the one stands for it in the other.
+    if all(&other.targets, &rule.targets) && all(&other.logins, &rule.logins) {
+        return true;
+    }
+    inventory.is_some_and(|inventory| {
+        accounts(rule, inventory)
+            .iter()
+            .all(|(login, target, _)| other.covers(target, login))
+    })
+}
+
+/// The accounts that a rule covers; those of targets with the same labels count once each.
+fn accounts<'a>(rule: &Rule, inventory: &'a Inventory) -> Vec<(&'a str, &'a str, &'a [String])> {
+    inventory
+        .iter()
+        .flat_map(|target| {
+            target
+                .logins()
+                .iter()
+                .map(move |login| (login.name(), target.name(), target.labels()))
+        })
+        .filter(|(login, target, _)| rule.covers(target, login))
+        .collect()
+}
+
+/// What rules that find the same have in common: the last word of each field, each detector.
+fn keys(rule: &Rule) -> Vec<String> {
+    match &rule.finds {
+        Finds::Values { fields, detect, .. } => fields
+            .iter()
+            .flat_map(|field| field.all())
+            .map(|name| words(name).pop().unwrap_or_default())
+            .chain(detect.iter().map(|detector| format!("={detector}")))
+            .collect(),
+        Finds::Output => vec![WHOLE.to_owned()],
+        Finds::Commands(_) => vec!["=commands".to_owned()],
+    }
+}
+
+/// Whether whatever is called `name` is also found by the field `known`.
+fn is_part(known: &str, name: &str) -> bool {
+    match (known.contains('.'), words(known), words(name)) {
+        (true, known, name) => known == name,
+        (false, known, name) => name.ends_with(&known),
+    }
+}
+
+/// A name as the scanner splits it: at case changes and at everything that is no letter or digit.
+fn words(name: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    let mut last = ' ';
+    for character in name.chars() {
+        if character.is_alphanumeric() {
+            let begins =
+                !last.is_alphanumeric() || (last.is_lowercase() && character.is_uppercase());
+            if begins {
+                words.push(String::new());
+            }
+            if let Some(word) = words.last_mut() {
+                word.extend(character.to_lowercase());
+            }
+        }
+        last = character;
+    }
+    words
+}
+
+const WHOLE: &str = "=output";
+/// With what output comes to be.
+const PRODUCING: [Asked; 4] = [Asked::Shell, Asked::Exec, Asked::SftpRead, Asked::SftpWrite];
+/// Rules that cover more accounts are not checked for their approvers: it takes too long at start.
+const ACCOUNTS_MAX: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    #![expect(
+        clippy::unwrap_used,
+        reason = "a test stops where its preparation fails"
+    )]
+
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+    use crate::target::tests::inventory;
+
+    const MASK: &str = "action = { mask = \"redact\" }";
+
+    fn shadowed(text: &str) -> Option<String> {
+        let targets = inventory(&[
+            ("db-1", "app", &[]),
+            ("db-2", "app", &[]),
+            ("web", "app", &[]),
+        ]);
+        match Protect::parse(Path::new("protect.toml"), text, Some(&targets)) {
+            Ok(_) => None,
+            Err(problems) => Some(problems.to_string()),
+        }
+    }
+
+    fn two(first: &str, second: &str) -> String {
+        format!("[[rule]]\nname = \"a\"\n{first}\n[[rule]]\nname = \"b\"\n{second}\n")
+    }
+
+    #[test]
+    fn a_rule_that_another_leaves_nothing_to_is_a_mistake() {
+        let all = "targets = [\"*\"]";
+        for (first, second, wanted) in [
+            (
+                format!("{all}\nfields = [\"ssn\"]\n{MASK}"),
+                format!("{all}\nfields = [\"ssn\"]\naction = {{ mask = \"last4\" }}"),
+                Some("\"b\" can never decide anything: the rule \"a\""),
+            ),
+            // The stricter one comes first, wherever it stands.
+            (
+                format!("{all}\nfields = [\"ssn\"]\n{MASK}"),
+                format!("{all}\nfields = [\"ssn\"]\naction = \"refuse\""),
+                Some("\"a\" can never decide anything: the rule \"b\""),
+            ),
+            (
+                format!("{all}\nfields = [\"number\"]\n{MASK}"),
+                format!("targets = [\"db-*\"]\nfields = [\"card_number\"]\n{MASK}"),
+                Some("\"b\" can never"),
+            ),
+            (
+                format!("{all}\nfields = [\"card_number\"]\n{MASK}"),
+                format!("{all}\nfields = [\"number\"]\n{MASK}"),
+                None,
+            ),
+            (
+                format!("targets = [\"db-1\", \"db-2\"]\nfields = [\"ssn\"]\n{MASK}"),
+                format!("targets = [\"db-*\"]\nfields = [\"ssn\"]\n{MASK}"),
+                Some("\"b\" can never"),
+            ),
+            (
+                format!("targets = [\"db-1\"]\nfields = [\"ssn\"]\n{MASK}"),
+                format!("targets = [\"db-*\"]\nfields = [\"ssn\"]\n{MASK}"),
+                None,
+            ),
+            // For those who are exempt from the first, the second decides.
+            (
+                format!("{all}\nfields = [\"ssn\"]\n{MASK}\nexempt = [\"privacy\"]"),
+                format!("{all}\nfields = [\"ssn\"]\naction = {{ mask = \"last4\" }}"),
+                None,
+            ),
+            (
+                format!("{all}\nfields = [\"ssn\"]\n{MASK}"),
+                format!("{all}\nfields = [\"ssn\", \"email\"]\naction = {{ mask = \"last4\" }}"),
+                None,
+            ),
+            (
+                format!("{all}\ndetect = [\"iban\", \"email\"]\n{MASK}"),
+                format!("{all}\ndetect = [\"email\"]\n{MASK}"),
+                Some("\"b\" can never"),
+            ),
+            (
+                format!("{all}\ncommands = [\"*dump*\"]\naction = \"refuse\""),
+                format!("{all}\ncommands = [\"pg_dump x\"]\naction = \"refuse\""),
+                Some("\"b\" can never"),
+            ),
+        ] {
+            let found = shadowed(&two(&first, &second));
+            match wanted {
+                None => assert_eq!(found, None, "{first}\n{second}"),
+                Some(wanted) => {
+                    let found = found.unwrap();
+                    assert!(found.contains(wanted), "{first}\n{second}\n{found}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn approvers_can_approve_and_are_others_than_the_producers() {
+        let rule = "[[rule]]\nname = \"pay\"\ntargets = [\"db-1\"]\nfields = [\"salary\"]\naction = { hold = { approvers = \"leads\" } }\n";
+        let targets = inventory(&[("db-1", "app", &["pay"]), ("db-2", "app", &[])]);
+        let protect = Protect::parse(Path::new("protect.toml"), rule, Some(&targets)).unwrap();
+        let work = |group| {
+            format!(
+                "permit (principal in Group::\"{group}\", action == Action::\"exec\", resource in Label::\"pay\");"
+            )
+        };
+        let approve = |group| {
+            format!(
+                "permit (principal in Group::\"{group}\", action == Action::\"approve\", resource);"
+            )
+        };
+        for (policies, wanted) in [
+            (vec![work("staff"), approve("leads")], ""),
+            (
+                vec![work("staff"), approve("heads")],
+                "nobody in \"leads\" could approve",
+            ),
+            (vec![work("staff")], "nobody in \"leads\" could approve"),
+            (
+                vec![work("leads"), approve("leads")],
+                "the approvers of the rule \"pay\" are its producers",
+            ),
+            (vec![work("leads"), work("staff"), approve("leads")], ""),
+            (vec!["permit (principal, action, resource);".to_owned()], ""),
+        ] {
+            let engine =
+                Engine::new(&[(PathBuf::from("access.cedar"), policies.join("\n"))]).unwrap();
+            let found: Vec<String> = protect
+                .check_approvers(&targets, &engine)
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            let found = found.join("\n");
+            assert_eq!(found.is_empty(), wanted.is_empty(), "{policies:?}\n{found}");
+            assert!(found.contains(wanted), "{policies:?}\n{found}");
+            assert!(
+                found.is_empty() || found.starts_with("protect.toml:1:1: "),
+                "{found}"
+            );
+        }
+    }
+}
