@@ -15,6 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use self::cedar::{Answer, Circumstances, Engine, Permit, Resource};
 use self::protect::Protect;
 use crate::config::{Problem, Problems, read_text};
+use crate::store::Locked;
 use crate::target::{Inventory, Login, Target};
 
 pub(crate) use self::cedar::{Review, SCHEMA_TEXT};
@@ -98,11 +99,13 @@ pub enum Action {
     End,
     /// Reading the audit log.
     Audit,
+    /// Locking a user or a target, and taking the lock away.
+    Lock,
 }
 
 impl Action {
     /// All actions.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Shell,
         Self::Exec,
         Self::SftpRead,
@@ -117,6 +120,7 @@ impl Action {
         Self::Recording,
         Self::End,
         Self::Audit,
+        Self::Lock,
     ];
 
     /// The name in policies.
@@ -136,6 +140,7 @@ impl Action {
             Self::Recording => "recording",
             Self::End => "end",
             Self::Audit => "audit",
+            Self::Lock => "lock",
         }
     }
 
@@ -484,6 +489,7 @@ impl Denied {
             Action::Recording => "fetch the recording of",
             Action::End => "end",
             Action::Audit => "read the audit log of",
+            Action::Lock => "lock or unlock",
         };
         format!(
             "you may not {what} {}, or it does not exist",
@@ -853,6 +859,46 @@ impl Access {
         self.ask(person, Action::Audit, &Resource::Bastion, circumstances)
             .map(|permit| permit.policies)
             .map_err(denied)
+    }
+
+    /// Whether the person may lock, and unlock, a user or a target.
+    ///
+    /// # Errors
+    ///
+    /// As for `decide`.
+    pub fn may_lock(
+        &self,
+        person: &Person<'_>,
+        locked: &Locked,
+        source: IpAddr,
+        now: Timestamp,
+    ) -> Result<Vec<String>, Denied> {
+        let (resource, what) = match locked {
+            Locked::User(identity) => (
+                Resource::User {
+                    issuer: &identity.issuer,
+                    subject: &identity.subject,
+                },
+                format!("user {}", identity.subject),
+            ),
+            Locked::Target(name) => {
+                let target = self.inventory.target(name);
+                let labels = target.map(|target| target.labels()).unwrap_or_default();
+                (Resource::Target { name, labels }, format!("target {name}"))
+            }
+        };
+        self.ask(
+            person,
+            Action::Lock,
+            &resource,
+            Circumstances::of(now, source),
+        )
+        .map(|permit| permit.policies)
+        .map_err(|reason| Denied {
+            action: Action::Lock,
+            what,
+            reason,
+        })
     }
 
     fn ask(

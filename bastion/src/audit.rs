@@ -218,6 +218,74 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// A lease was ended before its time.
+    LeaseEnded {
+        /// Whose.
+        user: Who,
+        /// Id of the lease.
+        lease: i64,
+        /// Fingerprint of the key.
+        key: Option<String>,
+        /// Why.
+        reason: String,
+        /// Sessions that ended with it.
+        sessions: usize,
+    },
+    /// The provider could not be asked again about somebody, who may go on for now.
+    NotRechecked {
+        /// Whose lease.
+        user: Who,
+        /// Id of the lease.
+        lease: i64,
+        /// Why.
+        reason: String,
+    },
+    /// Somebody who was known signed in with a key that was not.
+    KeyEnrolled {
+        /// Who.
+        user: Who,
+        /// Fingerprint of the key.
+        key: Option<String>,
+        /// The address of the client.
+        source: IpAddr,
+    },
+    /// Somebody ended sessions from the console.
+    SessionsEnded {
+        /// Who.
+        user: Who,
+        /// Ids of the sessions.
+        sessions: Vec<String>,
+        /// The policies that permitted it.
+        policies: Vec<String>,
+    },
+    /// A user or a target was locked.
+    Locked {
+        /// Who did.
+        user: Who,
+        /// `user` or `target`.
+        kind: String,
+        /// `ISSUER#SUBJECT`, or the target's name.
+        what: String,
+        /// What was given as the reason.
+        reason: String,
+        /// Leases that ended with it.
+        leases: usize,
+        /// Sessions that ended with it.
+        sessions: usize,
+        /// The policies that permitted it.
+        policies: Vec<String>,
+    },
+    /// A lock was taken away.
+    Unlocked {
+        /// Who did.
+        user: Who,
+        /// `user` or `target`.
+        kind: String,
+        /// `ISSUER#SUBJECT`, or the target's name.
+        what: String,
+        /// The policies that permitted it.
+        policies: Vec<String>,
+    },
     /// The line before this one is not whole: the program or the machine stopped while writing it.
     TornLine {
         /// Its length in bytes.

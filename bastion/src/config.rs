@@ -32,6 +32,9 @@ pub struct Config {
     pub host_keys: Vec<PathBuf>,
     /// The private key of the user CA, where some login uses `certificate`.
     pub user_ca: Option<PathBuf>,
+    /// The key that seals what the store keeps secret; without it such things last until the
+    /// program ends.
+    pub store_key: Option<PathBuf>,
     /// The inventory of targets.
     pub targets: PathBuf,
     /// The folder with `access.cedar` and `protect.toml`.
@@ -75,6 +78,14 @@ pub struct Oidc {
     pub http_timeout: Duration,
     /// Life of a lease.
     pub lease: Duration,
+    /// How often the provider is asked again about a lease.
+    pub recheck: Duration,
+    /// How it is asked.
+    pub recheck_by: RecheckBy,
+    /// What a provider that cannot be asked means for a lease.
+    pub on_unreachable: OnUnreachable,
+    /// How long after a missed re-check a lease goes on, with [`OnUnreachable::Grace`].
+    pub grace: Duration,
     /// Cap on the provider's life of a device code.
     pub code_max_age: Duration,
     /// Whether `verification_uri_complete` is shown.
@@ -119,6 +130,32 @@ pub enum Pkce {
     On,
     /// Never.
     Off,
+}
+
+/// How the provider is asked again about somebody who has signed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecheckBy {
+    /// By the refresh token where there is one, else at userinfo.
+    Auto,
+    /// By the refresh token; a sign-in that brings none is refused.
+    Refresh,
+    /// At userinfo, with the access token of the sign-in.
+    Userinfo,
+    /// Not at all: a lease stands for as long as it was given.
+    None,
+}
+
+/// What a provider that cannot be asked means for the leases that are due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnUnreachable {
+    /// They go on for `oidc.grace`.
+    Grace,
+    /// They end.
+    End,
+    /// They go on to their own end.
+    Keep,
 }
 
 /// `[recording]`.
@@ -248,6 +285,7 @@ impl Config {
             None => Some(vec![base.join("keys/ssh_host_ed25519_key")]),
         };
         let user_ca = root.take("user_ca").map(|field| field.path(base));
+        let store_key = root.take("store_key").map(|field| field.path(base));
         let targets = path_or(&mut root, "targets", base, "targets.toml");
         let policies = path_or(&mut root, "policies", base, "policies");
         let oidc = match root.required("oidc") {
@@ -265,6 +303,10 @@ impl Config {
             state_dir: state_dir?,
             host_keys: host_keys?,
             user_ca: match user_ca {
+                Some(path) => Some(path?),
+                None => None,
+            },
+            store_key: match store_key {
                 Some(path) => Some(path?),
                 None => None,
             },
@@ -289,7 +331,7 @@ impl Oidc {
         let scopes = match section.take("scopes") {
             Some(field) => read_scopes(field),
             None => Some(
-                ["openid", "profile", "email", "groups"]
+                ["openid", "profile", "email", "groups", "offline_access"]
                     .map(str::to_owned)
                     .to_vec(),
             ),
@@ -320,6 +362,16 @@ impl Oidc {
             60,
         );
         let lease = duration_or(&mut section, "lease", 8 * HOUR, SECOND, 7 * DAY);
+        let recheck = duration_or(&mut section, "recheck", 15 * MINUTE, SECOND, DAY);
+        let recheck_by = match section.take("recheck_by") {
+            Some(field) => field.word(&RECHECK_BY),
+            None => Some(RecheckBy::Auto),
+        };
+        let on_unreachable = match section.take("on_unreachable") {
+            Some(field) => field.word(&ON_UNREACHABLE),
+            None => Some(OnUnreachable::Grace),
+        };
+        let grace = duration_or(&mut section, "grace", HOUR, Duration::ZERO, 7 * DAY);
         let code_max_age = duration_or(
             &mut section,
             "code_max_age",
@@ -352,6 +404,10 @@ impl Oidc {
             clock_skew: clock_skew?,
             http_timeout: http_timeout?,
             lease: lease?,
+            recheck: recheck?,
+            recheck_by: recheck_by?,
+            on_unreachable: on_unreachable?,
+            grace: grace?,
             code_max_age: code_max_age?,
             show_complete_uri: show_complete_uri?,
             require_key: require_key?,
@@ -686,6 +742,18 @@ const GROUPS_FROM: [(&str, GroupsFrom); 3] = [
     ("userinfo", GroupsFrom::Userinfo),
 ];
 
+const RECHECK_BY: [(&str, RecheckBy); 4] = [
+    ("auto", RecheckBy::Auto),
+    ("refresh", RecheckBy::Refresh),
+    ("userinfo", RecheckBy::Userinfo),
+    ("none", RecheckBy::None),
+];
+const ON_UNREACHABLE: [(&str, OnUnreachable); 3] = [
+    ("grace", OnUnreachable::Grace),
+    ("end", OnUnreachable::End),
+    ("keep", OnUnreachable::Keep),
+];
+
 /// Parameters of the device authorization request that a configuration must not replace.
 const RESERVED_PARAMS: [&str; 8] = [
     "client_id",
@@ -740,6 +808,7 @@ mod tests {
             Some(Path::new("/etc/bastion/keys/user_ca"))
         );
         least.user_ca = sample.user_ca.clone();
+        least.store_key = sample.store_key.clone();
         assert_eq!(format!("{sample:?}"), format!("{least:?}"));
     }
 

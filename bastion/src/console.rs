@@ -5,6 +5,7 @@
 //! unless it is safe for a terminal.
 
 mod command;
+mod lock;
 mod play;
 mod text;
 
@@ -99,6 +100,11 @@ impl Console<'_> {
             Command::Sessions { active, json } => self.sessions(*active, *json).await,
             Command::Leases { json } => self.leases(*json).await,
             Command::SignOut { all, json } => self.sign_out(*all, *json).await,
+            Command::End { session, json } => self.end_session(session, *json).await,
+            Command::EndOf { user, json } => self.end_of(user, *json).await,
+            Command::Lock { whom, reason, json } => self.lock(whom, reason, *json).await,
+            Command::Unlock { whom, json } => self.unlock(whom, *json).await,
+            Command::Locks { json } => self.locks(*json).await,
             Command::Play { session, json } => self.play(session, *json, reader).await,
             Command::Recording { session, json } => self.recording(session, *json).await,
         }
@@ -362,13 +368,14 @@ impl Console<'_> {
                         "source": lease.source,
                         "signed_in_at": lease.signed_in_at,
                         "expires_at": lease.expires_at,
+                        "checked_at": lease.checked_at,
                         "this": lease.id == self.lease().id,
                     })
                 })
                 .collect();
             return self.json(&json!({ "leases": leases })).await;
         }
-        let mut table = Table::new(["LEASE", "KEY", "SIGNED IN", "UNTIL", "FROM"]);
+        let mut table = Table::new(["LEASE", "KEY", "SIGNED IN", "CHECKED", "UNTIL", "FROM"]);
         for lease in &leases {
             table.row([
                 format!(
@@ -385,6 +392,7 @@ impl Console<'_> {
                     .as_ref()
                     .map_or_else(|| "-".into(), ToString::to_string),
                 text::time(lease.signed_in_at),
+                text::time(lease.checked_at),
                 text::time(lease.expires_at),
                 lease.source.to_string(),
             ]);

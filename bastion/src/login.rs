@@ -7,16 +7,19 @@
 //! - `issuer`: the only part that talks to the provider: HTTP, discovery, signing keys
 //! - `token`: what an ID token must be to be believed
 //! - `claims`: claims into a [`User`]
+//! - `recheck`: the provider asked again, for as long as a lease lives
 //! - `places`: how many sign-ins may be pending
 //! - `text`: the words that a client sees
 //!
-//! No task runs behind a caller's back: [`Pending::finish`] polls while it is awaited, so a client
-//! that hangs up, and so drops it, has stopped the polling.
+//! [`Pending::finish`] polls while it is awaited, so a client that hangs up, and so drops it, has
+//! stopped the polling. A re-check goes on without its caller, since a used refresh token must not
+//! be lost; [`SignIns::close`] waits for those.
 
 mod claims;
 mod flow;
 mod issuer;
 mod places;
+mod recheck;
 mod refusal;
 mod text;
 mod token;
@@ -30,13 +33,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::time::{self, Instant};
+use tokio_util::task::TaskTracker;
 
 use crate::config;
 use crate::ssh::keys::{HashAlg, PublicKey};
-use crate::store::{Enrolment, SignIn, Store, StoreError};
+use crate::store::{Enrolment, Lock, Locked, SealKey, SignIn, Store, StoreError};
 use flow::{Flow, Tokens, Waiting, Woken};
 use issuer::{DeviceCode, Issuer};
 use places::{Place, Places};
+pub use recheck::Over;
+use recheck::Turns;
 pub use refusal::{Crowd, LoginError, Reason, Refusal};
 pub use token::TokenError;
 
@@ -150,6 +156,8 @@ pub struct Lease {
     pub signed_in_at: Timestamp,
     /// When it ends.
     pub expires_at: Timestamp,
+    /// When the provider last confirmed it; at first, the sign-in.
+    pub checked_at: Timestamp,
     /// Where the client connected from.
     pub source: IpAddr,
 }
@@ -177,8 +185,40 @@ struct Inner {
     issuer: Issuer,
     places: Places,
     store: Store,
+    seal: SealKey,
+    turns: Turns,
+    tasks: TaskTracker,
     wall: Wall,
+    tell: Tell,
 }
+
+/// What happened to somebody's leases and keys, for the audit log and the sessions that run.
+#[derive(Debug)]
+pub enum News<'a> {
+    /// The lease is over before its time.
+    LeaseOver {
+        /// As it was.
+        lease: &'a Lease,
+        /// Why.
+        over: &'a Over,
+    },
+    /// The provider could not be asked about the lease, which goes on for now. Told once, until
+    /// there is an answer.
+    NotRechecked {
+        /// As it is.
+        lease: &'a Lease,
+        /// What happened.
+        cause: &'a str,
+    },
+    /// Somebody who was known has signed in with a key that was not.
+    NewKey {
+        /// With the key.
+        lease: &'a Lease,
+    },
+}
+
+/// Is told the news, at once; it must not wait.
+pub type Tell = Arc<dyn Fn(News<'_>) + Send + Sync>;
 
 /// Reads the wall clock.
 pub type Wall = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -188,6 +228,8 @@ pub type Wall = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 pub struct World {
     /// The wall clock: tokens and leases live by it. Deadlines and polling do not.
     pub wall: Wall,
+    /// Is told what becomes of leases.
+    pub tell: Tell,
     /// How often the provider's signing keys may be fetched out of turn, because a token names one
     /// that is not known: once in this time.
     pub keys_pause: Duration,
@@ -197,6 +239,7 @@ impl Default for World {
     fn default() -> Self {
         Self {
             wall: Arc::new(Timestamp::now),
+            tell: Arc::new(|news| tracing::info!(?news, "leases")),
             keys_pause: Duration::from_secs(60),
         }
     }
@@ -204,7 +247,8 @@ impl Default for World {
 
 impl SignIns {
     /// Reads the client's secret and the provider's CA. Does not touch the network: the provider is
-    /// asked at the first sign-in, and again when it did not answer.
+    /// asked at the first sign-in, and again when it did not answer. `seal` is for the tokens that
+    /// the store keeps.
     ///
     /// # Errors
     ///
@@ -214,19 +258,7 @@ impl SignIns {
         oidc: config::Oidc,
         limits: &config::Limits,
         store: Store,
-    ) -> Result<Self, LoginError> {
-        Self::in_world(oidc, limits, store, World::default())
-    }
-
-    /// As [`SignIns::new`], in another world.
-    ///
-    /// # Errors
-    ///
-    /// As [`SignIns::new`].
-    pub fn in_world(
-        oidc: config::Oidc,
-        limits: &config::Limits,
-        store: Store,
+        seal: SealKey,
         world: World,
     ) -> Result<Self, LoginError> {
         Ok(Self {
@@ -235,21 +267,28 @@ impl SignIns {
                 places: Places::new(limits.device_flows, limits.device_flows_per_source),
                 oidc,
                 store,
+                seal,
+                turns: Turns::default(),
+                tasks: TaskTracker::new(),
                 wall: world.wall,
+                tell: world.tell,
             }),
         })
     }
 
     /// The live lease of a proven key. None where the person would not be let in today: another
-    /// issuer is configured, or a group is needed that the person is not in.
+    /// issuer is configured, a group is needed that the person is not in, or the provider says no.
+    /// Where the provider was not asked in time, it is asked first; that takes at most three times
+    /// `oidc.http_timeout`.
     ///
     /// # Errors
     ///
     /// When the store can't answer.
     pub async fn lease(&self, key: &KeyId) -> Result<Option<Lease>, LoginError> {
         let now = self.inner.now();
-        let lease = self.inner.store.lease_of_key(key, now).await?;
-        Ok(lease.and_then(|lease| self.inner.vetted(lease, now)))
+        let stored = self.inner.store.lease_of_key(key, now).await?;
+        let lease = self.confirmed(stored).await?;
+        Ok(lease.and_then(|lease| self.inner.vetted(lease, self.inner.now())))
     }
 
     /// The same lease as it stands now, with the claims of the person's latest sign-in; none when it
@@ -261,9 +300,11 @@ impl SignIns {
     pub async fn renewed(&self, lease: &Lease) -> Result<Option<Lease>, LoginError> {
         let now = self.inner.now();
         let stored = self.inner.store.lease(lease.id, now).await?;
-        Ok(stored
-            .filter(|stored| stored.user.identity == lease.user.identity && stored.key == lease.key)
-            .and_then(|stored| self.inner.vetted(stored, now)))
+        let stored = stored.filter(|stored| {
+            stored.user.identity == lease.user.identity && stored.key == lease.key
+        });
+        let stored = self.confirmed(stored).await?;
+        Ok(stored.and_then(|stored| self.inner.vetted(stored, self.inner.now())))
     }
 
     /// Whether the lease still counts: asked again at each channel that is opened.
@@ -299,6 +340,53 @@ impl SignIns {
         Ok(self.inner.store.end_leases(user, lease).await?)
     }
 
+    /// Locks a user or a target; a user's leases end. Says how many.
+    ///
+    /// # Errors
+    ///
+    /// When the store can't be written; then nothing is locked.
+    pub async fn lock(&self, lock: Lock) -> Result<usize, LoginError> {
+        Ok(self.inner.store.lock(lock).await?)
+    }
+
+    /// Takes a lock away; says whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// When the store can't be written; then it still holds.
+    pub async fn unlock(&self, locked: Locked) -> Result<bool, LoginError> {
+        Ok(self.inner.store.unlock(locked).await?)
+    }
+
+    /// All locks, the newest first.
+    ///
+    /// # Errors
+    ///
+    /// When the store can't answer.
+    pub async fn locks(&self) -> Result<Vec<Lock>, LoginError> {
+        Ok(self.inner.store.locks().await?)
+    }
+
+    /// Whether a target is locked.
+    ///
+    /// # Errors
+    ///
+    /// When the store can't answer: then nobody is to reach the target.
+    pub async fn is_target_locked(&self, target: &str) -> Result<bool, LoginError> {
+        let target = Locked::Target(target.to_owned());
+        Ok(self.inner.store.lock_of(target).await?.is_some())
+    }
+
+    /// The people who have signed in and are called so: by subject, `ISSUER#SUBJECT`, or the name
+    /// that is shown.
+    ///
+    /// # Errors
+    ///
+    /// When the store can't answer.
+    pub async fn people(&self, called: &str) -> Result<Vec<(Identity, String)>, LoginError> {
+        Ok(self.inner.store.people(called).await?)
+    }
+
     /// Asks the provider for a code. Takes at most twice `oidc.http_timeout`.
     ///
     /// # Errors
@@ -311,6 +399,7 @@ impl SignIns {
             return Err(Reason::KeyNeeded.into());
         }
         let place = inner.places.take(asker.key.as_ref(), asker.source)?;
+        let begun_at = inner.now();
         let last = match &asker.key {
             Some(key) => inner.store.last_sign_in(key).await.map_err(Reason::Store)?,
             None => None,
@@ -338,6 +427,7 @@ impl SignIns {
             code,
             waiting,
             instructions,
+            begun_at,
             _place: place,
         })
     }
@@ -354,14 +444,23 @@ impl Inner {
         lease.expires_at = lease
             .expires_at
             .min(after(lease.signed_in_at, self.oidc.lease));
-        let counts = lease.expires_at > now
+        let confirmed = self
+            .confirmed_until(&lease)
+            .is_none_or(|until| now < after(until, SLACK));
+        let counts = confirmed
+            && lease.expires_at > now
             && lease.user.identity.issuer == self.oidc.issuer
             && claims::may_connect(&lease.user.groups, &self.oidc.allowed_groups);
         counts.then_some(lease)
     }
 
     /// Turns what the provider issued into a lease, or refuses.
-    async fn enrol(&self, tokens: Tokens, asker: &Asker) -> Result<Lease, Refusal> {
+    async fn enrol(
+        &self,
+        tokens: Tokens,
+        asker: &Asker,
+        begun_at: Timestamp,
+    ) -> Result<Lease, Refusal> {
         let believed = self.issuer.verify(&tokens.id_token, self.now()).await?;
         let userinfo = if claims::needs_userinfo(&believed, &self.oidc) {
             self.issuer
@@ -382,16 +481,25 @@ impl Inner {
             .into());
         }
         let seen = user.identity.clone();
+        let means = self.means(&tokens, &seen)?;
         let now = self.now();
         let sign_in = SignIn {
             user,
             key: asker.key.clone(),
             source: asker.source,
             now,
+            begun_at,
             expires_at: after(now, self.oidc.lease),
+            means,
         };
         match self.store.sign_in(sign_in).await.map_err(Reason::Store)? {
-            Enrolment::Lease(lease) => Ok(lease),
+            Enrolment::Lease { lease, new_key } => {
+                if new_key {
+                    (self.tell)(News::NewKey { lease: &lease });
+                }
+                Ok(lease)
+            }
+            Enrolment::Locked => Err(Reason::Locked { who: seen }.into()),
             Enrolment::KeyOfAnother(owner) => Err(Reason::WrongAccount { owner, seen }.into()),
         }
     }
@@ -405,6 +513,7 @@ pub struct Pending {
     code: DeviceCode,
     waiting: Waiting,
     instructions: String,
+    begun_at: Timestamp,
     _place: Place,
 }
 
@@ -439,7 +548,9 @@ impl Pending {
             let answer = inner.issuer.poll(&self.code).await;
             match due.answered(answer, Instant::now()) {
                 Flow::Waiting(next) => waiting = next,
-                Flow::Verifying(tokens) => return inner.enrol(tokens, &self.asker).await,
+                Flow::Verifying(tokens) => {
+                    return inner.enrol(tokens, &self.asker, self.begun_at).await;
+                }
                 Flow::Refused(reason) => return Err(reason.into()),
             }
         }
@@ -462,6 +573,9 @@ fn after(at: Timestamp, life: Duration) -> Timestamp {
         .and_then(|life| at.checked_add(life).ok())
         .unwrap_or(at)
 }
+
+/// A re-check that is due has so long to be done before the lease is of no use.
+const SLACK: Duration = Duration::from_secs(60);
 
 impl From<StoreError> for LoginError {
     fn from(error: StoreError) -> Self {

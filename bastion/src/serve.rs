@@ -4,6 +4,7 @@
 //! socket over.
 
 mod gate;
+mod news;
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,11 +21,11 @@ use tracing::{error, info, warn};
 use crate::access::Access;
 use crate::audit::Audit;
 use crate::config::Config;
-use crate::login::SignIns;
+use crate::login::{SignIns, World};
 use crate::record::Recorder;
 use crate::session::{Registry, Rooms};
 use crate::ssh::{HostKeyError, Server, keys};
-use crate::store::Store;
+use crate::store::{SealKey, Store};
 use crate::target::{Inventory, UserCa};
 
 pub(crate) use gate::{Gate, Pass};
@@ -121,6 +122,11 @@ async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
         acceptors.spawn(doorman.accept(listener, accepting.clone()));
     }
     acceptors.close();
+    let rechecks = TaskTracker::new();
+    let sign_ins = rooms.sign_ins.clone();
+    let until = stop.clone();
+    rechecks.spawn(async move { sign_ins.keep_rechecking(until).await });
+    rechecks.close();
     if let Some(path) = &options.ready_file {
         write_ready(path, &addresses).map_err(|source| ServeError::Write {
             path: path.clone(),
@@ -136,6 +142,14 @@ async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
     accepting.cancel();
     acceptors.wait().await;
     drain(&rooms.registry, &connections, config.limits.drain, &stop).await;
+    // A refresh token that was used must not be lost.
+    let checked = async {
+        rechecks.wait().await;
+        rooms.sign_ins.close().await;
+    };
+    if tokio::time::timeout(LAST_RECHECKS, checked).await.is_err() {
+        warn!("re-checks with the provider did not end in time");
+    }
     if let Some(path) = &options.ready_file
         && let Err(error) = std::fs::remove_file(path)
     {
@@ -167,8 +181,21 @@ async fn open(config: &Config, addresses: &[SocketAddr]) -> Result<Rooms, ServeE
     let audit = Audit::open(&audit_path).map_err(|source| write(&audit_path, source))?;
     let store =
         Store::open(&config.state_dir.join("store.sqlite")).map_err(|error| room(&error))?;
-    let sign_ins =
-        SignIns::new(config.oidc.clone(), &config.limits, store).map_err(|error| room(&error))?;
+    let seal = match &config.store_key {
+        Some(path) => SealKey::load(path),
+        None => {
+            warn!("no store_key: after a restart, users sign in again once a re-check is due");
+            SealKey::ephemeral()
+        }
+    };
+    let seal = seal.map_err(|error| room(&error))?;
+    let registry = Registry::default();
+    let world = World {
+        tell: Arc::new(news::teller(audit.clone(), registry.clone())),
+        ..World::default()
+    };
+    let sign_ins = SignIns::new(config.oidc.clone(), &config.limits, store, seal, world)
+        .map_err(|error| room(&error))?;
     let recorder = match &config.recording.socket {
         Some(socket) => Recorder::connect(socket)
             .await
@@ -195,7 +222,7 @@ async fn open(config: &Config, addresses: &[SocketAddr]) -> Result<Rooms, ServeE
         user_ca,
         recorder,
         audit,
-        registry: Registry::default(),
+        registry,
     })
 }
 
@@ -299,3 +326,5 @@ fn write_ready(path: &std::path::Path, addresses: &[SocketAddr]) -> io::Result<(
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
 /// After the drain, connections have so long to end (limits.md: 10 s in all).
 const LAST_CONNECTIONS: Duration = Duration::from_secs(8);
+/// And what the provider is being asked, so long after that.
+const LAST_RECHECKS: Duration = Duration::from_secs(1);

@@ -27,7 +27,7 @@ use crate::target::UserCa;
 pub(crate) use notice::Notices;
 pub(crate) use pump::Why;
 use registry::Active;
-pub(crate) use registry::Registry;
+pub(crate) use registry::{Of, Registry};
 
 /// What a connection needs of the other rooms.
 pub(crate) struct Rooms {
@@ -146,6 +146,15 @@ async fn proxy(
     notices: Notices,
     stop: CancellationToken,
 ) {
+    match rooms.sign_ins.is_target_locked(target).await {
+        Ok(false) => {}
+        Ok(true) => return locked_out(rooms, &asked, login, target, &client, &notices).await,
+        Err(error) => {
+            warn!(connection = %asked.connection, %error, "locks cannot be read");
+            let line = "the bastion cannot decide now; try again later";
+            return give_up(&client.writer, &notices, line, NOT_ALLOWED).await;
+        }
+    }
     let grant = match decide(rooms, &asked, login, target) {
         Ok(grant) => grant,
         Err(line) => return give_up(&client.writer, &notices, &line, NOT_ALLOWED).await,
@@ -162,7 +171,15 @@ async fn proxy(
         }
     };
     let id = recording.id().to_string();
-    let active = rooms.registry.begin(&id, &asked.lease.user.identity);
+    let active = rooms.registry.begin(
+        &id,
+        Of {
+            identity: asked.lease.user.identity.clone(),
+            lease: asked.lease.id,
+            target: target.to_owned(),
+            login: login.to_owned(),
+        },
+    );
     let mut session = Session {
         rooms,
         asked: &asked,
@@ -220,6 +237,39 @@ async fn proxy(
     say_goodbye(&client.writer, &notices, &carried).await;
     // Only now is the session over for whoever waits for it to be.
     drop(active);
+}
+
+/// Refuses a channel to a target that is locked, to whoever would be allowed there without the lock;
+/// anybody else learns what they learn of a target that does not exist.
+async fn locked_out(
+    rooms: &Rooms,
+    asked: &Asked,
+    login: &str,
+    target: &str,
+    client: &ClientEnd,
+    notices: &Notices,
+) {
+    let line = match decide(rooms, asked, login, target) {
+        Err(line) => line,
+        Ok(_) => {
+            let denied = Event::ChannelDenied {
+                connection: asked.connection.to_string(),
+                user: asked.lease.who(),
+                source: asked.source,
+                target: target.to_owned(),
+                login: login.to_owned(),
+                action: "connect".to_owned(),
+                command: None,
+                reason: "the target is locked".to_owned(),
+                policies: Vec::new(),
+            };
+            if let Err(error) = rooms.audit.record_soon(denied) {
+                warn!(connection = %asked.connection, %error, "not audited");
+            }
+            "the target is locked; ask your administrator".to_owned()
+        }
+    };
+    give_up(&client.writer, notices, &line, NOT_ALLOWED).await;
 }
 
 /// Ends the session within a minute of its lease's end: expired, signed out, or the user's groups

@@ -2,13 +2,16 @@
 //!
 //! Owns the SQLite file, its schema and every line of SQL; nothing of SQL leaves this room, so that
 //! another database can stand behind the same calls. Reads no clock: the caller says what time it
-//! is. Decides nothing about who may sign in, but for one rule that a transaction has to hold: a
-//! key never changes its person.
+//! is. Decides nothing about who may sign in, but for two rules that a transaction has to hold: a
+//! key never changes its person, and who is locked gets no lease.
 //!
 //! One thread owns the connection that writes, another the one that reads; a reader never waits for
 //! a writer (write-ahead log). When the file is locked, full or damaged, the call fails, and with it
 //! whatever asked: nobody is let in on a store that can't answer.
 
+mod checks;
+mod locks;
+mod seal;
 mod worker;
 
 use std::collections::BTreeSet;
@@ -25,6 +28,9 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Transaction, param
 use rusqlite_migration::{M, Migrations};
 
 use crate::login::{Identity, KeyId, Lease, User};
+pub use checks::{Means, MeansKind};
+pub use locks::{Lock, Locked};
+pub use seal::{SealError, SealKey};
 use worker::Worker;
 
 /// The store. A clone is cheap and stands for the same file; the last one to go closes it.
@@ -50,25 +56,51 @@ pub struct SignIn {
     pub source: IpAddr,
     /// The wall clock.
     pub now: Timestamp,
+    /// When the sign-in was begun, and the client was told of the person's new keys.
+    pub begun_at: Timestamp,
     /// When the lease ends.
     pub expires_at: Timestamp,
+    /// With what the provider can be asked again; none where it gave nothing.
+    pub means: Option<Means>,
 }
 
 /// What came of a [`SignIn`].
 #[derive(Clone, Debug)]
 pub enum Enrolment {
     /// The lease is durable.
-    Lease(Lease),
+    Lease {
+        /// It.
+        lease: Lease,
+        /// Whether the key is new, and the person is not.
+        new_key: bool,
+    },
+    /// The person is locked here; nothing was written.
+    Locked,
     /// The key belongs to this other person; nothing was written.
     KeyOfAnother(Identity),
 }
 
 /// The sign-in before this one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastSignIn {
     /// When it was.
     pub at: Timestamp,
     /// Where the client connected from.
+    pub source: IpAddr,
+    /// Younger keys of the person, which whoever holds this one has not been told of yet.
+    pub new_keys: usize,
+    /// The youngest of them.
+    pub newest: Option<NewKey>,
+}
+
+/// A key that a person has begun to use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewKey {
+    /// Its fingerprint.
+    pub key: KeyId,
+    /// When it was first used.
+    pub at: Timestamp,
+    /// From where.
     pub source: IpAddr,
 }
 
@@ -206,22 +238,8 @@ impl Store {
     /// When the store can't answer.
     pub async fn last_sign_in(&self, key: &KeyId) -> Result<Option<LastSignIn>, StoreError> {
         let key = key.clone();
-        self.read(move |connection| {
-            connection
-                .prepare_cached(
-                    "SELECT u.last_at, u.last_source FROM keys k JOIN users u ON u.id = k.user \
-                     WHERE k.fingerprint = ?1",
-                )?
-                .query_and_then([key.as_str()], |row| {
-                    Ok(LastSignIn {
-                        at: timestamp(row.get(0)?)?,
-                        source: source(&row.get::<_, String>(1)?)?,
-                    })
-                })?
-                .next()
-                .transpose()
-        })
-        .await
+        self.read(move |connection| last_sign_in(connection, &key))
+            .await
     }
 
     async fn read<T: Send + 'static>(
@@ -369,6 +387,8 @@ fn prepare(connection: &mut Connection, path: &Path, fresh: bool) -> Result<(), 
     // FULL: a lease or a key's person that was told to a client survives a power cut.
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "full")?;
+    // Tokens that have been replaced do not linger in free pages.
+    connection.pragma_update(None, "secure_delete", true)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     MIGRATIONS.to_latest(connection).map_err(StoreError::Schema)
@@ -412,8 +432,13 @@ fn enrol(transaction: &Transaction<'_>, sign_in: &SignIn) -> Result<Enrolment, S
         key,
         source,
         now,
+        begun_at,
         expires_at,
+        means,
     } = sign_in;
+    if locks::is_locked(transaction, &user.identity)? {
+        return Ok(Enrolment::Locked);
+    }
     if let Some(key) = key
         && let Some(owner) = owner(transaction, key)?
         && owner != user.identity
@@ -422,6 +447,14 @@ fn enrol(transaction: &Transaction<'_>, sign_in: &SignIn) -> Result<Enrolment, S
     }
     let now_ms = now.as_millisecond();
     let source = source.to_string();
+    let known = transaction
+        .query_row(
+            "SELECT 1 FROM users WHERE issuer = ?1 AND subject = ?2",
+            params![user.identity.issuer, user.identity.subject],
+            |_| Ok(()),
+        )
+        .optional()?
+        .is_some();
     let user_id: i64 = transaction.query_row(
         "INSERT INTO users (issuer, subject, name, email, groups, evidence, first_at, last_at, \
          last_source) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8) \
@@ -439,11 +472,20 @@ fn enrol(transaction: &Transaction<'_>, sign_in: &SignIn) -> Result<Enrolment, S
         ],
         |row| row.get(0),
     )?;
+    let mut new_key = false;
     if let Some(key) = key {
+        let made = transaction.execute(
+            "INSERT INTO keys (fingerprint, user, first_at, first_source, told) \
+             VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (fingerprint) DO NOTHING",
+            params![key.as_str(), user_id, now_ms, source, !known],
+        )?;
+        new_key = known && made > 0;
+        // Whoever signs in has just been shown the keys that are younger than theirs. One who
+        // enrols a second key so cannot hide the first.
         transaction.execute(
-            "INSERT INTO keys (fingerprint, user, first_at) VALUES (?1, ?2, ?3) \
-             ON CONFLICT (fingerprint) DO NOTHING",
-            params![key.as_str(), user_id, now_ms],
+            "UPDATE keys SET told = 1 WHERE user = ?1 AND first_at <= ?3 AND first_at > \
+             (SELECT first_at FROM keys WHERE fingerprint = ?2)",
+            params![user_id, key.as_str(), begun_at.as_millisecond()],
         )?;
         transaction.execute("DELETE FROM leases WHERE key = ?1", [key.as_str()])?;
     }
@@ -460,12 +502,49 @@ fn enrol(transaction: &Transaction<'_>, sign_in: &SignIn) -> Result<Enrolment, S
         ],
         |row| row.get(0),
     )?;
+    checks::begin(transaction, lease, means.as_ref(), *now)?;
     match lease_by_id(transaction, lease, *now)? {
-        Some(lease) => Ok(Enrolment::Lease(lease)),
+        Some(lease) => Ok(Enrolment::Lease { lease, new_key }),
         None => Err(StoreError::Damaged {
             detail: "a lease that was just written is not there".into(),
         }),
     }
+}
+
+fn last_sign_in(connection: &Connection, key: &KeyId) -> Result<Option<LastSignIn>, StoreError> {
+    let last = connection
+        .prepare_cached(
+            "SELECT u.last_at, u.last_source FROM keys k JOIN users u ON u.id = k.user \
+             WHERE k.fingerprint = ?1",
+        )?
+        .query_and_then([key.as_str()], |row| {
+            Ok::<_, StoreError>((timestamp(row.get(0)?)?, source(&row.get::<_, String>(1)?)?))
+        })?
+        .next()
+        .transpose()?;
+    let Some((at, from)) = last else {
+        return Ok(None);
+    };
+    let younger = connection
+        .prepare_cached(
+            "SELECT y.fingerprint, y.first_at, y.first_source FROM keys k \
+             JOIN keys y ON y.user = k.user AND y.first_at > k.first_at \
+             WHERE k.fingerprint = ?1 AND y.told = 0 ORDER BY y.first_at DESC",
+        )?
+        .query_and_then([key.as_str()], |row| {
+            Ok(NewKey {
+                key: KeyId::stored(row.get(0)?),
+                at: timestamp(row.get(1)?)?,
+                source: source(&row.get::<_, String>(2)?)?,
+            })
+        })?
+        .collect::<Result<Vec<_>, StoreError>>()?;
+    Ok(Some(LastSignIn {
+        at,
+        source: from,
+        new_keys: younger.len(),
+        newest: younger.into_iter().next(),
+    }))
 }
 
 fn owner(connection: &Connection, key: &KeyId) -> Result<Option<Identity>, StoreError> {
@@ -515,6 +594,7 @@ fn lease_of_row(row: &Row<'_>) -> Result<Lease, StoreError> {
         key: row.get::<_, Option<String>>("key")?.map(KeyId::stored),
         signed_in_at: timestamp(row.get("signed_in_at")?)?,
         expires_at: timestamp(row.get("expires_at")?)?,
+        checked_at: timestamp(row.get("checked_at")?)?,
         source: source(&row.get::<_, String>("source")?)?,
     })
 }
@@ -551,15 +631,19 @@ const APPLICATION_ID: i32 = 0x6273_746e;
 
 /// A lease with its user; a condition follows.
 const LEASES: &str = "SELECT l.id, l.key, l.signed_in_at, l.expires_at, l.source, u.issuer, \
-    u.subject, u.name, u.email, u.groups, u.evidence FROM leases l JOIN users u ON u.id = l.user";
+    u.subject, u.name, u.email, u.groups, u.evidence, c.checked_at FROM leases l \
+    JOIN users u ON u.id = l.user JOIN checks c ON c.lease = l.id";
 
 /// A lease counts from its sign-in (less a clock's disagreement of a minute) to its end: a clock
 /// that was set back does not lengthen it by more.
-const LIVE: &str = "l.expires_at > ?2 AND l.signed_in_at <= ?2 + 60000";
+/// Nobody who is locked has one.
+const LIVE: &str = "l.expires_at > ?2 AND l.signed_in_at <= ?2 + 60000 AND NOT EXISTS \
+    (SELECT 1 FROM locks x WHERE x.kind = 'user' AND x.issuer = u.issuer AND x.name = u.subject)";
 
 /// One entry a version; an entry that was released never changes.
-const SCHEMA: &[M<'_>] = &[M::up(
-    "CREATE TABLE users (
+const SCHEMA: &[M<'_>] = &[M::up(USERS_KEYS_LEASES), M::up(CHECKS_AND_LOCKS)];
+
+const USERS_KEYS_LEASES: &str = "CREATE TABLE users (
         id INTEGER PRIMARY KEY,
         issuer TEXT NOT NULL,
         subject TEXT NOT NULL,
@@ -591,8 +675,31 @@ const SCHEMA: &[M<'_>] = &[M::up(
         source TEXT NOT NULL
     ) STRICT;
     CREATE INDEX leases_by_key ON leases (key);
-    CREATE INDEX leases_by_user ON leases (user);",
-)];
+    CREATE INDEX leases_by_user ON leases (user);";
+
+/// Leases that were given before count as confirmed at their sign-in, with nothing to ask with.
+const CHECKS_AND_LOCKS: &str = "CREATE TABLE checks (
+        lease INTEGER PRIMARY KEY REFERENCES leases (id) ON DELETE CASCADE,
+        checked_at INTEGER NOT NULL,
+        means TEXT CHECK (means IN ('refresh', 'access')),
+        token BLOB,
+        token_until INTEGER,
+        CHECK ((means IS NULL) = (token IS NULL))
+    ) STRICT;
+    INSERT INTO checks (lease, checked_at) SELECT id, signed_in_at FROM leases;
+    ALTER TABLE keys ADD COLUMN first_source TEXT NOT NULL DEFAULT '0.0.0.0';
+    ALTER TABLE keys ADD COLUMN told INTEGER NOT NULL DEFAULT 1;
+    CREATE TABLE locks (
+        kind TEXT NOT NULL CHECK (kind IN ('user', 'target')),
+        issuer TEXT NOT NULL,
+        name TEXT NOT NULL,
+        by_issuer TEXT NOT NULL,
+        by_subject TEXT NOT NULL,
+        by_name TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        PRIMARY KEY (kind, issuer, name)
+    ) STRICT, WITHOUT ROWID;";
 
 const MIGRATIONS: Migrations<'_> = Migrations::from_slice(SCHEMA);
 

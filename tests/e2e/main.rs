@@ -8,6 +8,7 @@ mod differential;
 mod flow;
 mod harness;
 mod hostkey;
+mod identity;
 mod limits;
 mod names;
 mod peers;

@@ -78,6 +78,10 @@ pub(super) enum Resource<'a> {
         target: &'a str,
         labels: &'a [String],
     },
+    /// A person, by issuer and subject.
+    User { issuer: &'a str, subject: &'a str },
+    /// A target, with its labels.
+    Target { name: &'a str, labels: &'a [String] },
     /// The bastion.
     Bastion,
 }
@@ -761,6 +765,17 @@ fn push_resource(
             let attributes = HashMap::from([person_of("requester", requester)]);
             push_under(entities, uid(&TYPES.request, id), attributes, account)
         }
+        Resource::User { issuer, subject } => {
+            let user = user_uid(issuer, subject);
+            // Whoever asks about themselves is there already, with name and groups.
+            if !entities.iter().any(|entity| entity.uid() == user) {
+                let attributes =
+                    strings([("issuer", issuer), ("subject", subject), ("name", subject)]);
+                entities.push(Entity::new(user.clone(), attributes, HashSet::new())?);
+            }
+            Ok(user)
+        }
+        Resource::Target { name, labels } => push_target(entities, name, labels),
         Resource::Bastion => {
             let bastion = uid(&TYPES.bastion, "bastion");
             entities.push(Entity::with_uid(bastion.clone()));
@@ -790,9 +805,8 @@ fn person_of(attribute: &str, person: (&str, &str)) -> (String, RestrictedExpres
     (attribute.to_owned(), person)
 }
 
-fn push_account(
+fn push_target(
     entities: &mut Vec<Entity>,
-    login: &str,
     target: &str,
     labels: &[String],
 ) -> Result<EntityUid, Box<dyn std::error::Error>> {
@@ -807,6 +821,16 @@ fn push_account(
         strings([("name", target)]),
         labels.into_iter().collect(),
     )?);
+    Ok(target_uid)
+}
+
+fn push_account(
+    entities: &mut Vec<Entity>,
+    login: &str,
+    target: &str,
+    labels: &[String],
+) -> Result<EntityUid, Box<dyn std::error::Error>> {
+    let target_uid = push_target(entities, target, labels)?;
     let account = uid(&TYPES.account, &format!("{login}@{target}"));
     let attributes = strings([("login", login), ("target", target)]);
     entities.push(Entity::new(

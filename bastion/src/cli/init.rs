@@ -56,6 +56,7 @@ pub(super) fn run(args: &Init, out: &mut dyn Write) -> Result<(), Failure> {
     }
     let host_key = write_key(dir, "keys/ssh_host_ed25519_key", "bastion host key")?;
     write_key(dir, "keys/user_ca", "bastion user CA")?;
+    write_file(dir, "keys/store_key", &store_key()?)?;
     write_file(dir, "policies/access.cedar", ACCESS)?;
     write_file(dir, "policies/protect.toml", PROTECT)?;
     write_file(dir, "policies/starter.test.toml", CASES)?;
@@ -147,6 +148,14 @@ fn write_key(dir: &Path, name: &str, comment: &str) -> Result<PrivateKey, Failur
     Ok(key)
 }
 
+/// What `store_key` names: 32 random bytes, as text.
+fn store_key() -> Result<String, Failure> {
+    let mut key = zeroize::Zeroizing::new([0_u8; 32]);
+    aws_lc_rs::rand::fill(&mut *key)
+        .map_err(|_| Failure::new("there is no randomness for keys/store_key".to_owned()))?;
+    Ok(format!("{}\n", data_encoding::BASE64.encode(&*key)))
+}
+
 /// A new file, for the owner only, on disk when this returns.
 fn write_file(dir: &Path, name: &str, content: &str) -> Result<(), Failure> {
     let path = dir.join(name);
@@ -164,7 +173,7 @@ fn write_file(dir: &Path, name: &str, content: &str) -> Result<(), Failure> {
     write().map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display())))
 }
 
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     "bastion.toml",
     "targets.toml",
     "policies/access.cedar",
@@ -175,6 +184,7 @@ const FILES: [&str; 10] = [
     "keys/ssh_host_ed25519_key.pub",
     "keys/user_ca",
     "keys/user_ca.pub",
+    "keys/store_key",
 ];
 
 const ACCESS: &str = include_str!("../../../policies/starter/access.cedar");

@@ -6,15 +6,65 @@ use std::fmt;
 /// One command, as it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Command {
-    Help { json: bool },
-    Whoami { explain: bool, json: bool },
-    Targets { json: bool },
-    Config { json: bool },
-    Sessions { active: bool, json: bool },
-    Leases { json: bool },
-    SignOut { all: bool, json: bool },
-    Play { session: String, json: bool },
-    Recording { session: String, json: bool },
+    Help {
+        json: bool,
+    },
+    Whoami {
+        explain: bool,
+        json: bool,
+    },
+    Targets {
+        json: bool,
+    },
+    Config {
+        json: bool,
+    },
+    Sessions {
+        active: bool,
+        json: bool,
+    },
+    Leases {
+        json: bool,
+    },
+    SignOut {
+        all: bool,
+        json: bool,
+    },
+    Play {
+        session: String,
+        json: bool,
+    },
+    Recording {
+        session: String,
+        json: bool,
+    },
+    End {
+        session: String,
+        json: bool,
+    },
+    EndOf {
+        user: String,
+        json: bool,
+    },
+    Lock {
+        whom: Whom,
+        reason: String,
+        json: bool,
+    },
+    Unlock {
+        whom: Whom,
+        json: bool,
+    },
+    Locks {
+        json: bool,
+    },
+}
+
+/// Whom or what a lock is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Whom {
+    User(String),
+    Target(String),
 }
 
 impl Command {
@@ -27,8 +77,17 @@ impl Command {
         let mut words = line.split_ascii_whitespace();
         let name = words.next().unwrap_or("help");
         let mut given = Given::default();
-        for word in words {
+        let mut words = words.peekable();
+        while let Some(word) = words.next() {
             match word {
+                // Each takes what follows, up to the next option: names and reasons have spaces.
+                "--user" | "--target" | "--reason" => {
+                    let mut text = Vec::new();
+                    while let Some(more) = words.next_if(|next| !next.starts_with("--")) {
+                        text.push(more);
+                    }
+                    given.value(word, text.join(" "))?;
+                }
                 "--json" => given.json = true,
                 "--explain" => given.explain = true,
                 "--active" => given.active = true,
@@ -63,8 +122,28 @@ impl Command {
                 session: given.session()?,
                 json,
             },
+            "end" => match given.user.take() {
+                Some(user) => Self::EndOf { user, json },
+                None => Self::End {
+                    session: given.session()?,
+                    json,
+                },
+            },
+            "lock" => Self::Lock {
+                whom: given.whom()?,
+                reason: given.reason.take().unwrap_or_default(),
+                json,
+            },
+            "unlock" => Self::Unlock {
+                whom: given.whom()?,
+                json,
+            },
+            "locks" => Self::Locks { json },
             _ => return Err(Usage::Unknown),
         };
+        if given.user.is_some() || given.target.is_some() || given.reason.is_some() {
+            return Err(Usage::Option);
+        }
         if given.explain || given.active || given.all {
             return Err(Usage::Option);
         }
@@ -76,7 +155,7 @@ impl Command {
 }
 
 /// The commands with what they do, for `help`.
-pub(super) const HELP: [(&str, &str); 9] = [
+pub(super) const HELP: [(&str, &str); 13] = [
     ("help", "this text"),
     ("whoami [--explain]", "who you are here, and why"),
     ("targets", "the accounts that you may reach"),
@@ -92,6 +171,13 @@ pub(super) const HELP: [(&str, &str); 9] = [
         "recording SESSION",
         "the recording's file on standard output",
     ),
+    ("end SESSION | --user U", "end running sessions"),
+    (
+        "lock --user U | --target T",
+        "shut out, and end what runs; --reason R",
+    ),
+    ("unlock --user U | --target T", "take the lock away"),
+    ("locks", "who and what is locked"),
 ];
 
 /// Why a line is no command.
@@ -103,6 +189,7 @@ pub(super) enum Usage {
     Option,
     Argument,
     Session,
+    Whom,
 }
 
 impl Usage {
@@ -118,6 +205,7 @@ impl fmt::Display for Usage {
             Self::Unknown => "no such command; try: help",
             Self::Option => "the command has no such option; try: help",
             Self::Argument => "too many words for this command; try: help",
+            Self::Whom => "name one: --user U, or --target T",
             Self::Session => "name one session; try: sessions",
         })
     }
@@ -129,10 +217,35 @@ struct Given {
     explain: bool,
     active: bool,
     all: bool,
+    user: Option<String>,
+    target: Option<String>,
+    reason: Option<String>,
     arguments: Vec<String>,
 }
 
 impl Given {
+    fn value(&mut self, option: &str, text: String) -> Result<(), Usage> {
+        let place = match option {
+            "--user" => &mut self.user,
+            "--target" => &mut self.target,
+            _ => &mut self.reason,
+        };
+        // Nothing, or a second one.
+        if text.is_empty() || place.is_some() {
+            return Err(Usage::Option);
+        }
+        *place = Some(text);
+        Ok(())
+    }
+
+    fn whom(&mut self) -> Result<Whom, Usage> {
+        match (self.user.take(), self.target.take()) {
+            (Some(user), None) => Ok(Whom::User(user)),
+            (None, Some(target)) => Ok(Whom::Target(target)),
+            _ => Err(Usage::Whom),
+        }
+    }
+
     fn session(&mut self) -> Result<String, Usage> {
         match self.arguments.len() {
             1 => self.arguments.pop().ok_or(Usage::Session),
@@ -183,6 +296,35 @@ mod tests {
                     json: false,
                 },
             ),
+            (
+                "end abc --json",
+                Command::End {
+                    session: "abc".into(),
+                    json: true,
+                },
+            ),
+            (
+                "end --user Ana Diaz --json",
+                Command::EndOf {
+                    user: "Ana Diaz".into(),
+                    json: true,
+                },
+            ),
+            (
+                "lock --reason lost a laptop --user ana",
+                Command::Lock {
+                    whom: Whom::User("ana".into()),
+                    reason: "lost a laptop".into(),
+                    json: false,
+                },
+            ),
+            (
+                "unlock --target orders-db",
+                Command::Unlock {
+                    whom: Whom::Target("orders-db".into()),
+                    json: false,
+                },
+            ),
         ] {
             assert_eq!(Command::parse(line.as_bytes()), Ok(command), "{line:?}");
         }
@@ -199,6 +341,19 @@ mod tests {
             "targets --explain",
             "sessions --all",
             "help --bogus",
+            "end",
+            "end a b",
+            "end a --user b",
+            "end --user",
+            "end --user --json",
+            "end --user a --user b",
+            "end --target a",
+            "lock",
+            "lock a",
+            "lock --user a --target b",
+            "unlock --user a --reason b",
+            "locks --user a",
+            "help --reason x",
             "$(id)",
             "../recording x",
         ] {

@@ -67,6 +67,9 @@ pub(super) enum Answer {
 pub(super) struct Tokens {
     pub(super) id_token: SecretString,
     pub(super) access_token: SecretString,
+    /// The life of the access token, where the provider says it.
+    pub(super) access_life: Option<Duration>,
+    pub(super) refresh_token: Option<SecretString>,
 }
 
 impl fmt::Debug for Tokens {

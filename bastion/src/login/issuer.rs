@@ -24,6 +24,7 @@ use super::{LoginError, Reason, text};
 use crate::config::{Oidc, Pkce};
 use http::{Client, Failure};
 use parse::Metadata;
+pub(super) use parse::Refreshed;
 
 /// The provider, and what is known of it.
 pub(super) struct Issuer {
@@ -164,6 +165,18 @@ impl Issuer {
             Ok(Err(failure)) => Answer::Unreachable(failure.to_string()),
             Err(_) => Answer::Unreachable(NO_ANSWER.to_owned()),
         }
+    }
+
+    /// Uses a refresh token (RFC 6749, section 6).
+    pub(super) async fn refresh(&self, token: &SecretString) -> Result<Refreshed, Reason> {
+        let metadata = self.metadata().await?;
+        let form = [
+            ("grant_type", "refresh_token"),
+            ("refresh_token", token.expose_secret()),
+        ];
+        let asked = self.client.post(&metadata.token_endpoint, &form);
+        let reply = self.in_time(asked).await?;
+        parse::refreshed(&reply)
     }
 
     /// Believes an ID token, if need be after a look for new signing keys.

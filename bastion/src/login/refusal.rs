@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::{Identity, TokenError};
-use crate::store::StoreError;
+use crate::store::{SealError, StoreError};
 
 /// A sign-in that did not come about. `Display` is for the log: one printable line with the causes,
 /// which may name what the client must not learn; [`Refusal::notice`] is for the client.
@@ -80,6 +80,12 @@ pub enum Reason {
         /// What was found in the groups claim.
         why: String,
     },
+    /// The person is locked here.
+    #[error("{who} is locked here")]
+    Locked {
+        /// The person.
+        who: Identity,
+    },
     /// The provider refuses this client, or lacks what is needed.
     #[error("the provider or its configuration is not right: {what}")]
     Misconfigured {
@@ -98,6 +104,9 @@ pub enum Reason {
     /// The store can't answer.
     #[error("the store cannot answer")]
     Store(#[source] StoreError),
+    /// What must be sealed cannot be.
+    #[error("a token cannot be sealed")]
+    Seal(#[source] SealError),
 }
 
 /// Which limit on pending sign-ins was met.
@@ -133,6 +142,7 @@ impl Reason {
             Self::NoGroup { .. } => {
                 "your account is in no group that may connect; ask your administrator"
             }
+            Self::Locked { .. } => "your account is locked on this server; ask your administrator",
             Self::Misconfigured { .. } => {
                 "the identity provider is not set up for this server; ask your administrator"
             }
@@ -147,7 +157,9 @@ impl Reason {
             }
             Self::TooMany(Crowd::Total) => "too many sign-ins pending; try again later",
             Self::KeyNeeded => "an SSH key is needed to sign in; make one with ssh-keygen",
-            Self::Store(_) => "sign-in is not possible at the moment; ask your administrator",
+            Self::Store(_) | Self::Seal(_) => {
+                "sign-in is not possible at the moment; ask your administrator"
+            }
         }
     }
 }
@@ -182,6 +194,9 @@ pub enum LoginError {
     /// The store can't answer.
     #[error("the store cannot answer")]
     Store(#[source] StoreError),
+    /// What must be sealed cannot be.
+    #[error("a token cannot be sealed")]
+    Seal(#[source] SealError),
 }
 
 impl LoginError {

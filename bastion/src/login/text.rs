@@ -48,13 +48,28 @@ pub(super) fn instructions(facts: &Facts<'_>) -> String {
             duration(facts.life)
         ),
     );
-    if let Some(last) = facts.last {
+    if let Some(last) = &facts.last {
         let at = last.at.strftime("%Y-%m-%d %H:%M UTC");
         let source = last.source.to_canonical();
         push(
             &mut text,
             format_args!("Last sign-in: {at} from {source}.\n"),
         );
+        if let Some(newest) = &last.newest {
+            let at = newest.at.strftime("%Y-%m-%d %H:%M UTC");
+            let key = ascii(newest.key.as_str(), KEY_MAX);
+            let source = newest.source.to_canonical();
+            let more = match last.new_keys {
+                0 | 1 => String::new(),
+                count => format!(" ({} more)", count - 1),
+            };
+            let long = format!(
+                "New key since then: {key}\non {at} from {source}{more}. Not yours? Tell your administrator.\n"
+            );
+            // Beside the longest URL there is no room for it.
+            let fits = text.len() + long.len() < TEXT_MAX;
+            text.push_str(if fits { &long } else { NEW_KEY_SHORT });
+        }
     }
     text
 }
@@ -129,11 +144,14 @@ fn cut(text: &str, max: usize, plain: impl Fn(char) -> bool) -> String {
 }
 
 /// Longest URL that is shown; a provider with a longer one is not configured right.
-pub(super) const URI_MAX: usize = 400;
+pub(super) const URI_MAX: usize = 380;
 /// Longest code that is shown.
 pub(super) const CODE_MAX: usize = 64;
 /// Much longer ones are refused before; those that are not are cut here.
-const USER_NAME_MAX: usize = 100;
+const USER_NAME_MAX: usize = 60;
+/// All of it is shorter than this.
+const TEXT_MAX: usize = 900;
+const NEW_KEY_SHORT: &str = "A new key was added since: ask your administrator.\n";
 const KEY_MAX: usize = 60;
 const ELLIPSIS: &str = "...";
 

@@ -66,8 +66,8 @@ pub(crate) enum Why {
     NotRecorded(RecordError),
     /// A session lives only so long.
     LifeOver,
-    /// The person signed out, or somebody ended the session.
-    Ended,
+    /// The person signed out, or somebody ended the session; with the line that says so.
+    Ended(&'static str),
     /// The bastion stops.
     ShuttingDown,
 }
@@ -86,7 +86,7 @@ impl Why {
             Self::Refused => "a rule refuses this output: the rest is withheld",
             Self::NotRecorded(error) => error.notice(),
             Self::LifeOver => "the session has reached its longest life; connect again",
-            Self::Ended => "the session was ended: the sign-in is over; connect again to sign in",
+            Self::Ended(line) => line,
             Self::ShuttingDown => "the bastion is shutting down; connect again later",
         }
     }
@@ -95,7 +95,7 @@ impl Why {
     pub(super) fn status(&self) -> u32 {
         match self {
             Self::NotRecorded(_) | Self::Held | Self::Refused => REFUSED,
-            Self::LifeOver | Self::Ended => NOT_ALLOWED,
+            Self::LifeOver | Self::Ended(_) => NOT_ALLOWED,
             Self::TargetEnded
             | Self::TargetLost
             | Self::ClientLeft
@@ -158,7 +158,7 @@ impl Pump<'_> {
                 why = lost(recorder) => Some(why),
                 () = control(&target.writer, wanted_size, set_size, signalled) => None,
                 () = tokio::time::sleep(life) => Some(Why::LifeOver),
-                () = stop.this.cancelled() => Some(Why::Ended),
+                () = stop.this.cancelled() => Some(Why::Ended(stop.line())),
                 () = stop.all.cancelled() => Some(Why::ShuttingDown),
             }
         };

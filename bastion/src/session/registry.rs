@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -20,20 +20,47 @@ struct Shared {
     closed: AtomicBool,
 }
 
-/// What is known of a session while it runs.
+/// Whose a session is, and where it runs.
 #[derive(Clone, Debug)]
-pub(crate) struct Running {
-    /// Whose it is.
+pub(crate) struct Of {
+    /// The person.
     pub(crate) identity: Identity,
-    end: CancellationToken,
+    /// The lease that the session depends on.
+    pub(crate) lease: i64,
+    /// The target's name.
+    pub(crate) target: String,
+    /// The account there.
+    pub(crate) login: String,
+}
+
+/// What is known of a session while it runs.
+#[derive(Debug)]
+struct Running {
+    of: Of,
+    end: Arc<End>,
+}
+
+/// The end of one session from outside, and the line that says why.
+#[derive(Debug, Default)]
+struct End {
+    asked: CancellationToken,
+    line: OnceLock<&'static str>,
+}
+
+impl End {
+    /// The first to ask gives the line.
+    fn ask(&self, line: &'static str) {
+        self.line.get_or_init(|| line);
+        self.asked.cancel();
+    }
 }
 
 impl Registry {
     /// A session has begun; it is forgotten when the answer is dropped.
-    pub(crate) fn begin(&self, session: &str, identity: &Identity) -> Active {
-        let end = CancellationToken::new();
+    pub(crate) fn begin(&self, session: &str, of: Of) -> Active {
+        let end = Arc::new(End::default());
         let running = Running {
-            identity: identity.clone(),
+            of,
             end: end.clone(),
         };
         self.lock().insert(session.to_owned(), running);
@@ -44,13 +71,26 @@ impl Registry {
         }
     }
 
+    /// The sessions that run, with whose they are.
+    pub(crate) fn running(&self) -> Vec<(String, Of)> {
+        let sessions = self.lock();
+        let each = sessions.iter();
+        each.map(|(id, running)| (id.clone(), running.of.clone()))
+            .collect()
+    }
+
+    /// Ends the sessions that `which` picks, each with `line` for its client; says how many.
+    pub(crate) fn end_where(&self, line: &'static str, which: impl Fn(&str, &Of) -> bool) -> usize {
+        let sessions = self.lock();
+        let picked = sessions
+            .iter()
+            .filter(|(id, running)| which(id, &running.of));
+        picked.map(|(_, running)| running.end.ask(line)).count()
+    }
+
     /// Ends every session of a person; says how many.
     pub(crate) fn end_all_of(&self, identity: &Identity) -> usize {
-        let sessions = self.lock();
-        let theirs = sessions
-            .values()
-            .filter(|running| running.identity == *identity);
-        theirs.map(|running| running.end.cancel()).count()
+        self.end_where(SIGNED_OUT, |_, of| of.identity == *identity)
     }
 
     /// How many run.
@@ -91,21 +131,22 @@ impl Registry {
 #[derive(Debug)]
 pub(crate) struct Active {
     session: String,
-    end: CancellationToken,
+    end: Arc<End>,
     registry: Registry,
 }
 
 impl Active {
-    /// Ends the session.
+    /// Ends the session, whose sign-in is over.
     pub(crate) fn end(&self) {
-        self.end.cancel();
+        self.end.ask(SIGNED_OUT);
     }
 
     /// Cancelled when this session, or everything, is to end.
     pub(crate) fn stop(&self, all: &CancellationToken) -> Stop {
         Stop {
             all: all.clone(),
-            this: self.end.clone(),
+            this: self.end.asked.clone(),
+            end: self.end.clone(),
         }
     }
 }
@@ -125,4 +166,15 @@ impl Drop for Active {
 pub(crate) struct Stop {
     pub(super) all: CancellationToken,
     pub(super) this: CancellationToken,
+    end: Arc<End>,
 }
+
+impl Stop {
+    /// The line of whoever ended this session.
+    pub(super) fn line(&self) -> &'static str {
+        self.end.line.get().copied().unwrap_or(SIGNED_OUT)
+    }
+}
+
+/// What a client is told whose lease is over.
+const SIGNED_OUT: &str = "the session was ended: the sign-in is over; connect again to sign in";

@@ -41,14 +41,25 @@ fn sign_in(subject: &str, with: Option<&str>, second: i64) -> SignIn {
         key: with.map(key),
         source: "192.0.2.1".parse().unwrap(),
         now: at(second),
+        begun_at: at(second),
         expires_at: at(second + 8 * HOUR),
+        means: Some(means("first")),
+    }
+}
+
+fn means(token: &str) -> Means {
+    Means {
+        kind: MeansKind::Refresh,
+        sealed: token.as_bytes().to_vec(),
+        until: None,
     }
 }
 
 fn lease(enrolment: Enrolment) -> Lease {
     match enrolment {
-        Enrolment::Lease(lease) => lease,
+        Enrolment::Lease { lease, .. } => lease,
         Enrolment::KeyOfAnother(owner) => panic!("key of {owner}"),
+        Enrolment::Locked => panic!("locked"),
     }
 }
 
@@ -441,4 +452,178 @@ async fn damaged_rows_are_an_error_and_no_lease() {
 #[test]
 fn migrations_are_well_formed() {
     MIGRATIONS.validate().unwrap();
+}
+
+#[tokio::test]
+async fn the_longest_unconfirmed_is_asked_about_first() {
+    let here = Here::new();
+    let first = here.sign_in("ana", Some("a"), 0).await;
+    let second = here.sign_in("bob", Some("b"), 10).await;
+    let due = async |second: i64, limit| {
+        let due = here.store.unconfirmed(at(second), at(100), limit).await;
+        due.unwrap()
+            .iter()
+            .map(|lease| lease.id)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(due(9, 9).await, [first.id]);
+    assert_eq!(due(10, 9).await, [first.id, second.id]);
+    assert_eq!(due(10, 1).await, [first.id]);
+    assert!(here.store.confirm(&first, at(20)).await.unwrap());
+    assert_eq!(due(20, 9).await, [second.id, first.id]);
+    assert!(here.store.end_lease(second.id).await.unwrap());
+    assert!(!here.store.end_lease(second.id).await.unwrap());
+    assert_eq!(due(20, 9).await, [first.id]);
+}
+
+#[tokio::test]
+async fn what_can_be_asked_with_lives_and_dies_with_its_lease() {
+    let here = Here::new();
+    let lease = here.sign_in("ana", Some("a"), 0).await;
+    assert_eq!(lease.checked_at, at(0));
+    assert_eq!(
+        here.store.means(lease.id).await.unwrap(),
+        Some(means("first"))
+    );
+    let next = Means {
+        kind: MeansKind::Access,
+        sealed: vec![0, 255],
+        until: Some(at(9)),
+    };
+    assert!(here.store.keep_means(lease.id, next.clone()).await.unwrap());
+    assert_eq!(
+        here.store.means(lease.id).await.unwrap(),
+        Some(next.clone())
+    );
+    // Todays groups come with the confirmation.
+    let mut today = lease.clone();
+    let mut user = user("ana");
+    user.groups = ["staff".to_owned()].into();
+    today.user = Arc::new(user.clone());
+    assert!(here.store.confirm(&today, at(5)).await.unwrap());
+    let found = here.store.lease(lease.id, at(6)).await.unwrap().unwrap();
+    assert_eq!((found.checked_at, &*found.user), (at(5), &user));
+    here.store.end_leases(&user.identity, None).await.unwrap();
+    // Nothing comes back to life.
+    assert_eq!(here.store.means(lease.id).await.unwrap(), None);
+    assert!(!here.store.keep_means(lease.id, next).await.unwrap());
+    assert!(!here.store.confirm(&today, at(7)).await.unwrap());
+    assert_eq!(here.store.lease(lease.id, at(8)).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn who_is_locked_has_no_lease_and_gets_none() {
+    let here = Here::new();
+    let anas = here.sign_in("ana", Some("a"), 0).await;
+    let bobs = here.sign_in("bob", Some("b"), 0).await;
+    let lock = |locked| Lock {
+        locked,
+        by: user("bob").identity,
+        by_name: "Bob".into(),
+        reason: "lost a laptop".into(),
+        at: at(1),
+    };
+    let ana = Locked::User(user("ana").identity);
+    assert_eq!(here.store.lock(lock(ana.clone())).await.unwrap(), 1);
+    assert_eq!(here.store.lease(anas.id, at(2)).await.unwrap(), None);
+    assert!(here.store.lease(bobs.id, at(2)).await.unwrap().is_some());
+    let refused = here.store.sign_in(sign_in("ana", Some("a"), 2)).await;
+    assert!(matches!(refused.unwrap(), Enrolment::Locked));
+    // A target of that name is another thing.
+    let target = Locked::Target("ana".into());
+    assert_eq!(here.store.lock_of(target.clone()).await.unwrap(), None);
+    here.store.lock(lock(target.clone())).await.unwrap();
+    assert_eq!(here.store.locks().await.unwrap().len(), 2);
+    assert!(here.store.unlock(ana.clone()).await.unwrap());
+    assert!(!here.store.unlock(ana).await.unwrap());
+    assert_eq!(
+        here.store.lock_of(target.clone()).await.unwrap(),
+        Some(lock(target))
+    );
+    here.sign_in("ana", Some("a"), 3).await;
+}
+
+#[tokio::test]
+async fn people_are_found_by_subject_identity_and_name() {
+    let here = Here::new();
+    here.sign_in("ana", None, 0).await;
+    here.sign_in("bob", None, 0).await;
+    let found = async |called: &str| here.store.people(called).await.unwrap();
+    let ana = (user("ana").identity, "name of ana".to_owned());
+    for called in ["ana", "name of ana", "https://id.example.test#ana"] {
+        assert_eq!(found(called).await, std::slice::from_ref(&ana), "{called}");
+    }
+    for called in ["an", "ANA", "%", "", "#ana"] {
+        assert_eq!(found(called).await, [], "{called}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_was_added_is_told_to_the_older_ones_only() {
+    let here = Here::new();
+    let enrol = async |key: &str, second| match here
+        .store
+        .sign_in(sign_in("ana", Some(key), second))
+        .await
+        .unwrap()
+    {
+        Enrolment::Lease { new_key, .. } => new_key,
+        other => panic!("{other:?}"),
+    };
+    let told = async |with: &str| {
+        let last = here.store.last_sign_in(&key(with)).await.unwrap().unwrap();
+        (last.new_keys, last.newest.map(|new| new.key))
+    };
+    assert!(!enrol("first", 0).await, "nobody was known");
+    assert!(!enrol("first", 1).await);
+    assert!(enrol("thief", 2).await);
+    assert!(enrol("second", 3).await);
+    assert_eq!(told("first").await, (2, Some(key("second"))));
+    // The younger key does not hide the older one.
+    assert!(!enrol("second", 4).await);
+    assert!(!enrol("thief", 5).await);
+    assert_eq!(
+        told("first").await,
+        (1, Some(key("thief"))),
+        "the thief was told of the second"
+    );
+    assert_eq!(told("second").await, (0, None));
+    assert!(enrol("third", 6).await);
+    // Told is what stood there when the sign-in began.
+    let mut early = sign_in("ana", Some("first"), 7);
+    early.begun_at = at(2);
+    here.store.sign_in(early).await.unwrap();
+    assert_eq!(told("first").await.0, 1);
+    enrol("first", 8).await;
+    assert_eq!(told("first").await, (0, None));
+}
+
+#[test]
+fn a_store_of_the_first_version_is_brought_up_to_date() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("db");
+    let connection = Connection::open(&path).unwrap();
+    connection
+        .execute_batch(&format!(
+            "PRAGMA application_id = {APPLICATION_ID}; {USERS_KEYS_LEASES}
+             PRAGMA user_version = 1;
+             INSERT INTO users VALUES (1, 'i', 's', 'n', NULL, '[\"g\"]', '[]', 0, 0, '::1');
+             INSERT INTO keys VALUES ('SHA256:a', 1, 0);
+             INSERT INTO leases VALUES (1, 1, 'SHA256:a', {0}, {1}, '::1');",
+            at(0).as_millisecond(),
+            at(HOUR).as_millisecond()
+        ))
+        .unwrap();
+    drop(connection);
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let store = Store::open(&path).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let lease = runtime
+        .block_on(store.lease_of_key(&key("a"), at(1)))
+        .unwrap()
+        .unwrap();
+    assert_eq!(lease.checked_at, lease.signed_in_at);
+    assert_eq!(runtime.block_on(store.means(1)).unwrap(), None);
 }

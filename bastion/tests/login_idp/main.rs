@@ -11,3 +11,4 @@ mod faults;
 mod people;
 mod products;
 mod provider;
+mod rechecks;

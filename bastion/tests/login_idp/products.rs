@@ -1,8 +1,8 @@
 //! What products in the field make of the protocol, and how a client may be registered there.
 
 use bastion::config::{ClientAuth, GroupsFrom, Pkce};
-use bastion::login::{ClaimSource, LoginError, SignIns};
-use bastion::store::Store;
+use bastion::login::{ClaimSource, LoginError, SignIns, World};
+use bastion::store::{SealKey, Store};
 use serde_json::json;
 
 use crate::provider::{Plan, Room, asker, kind};
@@ -232,7 +232,8 @@ fn settings_that_cannot_work_stop_the_start() {
         let mut oidc = good();
         change(&mut oidc);
         let store = Store::open(&path("db")).unwrap();
-        SignIns::new(oidc, &Plan::new(&[]).limits, store).map(drop)
+        let seal = SealKey::ephemeral().unwrap();
+        SignIns::new(oidc, &Plan::new(&[]).limits, store, seal, World::default()).map(drop)
     };
     with(&|_| {}).unwrap();
     let error =

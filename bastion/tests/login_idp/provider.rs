@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use bastion::config::{ClientAuth, GroupsFrom, Limits, Oidc, Pkce};
+use bastion::config::{ClientAuth, GroupsFrom, Limits, Oidc, OnUnreachable, Pkce, RecheckBy};
 use bastion::login::{Asker, KeyId, Lease, Pending, Reason, Refusal, SignIns, World};
 use bastion::ssh::keys::PublicKey;
-use bastion::store::Store;
+use bastion::store::{SealKey, Store};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -185,6 +185,10 @@ impl Plan {
                 clock_skew: Duration::from_secs(60),
                 http_timeout: Duration::from_secs(10),
                 lease: Duration::from_secs(8 * 3600),
+                recheck: Duration::from_secs(15 * 60),
+                recheck_by: RecheckBy::None,
+                on_unreachable: OnUnreachable::Grace,
+                grace: Duration::from_secs(3600),
                 code_max_age: Duration::from_secs(300),
                 show_complete_uri: false,
                 require_key: true,
@@ -225,7 +229,11 @@ impl Plan {
             oidc.issuer.clone_from(&provider.issuer);
         }
         let store = Store::open(&dir.join("db")).unwrap();
-        SignIns::in_world(oidc, &self.limits, store, self.world).unwrap()
+        let seal = match dir.join("store_key") {
+            key if key.exists() => SealKey::load(&key).unwrap(),
+            _ => SealKey::ephemeral().unwrap(),
+        };
+        SignIns::new(oidc, &self.limits, store, seal, self.world).unwrap()
     }
 }
 
@@ -282,6 +290,8 @@ pub(crate) fn kind<T>(outcome: &Result<T, Refusal>) -> &'static str {
         Err(Reason::Untrusted(_)) => "untrusted",
         Err(Reason::TooMany(_)) => "too many",
         Err(Reason::KeyNeeded) => "key needed",
+        Err(Reason::Locked { .. }) => "locked",
+        Err(Reason::Seal(_)) => "seal",
         Err(Reason::Store(_)) => "store",
     }
 }

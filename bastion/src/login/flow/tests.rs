@@ -14,6 +14,8 @@ fn tokens() -> Tokens {
     Tokens {
         id_token: "i".into(),
         access_token: "a".into(),
+        access_life: None,
+        refresh_token: None,
     }
 }
 

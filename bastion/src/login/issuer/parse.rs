@@ -147,12 +147,60 @@ pub(super) fn answer(reply: &Reply) -> Answer {
         (Some(access_token), Some(id_token)) => Answer::Issued(Tokens {
             id_token,
             access_token,
+            access_life: seconds(&document, "expires_in"),
+            refresh_token: token("refresh_token"),
         }),
         (Some(_), None) => Answer::Misconfigured(
             "it issued no ID token; is it an OpenID provider, and the scope openid allowed?".into(),
         ),
         (None, _) => Answer::Misconfigured("an answer with neither token nor error".into()),
     }
+}
+
+/// What a refresh token brought.
+pub(in super::super) struct Refreshed {
+    pub(in super::super) access_token: SecretString,
+    /// Not every provider sends one (OpenID Connect Core 1.0, section 12.2).
+    pub(in super::super) id_token: Option<SecretString>,
+    /// The one that takes the place of the one that was used, where the provider rotates them.
+    pub(in super::super) refresh_token: Option<SecretString>,
+}
+
+/// What the answer to a refresh says (RFC 6749, section 5.2; OpenID Connect Core 1.0, section 12).
+/// [`Reason::Denied`] is the provider's no to this person; every other reason says nothing of them.
+pub(super) fn refreshed(reply: &Reply) -> Result<Refreshed, Reason> {
+    if reply.status == 429 {
+        return Err(unreachable("status 429 for a refresh"));
+    }
+    if let Some(error) = error_of(reply) {
+        return Err(match error.code.as_str() {
+            // The grant has ended, or wants the person to do something first.
+            "invalid_grant"
+            | "access_denied"
+            | "interaction_required"
+            | "login_required"
+            | "consent_required"
+            | "account_selection_required" => Reason::Denied {
+                said: error.to_string(),
+            },
+            "temporarily_unavailable" | "server_error" | "slow_down" => {
+                unreachable(&error.to_string())
+            }
+            _ => misconfigured(&error.to_string()),
+        });
+    }
+    let document = document(reply, "the token endpoint")?;
+    let token = |name: &str| {
+        string(&document, name)
+            .filter(|token| !token.is_empty())
+            .map(SecretString::from)
+    };
+    Ok(Refreshed {
+        access_token: token("access_token")
+            .ok_or_else(|| misconfigured("a refresh without an access token"))?,
+        id_token: token("id_token"),
+        refresh_token: token("refresh_token"),
+    })
 }
 
 /// Reads userinfo, which must be of the same subject (OpenID Connect Core 1.0, section 5.3.2).

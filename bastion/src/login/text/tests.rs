@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::login::KeyId;
+use crate::store::NewKey;
 
 fn asker(name: &str, source: &str) -> Asker {
     Asker {
@@ -28,6 +29,8 @@ fn facts<'a>(asker: &'a Asker) -> Facts<'a> {
         last: Some(LastSignIn {
             at: Timestamp::from_second(1_800_000_000).unwrap(),
             source: "203.0.113.9".parse().unwrap(),
+            new_keys: 0,
+            newest: None,
         }),
     }
 }
@@ -43,6 +46,31 @@ fn instructions_as_a_user_sees_them() {
     and the key SHA256:n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg.
     Go on only if you started this yourself, just now. Code valid for 5 minutes.
     Last sign-in: 2027-01-15 08:00 UTC from 203.0.113.9.
+    "#);
+}
+
+#[test]
+fn instructions_tell_of_a_key_that_was_added_since() {
+    let asker = asker("ana", "198.51.100.7");
+    let mut facts = facts(&asker);
+    if let Some(last) = &mut facts.last {
+        last.new_keys = 3;
+        last.newest = Some(NewKey {
+            key: KeyId::stored("SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU".to_owned()),
+            at: Timestamp::from_second(1_799_990_000).unwrap(),
+            source: "192.0.2.66".parse().unwrap(),
+        });
+    }
+    insta::assert_snapshot!(instructions(&facts), @r#"
+    Open https://id.example.test/device
+    and enter the code: BDWP-HQPK
+
+    This signs in the SSH connection "ana" from 198.51.100.7
+    and the key SHA256:n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg.
+    Go on only if you started this yourself, just now. Code valid for 5 minutes.
+    Last sign-in: 2027-01-15 08:00 UTC from 203.0.113.9.
+    New key since then: SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU
+    on 2027-01-15 05:13 UTC from 192.0.2.66 (2 more). Not yours? Tell your administrator.
     "#);
 }
 
@@ -70,13 +98,14 @@ proptest! {
     /// instructions are short, plain, and start with the URL and the code.
     #[test]
     fn instructions_are_short_plain_and_to_the_point(
-        name in any::<String>(),
-        uri in "https://[a-z]{1,388}",
+        name in prop_oneof![any::<String>(), "[a-z]{100,200}"],
+        uri in prop_oneof!["https://[a-z]{1,372}", "https://[a-z]{372}"],
         code in "[!-~]{1,64}",
         source in any::<IpAddr>(),
         life in 0..100_000u64,
         complete in any::<bool>(),
         last_source in any::<IpAddr>(),
+        new_keys in 0..3000usize,
         last_at in -377_705_023_201i64..253_402_207_200,
     ) {
         let asker = Asker { source, ..asker(&name, "::1") };
@@ -88,6 +117,12 @@ proptest! {
             last: Some(LastSignIn {
                 at: Timestamp::from_second(last_at).unwrap(),
                 source: last_source,
+                new_keys,
+                newest: (new_keys > 0).then(|| NewKey {
+                    key: asker.key.clone().unwrap(),
+                    at: Timestamp::from_second(last_at).unwrap(),
+                    source: last_source,
+                }),
             }),
             ..facts(&asker)
         });
@@ -96,6 +131,7 @@ proptest! {
         let mut lines = text.lines();
         prop_assert!(lines.next().unwrap().ends_with(&uri));
         prop_assert!(lines.next().unwrap().ends_with(&code));
+        prop_assert_eq!(text.contains("ew key"), new_keys > 0);
     }
 
     /// Made safe, a text is safe, no longer than allowed, and stays as it is the second time.
