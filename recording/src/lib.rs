@@ -14,11 +14,16 @@
 //! | `B` | `=BASE64` | the next `o` event stands for exactly these bytes |
 //! | `E` | a JSON object | the account at the end: bytes and SHA-256 of each stream, and what the caller adds |
 //!
+//! After each frame stands a [seal], which chains it to those before; zstd passes over it.
+//!
 //! The header's key `bastion` says with `"crlf": true` that every LF was written as CR LF, as
 //! it has to be where no terminal was there to do it. [`raw`] rebuilds the exact bytes.
 
 pub mod event;
+pub mod log;
 pub mod raw;
 pub mod read;
 pub mod repair;
+pub mod seal;
+pub mod verify;
 pub mod write;

@@ -1,23 +1,30 @@
 //! Recordings whose writer died: what can be read of them, and an end for it.
 
 use std::borrow::Cow;
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::time::Duration;
 
+use aws_lc_rs::digest;
 use serde_json::{Map, Value};
 use zstd::zstd_safe::{self, DCtx, DParameter, InBuffer, OutBuffer};
 
 use crate::event::Stream;
 use crate::raw::{Rebuild, Sums};
+use crate::seal::{Chain, Hash, Id, MAGIC, PAYLOAD, Seal};
 use crate::write::{Ending, Newlines, StreamTotal, closing_frame};
 
 /// What was found in a file.
 #[derive(Debug)]
 pub struct Survey {
-    /// Bytes from the start up to the end of the last whole frame.
+    /// Bytes from the start up to the end of the last whole frame; where there are seals, of
+    /// the last whole seal.
     pub whole: u64,
-    /// Whether bytes follow that are no whole frame.
+    /// Whether bytes follow.
     pub torn: bool,
+    /// The chain of the seals up to there; none for a file without seals.
+    pub chain: Option<Chain>,
+    /// What is wrong with a seal: the file was changed after it was written.
+    pub altered: Option<&'static str>,
     /// The header, if it can be read.
     pub header: Option<Map<String, Value>>,
     /// The data of the `E` event, if the session ended in order.
@@ -45,14 +52,18 @@ impl Survey {
     }
 
     /// The frame that, written after [`Survey::whole`] bytes, makes the file whole: what could
-    /// be read of the torn frame, and `ending`.
+    /// be read of the torn frame, and `ending`. A file with seals gets its seal with it, at
+    /// `wall_ms` milliseconds since 1970, and [`Survey::chain`] goes on to it.
     ///
     /// # Errors
     ///
     /// Compression fails for want of memory.
-    pub fn closing_frame(&self, ending: &Ending) -> io::Result<Vec<u8>> {
+    pub fn closing_frame(&mut self, ending: &Ending, wall_ms: u64) -> io::Result<Vec<u8>> {
         let totals = (self.total(Stream::Stdout), self.total(Stream::Stderr));
-        closing_frame(&self.salvaged, self.duration, ending, totals)
+        let seals = self.chain.as_mut().map(|chain| (chain, wall_ms));
+        // Only the seal may be missing: one end is enough.
+        let ending = self.ended.is_none().then_some(ending);
+        closing_frame(&self.salvaged, self.duration, ending, totals, seals)
     }
 
     /// What one stream came to.
@@ -64,6 +75,8 @@ impl Survey {
 struct Surveyor {
     whole: u64,
     read: u64,
+    seals: Seals,
+    altered: Option<&'static str>,
     header: Option<Map<String, Value>>,
     ended: Option<Map<String, Value>>,
     exit: Option<i32>,
@@ -71,7 +84,7 @@ struct Surveyor {
     newlines: Newlines,
     rebuild: Rebuild,
     sums: Sums,
-    /// The text of the frame that is being read.
+    /// The text behind the last whole frame.
     frame: Vec<u8>,
     /// How much of it was taken as lines.
     taken: usize,
@@ -79,11 +92,21 @@ struct Surveyor {
     kept: usize,
 }
 
+/// Whether a file has seals is told by what follows its first frame.
+enum Seals {
+    Unknown,
+    None,
+    /// The chain so far, and the frame that waits for its seal.
+    Chain(Chain, Option<Hash>),
+}
+
 impl Surveyor {
     fn new() -> Self {
         Self {
             whole: 0,
             read: 0,
+            seals: Seals::Unknown,
+            altered: None,
             header: None,
             ended: None,
             exit: None,
@@ -97,43 +120,146 @@ impl Surveyor {
         }
     }
 
-    fn read(&mut self, mut reader: impl Read) -> io::Result<()> {
+    fn read(&mut self, reader: impl Read) -> io::Result<()> {
+        let mut reader = BufReader::with_capacity(DCtx::in_size(), reader);
         let mut context = DCtx::try_create().ok_or(io::ErrorKind::OutOfMemory)?;
         context
             .set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX))
             .map_err(failed)?;
-        let mut packed = vec![0; DCtx::in_size()];
-        let mut text = Vec::with_capacity(DCtx::out_size());
+        // The first frame's hash, until it is known whether there are seals.
+        let mut first = None;
         loop {
-            let len = match reader.read(&mut packed) {
-                Ok(0) => return Ok(()),
-                Ok(len) => len,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
+            let mut start = [0; 8];
+            let filled = self.fill(&mut reader, &mut start)?;
+            if filled < start.len() {
+                return Ok(());
+            }
+            let [a, b, c, d, len @ ..] = start;
+            if [a, b, c, d] == MAGIC && u32::from_le_bytes(len) == PAYLOAD as u32 {
+                let mut payload = [0; PAYLOAD];
+                if self.fill(&mut reader, &mut payload)? < PAYLOAD {
+                    return Ok(());
+                }
+                if let Err(what) = self.seal(Seal::decode(&payload), first.take()) {
+                    self.altered = Some(what);
+                    self.read = u64::MAX;
+                    return Ok(());
+                }
+                continue;
+            }
+            match &self.seals {
+                // A second frame and no seal: there are none.
+                Seals::Unknown if first.is_some() => self.seals = Seals::None,
+                // The last frame's seal was not written any more; what follows was not, too.
+                Seals::Chain(_, Some(_)) => {
+                    self.altered = Some("a frame has no seal");
+                    self.read = u64::MAX;
+                    return Ok(());
+                }
+                Seals::Unknown | Seals::None | Seals::Chain(..) => {}
+            }
+            let Some(hash) = self.frame(&mut reader, &mut context, &start)? else {
+                return Ok(());
             };
-            let before = self.read;
-            self.read += len as u64;
-            let mut input = InBuffer::around(packed.get(..len).unwrap_or_default());
-            loop {
-                text.clear();
-                let step = context.decompress_stream(&mut OutBuffer::around(&mut text), &mut input);
-                self.add(&text)?;
-                match step {
-                    Ok(0) => {
-                        self.whole = before + input.pos() as u64;
-                        self.frame.clear();
-                        (self.taken, self.kept) = (0, 0);
-                    }
-                    Ok(_) => {}
-                    // Damaged from here on.
-                    Err(_) => {
-                        self.read = u64::MAX;
-                        return Ok(());
-                    }
+            match &mut self.seals {
+                Seals::Unknown => {
+                    first = Some(hash);
+                    self.whole_here();
                 }
-                if input.pos() == len && text.len() < text.capacity() {
-                    break;
+                Seals::None => self.whole_here(),
+                Seals::Chain(_, waiting) => *waiting = Some(hash),
+            }
+        }
+    }
+
+    /// Fills `into`, or as much of it as there is.
+    fn fill(&mut self, reader: &mut impl Read, into: &mut [u8]) -> io::Result<usize> {
+        let mut filled = 0;
+        while let Some(room) = into.get_mut(filled..).filter(|room| !room.is_empty()) {
+            match reader.read(room) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.read += filled as u64;
+        Ok(filled)
+    }
+
+    /// Everything read so far is whole.
+    fn whole_here(&mut self) {
+        self.whole = self.read;
+        self.frame.clear();
+        (self.taken, self.kept) = (0, 0);
+    }
+
+    fn seal(&mut self, seal: Option<Seal>, first: Option<Hash>) -> Result<(), &'static str> {
+        let seal = seal.ok_or("a seal cannot be read")?;
+        if let (Seals::Unknown, Some(frame)) = (&self.seals, first) {
+            let session = self.session().ok_or("the header names no session")?;
+            self.seals = Seals::Chain(Chain::new(session), Some(frame));
+        }
+        let Seals::Chain(chain, waiting) = &mut self.seals else {
+            return Err("a seal stands where none should be");
+        };
+        let frame = waiting.take().ok_or("a seal has no frame")?;
+        chain.take(&seal, frame)?;
+        self.whole_here();
+        Ok(())
+    }
+
+    fn session(&self) -> Option<Id> {
+        let ours = self.header.as_ref()?.get("bastion")?;
+        ours.get("session")?.as_str()?.as_bytes().try_into().ok()
+    }
+
+    /// Reads a frame that begins with `start`; its hash, if it is whole.
+    fn frame(
+        &mut self,
+        reader: &mut impl BufRead,
+        context: &mut DCtx<'_>,
+        start: &[u8],
+    ) -> io::Result<Option<Hash>> {
+        let mut hash = digest::Context::new(&digest::SHA256);
+        let mut text = Vec::with_capacity(DCtx::out_size());
+        let mut early = start;
+        let mut full = false;
+        loop {
+            let from_start = !early.is_empty() || full;
+            let given = if from_start {
+                early
+            } else {
+                match reader.fill_buf() {
+                    Ok([]) => return Ok(None),
+                    Ok(given) => given,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(error) => return Err(error),
                 }
+            };
+            let mut input = InBuffer::around(given);
+            text.clear();
+            let step = context.decompress_stream(&mut OutBuffer::around(&mut text), &mut input);
+            let taken = input.pos();
+            let given = given.get(..taken).unwrap_or_default();
+            hash.update(given);
+            if from_start {
+                early = early.get(taken..).unwrap_or_default();
+            } else {
+                reader.consume(taken);
+                self.read += taken as u64;
+            }
+            // There may be more text without more input.
+            full = text.len() == text.capacity();
+            self.add(&text)?;
+            match step {
+                Ok(0) if early.is_empty() => return Ok(Some(Hash::finish(hash))),
+                // A frame of fewer than eight bytes is none of ours.
+                Ok(0) | Err(_) => {
+                    self.read = u64::MAX;
+                    return Ok(None);
+                }
+                Ok(_) => {}
             }
         }
     }
@@ -201,6 +327,11 @@ impl Surveyor {
         Survey {
             whole: self.whole,
             torn: self.read > self.whole,
+            chain: match self.seals {
+                Seals::Chain(chain, _) => Some(chain),
+                Seals::Unknown | Seals::None => None,
+            },
+            altered: self.altered,
             header: self.header,
             ended: self.ended,
             exit: self.exit,

@@ -7,6 +7,7 @@
 mod escape;
 mod lines;
 mod press;
+mod sealer;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -19,7 +20,10 @@ use self::lines::Lines;
 pub use self::lines::StreamTotal;
 use self::press::Press;
 pub use self::press::Presses;
+use self::sealer::{Measure, Sealer};
+pub use self::sealer::{Head, Open, Sealing};
 use crate::event::{Header, Stream};
+use crate::seal::Chain;
 
 /// How a recording is cut and compressed. The defaults are the product's.
 #[derive(Clone, Debug)]
@@ -72,6 +76,8 @@ pub struct Totals {
     pub stderr: StreamTotal,
     /// Bytes of the file.
     pub file_bytes: u64,
+    /// What is sealed, which is all of it; none for a writer that does not seal.
+    pub head: Option<Head>,
 }
 
 /// How a session ended.
@@ -101,6 +107,7 @@ pub struct Writer<W> {
     dirty_since: Option<Duration>,
     last: Duration,
     file_bytes: u64,
+    sealer: Option<Sealer>,
 }
 
 /// A zstd frame that has begun.
@@ -109,35 +116,45 @@ struct Frame {
     opened: Duration,
     /// Text compressed into it.
     text: usize,
+    /// What its seal will say, where there are seals.
+    measure: Option<Measure>,
 }
 
 impl<W: Write> Writer<W> {
-    /// Writes the header, in a frame of its own, and gives the writer for the rest.
+    /// Writes the header, in a frame of its own, and gives the writer for the rest. The file
+    /// has no seals: nobody can verify it.
     pub fn new(
-        mut out: W,
+        out: W,
         header: &Header,
         newlines: Newlines,
         settings: Settings,
         presses: Presses,
     ) -> io::Result<Self> {
-        let mut press = presses.take()?;
-        press.open(settings.level, WINDOW_LOG_SMALL)?;
-        press
-            .text
-            .extend_from_slice(header_line(header, newlines).as_bytes());
-        let file_bytes = press.end(&mut out)?;
-        presses.give_back(press);
-        Ok(Self::resume(out, file_bytes, newlines, settings, presses))
+        Self::begin(out, header, newlines, settings, presses, None)
     }
 
-    fn resume(
+    /// As [`Self::new`], with a [seal](crate::seal) after each frame.
+    pub fn sealed(
         out: W,
-        file_bytes: u64,
+        header: &Header,
         newlines: Newlines,
         settings: Settings,
         presses: Presses,
-    ) -> Self {
-        Self {
+        sealing: Sealing,
+    ) -> io::Result<Self> {
+        let sealer = Some(Sealer::new(sealing));
+        Self::begin(out, header, newlines, settings, presses, sealer)
+    }
+
+    fn begin(
+        out: W,
+        header: &Header,
+        newlines: Newlines,
+        settings: Settings,
+        presses: Presses,
+        sealer: Option<Sealer>,
+    ) -> io::Result<Self> {
+        let mut writer = Self {
             out,
             lines: Lines::new(newlines, settings.coalesce, settings.event_text),
             settings,
@@ -146,8 +163,14 @@ impl<W: Write> Writer<W> {
             bulk: false,
             dirty_since: None,
             last: Duration::ZERO,
-            file_bytes,
-        }
+            file_bytes: 0,
+            sealer,
+        };
+        let mut frame = writer.open_frame(Duration::ZERO, WINDOW_LOG_SMALL)?;
+        let line = header_line(header, newlines);
+        frame.press.text.extend_from_slice(line.as_bytes());
+        writer.finish(frame)?;
+        Ok(writer)
     }
 
     /// Takes what the session printed on `stream` at the time `at` since its start.
@@ -205,11 +228,11 @@ impl<W: Write> Writer<W> {
         }
         let mut frame = match self.frame.take() {
             Some(frame) => frame,
-            None => self.open_frame(at)?,
+            None => self.open_frame(at, WINDOW_LOG)?,
         };
         self.lines.settle(&mut frame.press.text, at);
         frame.text += frame.press.text.len();
-        self.file_bytes += frame.press.flush(&mut self.out)?;
+        self.file_bytes += frame.flush(&mut self.out)?;
         self.frame = Some(frame);
         Ok(())
     }
@@ -241,8 +264,16 @@ impl<W: Write> Writer<W> {
                 stdout,
                 stderr,
                 file_bytes: self.file_bytes,
+                head: self.sealer.as_ref().map(|sealer| sealer.head(None)),
             },
         ))
+    }
+
+    /// How far the file is sealed, and what stands behind the last seal; none for a writer that
+    /// does not seal.
+    pub fn head(&self) -> Option<Head> {
+        let measure = self.frame.as_ref().and_then(|frame| frame.measure.as_ref());
+        Some(self.sealer.as_ref()?.head(measure))
     }
 
     /// Bytes written to the file so far.
@@ -267,7 +298,7 @@ impl<W: Write> Writer<W> {
     ) -> io::Result<()> {
         let frame = match self.frame.take() {
             Some(frame) => frame,
-            None => self.open_frame(at)?,
+            None => self.open_frame(at, WINDOW_LOG)?,
         };
         let frame = self.frame.insert(frame);
         write(&mut self.lines, &mut frame.press.text);
@@ -280,24 +311,25 @@ impl<W: Write> Writer<W> {
                 self.bulk = at.saturating_sub(frame.opened) <= self.settings.bulk_within;
                 return self.end_frame(at);
             }
-            self.file_bytes += frame.press.flush(&mut self.out)?;
+            self.file_bytes += frame.flush(&mut self.out)?;
             self.dirty_since = self.lines.carries().then_some(at);
         }
         Ok(())
     }
 
-    fn open_frame(&self, at: Duration) -> io::Result<Frame> {
+    fn open_frame(&self, at: Duration, window_log: u32) -> io::Result<Frame> {
         let mut press = self.presses.take()?;
-        let (level, window_log) = if self.bulk {
-            (self.settings.bulk_level, WINDOW_LOG)
+        let level = if self.bulk {
+            self.settings.bulk_level
         } else {
-            (self.settings.level, WINDOW_LOG)
+            self.settings.level
         };
         press.open(level, window_log)?;
         Ok(Frame {
             press,
             opened: at,
             text: 0,
+            measure: self.sealer.as_ref().map(|_| Measure::new(at)),
         })
     }
 
@@ -309,10 +341,35 @@ impl<W: Write> Writer<W> {
             self.bulk = false;
         }
         self.lines.close(&mut frame.press.text);
-        self.file_bytes += frame.press.end(&mut self.out)?;
+        self.finish(frame)?;
         self.dirty_since = self.lines.carries().then_some(at);
+        Ok(())
+    }
+
+    /// Ends the frame and seals it.
+    fn finish(&mut self, mut frame: Frame) -> io::Result<()> {
+        // The frame's last bytes and its seal are one write.
+        let mut last = Vec::new();
+        frame.end(&mut last)?;
+        if let (Some(sealer), Some(measure)) = (&mut self.sealer, frame.measure.take()) {
+            last.extend_from_slice(&sealer.seal(measure, self.last));
+        }
+        self.out.write_all(&last)?;
+        self.file_bytes += last.len() as u64;
         self.presses.give_back(frame.press);
         Ok(())
+    }
+}
+
+impl Frame {
+    fn flush(&mut self, out: &mut impl Write) -> io::Result<u64> {
+        let hash = self.measure.as_mut().map(|m| m.add(&self.press.text));
+        self.press.flush(out, hash)
+    }
+
+    fn end(&mut self, out: &mut impl Write) -> io::Result<u64> {
+        let hash = self.measure.as_mut().map(|m| m.add(&self.press.text));
+        self.press.end(out, hash)
     }
 }
 
@@ -350,12 +407,14 @@ fn write_ending(
     lines.event(text, at, 'E', &Value::Object(account).to_string());
 }
 
-/// A frame of `salvaged` lines and an ending, `at` the time that the lines before add up to.
+/// A frame of `salvaged` lines and an ending, `at` the time that the lines before add up to;
+/// with its seal, where the frames before have seals.
 pub(crate) fn closing_frame(
     salvaged: &[u8],
     at: Duration,
-    ending: &Ending,
+    ending: Option<&Ending>,
     totals: (StreamTotal, StreamTotal),
+    seals: Option<(&mut Chain, u64)>,
 ) -> io::Result<Vec<u8>> {
     let settings = Settings::default();
     let mut press = Presses::new(0).take()?;
@@ -364,15 +423,18 @@ pub(crate) fn closing_frame(
     // The intervals of the lines before are their own.
     let mut lines = Lines::new(Newlines::Kept, settings.coalesce, settings.event_text);
     lines.skip_to(at);
-    write_ending(
-        &mut lines,
-        &mut press.text,
-        at,
-        ending,
-        (&totals.0, &totals.1),
-    );
+    if let Some(ending) = ending {
+        let totals = (&totals.0, &totals.1);
+        write_ending(&mut lines, &mut press.text, at, ending, totals);
+    }
+    let mut measure = Measure::new(at);
     let mut frame = Vec::new();
-    press.end(&mut frame)?;
+    let hash = measure.add(&press.text);
+    press.end(&mut frame, Some(hash))?;
+    if let Some((chain, wall_ms)) = seals {
+        let seal = measure.seal(chain, at, wall_ms);
+        frame.extend_from_slice(&seal.encode());
+    }
     Ok(frame)
 }
 

@@ -161,10 +161,10 @@ proptest! {
         let (file, _) = record(&steps, newlines, small());
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place in the file")]
         let cut = (file.len() as f64 * cut) as usize;
-        let survey = Survey::of(file.get(..cut).unwrap()).unwrap();
+        let mut survey = Survey::of(file.get(..cut).unwrap()).unwrap();
         prop_assume!(survey.header.is_some());
         let mut repaired = file.get(..usize::try_from(survey.whole).unwrap()).unwrap().to_vec();
-        repaired.extend(survey.closing_frame(&Ending::default()).unwrap());
+        repaired.extend(survey.closing_frame(&Ending::default(), 0).unwrap());
         let again = Survey::of(repaired.as_slice()).unwrap();
         prop_assert!(!again.torn);
         let ended = again.ended.clone().unwrap();

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use zstd::zstd_safe::zstd_sys::ZSTD_EndDirective as Directive;
 use zstd::zstd_safe::{self, CCtx, CParameter, InBuffer, OutBuffer, ResetDirective};
 
+use super::sealer::Tally;
+
 /// Compression contexts that no session holds at the moment; a clone shares them.
 ///
 /// A session takes one for the length of a frame and gives it back, so that the memory
@@ -87,17 +89,30 @@ impl Press {
     }
 
     /// Compresses the text, and ends the block so that it can be read back from `out`.
-    pub(super) fn flush(&mut self, out: &mut impl Write) -> io::Result<u64> {
-        self.squeeze(out, Directive::ZSTD_e_flush)
+    pub(super) fn flush(
+        &mut self,
+        out: &mut impl Write,
+        hash: Option<&mut Tally>,
+    ) -> io::Result<u64> {
+        self.squeeze(out, hash, Directive::ZSTD_e_flush)
     }
 
     /// Compresses the text and ends the frame.
-    pub(super) fn end(&mut self, out: &mut impl Write) -> io::Result<u64> {
-        self.squeeze(out, Directive::ZSTD_e_end)
+    pub(super) fn end(
+        &mut self,
+        out: &mut impl Write,
+        hash: Option<&mut Tally>,
+    ) -> io::Result<u64> {
+        self.squeeze(out, hash, Directive::ZSTD_e_end)
     }
 
-    /// Gives the number of bytes written.
-    fn squeeze(&mut self, out: &mut impl Write, directive: Directive) -> io::Result<u64> {
+    /// Gives the number of bytes written; they go into `hash`, too.
+    fn squeeze(
+        &mut self,
+        out: &mut impl Write,
+        mut hash: Option<&mut Tally>,
+        directive: Directive,
+    ) -> io::Result<u64> {
         let Self {
             context,
             text,
@@ -110,6 +125,9 @@ impl Press {
             let left = context
                 .compress_stream2(&mut OutBuffer::around(packed), &mut input, directive)
                 .map_err(failed)?;
+            if let Some(hash) = &mut hash {
+                hash.update(packed);
+            }
             out.write_all(packed)?;
             written += packed.len() as u64;
             if left == 0 {

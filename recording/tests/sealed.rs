@@ -1,0 +1,288 @@
+//! Seals: whatever is done to a sealed file is found, and what is found is called by its name.
+
+#![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use recording::event::{Header, Stream};
+use recording::repair::Survey;
+use recording::seal::Seal;
+use recording::verify::{Known, Level, Walk, judge};
+use recording::write::{Ending, Head, Newlines, Presses, Sealing, Settings, Writer};
+use serde_json::json;
+
+const SESSION: &[u8; 26] = b"0123456789abcdefghjkmnpqrs";
+
+fn writer(session: &[u8; 26]) -> Writer<Vec<u8>> {
+    let ours = json!({ "session": std::str::from_utf8(session).unwrap() });
+    let header = Header {
+        version: 3,
+        cols: 80,
+        rows: 24,
+        extra: [("bastion".to_owned(), ours)].into(),
+        ..Header::default()
+    };
+    let settings = Settings {
+        frame_text: 4096,
+        flush_text: 700,
+        ..Settings::default()
+    };
+    let sealing = Sealing {
+        session: *session,
+        wall_ms: || 1_764_000_000_000,
+    };
+    let presses = Presses::new(1);
+    Writer::sealed(Vec::new(), &header, Newlines::Kept, settings, presses, sealing).unwrap()
+}
+
+/// Prints pseudorandom lines at a moment.
+fn print(writer: &mut Writer<Vec<u8>>, at: u64, lines: u64) {
+    for n in 0..lines {
+        let number = (at * 1_000_003 + n).wrapping_mul(6_364_136_223_846_793_005);
+        let line = format!("{number:016x}\r\n");
+        let at = Duration::from_millis(at * 100);
+        writer.output(at, Stream::Stdout, line.as_bytes()).unwrap();
+    }
+}
+
+/// A recording of some frames, and what a log would know of it.
+fn recorded(session: &[u8; 26], seed: u64, rounds: u64) -> (Vec<u8>, Known) {
+    let mut writer = writer(session);
+    let start = writer.head().unwrap();
+    for round in 0..rounds {
+        print(&mut writer, seed * 1000 + round * 70, 20);
+    }
+    let end = Duration::from_millis((seed * 1000 + rounds * 70) * 100);
+    let (file, totals) = writer.end(end, &Ending::default()).unwrap();
+    let known = Known {
+        start: Some(start.head),
+        last: Some(start),
+        end: totals.head,
+    };
+    (file, known)
+}
+
+fn level(file: &[u8], known: &Known) -> Level {
+    judge(&Walk::with_opening(file, known.last.as_ref()).unwrap(), known)
+}
+
+/// The places where frames begin, by their seals.
+fn cuts(file: &[u8]) -> Vec<usize> {
+    let walk = Walk::of(file).unwrap();
+    let ends = walk.frames.iter().map(|(_, end)| usize::try_from(*end).unwrap());
+    std::iter::once(0).chain(ends).collect()
+}
+
+#[test]
+fn a_whole_recording_is_complete_and_zstd_passes_over_its_seals() {
+    let (file, known) = recorded(SESSION, 1, 30);
+    assert_eq!(level(&file, &known), Level::Complete);
+    let walk = Walk::of(file.as_slice()).unwrap();
+    assert!(walk.frames.len() > 3);
+    assert_eq!(walk.session.as_ref(), Some(SESSION));
+    let text = zstd::decode_all(file.as_slice()).unwrap();
+    assert!(text.starts_with(b"{") && text.ends_with(b"]\n"));
+    assert_eq!(level(&file, &Known::default()).to_string(), "unknown: the log does not know this session");
+}
+
+/// Each byte of a small recording, changed in one and in all bits.
+#[test]
+fn every_changed_byte_is_found() {
+    let (file, known) = recorded(SESSION, 1, 6);
+    for at in 0..file.len() {
+        for mask in [1, 0x80, 0xff] {
+            let mut changed = file.clone();
+            *changed.get_mut(at).unwrap() ^= mask;
+            let level = level(&changed, &known);
+            assert!(
+                matches!(level, Level::Altered { .. } | Level::Truncated { .. }),
+                "byte {at}: {level}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_altered_frame_is_named() {
+    let (file, known) = recorded(SESSION, 1, 30);
+    let cuts = cuts(&file);
+    for (frame, place) in cuts.windows(2).enumerate() {
+        let [from, to] = *place else { panic!("two") };
+        // A byte of the compressed text, not of a length.
+        let mut changed = file.clone();
+        *changed.get_mut(to - Seal::BYTES - 6).unwrap() ^= 1;
+        let Level::Altered { frame: named, offset, .. } = level(&changed, &known) else {
+            panic!("frame {frame}");
+        };
+        assert_eq!((named as usize, offset), (frame, from as u64));
+    }
+}
+
+#[test]
+fn every_cut_is_found() {
+    let (file, known) = recorded(SESSION, 1, 12);
+    for cut in 0..file.len() {
+        let level = level(file.get(..cut).unwrap(), &known);
+        assert!(matches!(level, Level::Truncated { .. }), "{cut}: {level}");
+    }
+}
+
+#[test]
+fn frames_that_are_left_out_doubled_swapped_or_foreign_are_found() {
+    let (file, known) = recorded(SESSION, 1, 30);
+    let (other, _) = recorded(b"1123456789abcdefghjkmnpqrs", 2, 30);
+    let frames = |file: &[u8]| -> Vec<Vec<u8>> {
+        let cuts = cuts(file);
+        let pairs = cuts.windows(2);
+        pairs
+            .map(|pair| file.get(*pair.first().unwrap()..*pair.last().unwrap()).unwrap().to_vec())
+            .collect()
+    };
+    let (ours, theirs) = (frames(&file), frames(&other));
+    for at in 0..ours.len() {
+        let mut without = ours.clone();
+        without.remove(at);
+        let mut doubled = ours.clone();
+        doubled.insert(at, ours.get(at).unwrap().clone());
+        let mut foreign = ours.clone();
+        *foreign.get_mut(at).unwrap() = theirs.get(at.min(theirs.len() - 1)).unwrap().clone();
+        let mut swapped = ours.clone();
+        swapped.swap(at, (at + 1) % ours.len());
+        for forged in [without, doubled, foreign, swapped] {
+            let level = level(&forged.concat(), &known);
+            assert!(
+                matches!(level, Level::Altered { .. } | Level::Truncated { .. }),
+                "{at}: {level}"
+            );
+        }
+    }
+    assert!(matches!(level(&other, &known), Level::Altered { frame: 0, .. }));
+}
+
+/// Whoever can write the file can make all its seals anew: the log's head is what tells.
+#[test]
+fn a_recording_that_was_made_anew_is_found() {
+    let (_, known) = recorded(SESSION, 1, 10);
+    let (other, _) = recorded(SESSION, 2, 10);
+    assert!(matches!(level(&other, &known), Level::Altered { frame: 0, .. }));
+    let (longer, _) = recorded(SESSION, 1, 11);
+    assert!(matches!(level(&longer, &known), Level::Altered { .. }));
+}
+
+#[test]
+fn a_live_recording_is_held_against_its_last_head_within_a_frame() {
+    let mut writer = writer(SESSION);
+    let start = writer.head().unwrap();
+    print(&mut writer, 1, 10);
+    writer.flush(Duration::from_secs(1)).unwrap();
+    let head = writer.head().unwrap();
+    assert!(head.open.is_some());
+    let known = |last: Head| Known {
+        start: Some(start.head),
+        last: Some(last),
+        end: None,
+    };
+    let logged = writer.get_ref().clone();
+    assert_eq!(level(&logged, &known(head)), Level::Live);
+    print(&mut writer, 20, 300);
+    writer.flush(Duration::from_secs(3)).unwrap();
+    let file = writer.get_ref().clone();
+    assert_eq!(level(&file, &known(head)), Level::Live);
+    assert_eq!(level(file.get(..file.len() - 1).unwrap(), &known(head)), Level::Torn);
+    // Within what was logged, every byte is fixed though its frame had no seal then.
+    let sealed = usize::try_from(head.bytes).unwrap();
+    for at in sealed..logged.len() {
+        let mut changed = logged.clone();
+        *changed.get_mut(at).unwrap() ^= 1;
+        let level = level(&changed, &known(head));
+        assert!(matches!(level, Level::Altered { .. } | Level::Truncated { .. }), "{at}: {level}");
+    }
+    assert!(matches!(
+        level(logged.get(..logged.len() - 1).unwrap(), &known(head)),
+        Level::Truncated { .. }
+    ));
+}
+
+#[test]
+fn a_file_without_seals_is_unknown() {
+    let header = Header { version: 3, ..Header::default() };
+    let settings = Settings::default();
+    let writer = Writer::new(Vec::new(), &header, Newlines::Kept, settings, Presses::new(1)).unwrap();
+    let (file, totals) = writer.end(Duration::ZERO, &Ending::default()).unwrap();
+    assert_eq!(totals.head, None);
+    assert_eq!(level(&file, &Known::default()).to_string(), "unknown: it has no seals");
+    assert!(Survey::of(file.as_slice()).unwrap().chain.is_none());
+}
+
+proptest! {
+    /// Wherever a crash cuts a sealed file, its sealed part stays, and the end that is written
+    /// behind it makes it whole with a seal that follows.
+    #[test]
+    fn a_sealed_file_cut_anywhere_can_be_repaired(rounds in 1..12u64, place in 0.0..1.0f64) {
+        let (file, known) = recorded(SESSION, 1, rounds);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place in the file")]
+        let cut = (file.len() as f64 * place) as usize;
+        let mut survey = Survey::of(file.get(..cut).unwrap()).unwrap();
+        prop_assume!(survey.chain.is_some());
+        prop_assert_eq!(survey.altered, None);
+        let whole = usize::try_from(survey.whole).unwrap();
+        prop_assert!(cuts(&file).contains(&whole));
+        let mut repaired = file.get(..whole).unwrap().to_vec();
+        repaired.extend(survey.closing_frame(&Ending::default(), 5).unwrap());
+        let chain = survey.chain.unwrap();
+        let head = Head { frames: chain.frames(), head: chain.head(), bytes: repaired.len() as u64, open: None };
+        let recovered = Known { end: Some(head), ..known };
+        prop_assert_eq!(level(&repaired, &recovered), Level::Complete);
+        let again = Survey::of(repaired.as_slice()).unwrap();
+        prop_assert!(!again.torn && again.ended.is_some());
+    }
+
+    /// What was changed after it was written is not made whole by a recovery.
+    #[test]
+    fn a_survey_does_not_take_a_changed_frame(place in 0.0..1.0f64, bit in 0..8u32) {
+        let (file, _) = recorded(SESSION, 1, 12);
+        let cuts = cuts(&file);
+        let end = cuts.get(cuts.len() - 2).unwrap();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place in the file")]
+        let at = (*end as f64 * place) as usize;
+        let mut changed = file;
+        *changed.get_mut(at).unwrap() ^= 1 << bit;
+        let survey = Survey::of(changed.as_slice()).unwrap();
+        prop_assert!(survey.whole <= at as u64 || survey.chain.is_none());
+    }
+
+    /// Many edits of a larger recording; `PROPTEST_CASES=10000` is the long form.
+    #[test]
+    fn random_edits_are_found(kind in 0..4u8, from in 0.0..1.0f64, len in 1..400usize, to in 0.0..1.0f64, byte: u8) {
+        let (file, known) = recorded(SESSION, 1, 200);
+        let place = |share: f64| {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place in the file")]
+            let at = (file.len() as f64 * share) as usize;
+            at
+        };
+        let from = place(from);
+        let to = place(to);
+        let end = (from + len).min(file.len());
+        let piece = file.get(from..end).unwrap().to_vec();
+        let mut edited = file.clone();
+        match kind {
+            0 => { edited.drain(from..end); }
+            1 => { edited.splice(to..to, piece); }
+            2 => { edited.splice(from..end, std::iter::repeat_n(byte, end - from)); }
+            _ => {
+                let other = (to + len).min(file.len());
+                let there = file.get(to..other).unwrap().to_vec();
+                let n = piece.len().min(there.len());
+                edited.splice(from..from + n, there.iter().take(n).copied());
+                if from + n <= to || to + n <= from {
+                    edited.splice(to..to + n, piece.iter().take(n).copied());
+                }
+            }
+        }
+        prop_assume!(edited != file);
+        let level = level(&edited, &known);
+        let found = matches!(level, Level::Altered { .. } | Level::Truncated { .. });
+        prop_assert!(found, "{}", level);
+    }
+}
