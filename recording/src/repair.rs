@@ -257,10 +257,33 @@ impl Surveyor {
                 // A frame of fewer than eight bytes is none of ours.
                 Ok(0) | Err(_) => {
                     self.read = u64::MAX;
+                    // A crash breaks the last frame only.
+                    if self.is_sealed_later(reader)? {
+                        self.altered = Some("a frame is broken, and whole ones follow");
+                    }
                     return Ok(None);
                 }
                 Ok(_) => {}
             }
+        }
+    }
+
+    /// Whether a seal of this session is in what follows.
+    fn is_sealed_later(&self, reader: &mut impl Read) -> io::Result<bool> {
+        let Seals::Chain(chain, _) = &self.seals else {
+            return Ok(false);
+        };
+        let mark = Seal::mark(chain.session());
+        let mut window = Vec::new();
+        loop {
+            let read = reader.take(SEARCH).read_to_end(&mut window)?;
+            if memchr::memmem::find(&window, &mark).is_some() {
+                return Ok(true);
+            }
+            if read == 0 {
+                return Ok(false);
+            }
+            window.drain(..window.len().saturating_sub(mark.len()));
         }
     }
 
@@ -360,6 +383,8 @@ fn failed(code: usize) -> io::Error {
     io::Error::other(zstd_safe::get_error_name(code))
 }
 
+/// Bytes that are searched at once for a seal.
+const SEARCH: u64 = 256 * 1024;
 /// Frames end at 1 MiB of text, and one line more.
 const LARGEST_FRAME: usize = 16 * 1024 * 1024;
 /// No window is larger than a frame.

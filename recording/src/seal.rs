@@ -139,9 +139,20 @@ impl Seal {
         };
         put(&MAGIC);
         put(&(PAYLOAD as u32).to_le_bytes());
-        put(&bound(&self.session, self.number, &self.measures, &self.frame));
+        put(&bound(
+            &self.session,
+            self.number,
+            &self.measures,
+            &self.frame,
+        ));
         put(&self.head.0);
         bytes
+    }
+
+    /// How every seal of a session begins.
+    pub(crate) fn mark(session: &Id) -> Vec<u8> {
+        let len = (PAYLOAD as u32).to_le_bytes();
+        [&MAGIC, &len, &TAG, session.as_slice()].concat()
     }
 
     /// Reads the inside of a skippable frame; `None` if it is no seal.

@@ -75,7 +75,11 @@ impl Walk {
         walk.follow(&mut frames)?;
         let mut rest = frames.into_inner();
         let all = rest.to_end()?;
-        walk.bytes = if walk.proof.is_some() { walk.sealed() } else { all };
+        walk.bytes = if walk.proof.is_some() {
+            walk.sealed()
+        } else {
+            all
+        };
         walk.opening = rest.opening();
         Ok(walk)
     }

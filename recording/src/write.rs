@@ -20,8 +20,8 @@ use self::lines::Lines;
 pub use self::lines::StreamTotal;
 use self::press::Press;
 pub use self::press::Presses;
-use self::sealer::{Measure, Sealer};
 pub use self::sealer::{Head, Open, Sealing};
+use self::sealer::{Measure, Sealer};
 use crate::event::{Header, Stream};
 use crate::seal::Chain;
 

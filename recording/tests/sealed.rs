@@ -33,7 +33,15 @@ fn writer(session: &[u8; 26]) -> Writer<Vec<u8>> {
         wall_ms: || 1_764_000_000_000,
     };
     let presses = Presses::new(1);
-    Writer::sealed(Vec::new(), &header, Newlines::Kept, settings, presses, sealing).unwrap()
+    Writer::sealed(
+        Vec::new(),
+        &header,
+        Newlines::Kept,
+        settings,
+        presses,
+        sealing,
+    )
+    .unwrap()
 }
 
 /// Prints pseudorandom lines at a moment.
@@ -64,13 +72,19 @@ fn recorded(session: &[u8; 26], seed: u64, rounds: u64) -> (Vec<u8>, Known) {
 }
 
 fn level(file: &[u8], known: &Known) -> Level {
-    judge(&Walk::with_opening(file, known.last.as_ref()).unwrap(), known)
+    judge(
+        &Walk::with_opening(file, known.last.as_ref()).unwrap(),
+        known,
+    )
 }
 
 /// The places where frames begin, by their seals.
 fn cuts(file: &[u8]) -> Vec<usize> {
     let walk = Walk::of(file).unwrap();
-    let ends = walk.frames.iter().map(|(_, end)| usize::try_from(*end).unwrap());
+    let ends = walk
+        .frames
+        .iter()
+        .map(|(_, end)| usize::try_from(*end).unwrap());
     std::iter::once(0).chain(ends).collect()
 }
 
@@ -83,7 +97,10 @@ fn a_whole_recording_is_complete_and_zstd_passes_over_its_seals() {
     assert_eq!(walk.session.as_ref(), Some(SESSION));
     let text = zstd::decode_all(file.as_slice()).unwrap();
     assert!(text.starts_with(b"{") && text.ends_with(b"]\n"));
-    assert_eq!(level(&file, &Known::default()).to_string(), "unknown: the log does not know this session");
+    assert_eq!(
+        level(&file, &Known::default()).to_string(),
+        "unknown: the log does not know this session"
+    );
 }
 
 /// Each byte of a small recording, changed in one and in all bits.
@@ -112,7 +129,12 @@ fn the_altered_frame_is_named() {
         // A byte of the compressed text, not of a length.
         let mut changed = file.clone();
         *changed.get_mut(to - Seal::BYTES - 6).unwrap() ^= 1;
-        let Level::Altered { frame: named, offset, .. } = level(&changed, &known) else {
+        let Level::Altered {
+            frame: named,
+            offset,
+            ..
+        } = level(&changed, &known)
+        else {
             panic!("frame {frame}");
         };
         assert_eq!((named as usize, offset), (frame, from as u64));
@@ -136,7 +158,11 @@ fn frames_that_are_left_out_doubled_swapped_or_foreign_are_found() {
         let cuts = cuts(file);
         let pairs = cuts.windows(2);
         pairs
-            .map(|pair| file.get(*pair.first().unwrap()..*pair.last().unwrap()).unwrap().to_vec())
+            .map(|pair| {
+                file.get(*pair.first().unwrap()..*pair.last().unwrap())
+                    .unwrap()
+                    .to_vec()
+            })
             .collect()
     };
     let (ours, theirs) = (frames(&file), frames(&other));
@@ -157,7 +183,10 @@ fn frames_that_are_left_out_doubled_swapped_or_foreign_are_found() {
             );
         }
     }
-    assert!(matches!(level(&other, &known), Level::Altered { frame: 0, .. }));
+    assert!(matches!(
+        level(&other, &known),
+        Level::Altered { frame: 0, .. }
+    ));
 }
 
 /// Whoever can write the file can make all its seals anew: the log's head is what tells.
@@ -165,7 +194,10 @@ fn frames_that_are_left_out_doubled_swapped_or_foreign_are_found() {
 fn a_recording_that_was_made_anew_is_found() {
     let (_, known) = recorded(SESSION, 1, 10);
     let (other, _) = recorded(SESSION, 2, 10);
-    assert!(matches!(level(&other, &known), Level::Altered { frame: 0, .. }));
+    assert!(matches!(
+        level(&other, &known),
+        Level::Altered { frame: 0, .. }
+    ));
     let (longer, _) = recorded(SESSION, 1, 11);
     assert!(matches!(level(&longer, &known), Level::Altered { .. }));
 }
@@ -189,14 +221,20 @@ fn a_live_recording_is_held_against_its_last_head_within_a_frame() {
     writer.flush(Duration::from_secs(3)).unwrap();
     let file = writer.get_ref().clone();
     assert_eq!(level(&file, &known(head)), Level::Live);
-    assert_eq!(level(file.get(..file.len() - 1).unwrap(), &known(head)), Level::Torn);
+    assert_eq!(
+        level(file.get(..file.len() - 1).unwrap(), &known(head)),
+        Level::Torn
+    );
     // Within what was logged, every byte is fixed though its frame had no seal then.
     let sealed = usize::try_from(head.bytes).unwrap();
     for at in sealed..logged.len() {
         let mut changed = logged.clone();
         *changed.get_mut(at).unwrap() ^= 1;
         let level = level(&changed, &known(head));
-        assert!(matches!(level, Level::Altered { .. } | Level::Truncated { .. }), "{at}: {level}");
+        assert!(
+            matches!(level, Level::Altered { .. } | Level::Truncated { .. }),
+            "{at}: {level}"
+        );
     }
     assert!(matches!(
         level(logged.get(..logged.len() - 1).unwrap(), &known(head)),
@@ -206,12 +244,25 @@ fn a_live_recording_is_held_against_its_last_head_within_a_frame() {
 
 #[test]
 fn a_file_without_seals_is_unknown() {
-    let header = Header { version: 3, ..Header::default() };
+    let header = Header {
+        version: 3,
+        ..Header::default()
+    };
     let settings = Settings::default();
-    let writer = Writer::new(Vec::new(), &header, Newlines::Kept, settings, Presses::new(1)).unwrap();
+    let writer = Writer::new(
+        Vec::new(),
+        &header,
+        Newlines::Kept,
+        settings,
+        Presses::new(1),
+    )
+    .unwrap();
     let (file, totals) = writer.end(Duration::ZERO, &Ending::default()).unwrap();
     assert_eq!(totals.head, None);
-    assert_eq!(level(&file, &Known::default()).to_string(), "unknown: it has no seals");
+    assert_eq!(
+        level(&file, &Known::default()).to_string(),
+        "unknown: it has no seals"
+    );
     assert!(Survey::of(file.as_slice()).unwrap().chain.is_none());
 }
 

@@ -87,7 +87,10 @@ impl Proof {
         end: (u64, &[u8]),
     ) -> Result<Self, ProofError> {
         // The tree that the key of that time signed last: no later key can make another.
-        let before = history.handovers.iter().take_while(|h| h.checkpoint.size <= end.0);
+        let before = history
+            .handovers
+            .iter()
+            .take_while(|h| h.checkpoint.size <= end.0);
         let before: Vec<String> = before.map(|h| h.note.clone()).collect();
         let (note, size) = match history.handovers.get(before.len()) {
             Some(closing) => (&closing.note, closing.checkpoint.size),

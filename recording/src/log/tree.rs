@@ -424,6 +424,9 @@ mod tests {
             "tile/0/x001/x234/067".to_owned()
         );
         assert_eq!(tile_path(1, 7, 17), "tile/1/007.p/17".to_owned());
-        assert_eq!(entries_path(1000, 3), "tile/entries/x001/000.p/3".to_owned());
+        assert_eq!(
+            entries_path(1000, 3),
+            "tile/entries/x001/000.p/3".to_owned()
+        );
     }
 }

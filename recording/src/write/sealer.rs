@@ -130,10 +130,13 @@ impl Sealer {
             frames: self.chain.frames(),
             head: self.chain.head(),
             bytes: self.sealed,
-            open: open.map(|open| &open.tally).filter(|t| t.bytes > 0).map(|tally| Open {
-                bytes: tally.bytes,
-                sha256: Hash::finish(tally.hash.clone()),
-            }),
+            open: open
+                .map(|open| &open.tally)
+                .filter(|t| t.bytes > 0)
+                .map(|tally| Open {
+                    bytes: tally.bytes,
+                    sha256: Hash::finish(tally.hash.clone()),
+                }),
         }
     }
 }
