@@ -6,12 +6,15 @@
 //! was stopped) is a state to `list` and `info`, and a problem to what shows its content: that
 //! is not all there was.
 
+mod bundle;
 mod export;
 mod info;
 mod list;
 mod play;
+mod repair;
 mod search;
 mod text;
+mod verify;
 
 use std::io::{self, BufWriter, StdoutLock, Write};
 use std::path::PathBuf;
@@ -38,6 +41,7 @@ Examples:
   replay play SESSION.cast.zst --start 50%
   replay search -i 'drop table' /var/lib/bastion/recordings
   replay export --format v2 SESSION.cast.zst -o SESSION.cast
+  replay verify --key bastion.vkey --all /var/lib/bastion/recordings
   zstd -dc SESSION.cast.zst | replay text -
 
 Exit status: 0 all is well; 1 something is damaged or not possible; 2 wrong usage.";
@@ -51,6 +55,9 @@ enum Command {
     Text(text::Args),
     Search(search::Args),
     Export(export::Args),
+    Verify(verify::Args),
+    Bundle(bundle::Args),
+    Repair(repair::Args),
 }
 
 /// The command line as clap knows it, to make man pages and completions of.
@@ -77,6 +84,9 @@ pub fn main() -> ExitCode {
         Command::Text(args) => text::run(&args, &mut out),
         Command::Search(args) => search::run(&args, &mut out),
         Command::Export(args) => export::run(&args, &mut out),
+        Command::Verify(args) => verify::run(&args, &mut out),
+        Command::Bundle(args) => bundle::run(&args, &mut out),
+        Command::Repair(args) => repair::run(&args, &mut out),
     };
     let result = result.and_then(|()| Ok(out.stdout.flush()?));
     match result {

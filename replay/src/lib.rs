@@ -7,6 +7,7 @@
 pub mod about;
 pub mod cli;
 mod emulator;
+pub mod evidence;
 pub mod export;
 pub mod files;
 pub mod keeper;

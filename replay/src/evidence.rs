@@ -1,0 +1,309 @@
+//! What a bastion's log knows of recordings, and whether files are what it knows.
+//!
+//! Owns the reading of a log's folder and the order in which a file, the log and a proof are
+//! held against each other. The rules themselves are in [`recording::verify`].
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use recording::log::{History, HistoryError, Leaf, Proof, ProofError, Shelf, VerifierKey};
+use recording::verify::{Known, Level, Walk, judge};
+
+/// The folder of a log.
+#[derive(Clone, Debug)]
+pub struct LogFolder(pub PathBuf);
+
+impl LogFolder {
+    /// The log beside a recording: `log` in one of the folders above it.
+    pub fn near(path: &Path) -> Option<Self> {
+        let path = path.canonicalize().ok()?;
+        path.ancestors()
+            .take(ABOVE)
+            .map(|folder| folder.join("log"))
+            .find(|log| log.join("checkpoint").is_file())
+            .map(Self)
+    }
+}
+
+impl Shelf for LogFolder {
+    fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
+        let file = match File::open(self.0.join(path)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut bytes = Vec::new();
+        file.take(LONGEST).read_to_end(&mut bytes)?;
+        Ok(Some(bytes))
+    }
+}
+
+/// What a log says about one session.
+#[derive(Clone, Debug, Default)]
+pub struct Session {
+    /// Its heads.
+    pub known: Known,
+    /// Where the leaves of its start and its end are.
+    pub places: [Option<u64>; 2],
+    /// Its recorder died, and another one ended the file.
+    pub recovered: bool,
+    /// Its recording was removed because its time was over.
+    pub expired: bool,
+    /// What went unrecorded.
+    pub gaps: Vec<String>,
+}
+
+/// A log that holds together, by sessions.
+#[derive(Debug)]
+pub struct Catalogue {
+    /// The log as a whole.
+    pub history: History,
+    /// Its sessions.
+    pub sessions: HashMap<String, Session>,
+    /// For lines of the audit log, by number, their hash.
+    pub audit: Vec<(u64, recording::seal::Hash)>,
+}
+
+impl Catalogue {
+    /// Reads a log whole and verifies it, under `key` where one is given.
+    ///
+    /// # Errors
+    ///
+    /// It does not hold together, or the key is none of it.
+    pub fn read(log: &LogFolder, key: Option<&VerifierKey>) -> Result<Self, HistoryError> {
+        // A recorder that works may have moved a file on: then there is a newer checkpoint.
+        let mut attempts = 3;
+        loop {
+            let (mut sessions, mut audit) = (HashMap::new(), Vec::new());
+            let history = History::read(log, key, |index, entry| {
+                if let Ok(leaf) = serde_json::from_slice(entry) {
+                    note(&mut sessions, &mut audit, index, leaf);
+                }
+            });
+            attempts -= 1;
+            match history {
+                Err(HistoryError::Missing(_) | HistoryError::Entries(_)) if attempts > 0 => {}
+                history => {
+                    return Ok(Self {
+                        history: history?,
+                        sessions,
+                        audit,
+                    });
+                }
+            }
+        }
+    }
+
+    /// The proof that goes with a session's recording.
+    ///
+    /// # Errors
+    ///
+    /// The log has no end of it, or lacks tiles.
+    pub fn prove(&self, log: &LogFolder, session: &str) -> Result<Proof, ProofError> {
+        let places = self.sessions.get(session).map(|session| session.places);
+        let Some([Some(start), Some(end)]) = places else {
+            return Err(ProofError::Range);
+        };
+        let (mut first, mut last) = (Vec::new(), Vec::new());
+        let key = Some(&self.history.key);
+        let again = History::read(log, key, |index, entry| {
+            if index == start {
+                first = entry.to_vec();
+            } else if index == end {
+                last = entry.to_vec();
+            }
+        });
+        let again = again.map_err(|error| ProofError::Io(io::Error::other(error)))?;
+        Proof::new(log, &again, (start, &first), (end, &last))
+    }
+
+    /// Judges the recording in `file`, which is called `name`.
+    ///
+    /// # Errors
+    ///
+    /// Reading fails.
+    pub fn judge(&self, file: &Path, name: &str) -> io::Result<Judged> {
+        let walk = walk(file, None)?;
+        let session = session_of(&walk);
+        // Where the seals name no session of this log, the file's name may: then it is altered.
+        let sealed = session.as_deref().and_then(|id| self.sessions.get(id));
+        let Some(logged) = sealed.or_else(|| self.sessions.get(name)) else {
+            let level = judge(&walk, &Known::default());
+            return Ok(Judged::new(walk, session, misnamed(level, name, None)));
+        };
+        let known = logged.known();
+        let walk = match &known.last {
+            Some(last) if last.open.is_some() => walk_with(file, last)?,
+            _ => walk,
+        };
+        let mut level = judge(&walk, &known);
+        if logged.recovered && known.end.is_none() && level == Level::Live {
+            level = Level::Torn;
+        }
+        let level = misnamed(level, name, session.as_deref());
+        let mut judged = Judged::new(walk, session, level);
+        judged.recovered = logged.recovered;
+        judged.gaps.clone_from(&logged.gaps);
+        Ok(judged)
+    }
+}
+
+impl Session {
+    /// What a file has to agree with.
+    fn known(&self) -> Known {
+        let mut known = self.known.clone();
+        match (&known.end, self.recovered) {
+            // Whoever wrote the end wrote what was before it.
+            (Some(_), false) => known.last = None,
+            // The frame that was open was written anew.
+            (_, true) => {
+                if let Some(last) = &mut known.last {
+                    last.open = None;
+                }
+            }
+            (None, false) => {}
+        }
+        known
+    }
+}
+
+/// What a file was found to be.
+#[derive(Debug)]
+pub struct Judged {
+    /// Its seals.
+    pub walk: Walk,
+    /// The session that they name.
+    pub session: Option<String>,
+    /// The verdict.
+    pub level: Level,
+    /// Its recorder died, and another one ended the file.
+    pub recovered: bool,
+    /// What went unrecorded.
+    pub gaps: Vec<String>,
+    /// When what it was held against was signed, and by which log.
+    pub signed: Option<(String, u64)>,
+}
+
+impl Judged {
+    fn new(walk: Walk, session: Option<String>, level: Level) -> Self {
+        Self {
+            walk,
+            session,
+            level,
+            recovered: false,
+            gaps: Vec::new(),
+            signed: None,
+        }
+    }
+}
+
+/// Judges a recording by nothing but itself: by the proof that comes with it, if there is one.
+///
+/// # Errors
+///
+/// Reading fails.
+pub fn judge_alone(file: &Path, name: &str, key: Option<&VerifierKey>) -> io::Result<Judged> {
+    let walk = walk(file, None)?;
+    let session = session_of(&walk);
+    let Some(proof) = &walk.proof else {
+        let level = match judge(&walk, &Known::default()) {
+            Level::Unknown { .. } if session.is_some() => Level::Unknown {
+                what: "there is no log and no proof to hold it against",
+            },
+            level => level,
+        };
+        return Ok(Judged::new(walk, session, level));
+    };
+    let proved = serde_json::from_slice::<Proof>(proof).ok();
+    let proved = proved.and_then(|proof| proof.verify(key).ok());
+    let Some(proved) = proved.filter(|proved| Some(&proved.session) == session.as_ref()) else {
+        let level = Level::Altered {
+            frame: u32::try_from(walk.frames.len()).unwrap_or(u32::MAX),
+            offset: walk.sealed(),
+            what: match key {
+                Some(_) => "its proof does not hold under the given key",
+                None => "its proof does not hold",
+            },
+        };
+        return Ok(Judged::new(walk, session, level));
+    };
+    let level = misnamed(judge(&walk, &proved.known), name, session.as_deref());
+    let mut judged = Judged::new(walk, session, level);
+    judged.recovered = matches!(proved.end, Leaf::Recovered { .. });
+    judged.signed = Some((proved.checkpoint.origin, proved.checkpoint.time_ms));
+    Ok(judged)
+}
+
+/// A file that is called by another session's id is not that session's recording.
+fn misnamed(level: Level, name: &str, session: Option<&str>) -> Level {
+    let is_id = name.len() == 26 && name.bytes().all(|b| b.is_ascii_alphanumeric());
+    if is_id && session.is_some_and(|session| session != name) {
+        return Level::Altered {
+            frame: 0,
+            offset: 0,
+            what: "it is the recording of another session than its name says",
+        };
+    }
+    level
+}
+
+fn walk(file: &Path, known: Option<&recording::write::Head>) -> io::Result<Walk> {
+    let reader = BufReader::with_capacity(BUFFER, File::open(file)?);
+    Walk::with_opening(reader, known)
+}
+
+fn walk_with(file: &Path, known: &recording::write::Head) -> io::Result<Walk> {
+    walk(file, Some(known))
+}
+
+fn session_of(walk: &Walk) -> Option<String> {
+    let id = std::str::from_utf8(walk.session.as_ref()?).ok()?;
+    let is_id = id.bytes().all(|b| b.is_ascii_alphanumeric());
+    is_id.then(|| id.to_owned())
+}
+
+fn note(
+    sessions: &mut HashMap<String, Session>,
+    audit: &mut Vec<(u64, recording::seal::Hash)>,
+    index: u64,
+    leaf: Leaf,
+) {
+    if let Leaf::Audit { last, line, .. } = &leaf {
+        audit.push((*last, *line));
+    }
+    let Some(session) = leaf.session() else {
+        return;
+    };
+    let entry = sessions.entry(session.to_owned()).or_default();
+    match leaf {
+        Leaf::Start { head, .. } => {
+            // Only the first start counts: ids are not used twice.
+            if entry.known.start.is_none() {
+                entry.known.start = Some(head.head);
+                entry.known.last = Some(head);
+                entry.places = [Some(index), None];
+            }
+        }
+        Leaf::Head { head, .. } => entry.known.last = Some(head),
+        Leaf::End { head, .. } => {
+            entry.known.end = Some(head);
+            entry.places = [entry.places[0], Some(index)];
+        }
+        Leaf::Recovered { head, .. } => {
+            entry.recovered = true;
+            entry.known.end = head;
+            entry.places = [entry.places[0], Some(index)];
+        }
+        Leaf::Expired { .. } => entry.expired = true,
+        Leaf::Gap { reason, .. } => entry.gaps.push(reason),
+        Leaf::Key { .. } | Leaf::Audit { .. } => {}
+    }
+}
+
+/// Folders above a recording in which a log is looked for.
+const ABOVE: usize = 6;
+/// A bundle of the longest entries.
+const LONGEST: u64 = 17 * 1024 * 1024;
+const BUFFER: usize = 256 * 1024;
