@@ -1,23 +1,27 @@
-//! What happened: typed events, written as JSON lines that are chained by their hashes.
+//! What happened: typed events, which the recorder writes as JSON lines chained by their hashes.
 //!
-//! Owns the file and the one writer. Carries no secret and no byte of a target's output. Whatever a
-//! person, target or provider chose is escaped by JSON; no event is put together from text.
+//! Owns the events and their way to the recorder, which has the file: what is written cannot be
+//! changed from here. Carries no secret and no byte of a target's output. Whatever a person,
+//! target or provider chose is escaped by JSON; no event is put together from text.
+
+mod ocsf;
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{self, BufRead, Read, Seek, SeekFrom, Write};
+use std::fmt;
+use std::io::{self, BufRead};
 use std::net::IpAddr;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use aws_lc_rs::digest;
-use data_encoding::HEXLOWER;
 use jiff::Timestamp;
+use recording::seal::Hash;
 use serde::Serialize;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{self, Instant};
+
+pub use self::ocsf::event as ocsf;
+use crate::record::{RecordError, Recorder};
 
 /// A person in the log: the identity and the name of that moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -286,23 +290,35 @@ pub enum Event {
         /// The policies that permitted it.
         policies: Vec<String>,
     },
-    /// The line before this one is not whole: the program or the machine stopped while writing it.
-    TornLine {
-        /// Its length in bytes.
-        bytes: u64,
-    },
 }
 
-/// The log. Clones share one writer; the last one that goes writes what is left and closes.
+/// The way to the log. Clones share it.
+///
+/// Events go to the recorder in the order in which they came. While the recorder is away they
+/// wait, a thousand at most, and are sent again where it is not known that they arrived.
 #[derive(Clone)]
 pub struct Audit {
-    writer: Arc<Writer>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    queue: mpsc::Sender<Job>,
+    /// What has kept events from the log for [`PATIENCE`].
+    trouble: Arc<Mutex<Option<String>>>,
+    /// Dropped with the last clone.
+    _sender: JoinSet<()>,
+}
+
+impl fmt::Debug for Audit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Audit").finish_non_exhaustive()
+    }
 }
 
 /// Why an event is not in the log. What depends on it must not happen.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum AuditError {
-    /// The writer has failed before, and does not go on.
+    /// The recorder cannot write, or is away.
     #[error("the audit log cannot be written: {0}")]
     Failed(String),
     /// More events wait than are kept.
@@ -317,285 +333,208 @@ impl AuditError {
     }
 }
 
+/// When an event counts as written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// When it is on disk.
+    Durable,
+    /// When it is in the file, which is on disk within a second.
+    Written,
+}
+
+/// An event on its way.
+struct Job {
+    /// The event as a JSON object of one line.
+    event: Vec<u8>,
+    wanted: Wanted,
+    done: Option<oneshot::Sender<Result<(), AuditError>>>,
+}
+
 impl Audit {
-    /// Opens or begins the log `path`, mode 0600, and starts its writer.
-    ///
-    /// A last line that is not whole is kept and followed by an event that says so.
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be opened, others can read or write it, another process writes it, or its
-    /// last line is not one of an audit log.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        let log = Log::open(path)?;
-        let shared = Arc::new(Shared::default());
-        let thread = {
-            let shared = Arc::clone(&shared);
-            std::thread::Builder::new()
-                .name("audit".to_owned())
-                .spawn(move || shared.write_all(log))?
-        };
-        Ok(Self {
-            writer: Arc::new(Writer {
-                shared,
-                thread: Some(thread),
+    /// Sends events to this recorder. Needs a runtime.
+    pub fn new(recorder: Recorder) -> Self {
+        let (queue, jobs) = mpsc::channel(QUEUE_MAX);
+        let trouble = Arc::new(Mutex::new(None));
+        let mut sender = JoinSet::new();
+        sender.spawn(deliver_all(recorder, jobs, trouble.clone()));
+        Self {
+            shared: Arc::new(Shared {
+                queue,
+                trouble,
+                _sender: sender,
             }),
-        })
+        }
     }
 
-    /// Writes an event; it is on disk when this returns, so that what it tells may happen. Events
-    /// of the same moment share one wait for the disk. Cancelling the wait does not take the event
-    /// back.
+    /// Writes an event; it is on disk when this returns, so that what it tells may happen.
+    /// Cancelling the wait does not take the event back.
     ///
     /// # Errors
     ///
-    /// The event cannot be written, the writer has failed before, or a thousand events wait.
+    /// The event cannot be written, is not acknowledged within five seconds, or a thousand
+    /// events wait. It may be written later all the same.
     pub async fn record(&self, event: Event) -> Result<(), AuditError> {
         let (done, written) = oneshot::channel();
-        self.writer.shared.push(event, Some(done))?;
-        match written.await {
-            Ok(()) => Ok(()),
-            Err(_) => Err(self.writer.shared.failure()),
-        }
+        self.push(&event, Wanted::Durable, Some(done))?;
+        acknowledged(written).await
     }
 
-    /// Hands an event to the writer, which writes it at once and has it on disk within a second.
-    /// Does not wait; for what has happened already.
+    /// Hands an event over, to be on disk within a second. Does not wait; for what has happened
+    /// already.
     ///
     /// # Errors
     ///
-    /// The writer has failed before, or a thousand events wait.
+    /// The log could not be written for five seconds, or a thousand events wait.
     pub fn record_soon(&self, event: Event) -> Result<(), AuditError> {
-        self.writer.shared.push(event, None)
+        self.push(&event, Wanted::Written, None)
+    }
+
+    /// Waits until what was handed over is in the log, five seconds at most.
+    pub async fn flush(&self) -> Result<(), AuditError> {
+        let (done, written) = oneshot::channel();
+        let nothing = Job {
+            event: Vec::new(),
+            wanted: Wanted::Durable,
+            done: Some(done),
+        };
+        let queued = self.shared.queue.send_timeout(nothing, PATIENCE).await;
+        queued.map_err(|_| AuditError::Full)?;
+        acknowledged(written).await
+    }
+
+    fn push(
+        &self,
+        event: &Event,
+        wanted: Wanted,
+        done: Option<oneshot::Sender<Result<(), AuditError>>>,
+    ) -> Result<(), AuditError> {
+        if let Some(trouble) = &*lock(&self.shared.trouble) {
+            return Err(AuditError::Failed(trouble.clone()));
+        }
+        let job = Job {
+            event: encode(event)?,
+            wanted,
+            done,
+        };
+        self.shared
+            .queue
+            .try_send(job)
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => AuditError::Full,
+                mpsc::error::TrySendError::Closed(_) => {
+                    AuditError::Failed("the bastion is being stopped".to_owned())
+                }
+            })
     }
 }
 
-/// The handle of the writer's thread, which ends with it.
-struct Writer {
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+async fn acknowledged(
+    written: oneshot::Receiver<Result<(), AuditError>>,
+) -> Result<(), AuditError> {
+    let failed = |what: &str| AuditError::Failed(what.to_owned());
+    match time::timeout(PATIENCE, written).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(failed("the bastion is being stopped")),
+        Err(_) => Err(failed("the recorder does not acknowledge")),
+    }
 }
 
-impl Drop for Writer {
-    fn drop(&mut self) {
-        self.shared.state().closing = true;
-        self.shared.changed.notify_all();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
+/// The event with its time; texts in it are cut where it would be too long for the recorder.
+fn encode(event: &Event) -> Result<Vec<u8>, AuditError> {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        time: Timestamp,
+        #[serde(flatten)]
+        event: &'a Event,
+    }
+    let line = Line {
+        time: Timestamp::now(),
+        event,
+    };
+    let failed = |error: serde_json::Error| AuditError::Failed(error.to_string());
+    let bytes = serde_json::to_vec(&line).map_err(failed)?;
+    if bytes.len() <= EVENT_MAX {
+        return Ok(bytes);
+    }
+    let mut value = serde_json::to_value(&line).map_err(failed)?;
+    shorten(&mut value);
+    serde_json::to_vec(&value).map_err(failed)
+}
+
+fn shorten(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::String(text) if text.len() > TEXT_MAX => {
+            let whole = text.len();
+            text.truncate(text.floor_char_boundary(TEXT_MAX));
+            text.push_str(&format!("… ({whole} bytes)"));
+        }
+        serde_json::Value::Array(values) => {
+            values.truncate(LIST_MAX);
+            values.iter_mut().for_each(shorten);
+        }
+        serde_json::Value::Object(members) => members.values_mut().for_each(shorten),
+        _ => {}
+    }
+}
+
+/// Sends events in batches, each until it has arrived.
+async fn deliver_all(
+    recorder: Recorder,
+    mut jobs: mpsc::Receiver<Job>,
+    trouble: Arc<Mutex<Option<String>>>,
+) {
+    while let Some(first) = jobs.recv().await {
+        let mut batch = VecDeque::from([first]);
+        while batch.len() < BATCH
+            && let Ok(job) = jobs.try_recv()
         {
-            tracing::error!("the writer of the audit log has panicked");
+            batch.push_back(job);
         }
-    }
-}
-
-#[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    waiting: VecDeque<Waiting>,
-    failed: Option<String>,
-    closing: bool,
-}
-
-impl Shared {
-    /// A panic of another thread leaves a queue that is still whole.
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn push(&self, event: Event, done: Option<oneshot::Sender<()>>) -> Result<(), AuditError> {
-        let mut state = self.state();
-        if let Some(error) = &state.failed {
-            return Err(AuditError::Failed(error.clone()));
-        }
-        if state.waiting.len() >= QUEUE_MAX {
-            return Err(AuditError::Full);
-        }
-        state.waiting.push_back((Timestamp::now(), event, done));
-        self.changed.notify_all();
-        Ok(())
-    }
-
-    fn failure(&self) -> AuditError {
-        AuditError::Failed(
-            self.state()
-                .failed
-                .clone()
-                .unwrap_or_else(|| "the writer has ended".to_owned()),
-        )
-    }
-
-    /// The writer's thread: takes what waits, writes it, and syncs once for all who wait for that.
-    fn write_all(&self, mut log: Log) {
-        let mut unsynced_since: Option<Instant> = None;
-        loop {
-            let (batch, closing) = self.next_batch(unsynced_since);
-            let someone_waits = batch.iter().any(|(_, _, done)| done.is_some());
-            let late = unsynced_since.is_some_and(|since| since.elapsed() >= SYNC_EVERY);
-            let sync = someone_waits || late || closing;
-            let written = log.append(&batch);
-            if let Err(error) =
-                written.and_then(|()| if sync { log.file.sync_data() } else { Ok(()) })
-            {
-                tracing::error!(%error, "the audit log cannot be written");
-                let mut state = self.state();
-                state.failed = Some(error.to_string());
-                // Those who wait see their sender go.
-                state.waiting.clear();
-                return;
-            }
-            unsynced_since = if sync || batch.is_empty() {
-                None
-            } else {
-                unsynced_since.or_else(|| Some(Instant::now()))
-            };
-            for (_, _, done) in batch {
-                // Who has stopped waiting does not need the answer.
-                if let Some(done) = done {
-                    done.send(()).unwrap_or(());
+        let since = Instant::now();
+        while let Err(error) = deliver(&recorder, &mut batch).await {
+            if since.elapsed() >= PATIENCE {
+                let text = error.to_string();
+                if lock(&trouble).replace(text).is_none() {
+                    tracing::error!(%error, "the audit log cannot be written");
                 }
             }
-            if closing {
-                return;
-            }
+            time::sleep(AGAIN).await;
         }
+        *lock(&trouble) = None;
     }
+}
 
-    /// Waits for events, for the time to sync, or for the end, which comes after the last event.
-    fn next_batch(&self, unsynced_since: Option<Instant>) -> (VecDeque<Waiting>, bool) {
-        let mut state = self.state();
-        while state.waiting.is_empty() && !state.closing {
-            let Some(since) = unsynced_since else {
-                state = self
-                    .changed
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            let left = SYNC_EVERY.saturating_sub(since.elapsed());
-            if left.is_zero() {
+/// Sends what is in the batch, and takes out what has arrived.
+async fn deliver(recorder: &Recorder, batch: &mut VecDeque<Job>) -> Result<(), RecordError> {
+    let events = batch.iter().map(|job| (job.wanted, job.event.as_slice()));
+    let answers = recorder.audit(events).await?;
+    let mut failed = None;
+    for answer in answers {
+        let result = match answer.await {
+            Ok(()) => Ok(()),
+            // It would be refused again.
+            Err(RecordError::Refused(what)) => {
+                tracing::error!(%what, "an event was refused by the recorder");
+                Err(AuditError::Failed(what))
+            }
+            Err(error) => {
+                failed = Some(error);
                 break;
             }
-            (state, _) = self
-                .changed
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner);
+        };
+        if let Some(done) = batch.pop_front().and_then(|job| job.done) {
+            // Who has stopped waiting does not need the answer.
+            done.send(result).unwrap_or(());
         }
-        (std::mem::take(&mut state.waiting), state.closing)
+    }
+    match failed {
+        None => Ok(()),
+        Some(error) => Err(error),
     }
 }
 
-/// An event, when it happened, and who waits until it is on disk.
-type Waiting = (Timestamp, Event, Option<oneshot::Sender<()>>);
-
-/// The file, and where its chain stands.
-struct Log {
-    file: File,
-    next: u64,
-    previous: String,
-}
-
-/// One line: what is common to all events, then the event's own members.
-#[derive(Serialize)]
-struct Line<'a> {
-    seq: u64,
-    time: Timestamp,
-    #[serde(flatten)]
-    event: &'a Event,
-    /// SHA-256 of the line before, without its line feed, in hexadecimal.
-    prev: &'a str,
-}
-
-impl Log {
-    fn open(path: &Path) -> io::Result<Self> {
-        let file = File::options()
-            .read(true)
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(path)?;
-        let metadata = file.metadata()?;
-        if !metadata.is_file() || metadata.mode() & 0o077 != 0 {
-            return Err(io::Error::other(format!(
-                "{} must be a regular file of mode 0600",
-                path.display()
-            )));
-        }
-        rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(
-            |_| io::Error::other(format!("{} is written by another process", path.display())),
-        )?;
-        let mut log = Self {
-            file,
-            next: 1,
-            previous: FIRST.to_owned(),
-        };
-        log.resume(metadata.len())?;
-        Ok(log)
-    }
-
-    /// Finds the end of the chain, and closes a line that was left open.
-    fn resume(&mut self, length: u64) -> io::Result<()> {
-        let begin = length.saturating_sub(TAIL_MAX);
-        self.file.seek(SeekFrom::Start(begin))?;
-        let mut tail = Vec::new();
-        (&self.file).take(TAIL_MAX).read_to_end(&mut tail)?;
-        let torn = match tail.iter().rposition(|byte| *byte == b'\n') {
-            Some(end) => tail.split_off(end + 1),
-            None => std::mem::take(&mut tail),
-        };
-        tail.pop();
-        let last = tail
-            .rsplit(|byte| *byte == b'\n')
-            .next()
-            .unwrap_or_default();
-        if !last.is_empty() {
-            let number = sequence(last)
-                .ok_or_else(|| io::Error::other("the last line is not one of an audit log"))?;
-            self.next = number + 1;
-            self.previous = hash(last);
-        } else if begin > 0 {
-            return Err(io::Error::other(
-                "the last line is too long for an audit log",
-            ));
-        }
-        if torn.is_empty() {
-            return Ok(());
-        }
-        self.file.write_all(b"\n")?;
-        self.previous = hash(&torn);
-        if sequence(&torn) == Some(self.next) {
-            // Only its line feed was missing.
-            self.next += 1;
-            return self.file.sync_data();
-        }
-        let event = Event::TornLine {
-            bytes: torn.len() as u64,
-        };
-        self.append(&VecDeque::from([(Timestamp::now(), event, None)]))?;
-        self.file.sync_data()
-    }
-
-    fn append(&mut self, batch: &VecDeque<Waiting>) -> io::Result<()> {
-        let mut text = Vec::new();
-        for (time, event, _) in batch {
-            let line = Line {
-                seq: self.next,
-                time: *time,
-                event,
-                prev: &self.previous,
-            };
-            let line = serde_json::to_vec(&line)?;
-            self.previous = hash(&line);
-            self.next += 1;
-            text.extend_from_slice(&line);
-            text.push(b'\n');
-        }
-        self.file.write_all(&text)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What `verify` found in a whole log.
@@ -611,7 +550,7 @@ pub struct Verified {
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
     /// The file could not be read.
-    #[error("cannot read the audit log")]
+    #[error("cannot read the audit log: {0}")]
     Read(#[source] io::Error),
     /// A line does not follow from the one before.
     #[error("line {line}: {what}")]
@@ -621,16 +560,26 @@ pub enum VerifyError {
         /// What is wrong.
         what: &'static str,
     },
+    /// Lines that were signed are not there.
+    #[error("{events} events are there, and {signed} were signed: the end is missing")]
+    Short {
+        /// Events that are there.
+        events: u64,
+        /// Events that the log of the recordings knows of.
+        signed: u64,
+    },
 }
 
-/// Checks the chain of a whole log: that no line was changed, left out, moved or put in. Lines cut
-/// off its end are not seen, unless one knows the hash of the last.
+/// Checks the chain of a whole log: that no line was changed, left out, moved or put in; and
+/// that it has the lines that were `signed`, by their numbers and hashes. Lines behind the last
+/// signed one may have been cut off.
 ///
 /// # Errors
 ///
 /// The first line that does not fit.
-pub fn verify(log: impl BufRead) -> Result<Verified, VerifyError> {
-    let (mut expected, mut previous, mut torn) = (1, FIRST.to_owned(), false);
+pub fn verify(log: impl BufRead, signed: &[(u64, Hash)]) -> Result<Verified, VerifyError> {
+    let mut signed: VecDeque<_> = signed.iter().copied().collect();
+    let (mut expected, mut previous, mut torn) = (1, Hash([0; 32]), false);
     for (line, number) in log.split(b'\n').zip(1..) {
         let line = line.map_err(VerifyError::Read)?;
         let broken = |what| VerifyError::Broken { line: number, what };
@@ -639,13 +588,13 @@ pub fn verify(log: impl BufRead) -> Result<Verified, VerifyError> {
                 return Err(broken("is not JSON, nor is the line before"));
             }
             torn = true;
-            previous = hash(&line);
+            previous = Hash::of(&line);
             continue;
         };
         if value.get("seq").and_then(serde_json::Value::as_u64) != Some(expected) {
             return Err(broken("has not the number that follows"));
         }
-        if value.get("prev").and_then(serde_json::Value::as_str) != Some(&previous) {
+        if value.get("prev").and_then(serde_json::Value::as_str) != Some(&previous.to_string()) {
             return Err(broken("does not carry the hash of the line before"));
         }
         let says_torn = value.get("event").and_then(serde_json::Value::as_str) == Some("torn_line");
@@ -654,7 +603,14 @@ pub fn verify(log: impl BufRead) -> Result<Verified, VerifyError> {
                 "follows a line that is not whole, or says so without one",
             ));
         }
-        (expected, previous, torn) = (expected + 1, hash(&line), false);
+        (previous, torn) = (Hash::of(&line), false);
+        while let Some((at, hash)) = signed.front().filter(|(at, _)| *at <= expected) {
+            if *at == expected && *hash != previous {
+                return Err(broken("is not the line that was signed"));
+            }
+            signed.pop_front();
+        }
+        expected += 1;
     }
     if torn {
         return Err(VerifyError::Broken {
@@ -662,34 +618,32 @@ pub fn verify(log: impl BufRead) -> Result<Verified, VerifyError> {
             what: "the last line is not whole",
         });
     }
+    if let Some((signed, _)) = signed.back() {
+        return Err(VerifyError::Short {
+            events: expected - 1,
+            signed: *signed,
+        });
+    }
     Ok(Verified {
         events: expected - 1,
-        last: previous,
+        last: previous.to_string(),
     })
 }
 
-fn sequence(line: &[u8]) -> Option<u64> {
-    serde_json::from_slice::<serde_json::Value>(line)
-        .ok()?
-        .get("seq")?
-        .as_u64()
-}
-
-fn hash(line: &[u8]) -> String {
-    HEXLOWER.encode(digest::digest(&digest::SHA256, line).as_ref())
-}
-
-/// What the first line carries in place of a hash.
-const FIRST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
-
-/// Events that wait for the writer.
+/// Events that wait for the recorder.
 const QUEUE_MAX: usize = 1_000;
-
-/// How long an event may be in the system's memory only.
-const SYNC_EVERY: Duration = Duration::from_millis(500);
-
-/// No line is longer: a command has at most 64 KiB, and each byte at most six characters.
-const TAIL_MAX: u64 = 1024 * 1024;
+/// Events that are sent at once.
+const BATCH: usize = 64;
+/// How long the recorder may be away.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two attempts.
+const AGAIN: Duration = Duration::from_millis(200);
+/// The longest event that is sent as it is, in bytes of JSON.
+const EVENT_MAX: usize = 128 * 1024;
+/// What is left of a text, and of a list, in one that is longer. A byte of text is six of JSON
+/// at most.
+const TEXT_MAX: usize = 4 * 1024;
+const LIST_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -699,192 +653,37 @@ mod tests {
         reason = "a test stops where its preparation fails"
     )]
 
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
-
-    fn refused(reason: &str) -> Event {
-        Event::ConnectionRefused {
-            source: IpAddr::from([127, 0, 0, 1]),
-            reason: reason.to_owned(),
-        }
-    }
-
-    /// A log of `count` events, and its file.
-    fn written(count: usize) -> (tempfile::TempDir, std::path::PathBuf) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("audit.jsonl");
-        let audit = Audit::open(&path).unwrap();
-        for number in 0..count {
-            audit.record_soon(refused(&format!("{number}"))).unwrap();
-        }
-        drop(audit);
-        (folder, path)
-    }
-
-    fn check(path: &Path) -> Result<Verified, VerifyError> {
-        verify(io::BufReader::new(File::open(path).unwrap()))
-    }
-
-    #[test]
-    fn what_was_recorded_is_in_the_file_and_chained() {
-        let (_folder, path) = written(3);
-        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-        let text = fs::read_to_string(&path).unwrap();
-        let lines: Vec<serde_json::Value> = text
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
-        assert_eq!(lines.len(), 3);
-        for (line, number) in lines.iter().zip(1..) {
-            assert_eq!(line["seq"], number);
-            assert_eq!(line["event"], "connection_refused");
-        }
-        assert_eq!(check(&path).unwrap().events, 3);
-    }
-
-    #[test]
-    fn an_event_is_on_disk_when_the_wait_ends() {
-        let (_folder, path) = written(0);
-        let audit = Audit::open(&path).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap();
-        runtime.block_on(audit.record(refused("x"))).unwrap();
-        assert_eq!(check(&path).unwrap().events, 1);
-    }
-
-    #[test]
-    fn the_chain_goes_on_after_a_restart() {
-        let (_folder, path) = written(2);
-        let audit = Audit::open(&path).unwrap();
-        audit.record_soon(refused("again")).unwrap();
-        drop(audit);
-        assert_eq!(check(&path).unwrap().events, 3);
-    }
-
-    #[test]
-    fn there_is_one_writer() {
-        let (_folder, path) = written(1);
-        let first = Audit::open(&path).unwrap();
-        assert!(Audit::open(&path).is_err());
-        drop(first);
-        assert!(Audit::open(&path).is_ok());
-    }
-
-    #[test]
-    fn a_file_that_others_can_read_is_refused() {
-        let (_folder, path) = written(1);
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(Audit::open(&path).is_err());
-    }
 
     /// Row 57 of the threats: a name cannot end a line or begin another.
     #[test]
     fn hostile_text_stays_within_its_line() {
-        let (_folder, path) = written(0);
         let hostile = "\n{\"seq\":9}\r\u{1b}[2J\"\\\u{0}\u{2028}\u{202e}";
-        let audit = Audit::open(&path).unwrap();
-        audit.record_soon(refused(hostile)).unwrap();
-        drop(audit);
-        let text = fs::read_to_string(&path).unwrap();
-        assert_eq!(text.lines().count(), 1);
-        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(line["reason"], hostile);
-    }
-
-    #[test]
-    fn a_line_cut_by_a_crash_is_kept_and_marked() {
-        let (_folder, path) = written(3);
-        let whole = fs::read(&path).unwrap();
-        for cut in 1..60 {
-            fs::write(&path, whole.get(..whole.len() - cut).unwrap()).unwrap();
-            let audit = Audit::open(&path).unwrap();
-            audit.record_soon(refused("after")).unwrap();
-            drop(audit);
-            // Only the line feed was missing, or the third line is torn and said to be.
-            assert_eq!(check(&path).unwrap().events, 4, "{cut} bytes cut");
-            let after = fs::read_to_string(&path).unwrap();
-            assert_eq!(after.contains("torn_line"), cut > 1, "{cut} bytes cut");
-        }
-    }
-
-    #[test]
-    fn a_file_of_another_kind_is_not_continued() {
-        let (_folder, path) = written(0);
-        for content in ["hello\n", "{}\n", "{\"seq\":\"1\"}\n"] {
-            fs::write(&path, content).unwrap();
-            assert!(Audit::open(&path).is_err(), "{content}");
-        }
-    }
-
-    /// Row 58 of the threats.
-    #[test]
-    fn any_changed_byte_is_found() {
-        let (_folder, path) = written(4);
-        let whole = fs::read(&path).unwrap();
-        let last = check(&path).unwrap().last;
-        for at in 0..whole.len() {
-            let mut changed = whole.clone();
-            *changed.get_mut(at).unwrap() ^= 1;
-            fs::write(&path, &changed).unwrap();
-            // The last line has none after it: its hash is what one has to know.
-            assert!(
-                check(&path).map_or(true, |verified| verified.last != last),
-                "byte {at}"
-            );
-        }
-    }
-
-    #[test]
-    fn lines_left_out_moved_or_put_in_are_found() {
-        let (_folder, path) = written(4);
-        let text = fs::read_to_string(&path).unwrap();
-        let lines: Vec<&str> = text.lines().collect();
-        let [a, b, c, d] = lines.as_slice() else {
-            panic!("four lines")
+        let event = Event::ConnectionRefused {
+            source: IpAddr::from([127, 0, 0, 1]),
+            reason: hostile.to_owned(),
         };
-        for forged in [
-            vec![b, c, d],
-            vec![a, c, d],
-            vec![a, c, b, d],
-            vec![a, b, b, c, d],
-            vec![a, b, &"x", c, d],
-            vec![a, b, c, d, &"x"],
-        ] {
-            let text: String = forged.into_iter().map(|line| format!("{line}\n")).collect();
-            fs::write(&path, text).unwrap();
-            assert!(check(&path).is_err());
-        }
+        let line = encode(&event).unwrap();
+        assert!(line.iter().all(|byte| *byte >= b' '));
+        let value: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!(value["reason"], hostile);
+        assert_eq!(value["event"], "connection_refused");
     }
 
     #[test]
-    fn a_writer_that_fails_fails_for_everybody() {
-        let (_folder, path) = written(0);
-        let mut log = Log::open(&path).unwrap();
-        // Every write to it fails.
-        log.file = File::open(&path).unwrap();
-        let shared = Arc::new(Shared::default());
-        let (done, written) = oneshot::channel();
-        shared.push(refused("x"), Some(done)).unwrap();
-        shared.write_all(log);
-        assert!(written.blocking_recv().is_err());
-        assert!(matches!(
-            shared.push(refused("y"), None),
-            Err(AuditError::Failed(_))
-        ));
-    }
-
-    #[test]
-    fn a_queue_that_is_full_says_so() {
-        let shared = Shared::default();
-        for _ in 0..QUEUE_MAX {
-            shared.push(Event::Stopped, None).unwrap();
-        }
-        assert!(matches!(
-            shared.push(Event::Stopped, None),
-            Err(AuditError::Full)
-        ));
+    fn an_event_is_never_longer_than_the_recorder_takes() {
+        let event = Event::ConnectionRefused {
+            source: IpAddr::from([127, 0, 0, 1]),
+            reason: "\u{1}é".repeat(50_000),
+        };
+        let line = encode(&event).unwrap();
+        assert!(line.len() <= EVENT_MAX, "{}", line.len());
+        let value: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        assert!(
+            value["reason"]
+                .as_str()
+                .unwrap()
+                .ends_with("(150000 bytes)")
+        );
     }
 }

@@ -10,8 +10,9 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{Config, Problems};
-use crate::recorder::Door;
+use crate::recorder::{Copies, CopyTo, Door};
 
+mod audit;
 mod check;
 mod init;
 mod policy;
@@ -38,6 +39,7 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Serve(Serve),
+    Audit(audit::Audit),
     /// Check the configuration, the inventory, the policies and all keys
     Check(check::Check),
     /// Make a folder with keys, a configuration, an inventory and policies
@@ -76,7 +78,9 @@ struct Serve {
 #[command(after_help = "Examples:
   bastion recorder --dir /var/lib/bastion/recordings --socket /run/bastion/recorder.sock
 
-Without one, `bastion serve` starts its own.
+Without one, `bastion serve` starts its own. SIGUSR1 gives the log a new key before its day is
+over. `log/vkey` in the folder is the key with which `replay verify` checks it: keep a copy
+elsewhere.
 
 Exit status: 0 when its client has left or after SIGTERM, 1 when it cannot start or go on.")]
 struct Recorder {
@@ -89,6 +93,9 @@ struct Recorder {
     /// Serve the one connection on this file descriptor
     #[arg(long, value_name = "N", conflicts_with = "socket")]
     fd: Option<i32>,
+    /// Copy each checkpoint of the log to file:PATH, journald or command:COMMAND
+    #[arg(long, value_name = "WHERE")]
+    checkpoints_to: Vec<CopyTo>,
 }
 
 /// Print completions for a shell
@@ -140,6 +147,7 @@ pub fn main() -> ExitCode {
 fn run(command: Command, input: &mut dyn BufRead, out: &mut dyn Write) -> Result<(), Failure> {
     match command {
         Command::Serve(args) => serve(&args),
+        Command::Audit(args) => audit::run(&args, out),
         Command::Check(args) => check::run(&args, out),
         Command::Init(args) => init::run(&args, out),
         Command::Recorder(args) => recorder(&args),
@@ -176,6 +184,7 @@ fn recorder(args: &Recorder) -> Result<(), Failure> {
     let options = crate::recorder::Options {
         dir: args.dir.clone(),
         door,
+        copies: Copies(args.checkpoints_to.clone()),
     };
     crate::recorder::main(options).map_err(Failure::new)
 }

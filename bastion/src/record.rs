@@ -17,6 +17,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +32,7 @@ pub use self::about::{
 };
 use self::link::{Link, Progress, State, Wire};
 pub use self::read::ReadBack;
+use crate::audit::Wanted;
 use crate::config::RecordingSync;
 use crate::recorder::wire::{self, Entry, Failure};
 
@@ -199,7 +201,36 @@ impl Recorder {
     /// There is no such recording, or the recorder is gone.
     pub async fn read(&self, id: &SessionId) -> Result<ReadBack, RecordError> {
         let wire = self.inner.wire().await?;
-        ReadBack::open(wire, id).await
+        ReadBack::open(wire, id.as_str().as_bytes()).await
+    }
+
+    /// Sends events for the audit log; each is answered on its own.
+    pub(crate) async fn audit<'e>(
+        &self,
+        events: impl Iterator<Item = (Wanted, &'e [u8])>,
+    ) -> Result<Vec<Written>, RecordError> {
+        let wire = self.inner.wire().await?;
+        let mut answers = Vec::new();
+        for (wanted, event) in events {
+            let mut payload = vec![wire::encode_wanted(wanted)];
+            payload.extend_from_slice(event);
+            let answer = wire.question(wire::Kind::Audit, &payload)?;
+            answers.push(Box::pin(async move {
+                let answered = time::timeout(STALL, answer).await;
+                answered.map_err(|_| RecordError::Stalled)??.done()
+            }) as Written);
+        }
+        Ok(answers)
+    }
+
+    /// The audit log: what is written of it so far. The recorder notes that it was read.
+    ///
+    /// # Errors
+    ///
+    /// The recorder is gone.
+    pub async fn read_audit(&self) -> Result<ReadBack, RecordError> {
+        let wire = self.inner.wire().await?;
+        ReadBack::open(wire, wire::AUDIT).await
     }
 
     /// Lets the recorder finish every file. A child is waited for, ten seconds at most.
@@ -235,6 +266,9 @@ impl Recorder {
             .and_then(Child::id)
     }
 }
+
+/// The answer to an event of the audit log.
+pub(crate) type Written = Pin<Box<dyn Future<Output = Result<(), RecordError>> + Send>>;
 
 impl Inner {
     /// The socket to a recorder that lives, after starting one if need be.

@@ -2,11 +2,15 @@
 //!
 //! `serve` talks to it over a unix stream socket ([`wire`]). A thread per connection reads,
 //! times and acknowledges; workers compress and write; one thread synchronises files with the
-//! disk, so that nobody who prints waits for it; a clock thread sees to what is due. The
+//! disk, so that nobody who prints waits for it; a clock thread sees to what is due; a notary
+//! signs the [`log`], in which the head of every recording is. The
 //! process opens no network socket and never overwrites what it has written.
 
+mod audit;
+mod copies;
 mod disk;
 mod link;
+mod log;
 mod recover;
 mod session;
 mod store;
@@ -25,6 +29,7 @@ use std::time::Duration;
 use rustix::fs::Mode;
 use tokio::signal::unix::{SignalKind, signal};
 
+pub use self::copies::{Copies, CopyTo, NoPlace};
 use self::link::Links;
 use self::store::Store;
 use self::work::Crew;
@@ -36,6 +41,8 @@ pub struct Options {
     pub dir: PathBuf,
     /// Where `serve` is heard.
     pub door: Door,
+    /// Where checkpoints of the log are copied to.
+    pub copies: Copies,
 }
 
 /// Where `serve` is heard.
@@ -89,7 +96,7 @@ pub enum RecorderError {
 /// It cannot start. What goes wrong later ends the sessions that it concerns.
 pub fn main(options: Options) -> Result<(), RecorderError> {
     rustix::process::umask(Mode::from_raw_mode(0o077));
-    let store = Store::open(&options.dir)?;
+    let store = Store::open(&options.dir, options.copies)?;
     recover::all(&store)?;
     let crew = Crew::start(store)?;
     let links = Links::new(crew.clone());
@@ -99,6 +106,7 @@ pub fn main(options: Options) -> Result<(), RecorderError> {
     let runs = runtime.enter();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut rotate = signal(SignalKind::user_defined1())?;
     drop(runs);
     let (finished, mut closed) = tokio::sync::mpsc::channel(1);
     let socket = match options.door {
@@ -127,10 +135,17 @@ pub fn main(options: Options) -> Result<(), RecorderError> {
         }
     };
     runtime.block_on(async {
-        tokio::select! {
-            _ = terminate.recv() => tracing::info!("SIGTERM: every recording is finished"),
-            _ = interrupt.recv() => tracing::info!("SIGINT: every recording is finished"),
-            _ = closed.recv() => {}
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => tracing::info!("SIGTERM: every recording is finished"),
+                _ = interrupt.recv() => tracing::info!("SIGINT: every recording is finished"),
+                _ = closed.recv() => {}
+                _ = rotate.recv() => {
+                    crew.want_new_key();
+                    continue;
+                }
+            }
+            return;
         }
     });
     links.stop();

@@ -155,6 +155,9 @@ async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
     {
         warn!(%error, "the ready file stays");
     }
+    if let Err(error) = rooms.audit.flush().await {
+        error!(%error, "the last events are not in the audit log");
+    }
     rooms.recorder.clone().close().await;
     info!("stopped");
     Ok(())
@@ -177,8 +180,6 @@ async fn open(config: &Config, addresses: &[SocketAddr]) -> Result<Rooms, ServeE
         Inventory::load(&config.targets, user_ca.as_ref()).map_err(|error| room(&error))?;
     let access =
         Access::load(&config.policies, Arc::new(inventory)).map_err(|error| room(&error))?;
-    let audit_path = config.state_dir.join("audit.jsonl");
-    let audit = Audit::open(&audit_path).map_err(|source| write(&audit_path, source))?;
     let store =
         Store::open(&config.state_dir.join("store.sqlite")).map_err(|error| room(&error))?;
     let seal = match &config.store_key {
@@ -207,6 +208,7 @@ async fn open(config: &Config, addresses: &[SocketAddr]) -> Result<Rooms, ServeE
                 .map_err(|error| room(&error))?
         }
     };
+    let audit = Audit::new(recorder.clone());
     let host_keys = crate::ssh::host_keys(&config.host_keys)?;
     Ok(Rooms {
         name: config.name.clone(),

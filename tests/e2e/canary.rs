@@ -125,7 +125,7 @@ fn the_audit_log_is_a_chain_of_json_lines() -> Result<()> {
         client.console("sign-out --all")?;
     }
     world.stop()?;
-    let audits: Vec<_> = walk(&world.home.join("state"))?
+    let audits: Vec<_> = walk(&world.home.join("recordings"))?
         .into_iter()
         .filter(|path| {
             path.file_name()

@@ -25,6 +25,11 @@ impl SessionId {
         Self(name)
     }
 
+    /// The characters, as bytes.
+    pub(crate) fn bytes(&self) -> [u8; Self::LEN] {
+        self.0
+    }
+
     /// The characters.
     pub fn as_str(&self) -> &str {
         // Only ASCII gets in.

@@ -349,7 +349,8 @@ impl Wire {
             | Kind::Open
             | Kind::Read
             | Kind::Forget
-            | Kind::Close => return Err(Broken("a frame that only goes to a recorder")),
+            | Kind::Close
+            | Kind::Audit => return Err(Broken("a frame that only goes to a recorder")),
         }
         Ok(())
     }

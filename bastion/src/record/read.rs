@@ -8,8 +8,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, ReadBuf};
 
+use super::RecordError;
 use super::link::Wire;
-use super::{RecordError, SessionId};
 use crate::recorder::wire::Kind;
 
 /// The bytes of a recording's file, asked for piece by piece.
@@ -26,8 +26,8 @@ pub struct ReadBack {
 type Asked = Pin<Box<dyn Future<Output = Result<Bytes, RecordError>> + Send>>;
 
 impl ReadBack {
-    pub(super) async fn open(wire: Arc<Wire>, id: &SessionId) -> Result<Self, RecordError> {
-        let handle = wire.ask(Kind::Open, id.as_str().as_bytes()).await?.data()?;
+    pub(super) async fn open(wire: Arc<Wire>, name: &[u8]) -> Result<Self, RecordError> {
+        let handle = wire.ask(Kind::Open, name).await?.data()?;
         let handle = handle.as_ref().try_into().map(u64::from_le_bytes);
         let handle = handle.map_err(|_| RecordError::Broken("a handle of a wrong size"))?;
         let left = Bytes::new();

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use recording::event::Stream;
 
+use super::audit::{Waiting, is_event};
 use super::session::{Session, Wanted};
 use super::wire::{self, Broken, CHUNK, Failure, HEAD, Head, Hello, Kind, Taken};
 use super::work::{Crew, Job};
@@ -227,6 +228,11 @@ impl Reader {
                 self.question(head.channel, Ask::List { position })?;
             }
             Kind::Open => {
+                if payload == wire::AUDIT {
+                    return self
+                        .question(head.channel, Ask::OpenAudit)
+                        .map_err(Into::into);
+                }
                 let id = std::str::from_utf8(payload)
                     .ok()
                     .and_then(|id| id.parse().ok());
@@ -251,6 +257,7 @@ impl Reader {
                     .remove(&handle);
                 self.shared.out.done(head.channel);
             }
+            Kind::Audit => self.audit(head.channel, payload)?,
             Kind::Close => {
                 self.shared.abandon(&self.crew);
                 self.shared.out.done(head.channel);
@@ -317,6 +324,28 @@ impl Reader {
         }
     }
 
+    /// Takes an event for the audit log, which answers it.
+    fn audit(&self, channel: u32, payload: &[u8]) -> Result<(), Broken> {
+        let (wanted, event) = payload
+            .split_first()
+            .and_then(|(wanted, event)| Some((wire::decode_wanted(*wanted)?, event)))
+            .ok_or(Broken("an event without a beginning"))?;
+        if event.is_empty() || is_event(event) {
+            let answer = (self.shared.out.clone(), channel, wanted);
+            let waiting = Waiting {
+                event: event.to_vec(),
+                answer: Some(answer),
+            };
+            if let Err(error) = self.crew.audit.push(waiting) {
+                self.shared.out.failed(channel, &Failure::Io(error));
+            }
+        } else {
+            let what = "an event that is not one JSON object".to_owned();
+            self.shared.out.failed(channel, &Failure::Refused(what));
+        }
+        Ok(())
+    }
+
     fn question(&self, channel: u32, ask: Ask) -> Result<(), Broken> {
         if self.shared.questions.fetch_add(1, Ordering::AcqRel) >= QUESTIONS {
             return Err(Broken("too many questions at once"));
@@ -344,6 +373,7 @@ enum Ask {
     Start(Box<About>),
     List { position: u64 },
     Open { id: SessionId },
+    OpenAudit,
     Read { handle: u64, offset: u64 },
 }
 
@@ -353,6 +383,7 @@ impl Question {
             Ask::Start(about) => self.start(crew, about).map(|()| None),
             Ask::List { position } => self.list(crew, *position).map(Some),
             Ask::Open { id } => self.open(crew, id).map(Some),
+            Ask::OpenAudit => self.open_audit(crew).map(Some),
             Ask::Read { handle, offset } => self.read(*handle, *offset).map(Some),
         };
         self.shared.questions.fetch_sub(1, Ordering::AcqRel);
@@ -401,7 +432,19 @@ impl Question {
 
     fn open(&self, crew: &Crew, id: &SessionId) -> Result<Vec<u8>, Failure> {
         let file = crew.store.find(id).map_err(io_failure)?;
-        tracing::info!(session = %id, "a recording is read");
+        crew.audit
+            .note("recording_opened", Some(id))
+            .map_err(Failure::Io)?;
+        self.hand_out(Arc::new(file))
+    }
+
+    fn open_audit(&self, crew: &Crew) -> Result<Vec<u8>, Failure> {
+        crew.audit.note("audit_opened", None).map_err(Failure::Io)?;
+        self.hand_out(crew.audit.file())
+    }
+
+    /// Gives a number by which the file is read.
+    fn hand_out(&self, file: Arc<std::fs::File>) -> Result<Vec<u8>, Failure> {
         let mut reads = self
             .shared
             .reads
@@ -414,7 +457,7 @@ impl Question {
         }
         reads.last += 1;
         let handle = reads.last;
-        reads.open.insert(handle, Arc::new(file));
+        reads.open.insert(handle, file);
         Ok(wire::frame(Kind::Data, self.channel, &handle.to_le_bytes()))
     }
 

@@ -1,19 +1,23 @@
 //! Recordings that have no end because the recorder died: what can be read of them is kept.
 //!
 //! The frame that was torn is taken out, kept beside the file as `.torn`, and what can be read
-//! of it is written again, with an end that says so. Each step can be repeated: a crash while
+//! of it is written again, with an end that says so; the log gets a leaf that tells of it. Each step can be repeated: a crash while
 //! recovering is recovered from.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 
 use jiff::Timestamp;
 use recording::event::Stream;
+use recording::log::{Leaf, Torn};
 use recording::repair::Survey;
+use recording::seal::Hash;
+use recording::write::Head;
 use serde_json::{Value, json};
 
 use super::RecorderError;
+use super::log::now_ms;
 use super::session::ending;
 use super::store::Store;
 use super::wire::{EndEntry, Entry, StartEntry};
@@ -29,8 +33,13 @@ pub(super) fn all(store: &Store) -> Result<(), RecorderError> {
         Entry::Start(start) => drop(unended.insert(start.id, start.at)),
         Entry::End(end) => drop(unended.remove(&end.id)),
     })?;
+    if unended.is_empty() {
+        return Ok(());
+    }
+    let logged = logged_ends(store)?;
     for (id, started) in unended {
-        match one(store, &id, started) {
+        let is_logged = logged.contains(id.as_str());
+        match end(store, &id, started, is_logged) {
             Ok(()) => tracing::warn!(session = %id, "a recording was torn; it is recovered"),
             Err(error) => {
                 tracing::error!(session = %id, %error, "a torn recording cannot be recovered")
@@ -40,58 +49,136 @@ pub(super) fn all(store: &Store) -> Result<(), RecorderError> {
     Ok(())
 }
 
-/// Gives one recording an end, in its file and in the list.
+/// The sessions whose end is in the log.
+fn logged_ends(store: &Store) -> io::Result<HashSet<String>> {
+    let mut ends = HashSet::new();
+    store.log.each_entry(|entry| {
+        if let Ok(Leaf::End { session, .. } | Leaf::Recovered { session, .. }) =
+            serde_json::from_slice(entry)
+        {
+            ends.insert(session);
+        }
+    })?;
+    Ok(ends)
+}
+
+/// Gives one recording an end, in its file, in the log and in the list.
 pub(super) fn one(store: &Store, id: &SessionId, started: Timestamp) -> io::Result<()> {
-    let (end, totals, recovered) = match store.open_at(id, started, true) {
+    end(store, id, started, false)
+}
+
+fn end(store: &Store, id: &SessionId, started: Timestamp, is_logged: bool) -> io::Result<()> {
+    let found = match store.open_at(id, started, true) {
         Ok(mut file) => repair(store, id, started, &mut file)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => (
-            End::because("the recording is missing"),
-            Totals::default(),
-            true,
-        ),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Found::nothing("the recording is missing")
+        }
         Err(error) => return Err(error),
     };
+    if !is_logged {
+        store.log.append(&Leaf::Recovered {
+            at_ms: now_ms(),
+            session: id.to_string(),
+            head: found.head,
+            torn: found.torn,
+            reason: found.reason.to_owned(),
+        })?;
+        store.log.sync()?;
+    }
     let entry = EndEntry {
         id: *id,
         at: Timestamp::now(),
-        end,
-        totals,
-        recovered,
+        end: found.end,
+        totals: found.totals,
+        recovered: found.recovered,
     };
     store.append(&Entry::End(entry))?;
     store.sync_list()
 }
 
-fn repair(
-    store: &Store,
-    id: &SessionId,
-    started: Timestamp,
-    file: &mut File,
-) -> io::Result<(End, Totals, bool)> {
-    let survey = Survey::of(BufReader::new(&*file))?;
-    if survey.ended.is_some() && !survey.torn {
-        // Only the list does not know of the end.
-        let len = file.metadata()?.len();
-        return Ok((told_end(&survey), totals(&survey, len), false));
+/// What became of a recording without an end.
+struct Found {
+    end: End,
+    totals: Totals,
+    /// It did not end by itself.
+    recovered: bool,
+    head: Option<Head>,
+    torn: Option<Torn>,
+    reason: &'static str,
+}
+
+impl Found {
+    /// Nothing that could be put in order.
+    fn nothing(reason: &'static str) -> Self {
+        Self {
+            end: End::because(reason),
+            totals: Totals::default(),
+            recovered: true,
+            head: None,
+            torn: None,
+            reason,
+        }
     }
-    if survey.header.is_none() {
-        return Ok((
-            End::because("nothing can be read of the recording"),
-            Totals::default(),
-            true,
+}
+
+fn repair(store: &Store, id: &SessionId, started: Timestamp, file: &mut File) -> io::Result<Found> {
+    let mut survey = Survey::of(BufReader::new(&*file))?;
+    if let Some(what) = survey.altered {
+        // It stays as it is: an end would make it look whole.
+        tracing::error!(session = %id, what, "a recording is not what was written");
+        return Ok(Found::nothing(
+            "the recording was changed while no recorder ran",
         ));
     }
-    keep_tail(store, id, started, file, survey.whole)?;
-    let end = End::because("the recorder died; its last seconds may be missing");
-    let mut closing = ending(&end);
+    if survey.ended.is_some() && !survey.torn {
+        // Only the list, or the log, does not know of the end.
+        let len = file.metadata()?.len();
+        return Ok(Found {
+            end: told_end(&survey),
+            totals: totals(&survey, len),
+            recovered: false,
+            head: head(&survey, len),
+            torn: None,
+            reason: "the recorder died before it logged the end",
+        });
+    }
+    if survey.header.is_none() {
+        return Ok(Found::nothing("nothing can be read of the recording"));
+    }
+    let torn = keep_tail(store, id, started, file, survey.whole)?;
+    let reason = "the recorder died; its last seconds may be missing";
+    let end = match survey.ended {
+        // All that was missing is its seal.
+        Some(_) => told_end(&survey),
+        None => End::because(reason),
+    };
+    let mut closing = ending(&End::because(reason));
     closing.account.insert("recovered".to_owned(), json!(true));
-    let frame = survey.closing_frame(&closing)?;
+    let frame = survey.closing_frame(&closing, now_ms())?;
     file.set_len(survey.whole)?;
     file.seek(SeekFrom::Start(survey.whole))?;
     file.write_all(&frame)?;
     file.sync_all()?;
     let len = survey.whole + frame.len() as u64;
-    Ok((end, totals(&survey, len), true))
+    Ok(Found {
+        end,
+        totals: totals(&survey, len),
+        recovered: true,
+        head: head(&survey, len),
+        torn,
+        reason,
+    })
+}
+
+/// The whole file, where it has seals.
+fn head(survey: &Survey, bytes: u64) -> Option<Head> {
+    let chain = survey.chain.as_ref()?;
+    Some(Head {
+        frames: chain.frames(),
+        head: chain.head(),
+        bytes,
+        open: None,
+    })
 }
 
 /// Copies what is torn to a file beside, unless an earlier attempt has.
@@ -101,17 +188,22 @@ fn keep_tail(
     started: Timestamp,
     file: &mut File,
     whole: u64,
-) -> io::Result<()> {
-    if file.metadata()?.len() <= whole {
-        return Ok(());
+) -> io::Result<Option<Torn>> {
+    file.seek(SeekFrom::Start(whole))?;
+    let mut torn = Vec::new();
+    file.take(LONGEST_TAIL).read_to_end(&mut torn)?;
+    if torn.is_empty() {
+        return Ok(None);
     }
     if let Some(mut tail) = store.create_torn(id, started)? {
-        file.seek(SeekFrom::Start(whole))?;
-        io::copy(&mut file.take(LONGEST_TAIL), &mut tail)?;
+        tail.write_all(&torn)?;
         tail.sync_all()?;
         store.sync_day(started)?;
     }
-    Ok(())
+    Ok(Some(Torn {
+        bytes: torn.len() as u64,
+        sha256: Hash::of(&torn),
+    }))
 }
 
 fn totals(survey: &Survey, file: u64) -> Totals {

@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use recording::event::{Header, Stream};
-use recording::write::{self, Ending, Newlines, Settings, Writer};
+use recording::log::{Leaf, Output};
+use recording::write::{self, Ending, Head, Newlines, Sealing, Settings, Writer};
 use serde_json::{Map, Value, json};
 
 use super::disk::{Disk, is_full};
 use super::link::Out;
+use super::log::now_ms;
 use super::recover;
 use super::syncer::Urgent;
 use super::wire::{Broken, EndEntry, Failure, WINDOW};
@@ -31,6 +33,8 @@ pub(super) struct Session {
     always: bool,
     started: Instant,
     pub(super) started_at: Timestamp,
+    /// The file when it had its header only.
+    pub(super) first: Head,
     file: Arc<File>,
     queue: Mutex<Queue>,
     /// The queue has room again.
@@ -110,7 +114,13 @@ impl Session {
         } else {
             Newlines::Crlf
         };
-        let writer = Writer::new(disk, &header, newlines, settings(), crew.presses.clone())?;
+        let sealing = Sealing {
+            session: id.bytes(),
+            wall_ms: now_ms,
+        };
+        let presses = crew.presses.clone();
+        let writer = Writer::sealed(disk, &header, newlines, settings(), presses, sealing)?;
+        let first = writer.head().ok_or(io::ErrorKind::InvalidData)?;
         Ok(Arc::new(Self {
             id,
             channel,
@@ -118,6 +128,7 @@ impl Session {
             always,
             started: Instant::now(),
             started_at,
+            first,
             file,
             queue: Mutex::default(),
             drained: Condvar::new(),
@@ -248,6 +259,12 @@ impl Session {
     /// The whole file is on disk.
     pub(super) fn say_ended(&self, totals: &Totals) {
         self.out.ended(self.channel, totals);
+    }
+
+    /// The file so far; none once it is complete, or cannot be written.
+    pub(super) fn head(&self) -> Option<Head> {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.as_ref()?.head()
     }
 
     pub(super) fn file(&self) -> &File {
@@ -415,6 +432,7 @@ impl Session {
     ) {
         match writer.end(at, &ending(&end)) {
             Ok((_, totals)) => {
+                let leaf = end_leaf(&self.id, at, &end, &totals);
                 let totals = sums(totals);
                 let entry = EndEntry {
                     id: self.id,
@@ -427,6 +445,7 @@ impl Session {
                 crew.syncer.push(Urgent::Finish {
                     session,
                     entry: Box::new(entry),
+                    leaf: Box::new(leaf),
                     answer,
                 });
             }
@@ -541,6 +560,39 @@ fn header(id: &SessionId, about: &About, started: Timestamp) -> Header {
         tags: vec![about.kind.to_string()],
         extra: [("bastion".to_owned(), Value::Object(ours))].into(),
         ..Header::default()
+    }
+}
+
+/// The end in the words of the log.
+fn end_leaf(id: &SessionId, at: Duration, end: &End, totals: &write::Totals) -> Leaf {
+    let stream = |total: &write::StreamTotal| Output {
+        bytes: total.bytes,
+        sha256: total.sha256.clone(),
+    };
+    let nothing = Head {
+        frames: 0,
+        head: recording::seal::Chain::new(id.bytes()).head(),
+        bytes: 0,
+        open: None,
+    };
+    Leaf::End {
+        at_ms: now_ms(),
+        session: id.to_string(),
+        // Every writer here seals.
+        head: totals.head.unwrap_or(nothing),
+        duration_ms: u64::try_from(at.as_millis()).unwrap_or(u64::MAX),
+        exit: end.status.as_ref().map(ExitStatus::shell_code),
+        reason: end.reason.clone(),
+        coverage: coverage(&end.coverage),
+        stdout: stream(&totals.stdout),
+        stderr: stream(&totals.stderr),
+    }
+}
+
+fn coverage(coverage: &Coverage) -> Map<String, Value> {
+    match serde_json::to_value(coverage) {
+        Ok(Value::Object(coverage)) => coverage,
+        _ => Map::new(),
     }
 }
 

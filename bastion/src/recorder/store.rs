@@ -1,4 +1,4 @@
-//! The folder of the recordings: `YYYY/MM/DD/ID.cast.zst` and the list `sessions.jsonl`.
+//! The folder of the recordings: `YYYY/MM/DD/ID.cast.zst`, the list `sessions.jsonl` and the log.
 //!
 //! Every folder is held open and every file opened under it by a name that is made here, never
 //! through a link. The list is appended to, a line at a start and one at an end; whoever has a
@@ -18,6 +18,8 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::RecorderError;
+use super::copies::Copies;
+use super::log::Log;
 use super::wire::Entry;
 use crate::record::SessionId;
 
@@ -27,6 +29,7 @@ pub(super) struct Store {
     path: PathBuf,
     root: OwnedFd,
     list: Mutex<File>,
+    pub(super) log: Log,
 }
 
 impl Store {
@@ -36,7 +39,7 @@ impl Store {
     ///
     /// It belongs to another user, others may use it, it is no folder, or another recorder
     /// has it.
-    pub(super) fn open(path: &Path) -> Result<Self, RecorderError> {
+    pub(super) fn open(path: &Path, copies: Copies) -> Result<Self, RecorderError> {
         let failed = |what: String| RecorderError::Dir {
             dir: path.to_owned(),
             what,
@@ -64,10 +67,12 @@ impl Store {
         }
         let list = open_list(&root).map_err(|error| failed(format!("{LIST}: {error}")))?;
         let list = Mutex::new(list);
+        let log = Log::open(&root, copies).map_err(|error| failed(error.to_string()))?;
         Ok(Self {
             path: path.to_owned(),
             root,
             list,
+            log,
         })
     }
 
@@ -82,6 +87,13 @@ impl Store {
             | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&folder, file_name(id), flags, FILE_MODE)?;
         Ok(File::from(file))
+    }
+
+    /// Opens the audit log, made if need be.
+    pub(super) fn open_audit(&self) -> io::Result<File> {
+        let file = open_own(&self.root, AUDIT)?;
+        rustix::fs::fsync(&self.root)?;
+        Ok(file)
     }
 
     /// Opens a recording that was started on this day.
@@ -271,9 +283,7 @@ fn is_enough(free: u64, total: u64) -> bool {
 }
 
 fn open_list(root: &OwnedFd) -> io::Result<File> {
-    let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut list = File::from(rustix::fs::openat(root, LIST, flags, FILE_MODE)?);
-    refuse_strange(&list)?;
+    let mut list = open_own(root, LIST)?;
     // A line that a crash has torn must not spoil the next.
     let len = list.metadata()?.len();
     if let Some(last) = len.checked_sub(1) {
@@ -285,6 +295,14 @@ fn open_list(root: &OwnedFd) -> io::Result<File> {
     }
     rustix::fs::fsync(root)?;
     Ok(list)
+}
+
+/// Opens a file in the folder itself that is appended to, made if need be.
+fn open_own(root: &OwnedFd, name: &str) -> io::Result<File> {
+    let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::openat(root, name, flags, FILE_MODE)?);
+    refuse_strange(&file)?;
+    Ok(file)
 }
 
 fn open_file(folder: impl AsFd, name: &str, write: bool) -> io::Result<File> {
@@ -353,6 +371,7 @@ impl Read for At<'_> {
 }
 
 const LIST: &str = "sessions.jsonl";
+const AUDIT: &str = "audit.jsonl";
 const SUFFIX: &str = ".cast.zst";
 const FILE_MODE: Mode = Mode::from_raw_mode(0o600);
 const FOLDER: OFlags = OFlags::RDONLY

@@ -9,6 +9,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use recording::log::Leaf;
+
 use super::disk;
 use super::session::Session;
 use super::wire::{EndEntry, Entry};
@@ -44,6 +46,7 @@ pub(super) enum Urgent {
     Finish {
         session: Arc<Session>,
         entry: Box<EndEntry>,
+        leaf: Box<Leaf>,
         answer: bool,
     },
 }
@@ -118,9 +121,12 @@ impl Syncer {
     }
 }
 
+/// A session whose leaf is written: its start, or its end and whether that is answered.
+type Listed = (Arc<Session>, Option<(Box<EndEntry>, bool)>);
+
 /// Does what is urgent, with one synchronisation of the list for all of it.
 fn settle(crew: &Arc<Crew>, urgent: VecDeque<Urgent>) {
-    let mut listed = Vec::new();
+    let mut listed: Vec<Listed> = Vec::new();
     for urgent in urgent {
         match urgent {
             Urgent::Sync { session, position } => match session.file().sync_data() {
@@ -131,9 +137,10 @@ fn settle(crew: &Arc<Crew>, urgent: VecDeque<Urgent>) {
             Urgent::Finish {
                 session,
                 entry,
+                leaf,
                 answer,
-            } => match finish(crew, &session, &entry) {
-                Ok(()) => listed.push((session, Some((entry.totals, answer)))),
+            } => match finish(crew, &session, &leaf) {
+                Ok(()) => listed.push((session, Some((entry, answer)))),
                 Err(error) => {
                     session.sync_failed(crew, &error);
                     crew.forget(&session);
@@ -144,13 +151,13 @@ fn settle(crew: &Arc<Crew>, urgent: VecDeque<Urgent>) {
     if listed.is_empty() {
         return;
     }
-    let synced = crew.store.sync_list();
+    let synced = log_and_list(crew, &listed);
     for (session, end) in listed {
         match (&synced, end) {
             (Ok(()), None) => session.say_started(),
-            (Ok(()), Some((totals, answer))) => {
+            (Ok(()), Some((entry, answer))) => {
                 if answer {
-                    session.say_ended(&totals);
+                    session.say_ended(&entry.totals);
                 }
                 crew.forget(&session);
             }
@@ -164,12 +171,21 @@ fn settle(crew: &Arc<Crew>, urgent: VecDeque<Urgent>) {
     }
 }
 
-fn finish(crew: &Crew, session: &Session, entry: &EndEntry) -> io::Result<()> {
+/// Brings leaves to the disk, then the list: what the list says has ended, the log knows.
+fn log_and_list(crew: &Crew, listed: &[Listed]) -> io::Result<()> {
+    crew.store.log.sync()?;
+    for (entry, _) in listed.iter().filter_map(|(_, end)| end.as_ref()) {
+        crew.store.append(&Entry::End((**entry).clone()))?;
+    }
+    crew.store.sync_list()
+}
+
+fn finish(crew: &Crew, session: &Session, leaf: &Leaf) -> io::Result<()> {
     disk::release(session.file())?;
     session.dirty.store(false, Ordering::Release);
     session.file().sync_all()?;
     name(crew, session)?;
-    crew.store.append(&Entry::End(entry.clone()))
+    crew.store.log.append(leaf).map(drop)
 }
 
 fn sync_grown(crew: &Arc<Crew>, session: &Arc<Session>) {

@@ -8,6 +8,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::audit::Wanted;
 use crate::config::RecordingSync;
 use crate::record::{About, End, SessionId, Totals};
 
@@ -20,7 +21,7 @@ const LONGEST: u32 = 160 * 1024;
 /// Output bytes of one session that the recorder has not written into the recording.
 pub(crate) const WINDOW: u64 = 1024 * 1024;
 /// What both sides must agree on.
-pub(crate) const VERSION: u16 = 1;
+pub(crate) const VERSION: u16 = 2;
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,7 @@ pub(crate) enum Kind {
     Read = 10,
     Forget = 11,
     Close = 12,
+    Audit = 13,
     // From the recorder.
     Started = 64,
     Taken = 65,
@@ -49,7 +51,7 @@ pub(crate) enum Kind {
     Done = 70,
 }
 
-const KINDS: [Kind; 19] = [
+const KINDS: [Kind; 20] = [
     Kind::Hello,
     Kind::Start,
     Kind::Stdout,
@@ -62,6 +64,7 @@ const KINDS: [Kind; 19] = [
     Kind::Read,
     Kind::Forget,
     Kind::Close,
+    Kind::Audit,
     Kind::Started,
     Kind::Taken,
     Kind::Ended,
@@ -114,7 +117,7 @@ impl Kind {
     fn longest(self) -> u32 {
         match self {
             Self::Stdout | Self::Stderr | Self::Data => CHUNK as u32,
-            Self::Start | Self::Page => LONGEST,
+            Self::Start | Self::Page | Self::Audit => LONGEST,
             Self::Hello | Self::Open | Self::List | Self::Read | Self::Forget | Self::Close => 256,
             Self::Resize | Self::Taken | Self::Started | Self::Done => 256,
             Self::Marker | Self::End | Self::Ended | Self::Failed => 8 * 1024,
@@ -191,6 +194,26 @@ pub(crate) fn decode_size(payload: &[u8]) -> Result<(u16, u16), Broken> {
         .try_into()
         .map_err(|_| Broken("a size of a wrong size"))?;
     Ok((u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d])))
+}
+
+/// The payload of [`Kind::Open`] that asks for the audit log.
+pub(crate) const AUDIT: &[u8] = b"audit";
+
+/// The first byte of the payload of [`Kind::Audit`]; an event as a JSON object follows, or
+/// nothing, to learn when all before it is written.
+pub(crate) fn encode_wanted(wanted: Wanted) -> u8 {
+    match wanted {
+        Wanted::Written => 0,
+        Wanted::Durable => 1,
+    }
+}
+
+pub(crate) fn decode_wanted(byte: u8) -> Option<Wanted> {
+    match byte {
+        0 => Some(Wanted::Written),
+        1 => Some(Wanted::Durable),
+        _ => None,
+    }
 }
 
 /// A number as the whole payload.
@@ -273,7 +296,7 @@ mod tests {
             channel: 1,
         }
         .encode();
-        for (place, byte) in [(2, 2), (4, 0), (4, 13), (4, 255), (5, 1), (7, 1), (3, 1)] {
+        for (place, byte) in [(2, 2), (4, 0), (4, 14), (4, 255), (5, 1), (7, 1), (3, 1)] {
             let mut bad = good;
             if let Some(slot) = bad.get_mut(place) {
                 *slot = byte;

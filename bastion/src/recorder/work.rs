@@ -2,13 +2,18 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use recording::write::Presses;
+use recording::log::Leaf;
+use recording::write::{Head, Presses};
+use serde_json::{Map, Value, json};
 
+use super::audit::Audit;
 use super::link::Question;
+use super::log::now_ms;
 use super::session::Session;
 use super::store::Store;
 use super::syncer::{Syncer, Urgent};
@@ -21,6 +26,7 @@ pub(super) struct Crew {
     pub(super) store: Store,
     pub(super) presses: Presses,
     pub(super) syncer: Syncer,
+    pub(super) audit: Audit,
     jobs: Mutex<Jobs>,
     more: Condvar,
     /// The sessions that the clock looks at.
@@ -29,6 +35,8 @@ pub(super) struct Crew {
     /// The sessions whose files are not complete.
     live: Mutex<HashMap<SessionId, Arc<Session>>>,
     fewer: Condvar,
+    /// A new key of the log is wanted before its time.
+    new_key: AtomicBool,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -54,7 +62,9 @@ pub(super) enum Job {
 impl Crew {
     /// Starts the threads.
     pub(super) fn start(store: Store) -> io::Result<Arc<Self>> {
+        let audit = Audit::open(store.open_audit()?)?;
         let crew = Arc::new(Self {
+            audit,
             store,
             presses: Presses::new(SPARE_PRESSES),
             syncer: Syncer::default(),
@@ -64,6 +74,7 @@ impl Crew {
             awake: Condvar::new(),
             live: Mutex::default(),
             fewer: Condvar::new(),
+            new_key: AtomicBool::new(false),
             threads: Mutex::default(),
         });
         let workers = thread::available_parallelism()?
@@ -82,6 +93,8 @@ impl Crew {
         let others = [
             ("clock", Self::tick as fn(&Arc<Self>)),
             ("syncer", |crew| crew.syncer.run(crew)),
+            ("audit", |crew| crew.audit.run(&crew.store.log)),
+            ("notary", |crew| crew.notarize()),
         ];
         for (name, run) in others {
             let crew = crew.clone();
@@ -102,6 +115,9 @@ impl Crew {
         make: impl FnOnce(SessionId) -> io::Result<Arc<Session>>,
     ) -> Result<Arc<Session>, Failure> {
         let failed = |error: io::Error| Failure::Io(error.to_string());
+        if let Some(what) = self.audit.failure() {
+            return Err(Failure::Io(format!("the audit log: {what}")));
+        }
         if !self.store.has_room().map_err(failed)? {
             tracing::error!("the disk of the recordings is nearly full: a session is refused");
             return Err(Failure::Low);
@@ -116,6 +132,7 @@ impl Crew {
                 failed(error)
             }
         })?;
+        let told = about_leaf(about);
         let mut about = about.clone();
         if let Some(command) = &mut about.command {
             command.truncate(LISTED_COMMAND);
@@ -125,6 +142,13 @@ impl Crew {
             at: session.started_at,
             about,
         };
+        let leaf = Leaf::Start {
+            at_ms: now_ms(),
+            session: session.id.to_string(),
+            head: session.first,
+            about: told,
+        };
+        self.store.log.append(&leaf).map_err(failed)?;
         self.store.append(&Entry::Start(entry)).map_err(failed)?;
         lock(&self.live).insert(session.id, session.clone());
         Ok(session)
@@ -187,11 +211,78 @@ impl Crew {
         lock(&self.active).stop = true;
         self.awake.notify_all();
         self.syncer.stop();
+        self.store.log.stop();
+        self.audit.stop();
         for thread in lock(&self.threads).drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the recorder panicked");
             }
         }
+        if let Err(error) = self.log_audit().and_then(|()| self.store.log.checkpoint()) {
+            tracing::error!(%error, "the last leaves of the log are not signed");
+        }
+    }
+
+    /// The log is to have a new key soon.
+    pub(super) fn want_new_key(&self) {
+        self.new_key.store(true, Ordering::Release);
+        self.store.log.nudge();
+    }
+
+    /// Logs the heads of what is live, signs checkpoints, changes the key.
+    fn notarize(&self) {
+        let mut logged = HashMap::new();
+        let mut heads_at = Instant::now() + HEADS;
+        loop {
+            let patience = heads_at.saturating_duration_since(Instant::now());
+            let (due, goes_on) = self.store.log.wait(patience, KEY_LIFE);
+            if !goes_on {
+                return;
+            }
+            let mut done = Ok(());
+            if heads_at <= Instant::now() {
+                heads_at = Instant::now() + HEADS;
+                done = self.log_heads(&mut logged);
+            }
+            if due.key || self.new_key.swap(false, Ordering::AcqRel) {
+                done = done.and_then(|()| self.store.log.rotate());
+            } else if due.checkpoint {
+                done = done
+                    .and_then(|()| self.log_audit())
+                    .and_then(|()| self.store.log.checkpoint());
+            }
+            if let Err(error) = done {
+                tracing::error!(%error, "the log cannot be written; it is tried again");
+                thread::sleep(LOG_PAUSE);
+            }
+        }
+    }
+
+    /// A leaf for the lines of the audit log that are new.
+    fn log_audit(&self) -> io::Result<()> {
+        match self.audit.leaf() {
+            Some(leaf) => self.store.log.append(&leaf).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// A leaf for each live session whose file has grown.
+    fn log_heads(&self, logged: &mut HashMap<SessionId, Head>) -> io::Result<()> {
+        let live: Vec<_> = lock(&self.live).values().cloned().collect();
+        logged.retain(|id, _| live.iter().any(|session| session.id == *id));
+        for session in live {
+            let Some(head) = session.head() else { continue };
+            if head == session.first || logged.get(&session.id) == Some(&head) {
+                continue;
+            }
+            self.store.log.append(&Leaf::Head {
+                at_ms: now_ms(),
+                session: session.id.to_string(),
+                head,
+            })?;
+            logged.insert(session.id, head);
+        }
+        Ok(())
     }
 
     fn work(self: &Arc<Self>) {
@@ -245,6 +336,20 @@ impl Crew {
     }
 }
 
+/// Who, where and what, without what a command line may hold: its hash stands for it.
+fn about_leaf(about: &About) -> Map<String, Value> {
+    let mut leaf = match serde_json::to_value(about) {
+        Ok(Value::Object(leaf)) => leaf,
+        _ => Map::new(),
+    };
+    leaf.remove("command");
+    if let Some(command) = &about.command {
+        let hash = recording::seal::Hash::of(command);
+        leaf.insert("command_sha256".to_owned(), json!(hash));
+    }
+    leaf
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -253,6 +358,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 const WORKERS: (usize, usize) = (2, 8);
 /// Compression contexts that are kept when nobody needs them.
 const SPARE_PRESSES: usize = 4;
+/// Between two leaves of a live session.
+const HEADS: Duration = Duration::from_secs(60);
+/// How long one key signs the log.
+const KEY_LIFE: Duration = Duration::from_secs(24 * 3600);
+/// After the log could not be written.
+const LOG_PAUSE: Duration = Duration::from_secs(1);
 /// Between two looks of the clock.
 const TICK: Duration = Duration::from_millis(50);
 /// Bytes of a command in the list; the recording has all of it.

@@ -1,0 +1,143 @@
+//! `bastion audit`: the audit log, read where the recorder keeps it.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Subcommand, ValueEnum};
+use recording::log::VerifierKey;
+use replay::evidence::{Catalogue, LogFolder};
+use serde_json::{Map, Value};
+
+use super::{Failure, chain};
+use crate::audit;
+
+/// Export and verify the audit log
+#[derive(clap::Args, Debug)]
+pub(super) struct Audit {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Export(Export),
+    Verify(Verify),
+}
+
+/// Write events of the audit log to standard output, one JSON object a line
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  bastion audit export --dir /var/lib/bastion/recordings --since 2026-11-25T00:00:00Z
+  bastion audit export --dir /var/lib/bastion/recordings --format plain | jq 'select(.event == \"session_started\")'
+
+Exit status: 0 all that was asked for is written, 1 it cannot be read.")]
+struct Export {
+    /// The folder of the recordings
+    #[arg(long, value_name = "FOLDER")]
+    dir: PathBuf,
+    /// Only what happened at this time or later
+    #[arg(long, value_name = "TIME")]
+    since: Option<jiff::Timestamp>,
+    /// The form of the events
+    #[arg(long, value_enum, default_value = "ocsf")]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// Events of OCSF 1.3
+    Ocsf,
+    /// The lines as they are chained
+    Plain,
+}
+
+/// Tell whether the audit log is what was written
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  bastion audit verify --dir /var/lib/bastion/recordings --key bastion.vkey
+
+Each line holds the hash of the line before, and the log of the recordings, which is signed, holds
+the hash of the last line at least every ten seconds. What was written since is chained, and may
+have been cut off.
+
+Exit status: 0 it is, 1 it is not.")]
+struct Verify {
+    /// The folder of the recordings
+    #[arg(long, value_name = "FOLDER")]
+    dir: PathBuf,
+    /// The key of the log: NAME+ID+BASE64, or a file that holds it
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+}
+
+pub(super) fn run(args: &Audit, out: &mut dyn Write) -> Result<(), Failure> {
+    match &args.command {
+        Command::Export(args) => export(args, out),
+        Command::Verify(args) => verify(args, out),
+    }
+}
+
+fn open(dir: &Path) -> Result<BufReader<File>, Failure> {
+    let path = dir.join("audit.jsonl");
+    let file = File::open(&path);
+    let file = file.map_err(|error| Failure::new(format_args!("{}: {error}", path.display())))?;
+    Ok(BufReader::new(file))
+}
+
+fn export(args: &Export, out: &mut dyn Write) -> Result<(), Failure> {
+    for line in open(&args.dir)?.split(b'\n') {
+        let line = line?;
+        // What a crash has torn is followed by an event that says so.
+        let Ok(event) = serde_json::from_slice::<Map<String, Value>>(&line) else {
+            continue;
+        };
+        let time = event.get("time").and_then(Value::as_str);
+        let time = time.and_then(|time| time.parse::<jiff::Timestamp>().ok());
+        if args
+            .since
+            .is_some_and(|since| time.is_none_or(|time| time < since))
+        {
+            continue;
+        }
+        match args.format {
+            Format::Plain => out.write_all(&line)?,
+            Format::Ocsf => {
+                serde_json::to_writer(&mut *out, &audit::ocsf(&event)).map_err(io::Error::from)?;
+            }
+        }
+        out.write_all(b"\n")?;
+    }
+    Ok(())
+}
+
+fn verify(args: &Verify, out: &mut dyn Write) -> Result<(), Failure> {
+    let key = args.key.as_deref().map(key).transpose()?;
+    let log = LogFolder(args.dir.join("log"));
+    let failed = |error: &dyn std::error::Error| Failure::new(chain(error));
+    let catalogue = Catalogue::read(&log, key.as_ref()).map_err(|error| failed(&error))?;
+    let verified = audit::verify(open(&args.dir)?, &catalogue.audit);
+    let verified = verified.map_err(|error| failed(&error))?;
+    let signed = catalogue.audit.last().map_or(0, |(last, _)| *last);
+    let own = if key.is_none() {
+        " (by its own key: none was given)"
+    } else {
+        ""
+    };
+    writeln!(
+        out,
+        "{} events, {signed} of them signed by {}{own}",
+        verified.events, catalogue.history.checkpoint.origin
+    )?;
+    Ok(())
+}
+
+fn key(argument: &str) -> Result<VerifierKey, Failure> {
+    let text = match VerifierKey::parse(argument) {
+        Ok(key) => return Ok(key),
+        Err(_) => std::fs::read_to_string(argument),
+    };
+    let text = text.map_err(|error| Failure::new(format_args!("--key {argument}: {error}")))?;
+    VerifierKey::parse(text.lines().next().unwrap_or_default())
+        .map_err(|error| Failure::new(format_args!("--key {argument}: {error}")))
+}

@@ -1,0 +1,479 @@
+//! What the recorder leaves, held against its log: by the same code as `replay verify`.
+
+#![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
+#![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bastion::audit::{self, Audit, Event, Verified, VerifyError};
+use bastion::config::RecordingSync;
+use bastion::record::{About, End, ExitStatus, Kind, RecordError, Recorder, Recording, SessionId};
+use bytes::Bytes;
+use recording::log::VerifierKey;
+use recording::verify::Level;
+use replay::evidence::{Catalogue, LogFolder, judge_alone};
+use rustix::process::{Pid, Signal, kill_process};
+use scanner::{Masked, Options, Raw, Rules, Scanner, Step};
+use tokio::io::AsyncReadExt;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+async fn embedded(dir: &Path) -> Recorder {
+    let program = Path::new(env!("CARGO_BIN_EXE_bastion"));
+    Recorder::spawn_embedded(program, dir, RecordingSync::Interval)
+        .await
+        .unwrap()
+}
+
+fn about(kind: Kind) -> About {
+    About {
+        user: "ada".to_owned(),
+        issuer: "https://id.example.test".to_owned(),
+        subject: "42".to_owned(),
+        target: "orders-db".to_owned(),
+        login: "postgres".to_owned(),
+        kind,
+        command: (kind == Kind::Exec).then(|| b"cat secret.txt".to_vec()),
+        pty: (kind == Kind::Shell).then_some((100, 30)),
+        term: None,
+        source: "192.0.2.7".parse().unwrap(),
+        connection: "c1".to_owned(),
+    }
+}
+
+fn masked(bytes: &[u8]) -> Masked {
+    let mut scanner = Scanner::new(Arc::new(Rules::none()), Options::default());
+    scanner.feed(
+        scanner::Stream::Stdout,
+        Raw::new(Bytes::copy_from_slice(bytes)),
+    );
+    match scanner.next_step().unwrap() {
+        Step::Pass { bytes, .. } => bytes,
+        step => panic!("{step:?}"),
+    }
+}
+
+async fn print(recording: &mut Recording, bytes: &[u8]) -> Result<u64, RecordError> {
+    let at = recording
+        .output(scanner::Stream::Stdout, &masked(bytes))
+        .await?;
+    recording.acknowledged().reached(at).await?;
+    Ok(at)
+}
+
+fn temp() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    dir
+}
+
+fn file_of(dir: &Path, id: SessionId) -> PathBuf {
+    let name = format!("{id}.cast.zst");
+    let (found, errors) = replay::files::find(&[dir.to_owned()]);
+    assert!(errors.is_empty());
+    let paths = found.into_iter().filter_map(|source| match source {
+        replay::files::Source::File(path) => Some(path),
+        _ => None,
+    });
+    let mut paths = paths.filter(|path| path.file_name().unwrap().to_str() == Some(&name));
+    paths.next().unwrap()
+}
+
+fn key(dir: &Path) -> VerifierKey {
+    VerifierKey::parse(&fs::read_to_string(dir.join("log/vkey")).unwrap()).unwrap()
+}
+
+fn catalogue(dir: &Path, key: &VerifierKey) -> Catalogue {
+    Catalogue::read(&LogFolder(dir.join("log")), Some(key)).unwrap()
+}
+
+fn level(dir: &Path, key: &VerifierKey, id: SessionId) -> Level {
+    let path = file_of(dir, id);
+    catalogue(dir, key).judge(&path, id.as_str()).unwrap().level
+}
+
+fn kill(child: u32, signal: Signal) {
+    kill_process(Pid::from_raw(child.cast_signed()).unwrap(), signal).unwrap();
+}
+
+#[tokio::test]
+async fn a_session_verifies_and_whatever_is_done_to_its_file_shows() {
+    let temp = temp();
+    let dir = temp.path();
+    let recorder = embedded(dir).await;
+    let key = key(dir);
+    let mut command = recorder.start(about(Kind::Exec)).await.unwrap();
+    let other = recorder.start(about(Kind::Shell)).await.unwrap();
+    print(&mut command, b"id,name\n1,ada\n").await.unwrap();
+    let (id, gone) = (command.id(), other.id());
+    let status = Some(ExitStatus::Code(3));
+    command
+        .end(End {
+            status,
+            ..End::default()
+        })
+        .await
+        .unwrap();
+    other.end(End::default()).await.unwrap();
+    recorder.close().await;
+
+    assert_eq!(level(dir, &key, id), Level::Complete);
+    // The log has no command line, which may hold a secret.
+    let entries = fs::read(dir.join("log/tail")).unwrap();
+    assert!(!entries.windows(6).any(|piece| piece == b"secret"));
+    let path = file_of(dir, id);
+    let whole = fs::read(&path).unwrap();
+    for at in 0..whole.len() {
+        let mut changed = whole.clone();
+        *changed.get_mut(at).unwrap() ^= 0x10;
+        fs::write(&path, &changed).unwrap();
+        let level = level(dir, &key, id);
+        assert!(
+            matches!(level, Level::Altered { .. } | Level::Truncated { .. }),
+            "byte {at}: {level}"
+        );
+    }
+    // Another session's recording in its place.
+    fs::copy(file_of(dir, gone), &path).unwrap();
+    assert!(matches!(
+        level(dir, &key, id),
+        Level::Altered { frame: 0, .. }
+    ));
+    fs::write(&path, &whole).unwrap();
+    assert_eq!(level(dir, &key, id), Level::Complete);
+}
+
+/// A bundle, on a machine that has nothing but it and the key.
+#[tokio::test]
+async fn a_bundle_verifies_without_the_log_and_plays() {
+    let temp = temp();
+    let dir = temp.path();
+    let recorder = embedded(dir).await;
+    let key = key(dir);
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let mut command = recorder.start(about(Kind::Exec)).await.unwrap();
+        print(&mut command, b"hello\n").await.unwrap();
+        ids.push(command.id());
+        command.end(End::default()).await.unwrap();
+    }
+    // Two keys later, what was logged before is still proved by the first.
+    for _ in 0..2 {
+        let before = fs::read(dir.join("log/key")).unwrap();
+        kill(recorder.child_id().await.unwrap(), Signal::USR1);
+        while fs::read(dir.join("log/key")).unwrap() == before || dir.join("log/key.next").exists()
+        {
+            tokio::task::yield_now().await;
+        }
+        let command = recorder.start(about(Kind::Exec)).await.unwrap();
+        ids.push(command.id());
+        command.end(End::default()).await.unwrap();
+    }
+    recorder.close().await;
+
+    let away = tempfile::tempdir().unwrap();
+    let log = LogFolder(dir.join("log"));
+    for id in ids {
+        let catalogue = catalogue(dir, &key);
+        let path = file_of(dir, id);
+        let bundle = away.path().join(format!("{id}.cast.zst"));
+        let proof = serde_json::to_vec(&catalogue.prove(&log, id.as_str()).unwrap()).unwrap();
+        let mut bytes = fs::read(&path).unwrap();
+        let recording = bytes.len();
+        bytes.extend(recording::seal::PROOF_MAGIC);
+        bytes.extend(u32::try_from(proof.len()).unwrap().to_le_bytes());
+        bytes.extend(&proof);
+        fs::write(&bundle, &bytes).unwrap();
+        let judged = judge_alone(&bundle, id.as_str(), Some(&key)).unwrap();
+        assert_eq!(judged.level, Level::Complete);
+        let foreign = recording::log::SigningKey::new("bastion/other", [7; 32]).unwrap();
+        let judged = judge_alone(&bundle, id.as_str(), Some(foreign.verifier())).unwrap();
+        assert_ne!(judged.level, Level::Complete);
+        // zstd and whoever builds on it see the recording only.
+        assert_eq!(
+            zstd::decode_all(bytes.as_slice()).unwrap(),
+            zstd::decode_all(bytes.get(..recording).unwrap()).unwrap()
+        );
+        // Every seventh byte, so that the proof's many bytes do not take long.
+        for at in (0..bytes.len()).step_by(7) {
+            let mut changed = bytes.clone();
+            *changed.get_mut(at).unwrap() ^= 1;
+            fs::write(&bundle, &changed).unwrap();
+            let judged = judge_alone(&bundle, id.as_str(), Some(&key)).unwrap();
+            assert_ne!(judged.level, Level::Complete, "byte {at}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_was_changed_or_cut_is_not_believed() {
+    let temp = temp();
+    let dir = temp.path();
+    let recorder = embedded(dir).await;
+    let key = key(dir);
+    let mut command = recorder.start(about(Kind::Exec)).await.unwrap();
+    print(&mut command, b"hello\n").await.unwrap();
+    command.end(End::default()).await.unwrap();
+    recorder.close().await;
+    let log = LogFolder(dir.join("log"));
+    assert!(Catalogue::read(&log, Some(&key)).is_ok());
+    let partial = dir.join("log/tile/entries/000.p");
+    for path in [dir.join("log/tail"), partial, dir.join("log/checkpoint")] {
+        let path = match path.is_dir() {
+            true => fs::read_dir(&path).unwrap().next().unwrap().unwrap().path(),
+            false => path,
+        };
+        let whole = fs::read(&path).unwrap();
+        let is_tail = path.ends_with("tail");
+        for at in (0..whole.len()).step_by(3) {
+            let mut changed = whole.clone();
+            *changed.get_mut(at).unwrap() ^= 1;
+            fs::write(&path, &changed).unwrap();
+            // The growing bundle is not looked at where the signed one is there.
+            assert_eq!(
+                Catalogue::read(&log, Some(&key)).is_ok(),
+                is_tail,
+                "{path:?} {at}"
+            );
+        }
+        if is_tail {
+            // The recorder itself looks, and does not go on.
+            let refused = Recorder::spawn_embedded(
+                Path::new(env!("CARGO_BIN_EXE_bastion")),
+                dir,
+                RecordingSync::Interval,
+            );
+            assert!(refused.await.is_err());
+        }
+        fs::write(&path, &whole).unwrap();
+    }
+    assert!(Catalogue::read(&log, Some(&key)).is_ok());
+}
+
+/// Killed at any moment, a recorder has lost no more than two seconds of a session; the next one
+/// says what it found, and everything verifies. `BASTION_TEST_LONG` is for a hundred moments.
+#[tokio::test]
+async fn killed_at_any_moment_little_is_lost_and_it_is_said() {
+    let temp = temp();
+    let dir = temp.path();
+    let rounds = if std::env::var_os("BASTION_TEST_LONG").is_some() {
+        100
+    } else {
+        4
+    };
+    let mut recorder = embedded(dir).await;
+    let key = key(dir);
+    let mut ids = Vec::new();
+    for round in 0..rounds {
+        let mut recording = recorder.start(about(Kind::Shell)).await.unwrap();
+        let life = Duration::from_millis(17 + (round * 977) % 3300);
+        let begun = Instant::now();
+        let mut pace = interval(Duration::from_millis(4));
+        pace.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut told = vec![(begun, 0)];
+        while begun.elapsed() < life {
+            pace.tick().await;
+            let line = format!("{:?} of round {round}\r\n", begun.elapsed());
+            let at = print(&mut recording, line.as_bytes()).await.unwrap();
+            told.push((Instant::now(), at));
+        }
+        let killed = Instant::now();
+        kill(recorder.child_id().await.unwrap(), Signal::KILL);
+        let id = recording.id();
+        assert!(recording.end(End::default()).await.is_err());
+        recorder.close().await;
+        recorder = embedded(dir).await;
+        let listed = recorder.list().await.unwrap();
+        let listed = listed.into_iter().find(|session| session.id == id).unwrap();
+        let ended = listed.ended.unwrap();
+        assert!(ended.recovered, "round {round}");
+        let safe = told
+            .iter()
+            .take_while(|(at, _)| killed - *at >= Duration::from_secs(2))
+            .last();
+        let safe = safe.map_or(0, |(_, position)| *position);
+        assert!(
+            ended.totals.stdout >= safe,
+            "round {round}: {} of {safe} bytes were kept",
+            ended.totals.stdout
+        );
+        ids.push(id);
+    }
+    recorder.close().await;
+    let catalogue = catalogue(dir, &key);
+    for id in ids {
+        let judged = catalogue.judge(&file_of(dir, id), id.as_str()).unwrap();
+        assert_eq!(judged.level, Level::Complete);
+        assert!(judged.recovered);
+    }
+}
+
+#[tokio::test]
+async fn what_was_changed_while_no_recorder_ran_stays_altered() {
+    let temp = temp();
+    let dir = temp.path();
+    let recorder = embedded(dir).await;
+    let key = key(dir);
+    let mut recording = recorder.start(about(Kind::Shell)).await.unwrap();
+    let id = recording.id();
+    let text: Vec<u8> = (0..600_000u32)
+        .flat_map(|n| format!("{:x} ", n.wrapping_mul(2_654_435_761)).into_bytes())
+        .collect();
+    for piece in text.chunks(50_000) {
+        print(&mut recording, piece).await.unwrap();
+    }
+    kill(recorder.child_id().await.unwrap(), Signal::KILL);
+    assert!(recording.end(End::default()).await.is_err());
+    recorder.close().await;
+    let path = file_of(dir, id);
+    let mut bytes = fs::read(&path).unwrap();
+    let first = recording::verify::Walk::of(bytes.as_slice())
+        .unwrap()
+        .frames;
+    let within = usize::try_from(first.first().unwrap().1).unwrap() + 1000;
+    *bytes.get_mut(within).unwrap() ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let recorder = embedded(dir).await;
+    recorder.close().await;
+    let unchanged = fs::read(&path).unwrap() == bytes;
+    assert!(unchanged, "an end would make it look whole");
+    assert!(matches!(
+        level(dir, &key, id),
+        Level::Altered { frame: 1, .. }
+    ));
+}
+
+fn event(number: usize) -> Event {
+    Event::ConnectionRefused {
+        source: "192.0.2.7".parse().unwrap(),
+        reason: format!("number {number}"),
+    }
+}
+
+fn verify_audit(dir: &Path, key: &VerifierKey) -> Result<Verified, VerifyError> {
+    let file = fs::File::open(dir.join("audit.jsonl")).unwrap();
+    audit::verify(std::io::BufReader::new(file), &catalogue(dir, key).audit)
+}
+
+/// Row 58 of the threats: whatever is done to a line that was signed shows.
+#[tokio::test]
+async fn the_audit_log_is_kept_by_the_recorder_and_every_change_shows() {
+    let temp = temp();
+    let dir = temp.path();
+    let recorder = embedded(dir).await;
+    let key = key(dir);
+    let audit = Audit::new(recorder.clone());
+    for number in 0..4 {
+        audit.record(event(number)).await.unwrap();
+        // On disk when it is acknowledged.
+        let text = fs::read_to_string(dir.join("audit.jsonl")).unwrap();
+        assert!(text.ends_with('\n') && text.contains(&format!("number {number}")));
+    }
+    audit.record_soon(event(4)).unwrap();
+    audit.flush().await.unwrap();
+    // Who reads a recording, or the audit log, is in it.
+    let mut read = String::new();
+    let mut reader = recorder.read_audit().await.unwrap();
+    reader.read_to_string(&mut read).await.unwrap();
+    assert!(read.contains("number 4") && read.contains("connection_refused"));
+    drop((audit, reader));
+    recorder.close().await;
+    assert_eq!(verify_audit(dir, &key).unwrap().events, 6);
+    let path = dir.join("audit.jsonl");
+    let mode = fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let whole = fs::read(&path).unwrap();
+    for at in 0..whole.len() {
+        let mut changed = whole.clone();
+        *changed.get_mut(at).unwrap() ^= 1;
+        fs::write(&path, &changed).unwrap();
+        // The last line feed alone can be another byte behind the last line.
+        assert!(verify_audit(dir, &key).is_err(), "byte {at}");
+    }
+    let lines: Vec<&[u8]> = whole.split_inclusive(|byte| *byte == b'\n').collect();
+    for cut in 0..lines.len() {
+        fs::write(&path, lines.get(..cut).unwrap().concat()).unwrap();
+        assert!(verify_audit(dir, &key).is_err(), "cut to {cut} lines");
+        let mut without = lines.clone();
+        without.remove(cut);
+        fs::write(&path, without.concat()).unwrap();
+        assert!(verify_audit(dir, &key).is_err(), "without line {cut}");
+    }
+}
+
+/// What was acknowledged is there after the recorder was killed; the chain goes on, and a line
+/// that a crash has torn is kept and told of.
+#[tokio::test]
+async fn the_audit_log_goes_on_after_a_crash() {
+    let temp = temp();
+    let dir = temp.path();
+    let recorder = embedded(dir).await;
+    let key = key(dir);
+    let audit = Audit::new(recorder.clone());
+    for number in 0..3 {
+        audit.record(event(number)).await.unwrap();
+    }
+    kill(recorder.child_id().await.unwrap(), Signal::KILL);
+    // Handed over while nobody takes it: it waits for the next recorder.
+    audit.record_soon(event(3)).unwrap();
+    audit.record(event(4)).await.unwrap();
+    drop(audit);
+    recorder.close().await;
+    let text = fs::read_to_string(dir.join("audit.jsonl")).unwrap();
+    for number in 0..5 {
+        assert!(text.contains(&format!("number {number}")), "{number}");
+    }
+    let before = verify_audit(dir, &key).unwrap().events;
+    let mut torn = fs::OpenOptions::new()
+        .append(true)
+        .open(dir.join("audit.jsonl"))
+        .unwrap();
+    std::io::Write::write_all(&mut torn, b"{\"seq\":6,\"ti").unwrap();
+    let recorder = embedded(dir).await;
+    let audit = Audit::new(recorder.clone());
+    audit.record(event(9)).await.unwrap();
+    drop(audit);
+    recorder.close().await;
+    let text = fs::read_to_string(dir.join("audit.jsonl")).unwrap();
+    assert!(text.contains("torn_line") && text.contains("{\"seq\":6,\"ti\n"));
+    assert_eq!(verify_audit(dir, &key).unwrap().events, before + 2);
+}
+
+/// An independent reader: Go's own packages, where they are installed (`tests/run` does it).
+#[tokio::test]
+async fn go_reads_the_checkpoint_and_comes_to_the_same_root() {
+    let packages = Path::new("/usr/share/gocode");
+    if !packages.join("src/golang.org/x/mod/sumdb/note").exists() {
+        println!("skipped: Debian's golang-golang-x-mod-dev is not installed");
+        return;
+    }
+    let temp = temp();
+    let dir = temp.path().join("recordings");
+    let recorder = embedded(&dir).await;
+    // More than one bundle.
+    for _ in 0..140 {
+        let session = recorder.start(about(Kind::Exec)).await.unwrap();
+        session.end(End::default()).await.unwrap();
+    }
+    recorder.close().await;
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/peers/note.go");
+    let checked = std::process::Command::new("go")
+        .args(["run".as_ref(), program.as_os_str()])
+        .arg(dir.join("log"))
+        .env("GO111MODULE", "off")
+        .env("GOPATH", packages)
+        .env("GOCACHE", temp.path().join("cache"))
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&checked.stderr);
+    assert!(checked.status.success(), "{errors}");
+    let size: u64 = String::from_utf8_lossy(&checked.stdout)
+        .trim()
+        .parse()
+        .unwrap();
+    assert_eq!(size, catalogue(&dir, &key(&dir)).history.checkpoint.size);
+    assert!(size >= 280);
+}
