@@ -74,7 +74,7 @@ impl Walk {
         };
         walk.follow(&mut frames)?;
         let mut rest = frames.into_inner();
-        let all = rest.to_end()?;
+        let all = rest.read_rest()?;
         walk.bytes = if walk.proof.is_some() {
             walk.sealed()
         } else {
@@ -320,7 +320,7 @@ impl<R: Read> Counted<R> {
         }
     }
 
-    fn to_end(&mut self) -> io::Result<u64> {
+    fn read_rest(&mut self) -> io::Result<u64> {
         io::copy(self, &mut io::sink())?;
         Ok(self.at)
     }

@@ -619,7 +619,11 @@ const LONGEST: u64 = 16 * 1024 * 1024 + 512;
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
+    #![expect(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        reason = "a test ends at what it does not expect"
+    )]
 
     use std::collections::HashMap;
     use std::path::Path;
