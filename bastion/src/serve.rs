@@ -180,6 +180,8 @@ async fn open(config: &Config, addresses: &[SocketAddr]) -> Result<Rooms, ServeE
         Inventory::load(&config.targets, user_ca.as_ref()).map_err(|error| room(&error))?;
     let access =
         Access::load(&config.policies, Arc::new(inventory)).map_err(|error| room(&error))?;
+    let recorder = recorder(config).await?;
+    let audit = Audit::new(recorder.clone());
     let store =
         Store::open(&config.state_dir.join("store.sqlite")).map_err(|error| room(&error))?;
     let seal = match &config.store_key {
@@ -197,18 +199,6 @@ async fn open(config: &Config, addresses: &[SocketAddr]) -> Result<Rooms, ServeE
     };
     let sign_ins = SignIns::new(config.oidc.clone(), &config.limits, store, seal, world)
         .map_err(|error| room(&error))?;
-    let recorder = match &config.recording.socket {
-        Some(socket) => Recorder::connect(socket)
-            .await
-            .map_err(|error| room(&error))?,
-        None => {
-            let program = std::env::current_exe().map_err(ServeError::Runtime)?;
-            Recorder::spawn_embedded(&program, &config.recording.dir, config.recording.sync)
-                .await
-                .map_err(|error| room(&error))?
-        }
-    };
-    let audit = Audit::new(recorder.clone());
     let host_keys = crate::ssh::host_keys(&config.host_keys)?;
     Ok(Rooms {
         name: config.name.clone(),
@@ -226,6 +216,17 @@ async fn open(config: &Config, addresses: &[SocketAddr]) -> Result<Rooms, ServeE
         audit,
         registry,
     })
+}
+
+async fn recorder(config: &Config) -> Result<Recorder, ServeError> {
+    let started = match &config.recording.socket {
+        Some(socket) => Recorder::connect(socket).await,
+        None => {
+            let program = std::env::current_exe().map_err(ServeError::Runtime)?;
+            Recorder::spawn_embedded(&program, &config.recording.dir, config.recording.sync).await
+        }
+    };
+    started.map_err(|error| ServeError::Room(error.to_string()))
 }
 
 /// One listener's accept loop.
