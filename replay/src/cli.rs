@@ -7,12 +7,15 @@
 //! is not all there was.
 
 mod bundle;
+mod commands;
 mod export;
 mod info;
 mod list;
 mod play;
 mod repair;
+mod screen;
 mod search;
+mod serve;
 mod text;
 mod verify;
 
@@ -25,6 +28,7 @@ use jiff::tz::TimeZone;
 use recording::read::{OpenError, Warning};
 
 use crate::files::{self, Source};
+use crate::player::Player;
 use crate::safe;
 
 /// Plays, lists, searches and exports recordings of SSH sessions (asciicast, plain or .zst)
@@ -39,9 +43,15 @@ const EXAMPLES: &str = "\
 Examples:
   replay list /var/lib/bastion/recordings
   replay play SESSION.cast.zst --start 50%
+  replay play ssh://bastion.example.com/SESSION
+  replay watch /var/lib/bastion/recordings/SESSION.cast.zst
   replay search -i 'drop table' /var/lib/bastion/recordings
+  replay screen SESSION.cast.zst --at 1:02:03
+  replay commands SESSION.cast.zst
+  replay export --format html SESSION.cast.zst -o SESSION.html
   replay export --format v2 SESSION.cast.zst -o SESSION.cast
   replay verify --key bastion.vkey --all /var/lib/bastion/recordings
+  replay serve /var/lib/bastion/recordings
   zstd -dc SESSION.cast.zst | replay text -
 
 Exit status: 0 all is well; 1 something is damaged or not possible; 2 wrong usage.";
@@ -53,11 +63,14 @@ enum Command {
     Play(play::Args),
     Watch(play::WatchArgs),
     Text(text::Args),
+    Screen(screen::Args),
+    Commands(commands::Args),
     Search(search::Args),
     Export(export::Args),
     Verify(verify::Args),
     Bundle(bundle::Args),
     Repair(repair::Args),
+    Serve(serve::Args),
 }
 
 /// The command line as clap knows it, to make man pages and completions of.
@@ -82,11 +95,14 @@ pub fn main() -> ExitCode {
         Command::Play(args) => play::run(args, &mut out),
         Command::Watch(args) => play::watch(&args, &mut out),
         Command::Text(args) => text::run(&args, &mut out),
+        Command::Screen(args) => screen::run(&args, &mut out),
+        Command::Commands(args) => commands::run(&args, &mut out),
         Command::Search(args) => search::run(&args, &mut out),
         Command::Export(args) => export::run(&args, &mut out),
         Command::Verify(args) => verify::run(&args, &mut out),
         Command::Bundle(args) => bundle::run(&args, &mut out),
         Command::Repair(args) => repair::run(&args, &mut out),
+        Command::Serve(args) => serve::run(args, &mut out),
     };
     let result = result.and_then(|()| Ok(out.stdout.flush()?));
     match result {
@@ -139,6 +155,18 @@ impl Out {
         // In order with what was written before; where it cannot be written the status tells.
         drop(self.stdout.flush());
         drop(writeln!(io::stderr(), "replay: {message}"));
+    }
+
+    /// Tells what is wrong with what was played.
+    fn played(&mut self, source: &Source, player: &Player) {
+        if player.is_no_recording() {
+            let detail = player.warnings().last();
+            let detail = detail.map(|warning| warning.detail.clone());
+            let detail = detail.unwrap_or_else(|| "this is not a recording".into());
+            self.problem(&format!("{}: {detail}", source.name()));
+        } else {
+            self.warnings(source, player.warnings());
+        }
     }
 
     fn warnings(&mut self, source: &Source, warnings: &[Warning]) {

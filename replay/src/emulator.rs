@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use avt::observer::{DirtyRows, Transcript};
+use avt::observer::{DirtyRows, ShellEvent, ShellTracker, Transcript};
 use avt::parser::{DecMode, Function, Parser, State};
 use avt::{Observation, Observer, Operation, Terminal};
 
@@ -130,6 +130,41 @@ impl Emulator {
         );
         let (gone, rows) = change.unwrap_or_default();
         Change { rows, gone }
+    }
+
+    /// Output of the session; says what a shell told of its commands in it (OSC 133).
+    pub(crate) fn feed_shell(&mut self, text: &str, shell: &mut Shell) -> Vec<Told> {
+        let tracker = &mut shell.tracker;
+        let events = self.run(
+            |terminal, functions| terminal.execute_with(functions, tracker),
+            text,
+        );
+        if events.is_none() {
+            // What it knew is of a terminal that is gone.
+            *shell = Shell::default();
+        }
+        let told = events.unwrap_or_default().into_iter();
+        told.filter_map(|event| match event {
+            ShellEvent::CommandSubmitted(command) => Some(Told::Runs(
+                command.text.map(|text| safe::screen_line(&text)),
+            )),
+            ShellEvent::CommandFinished { exit_status, .. } => Some(Told::Ended(exit_status)),
+            ShellEvent::PromptStarted(_) | ShellEvent::CommandCancelled { .. } => None,
+        })
+        .collect()
+    }
+
+    /// The session's terminal got another size, and the places of its prompts with it.
+    pub(crate) fn resize_shell(&mut self, cols: u16, rows: u16, shell: &mut Shell) {
+        let (cols, rows) = clamp(cols, rows);
+        let terminal = &mut self.terminal;
+        let tracker = &mut shell.tracker;
+        let resize = || drop(terminal.resize_with(cols.into(), rows.into(), tracker));
+        if catch_unwind(AssertUnwindSafe(resize)).is_err() {
+            self.failures += 1;
+            self.terminal = terminal_of(cols.into(), rows.into());
+            *shell = Shell::default();
+        }
     }
 
     fn run<T>(
@@ -421,6 +456,20 @@ impl Observer for &mut Scribe {
 
 fn is_alternate(terminal: &Terminal) -> bool {
     terminal.active_screen_kind() == avt::ScreenKind::Alternate
+}
+
+/// Follows what a shell says of its commands.
+#[derive(Default)]
+pub(crate) struct Shell {
+    tracker: ShellTracker,
+}
+
+/// What a shell said.
+pub(crate) enum Told {
+    /// It runs a command; what stood behind the prompt, where that could be read.
+    Runs(Option<String>),
+    /// The command ended, with this status where one was said.
+    Ended(Option<u8>),
 }
 
 /// Watches what changes on the screen.

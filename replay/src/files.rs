@@ -1,9 +1,10 @@
-//! Finding recordings: files, folders, standard input.
+//! Finding recordings: files, folders, standard input, sessions on a bastion.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use crate::remote::{NotRemote, Remote, SCHEME};
 use crate::safe;
 
 /// Where a recording comes from.
@@ -13,6 +14,8 @@ pub enum Source {
     File(PathBuf),
     /// Standard input.
     Stdin,
+    /// On a bastion.
+    Remote(Remote),
 }
 
 /// A place that could not be looked at.
@@ -36,6 +39,7 @@ impl Source {
         Ok(match self {
             Self::Stdin => Box::new(io::stdin()),
             Self::File(path) => Box::new(File::open(path)?),
+            Self::Remote(remote) => Box::new(remote.open()?),
         })
     }
 
@@ -44,6 +48,7 @@ impl Source {
         match self {
             Self::Stdin => "-".into(),
             Self::File(path) => safe::line(&path.to_string_lossy()),
+            Self::Remote(remote) => remote.name(),
         }
     }
 
@@ -51,6 +56,7 @@ impl Source {
     pub fn id(&self) -> String {
         match self {
             Self::Stdin => "-".into(),
+            Self::Remote(remote) => remote.session().to_owned(),
             Self::File(path) => {
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
                 let name = name.strip_suffix(".zst").unwrap_or(&name);
@@ -60,7 +66,8 @@ impl Source {
     }
 }
 
-/// The recordings that are meant by paths: `-` is standard input, a folder everything in it and
+/// The recordings that are meant by paths: `-` is standard input, `ssh://…` a session on a
+/// bastion, a folder everything in it and
 /// below that is called `*.cast` or `*.cast.zst`. Links in folders are not followed.
 pub fn find(paths: &[PathBuf]) -> (Vec<Source>, Vec<FindError>) {
     let mut found = Vec::new();
@@ -68,6 +75,14 @@ pub fn find(paths: &[PathBuf]) -> (Vec<Source>, Vec<FindError>) {
     for path in paths {
         if path.as_os_str() == "-" {
             found.push(Source::Stdin);
+        } else if let Some(text) = path.to_str().filter(|text| text.starts_with(SCHEME)) {
+            match text.parse() {
+                Ok(remote) => found.push(Source::Remote(remote)),
+                Err(error) => errors.push(FindError {
+                    path: path.clone(),
+                    source: not_remote(error),
+                }),
+            }
         } else {
             match fs::metadata(path) {
                 Ok(about) if about.is_dir() => {
@@ -84,6 +99,10 @@ pub fn find(paths: &[PathBuf]) -> (Vec<Source>, Vec<FindError>) {
         }
     }
     (found, errors)
+}
+
+fn not_remote(error: NotRemote) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, error)
 }
 
 fn folder(path: &Path, depth: usize, found: &mut Vec<Source>, errors: &mut Vec<FindError>) {

@@ -6,18 +6,24 @@
 
 pub mod about;
 pub mod cli;
+pub mod commands;
 mod emulator;
 pub mod evidence;
 pub mod export;
 pub mod files;
+mod film;
 pub mod keeper;
 mod lines;
 pub mod moment;
+mod opened;
 pub mod pages;
 mod paint;
 pub mod player;
+pub mod remote;
 pub mod safe;
 mod sidecar;
 pub mod summary;
+mod svg;
 mod timeline;
 pub mod transcript;
+mod web;

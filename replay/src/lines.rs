@@ -10,6 +10,7 @@ use std::path::Path;
 
 use recording::read::{Item, OpenError, Reader, Warning};
 use regex_automata::meta::Regex;
+use regex_automata::util::syntax;
 
 use crate::keeper::{Keeper, Kind};
 use crate::pages::{self, Blocks, Hash};
@@ -172,6 +173,23 @@ impl Pattern {
         Self { line, many }
     }
 
+    /// Plain text, in any case when there is no capital letter in it.
+    pub(crate) fn of_text(text: &str) -> Option<Self> {
+        let mut escaped = String::new();
+        for char in text.chars() {
+            if char.is_ascii_punctuation() {
+                escaped.push('\\');
+            }
+            escaped.push(char);
+        }
+        let any_case = !text.chars().any(char::is_uppercase);
+        let config = syntax::Config::new().case_insensitive(any_case);
+        let regex = Regex::builder().syntax(config).build(&escaped).ok()?;
+        // Text has no beginning and no end, so it is the same between other lines.
+        let many = Some(regex.clone());
+        Some(Self { line: regex, many })
+    }
+
     pub(crate) fn is_in(&self, line: &str) -> bool {
         self.line.is_match(line)
     }
@@ -294,7 +312,6 @@ mod tests {
     use std::fs;
 
     use proptest::prelude::*;
-    use regex_automata::util::syntax;
 
     use super::*;
 

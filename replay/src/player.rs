@@ -181,10 +181,10 @@ pub struct Player {
     warnings: Vec<Warning>,
     /// Of these, what was told before the timeline's tail began.
     warnings_sealed: usize,
-    header: Option<Header>,
-    about: About,
-    timeline: Timeline,
-    stage: Stage,
+    pub(crate) header: Option<Header>,
+    pub(crate) about: About,
+    pub(crate) timeline: Timeline,
+    pub(crate) stage: Stage,
     /// Runs ahead to make keyframes.
     scout: Stage,
     /// The place shown, in microseconds.
@@ -221,10 +221,10 @@ enum Live {
 }
 
 /// A screen on which everything before moment `at` has happened.
-struct Stage {
-    emulator: Emulator,
-    at: usize,
-    cache: Cache,
+pub(crate) struct Stage {
+    pub(crate) emulator: Emulator,
+    pub(crate) at: usize,
+    pub(crate) cache: Cache,
 }
 
 /// Where the stage is to be brought.
@@ -731,7 +731,7 @@ impl Player {
         };
     }
 
-    fn go_to(&mut self, place: Place) {
+    pub(crate) fn go_to(&mut self, place: Place) {
         let here = self.here().now;
         let duration = self.timeline.duration();
         let time = match place {
@@ -868,7 +868,7 @@ impl Stage {
     }
 
     /// Lets one moment happen.
-    fn step(&mut self, timeline: &Timeline, work: &mut u64) {
+    pub(crate) fn step(&mut self, timeline: &Timeline, work: &mut u64) {
         if let Some(moment) = timeline.get(self.at, &mut self.cache) {
             match &moment.what {
                 What::Output(text) => self.emulator.feed(text),
@@ -882,7 +882,7 @@ impl Stage {
 
     /// Goes to the state before moment `at`, or to the nearest keyframe before it. What is
     /// nearer from here stays to be walked.
-    fn approach(&mut self, at: usize, timeline: &Timeline, header: Option<&Header>) {
+    pub(crate) fn approach(&mut self, at: usize, timeline: &Timeline, header: Option<&Header>) {
         let keyframe = timeline.keyframe_before(at);
         let from = keyframe.as_ref().map_or(0, |(at, _)| *at);
         if self.at <= at && self.at >= from {

@@ -372,6 +372,23 @@ impl Timeline {
         &self.chapters
     }
 
+    /// When each chunk begins, and what is behind the last.
+    pub(crate) fn starts(&self) -> impl Iterator<Item = u64> {
+        let tail = self.tail.first().map(|moment| moment.time);
+        self.chunks.iter().map(|chunk| chunk.start).chain(tail)
+    }
+
+    /// The moments of a chunk: the first, and the one behind the last. The one behind the last
+    /// chunk is what is behind it.
+    pub(crate) fn part(&self, number: usize) -> Option<(usize, usize)> {
+        let count = self.chunks.len() + usize::from(!self.tail.is_empty());
+        let to = match number + 1 < count {
+            true => self.first_of(number + 1),
+            false => self.len,
+        };
+        (number < count).then(|| (self.first_of(number), to))
+    }
+
     /// The first moment of the chunk in which, or before which, a moment lies.
     pub(crate) fn chunk_start(&self, number: usize) -> usize {
         self.first_of(self.chunk_of(number))

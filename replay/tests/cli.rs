@@ -339,6 +339,13 @@ fn hostile_content_is_in_no_output() {
         &["export", "-f", "v2", &name],
         &["export", "-f", "v3", &name],
         &["export", "-f", "text", &name],
+        &["export", "-f", "html", &name],
+        &["export", "-f", "svg", &name],
+        &["search", "-p", ".", "."],
+        &["screen", &name],
+        &["screen", "packed.cast.zst", "--at", "50%"],
+        &["commands", "."],
+        &["commands", "--json", "."],
         &["text", &hostile],
         &["play", &hostile],
     ] {
@@ -371,4 +378,105 @@ fn a_reader_that_leaves_is_no_problem() {
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stderr), (Some(0), vec![]));
+}
+
+#[test]
+fn screens_and_commands_are_told() {
+    let store = store();
+    let file = "2023/11/14/plain.cast";
+    let screen = |at: &str| run(store.path(), &["screen", file, "--at", at]);
+    assert_eq!(screen("0:01"), ("hello\n".into(), String::new(), 0));
+    assert_eq!(screen("2").0, "hello\nred wor\n");
+    assert_eq!(screen("100%").0, "hello\nred world\n");
+    let (_, err, status) = run(store.path(), &["screen", "missing.cast"]);
+    assert!(err.contains("missing.cast") && status == 1, "{err}");
+    let (out, _, status) = run(store.path(), &["commands", file]);
+    assert_eq!(status, 0);
+    let lines: Vec<&str> = out.lines().map(str::trim).collect();
+    assert_eq!(
+        lines,
+        [
+            "0:00:00  exec        3.2s     3  psql -c 'select 1'",
+            "0:00:01  marker                  a mark"
+        ]
+    );
+    let (out, _, _) = run(store.path(), &["commands", "--json", file]);
+    let first: Value = serde_json::from_str(out.lines().next().unwrap()).unwrap();
+    assert_eq!(first["text"], "psql -c 'select 1'");
+    assert_eq!(
+        (&first["ended_ms"], &first["exit_status"]),
+        (&3250.into(), &3.into())
+    );
+}
+
+#[test]
+fn a_page_of_a_recording_holds_one_script_and_needs_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let hostile = "</script><script>alert(1)</script><img src=x onerror=alert(1)>'\"&";
+    let json = serde_json::to_string(hostile).unwrap();
+    let text = format!(
+        "{{\"version\":3,\"term\":{{\"cols\":90,\"rows\":5}},\"title\":{json}}}\n[1,\"o\",{json}]\n[1,\"m\",{json}]\n"
+    );
+    fs::write(folder.path().join("a.cast"), text).unwrap();
+    let (page, err, status) = run(folder.path(), &["export", "-f", "html", "a.cast"]);
+    assert_eq!((err.as_str(), status), ("", 0));
+    assert_eq!(page.matches("<script").count(), 3);
+    assert_eq!(page.matches("</script>").count(), 3);
+    for active in ["<img", "href=", "http:", "https:", "@import", "url("] {
+        assert!(!page.contains(active), "{active}");
+    }
+    assert!(page.contains("default-src 'none'; script-src 'sha256-"));
+    let (svg, _, status) = run(folder.path(), &["export", "-f", "svg", "a.cast"]);
+    assert_eq!(status, 0);
+    assert!(
+        svg.contains("&lt;/script&gt;&lt;script&gt;alert(1)"),
+        "{svg}"
+    );
+    for active in ["<script", "<img", "href=", "<style", "<foreign"] {
+        assert!(!svg.contains(active), "{active}");
+    }
+}
+
+#[test]
+fn a_recording_on_a_bastion_is_fetched_by_ssh() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("recording"), recording()).unwrap();
+    let ssh = folder.path().join("ssh");
+    let script = "#!/bin/sh\nprintf '%s|' \"$@\" >>called\n\
+                  [ \"$5\" = gone ] && exit 77\ncat recording\n";
+    fs::write(&ssh, script).unwrap();
+    fs::set_permissions(&ssh, fs::Permissions::from_mode(0o755)).unwrap();
+    let run = |arguments: &[&str]| {
+        let path = format!("{}:/usr/bin:/bin", folder.path().display());
+        let mut command = replay(folder.path());
+        texts(command.args(arguments).env("PATH", path).output().unwrap())
+    };
+    let (out, err, status) = run(&["text", "ssh://ada@bastion:2222/abc0"]);
+    assert_eq!((err.as_str(), status), ("", 0));
+    assert!(out.contains("red world"), "{out}");
+    let called = || {
+        let called = fs::read_to_string(folder.path().join("called")).unwrap_or_default();
+        drop(fs::remove_file(folder.path().join("called")));
+        called
+    };
+    assert_eq!(called(), "-T|-p|2222|--|ada@bastion|recording|abc0|");
+    let (_, err, status) = run(&["info", "ssh://bastion/gone"]);
+    assert!(err.contains("ssh failed") && status == 1, "{err}");
+    called();
+    for wrong in [
+        "ssh://-oProxyCommand=x/abc",
+        "ssh://bastion/a;id",
+        "ssh://bastion/../a",
+    ] {
+        let (_, err, status) = run(&["text", wrong]);
+        assert!(
+            err.contains("ssh://BASTION/SESSION") && status == 1,
+            "{err}"
+        );
+        assert_eq!(called(), "");
+    }
+    run(&["watch", "ssh://bastion/abc0"]);
+    assert_eq!(called(), "-t|--|bastion|watch|abc0|");
 }

@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::ValueEnum;
 use recording::read::{Item, Reader, Warning};
@@ -10,12 +11,18 @@ use recording::read::{Item, Reader, Warning};
 use super::{Failure, Out, open, text};
 use crate::export::{Version, Writer};
 use crate::files::Source;
+use crate::keeper::Keeper;
+use crate::moment::Place;
+use crate::opened;
+use crate::player::Wait;
 use crate::safe;
+use crate::svg::svg;
+use crate::web;
 
-/// Write recordings as asciicast v2 or v3 without compression, or as text
+/// Write recordings as asciicast v2 or v3, text, a web page with a player, or a picture
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Files and folders (with all below them); `-` is standard input
+    /// Files, folders (with all below them), ssh://BASTION/SESSION; `-` is standard input
     #[arg(required = true)]
     paths: Vec<PathBuf>,
     /// What to write
@@ -24,6 +31,9 @@ pub(super) struct Args {
     /// The file to write, or, for several recordings, the folder; standard output without it
     #[arg(short, long)]
     output: Option<PathBuf>,
+    /// Of which moment the picture is: 90, 1:30, 50%
+    #[arg(long, value_parser = super::screen::place, default_value = "100%")]
+    at: Place,
     /// Write over a file that is there
     #[arg(long)]
     overwrite: bool,
@@ -37,6 +47,10 @@ enum Format {
     V3,
     /// What was to be read on the screen
     Text,
+    /// One web page with a player, which needs nothing else
+    Html,
+    /// The screen at one moment (--at) as a picture
+    Svg,
 }
 
 impl Format {
@@ -44,6 +58,8 @@ impl Format {
         match self {
             Self::V2 | Self::V3 => "cast",
             Self::Text => "txt",
+            Self::Html => "html",
+            Self::Svg => "svg",
         }
     }
 }
@@ -61,16 +77,17 @@ pub(super) fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
         _ => {}
     }
     for source in out.find(&args.paths) {
+        if matches!(args.format, Format::Html | Format::Svg) {
+            rendered(&source, args, many, out)?;
+            continue;
+        }
         let Some(reader) = open(&source, out) else {
             continue;
         };
         let warnings = match &args.output {
             None => write(reader, args.format, &mut out.stdout)?,
             Some(path) => {
-                let path = match many {
-                    true => path.join(format!("{}.{}", file_name(&source), args.format.ending())),
-                    false => path.clone(),
-                };
+                let path = target(path, &source, args.format, many);
                 match create(&path, args.overwrite) {
                     Ok(file) => write(reader, args.format, &mut BufWriter::new(file))?,
                     Err(message) => {
@@ -85,11 +102,54 @@ pub(super) fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Formats for which the screen is rendered.
+fn rendered(source: &Source, args: &Args, many: bool, out: &mut Out) -> Result<(), Failure> {
+    let mut player = match opened::player(source, &Keeper::new()) {
+        Ok(player) => player,
+        Err(error) => {
+            out.problem(&format!("{}: {error}", source.name()));
+            return Ok(());
+        }
+    };
+    if !player.is_no_recording() {
+        player.go_to(args.at);
+        while player.tick(Duration::ZERO) == Wait::Not {}
+        let mut write = |output: &mut dyn Write| match args.format {
+            Format::Svg => output.write_all(svg(&player.stage.emulator).as_bytes()),
+            _ => web::export(&mut player, output),
+        };
+        match &args.output {
+            None => write(&mut out.stdout)?,
+            Some(path) => {
+                let path = target(path, source, args.format, many);
+                match create(&path, args.overwrite) {
+                    Ok(file) => {
+                        let mut file = BufWriter::new(file);
+                        write(&mut file)?;
+                        file.flush()?;
+                    }
+                    Err(message) => out.problem(&message),
+                }
+            }
+        }
+    }
+    out.played(source, &player);
+    Ok(())
+}
+
+/// The file to write.
+fn target(output: &Path, source: &Source, format: Format, many: bool) -> PathBuf {
+    match many {
+        true => output.join(format!("{}.{}", file_name(source), format.ending())),
+        false => output.to_owned(),
+    }
+}
+
 /// The id as a file name: it comes from a file's name, so it is one, but for standard input.
 fn file_name(source: &Source) -> String {
     match source {
         Source::Stdin => "stdin".into(),
-        Source::File(_) => source.id(),
+        Source::File(_) | Source::Remote(_) => source.id(),
     }
 }
 
@@ -129,6 +189,7 @@ fn write(
             output.flush()?;
             return Ok(warnings);
         }
+        Format::Html | Format::Svg => return Ok(Vec::new()),
     };
     let mut warnings = Vec::new();
     let mut writer = Writer::new(output, version, reader.header())?;

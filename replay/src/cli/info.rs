@@ -17,7 +17,7 @@ use crate::summary::{State, Summary};
 /// Tell what is known about recordings, and what is damaged in them
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Files and folders (with all below them); `-` is standard input
+    /// Files, folders (with all below them), ssh://BASTION/SESSION; `-` is standard input
     #[arg(required = true)]
     paths: Vec<PathBuf>,
     /// One JSON object a line

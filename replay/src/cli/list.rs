@@ -15,7 +15,7 @@ use crate::summary::{State, Summary};
 /// List recordings: id, start, duration, who and where, exit status, size, command
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Files and folders (with all below them); `-` is standard input
+    /// Files, folders (with all below them), ssh://BASTION/SESSION; `-` is standard input
     #[arg(default_value = ".")]
     paths: Vec<PathBuf>,
     /// One JSON object a line instead of a table

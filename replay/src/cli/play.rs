@@ -13,8 +13,9 @@ use crossterm::terminal;
 use super::{Failure, Out, zone};
 use crate::files::Source;
 use crate::keeper::{Keeper, Kind};
-use crate::moment::{self, NotAPlace, Place};
+use crate::moment::{self, Place};
 use crate::player::{ENTER, Idle, Key, LEAVE, Options, Player, Speed, Wait};
+use crate::remote::Remote;
 use crate::safe;
 
 /// Play a recording in this terminal; press ? for the keys
@@ -30,7 +31,7 @@ pub(super) struct Args {
     #[arg(short, long, value_parser = moment::duration)]
     idle_limit: Option<Duration>,
     /// Where to begin: 90, 1:30, 1:02:03, 5m, 50%
-    #[arg(long, value_parser = place)]
+    #[arg(long, value_parser = super::screen::place)]
     start: Option<Place>,
     /// Wait for a key at the beginning
     #[arg(short, long)]
@@ -38,13 +39,6 @@ pub(super) struct Args {
     /// At the end of a session's recording that has no end yet, do not wait for more
     #[arg(long)]
     no_follow: bool,
-}
-
-fn place(text: &str) -> Result<Place, NotAPlace> {
-    match text.parse()? {
-        place @ (Place::At(_) | Place::Percent(_)) => Ok(place),
-        Place::Forward(_) | Place::Back(_) => Err(NotAPlace),
-    }
 }
 
 /// Follow a session that runs: its screen now, and what comes; as `play`, from the end on
@@ -79,7 +73,20 @@ pub(super) fn watch(args: &WatchArgs, out: &mut Out) -> Result<(), Failure> {
         zone: zone(),
         ..Options::default()
     };
-    on_terminal(&args.path, &options, Follow::FromTheEnd, out)
+    match out.find(std::slice::from_ref(&args.path)).as_slice() {
+        [Source::Remote(remote)] => watch_remote(remote, out),
+        _ => on_terminal(&args.path, &options, Follow::FromTheEnd, out),
+    }
+}
+
+/// The bastion has the same player, beside the recording.
+fn watch_remote(remote: &Remote, out: &mut Out) -> Result<(), Failure> {
+    match remote.ssh(&["-t"], "watch").status() {
+        Ok(status) if status.success() => {}
+        Ok(status) => out.problem(&format!("{}: ssh failed ({status})", remote.name())),
+        Err(error) => out.problem(&format!("ssh cannot be started: {error}")),
+    }
+    Ok(())
 }
 
 /// What to do at the end of a file.
@@ -139,7 +146,7 @@ fn on_terminal(
             }
         }
         stage.settle();
-        tell(&stage.player, &source, out);
+        out.played(&source, &stage.player);
         return Ok(());
     }
 }
@@ -161,19 +168,6 @@ impl How {
             Self::Indexed => Self::Unindexed,
             Self::Unindexed | Self::Once => Self::Once,
         }
-    }
-}
-
-fn tell(player: &Player, source: &Source, out: &mut Out) {
-    if player.is_no_recording() {
-        let detail = player
-            .warnings()
-            .last()
-            .map(|warning| warning.detail.clone());
-        let detail = detail.unwrap_or_else(|| "this is not a recording".into());
-        out.problem(&format!("{}: {detail}", source.name()));
-    } else {
-        out.warnings(source, player.warnings());
     }
 }
 

@@ -24,7 +24,7 @@ use crate::transcript::Line;
 pub(super) struct Args {
     /// A regular expression (syntax of the Rust crate regex)
     pattern: String,
-    /// Files and folders (with all below them); `-` is standard input
+    /// Files, folders (with all below them), ssh://BASTION/SESSION; `-` is standard input
     #[arg(default_value = ".")]
     paths: Vec<PathBuf>,
     /// The pattern is plain text
@@ -182,7 +182,7 @@ fn search(
     };
     let warnings = match source {
         Source::File(path) => lines::look(path, keeper, Some(pattern), &mut look_at)?.warnings,
-        Source::Stdin => {
+        Source::Stdin | Source::Remote(_) => {
             let input = source.open().map_err(|source| OpenError::Io { source })?;
             lines::read(&mut Reader::open(input)?, &mut look_at)
         }

@@ -12,7 +12,7 @@ use crate::transcript::{Line, Transcript};
 /// Print the text that was on the screen, line by line
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Files and folders (with all below them); `-` is standard input
+    /// Files, folders (with all below them), ssh://BASTION/SESSION; `-` is standard input
     #[arg(required = true)]
     paths: Vec<PathBuf>,
     /// Begin each line with its time since the start
