@@ -19,12 +19,14 @@ use crate::store::Locked;
 use crate::target::{Inventory, Login, Target};
 
 pub(crate) use self::cedar::{Review, SCHEMA_TEXT};
+pub use self::current::{Current, Reloads};
 pub use self::marks::{Marks, Terms};
 pub use self::party::{Kind, OwnDecision, Party, SamePerson, may_decide};
 pub use self::protect::{Channel, CommandVerdict, HoldTerms};
 pub(crate) use self::protect::{Protection, RuleState, Standing};
 
 mod cedar;
+mod current;
 #[cfg(test)]
 mod decisions;
 mod marks;
@@ -38,6 +40,7 @@ pub(crate) mod trial;
 pub struct Access {
     engine: Arc<Engine>,
     protect: Arc<Protect>,
+    digest: Arc<str>,
     inventory: Arc<Inventory>,
 }
 
@@ -46,6 +49,7 @@ pub struct Access {
 pub(crate) struct Draft {
     engine: Arc<Engine>,
     protect: Arc<Protect>,
+    digest: Arc<str>,
 }
 
 impl Draft {
@@ -63,6 +67,7 @@ impl Draft {
         Access {
             engine: Arc::clone(&self.engine),
             protect: Arc::clone(&self.protect),
+            digest: Arc::clone(&self.digest),
             inventory,
         }
     }
@@ -296,6 +301,7 @@ pub struct Grant {
     policies: Arc<[String]>,
     marks: Marks,
     until: Option<Timestamp>,
+    given_at: Timestamp,
 }
 
 impl Grant {
@@ -360,6 +366,11 @@ impl Grant {
     /// What is to be made known of it.
     pub fn marks(&self) -> &Marks {
         &self.marks
+    }
+
+    /// When it was given.
+    pub fn given_at(&self) -> Timestamp {
+        self.given_at
     }
 
     /// When it ends, where only an approved request allows it.
@@ -531,6 +542,17 @@ impl Access {
         &self.inventory
     }
 
+    /// SHA-256 over the names and texts of the policy files, in hexadecimal: which policies these
+    /// are, for the audit log.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// The number of rules in `protect.toml`.
+    pub fn rule_count(&self) -> usize {
+        self.protect.len()
+    }
+
     /// Leave to open one channel, or why not.
     ///
     /// # Errors
@@ -603,6 +625,7 @@ impl Access {
             policies: permit.policies.into(),
             marks: permit.marks,
             until,
+            given_at: question.now,
         })
     }
 
@@ -1064,12 +1087,28 @@ fn read_folder(policies: &Path, inventory: Option<&Inventory>) -> Result<Draft, 
     }
     match (Problems::new(problems), engine, protect) {
         (None, Some(engine), Some(protect)) => Ok(Draft {
+            digest: digest(&files, &protect).into(),
             engine: Arc::new(engine),
             protect: Arc::new(protect),
         }),
         (Some(problems), _, _) => Err(problems),
         (None, _, _) => Err(Problem::of_file(policies, "cannot be loaded").into()),
     }
+}
+
+/// Each file by its name, its length and its text, in the order of the names.
+fn digest(files: &[(PathBuf, String)], protect: &Protect) -> String {
+    use aws_lc_rs::digest::{Context, SHA256};
+    let mut context = Context::new(&SHA256);
+    let cedar = files
+        .iter()
+        .map(|(path, text)| (path.as_path(), text.as_str()));
+    for (path, text) in cedar.chain([protect.file()]) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        context.update(format!("{name}\0{}\0", text.len()).as_bytes());
+        context.update(text.as_bytes());
+    }
+    data_encoding::HEXLOWER.encode(context.finish().as_ref())
 }
 
 /// The policy files of the folder, sorted by name, so that the order of a listing means nothing.

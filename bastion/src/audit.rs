@@ -155,6 +155,26 @@ pub enum Event {
         /// The policies that forbade it.
         policies: Vec<String>,
     },
+    /// New policies and targets came into force.
+    PoliciesReloaded {
+        /// `SIGHUP` or `bastion reload`.
+        by: String,
+        /// SHA-256 over the policy files.
+        digest: String,
+        /// How many targets there are.
+        targets: usize,
+        /// How many rules.
+        rules: usize,
+    },
+    /// New policies were wrong, so that the earlier ones stayed.
+    PoliciesRefused {
+        /// `SIGHUP` or `bastion reload`.
+        by: String,
+        /// How many mistakes were found.
+        problems: usize,
+        /// The first of them, with its place.
+        first: String,
+    },
     /// A target could not be reached or did not prove its identity.
     TargetFailed {
         /// The connection.

@@ -16,6 +16,7 @@ mod audit;
 mod check;
 mod init;
 mod policy;
+mod reload;
 mod scan;
 mod target;
 
@@ -48,6 +49,8 @@ enum Command {
     /// Mask standard input under the rules of a policy folder
     Scan(scan::Scan),
     Policy(policy::Policy),
+    /// Have the server that runs take new policies and targets
+    Reload(reload::Reload),
     /// Add, list, probe and remove targets
     Target(target::Targets),
     Completions(Completions),
@@ -152,6 +155,7 @@ fn run(command: Command, input: &mut dyn BufRead, out: &mut dyn Write) -> Result
         Command::Init(args) => init::run(&args, out),
         Command::Recorder(args) => recorder(&args),
         Command::Scan(args) => scan::run(&args, input, out),
+        Command::Reload(args) => reload::run(&args, out),
         Command::Policy(args) => policy::run(&args, input, out),
         Command::Target(args) => target::run(&args, input, out),
         Command::Completions(args) => {

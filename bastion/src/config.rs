@@ -39,12 +39,24 @@ pub struct Config {
     pub targets: PathBuf,
     /// The folder with `access.cedar` and `protect.toml`.
     pub policies: PathBuf,
+    /// What a reload means for sessions whose access is gone.
+    pub on_revoke: OnRevoke,
     /// Sign-in.
     pub oidc: Oidc,
     /// Recording.
     pub recording: Recording,
     /// Limits (limits.md).
     pub limits: Limits,
+}
+
+/// What a reload means for sessions that the new policies would not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnRevoke {
+    /// They end, with a line.
+    Cut,
+    /// They go on.
+    Keep,
 }
 
 /// `[oidc]`: the OpenID provider and the life of a sign-in.
@@ -287,7 +299,7 @@ impl Config {
         let user_ca = root.take("user_ca").map(|field| field.path(base));
         let store_key = root.take("store_key").map(|field| field.path(base));
         let targets = path_or(&mut root, "targets", base, "targets.toml");
-        let policies = path_or(&mut root, "policies", base, "policies");
+        let policies = read_policies(&mut root, base);
         let oidc = match root.required("oidc") {
             Some(field) => field
                 .section()
@@ -297,6 +309,7 @@ impl Config {
         let recording = Recording::read(root.section("recording"), base);
         let limits = Limits::read(root.section("limits"));
         root.finish();
+        let (policies, on_revoke) = policies?;
         Some(Self {
             listen: listen?,
             name: name?,
@@ -311,12 +324,31 @@ impl Config {
                 None => None,
             },
             targets: targets?,
-            policies: policies?,
+            policies,
+            on_revoke,
             oidc: oidc?,
             recording: recording?,
             limits: limits?,
         })
     }
+}
+
+/// `policies = "FOLDER"`, or `[policies]` with `dir` and `on_revoke`.
+fn read_policies(root: &mut Section<'_, '_>, base: &Path) -> Option<(PathBuf, OnRevoke)> {
+    let Some(field) = root.take("policies") else {
+        return Some((base.join("policies"), OnRevoke::Cut));
+    };
+    if field.is_string() {
+        return Some((field.path(base)?, OnRevoke::Cut));
+    }
+    let mut section = field.section()?;
+    let dir = path_or(&mut section, "dir", base, "policies");
+    let on_revoke = match section.take("on_revoke") {
+        Some(field) => field.word(&[("cut", OnRevoke::Cut), ("keep", OnRevoke::Keep)]),
+        None => Some(OnRevoke::Cut),
+    };
+    section.finish();
+    Some((dir?, on_revoke?))
 }
 
 impl Oidc {

@@ -5,11 +5,12 @@
 
 mod gate;
 mod news;
+mod reload;
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-use crate::access::Access;
+use crate::access::{Access, Current};
 use crate::audit::Audit;
 use crate::config::Config;
 use crate::login::{SignIns, World};
@@ -29,6 +30,8 @@ use crate::store::{SealKey, Store};
 use crate::target::{Inventory, UserCa};
 
 pub(crate) use gate::{Gate, Pass};
+use reload::Reload;
+pub(crate) use reload::{ask, socket_path};
 
 /// What the command line adds to the configuration.
 #[derive(Clone, Debug, Default)]
@@ -101,6 +104,10 @@ async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
         .filter_map(|listener| listener.local_addr().ok())
         .collect();
     let rooms = Arc::new(open(&config, &addresses).await?);
+    let reload = Reload::new(rooms.clone(), &config).map_err(|source| ServeError::Write {
+        path: socket_path(&config.state_dir),
+        source,
+    })?;
     let host_keys = crate::ssh::host_keys(&config.host_keys)?;
     let server = Arc::new(Server::new(host_keys, rooms.clone()));
 
@@ -138,6 +145,7 @@ async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
     tokio::select! {
         _ = terminate.recv() => info!("SIGTERM: draining"),
         _ = interrupt.recv() => info!("SIGINT: draining"),
+        never = reload.attend() => match never {},
     }
     accepting.cancel();
     acceptors.wait().await;
@@ -210,7 +218,8 @@ async fn open(config: &Config, addresses: &[SocketAddr]) -> Result<Rooms, ServeE
         limits: config.limits.clone(),
         require_key: config.oidc.require_key,
         sign_ins,
-        access: RwLock::new(Arc::new(access)),
+        access: Current::new(access),
+        on_revoke: config.on_revoke,
         user_ca,
         recorder,
         audit,

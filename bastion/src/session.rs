@@ -8,19 +8,20 @@ mod pump;
 mod registry;
 
 use std::net::IpAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use scanner::{Coverage, Scanner};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::access::{self, Access, Action, Grant, Person, Question, SamePerson};
+use crate::access::{self, Access, Action, Current, Grant, Person, Question, SamePerson};
 use crate::audit::{Audit, Event, Who};
-use crate::config::Limits;
+use crate::config::{Limits, OnRevoke};
 use crate::login::{KeyId, Lease, SignIns};
 use crate::name::Destination;
-use crate::record::{About, End, ExitStatus, Kind, Recorder, Recording};
+use crate::record::{About, End, ExitStatus, Kind, RecordError, Recorder, Recording};
 use crate::ssh::{ClientEnd, ClientWriter, ConnectionId, Ended, Opening, Pty, TargetEnd, dial};
 use crate::target::UserCa;
 
@@ -40,7 +41,8 @@ pub(crate) struct Rooms {
     pub(crate) limits: Limits,
     pub(crate) require_key: bool,
     pub(crate) sign_ins: SignIns,
-    pub(crate) access: RwLock<Arc<Access>>,
+    pub(crate) access: Current,
+    pub(crate) on_revoke: OnRevoke,
     pub(crate) user_ca: Option<UserCa>,
     pub(crate) recorder: Recorder,
     pub(crate) audit: Audit,
@@ -50,10 +52,7 @@ pub(crate) struct Rooms {
 impl Rooms {
     /// The policies in force now.
     pub(crate) fn access(&self) -> Arc<Access> {
-        self.access
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.access.now()
     }
 }
 
@@ -155,6 +154,8 @@ async fn proxy(
             return give_up(&client.writer, &notices, line, NOT_ALLOWED).await;
         }
     }
+    // From before the decision, so that no change is missed.
+    let changes = rooms.access.changes();
     let grant = match decide(rooms, &asked, login, target) {
         Ok(grant) => grant,
         Err(line) => return give_up(&client.writer, &notices, &line, NOT_ALLOWED).await,
@@ -197,6 +198,14 @@ async fn proxy(
         return give_up(&client.writer, &notices, line, REFUSED).await;
     }
     info!(session = %session.id, connection = %asked.connection, user = ?asked.lease.user.name, login, target, "session started");
+    if grant.marks().break_glass
+        && let Err(error) = session.mark_emergency(&grant).await
+    {
+        session
+            .finish(None, Coverage::default(), error.notice())
+            .await;
+        return give_up(&client.writer, &notices, error.notice(), REFUSED).await;
+    }
 
     let target_end = match session.dial(&grant, &stop).await {
         Ok(end) => end,
@@ -225,6 +234,7 @@ async fn proxy(
     let carried = tokio::select! {
         carried = pump.run() => carried,
         never = end_with_lease(rooms, &asked.lease, &active) => match never {},
+        never = end_when_revoked(rooms, changes, &asked, &grant, &active) => match never {},
     };
     // The recording is whole before the client hears the status.
     session
@@ -286,6 +296,34 @@ async fn end_with_lease(rooms: &Rooms, lease: &Lease, active: &Active) -> std::c
     }
 }
 
+/// Ends the session where policies come into force that would not have let it in. The question is
+/// that of its beginning: a sign-in that has grown old meanwhile, or an evening that has come, is
+/// not the new policies' doing. Never returns.
+async fn end_when_revoked(
+    rooms: &Rooms,
+    mut changes: watch::Receiver<Arc<Access>>,
+    asked: &Asked,
+    grant: &Grant,
+    active: &Active,
+) -> std::convert::Infallible {
+    let opened = grant.given_at();
+    while changes.changed().await.is_ok() {
+        let access = changes.borrow_and_update().clone();
+        let gone = actions(&asked.opening).iter().any(|action| {
+            let question = Question {
+                now: opened,
+                approved_until: grant.until(),
+                ..question(asked, grant.login().name(), grant.target().name(), *action)
+            };
+            access.decide(&question).is_err()
+        });
+        if gone && rooms.on_revoke == OnRevoke::Cut {
+            active.cut(REVOKED);
+        }
+    }
+    std::future::pending().await
+}
+
 /// A session that is being recorded.
 struct Session<'a> {
     rooms: &'a Rooms,
@@ -311,6 +349,14 @@ impl Session<'_> {
             }
             .to_owned(),
         }
+    }
+
+    /// Whoever plays the recording sees first of all that it was an emergency.
+    async fn mark_emergency(&mut self, grant: &Grant) -> Result<(), RecordError> {
+        warn!(session = %self.id, policies = ?grant.policies(), "break-glass access");
+        let policies = grant.policies().join(", ");
+        let marker = format!("break-glass access: {policies}");
+        self.recording.marker(&marker).await.map(drop)
     }
 
     /// Connects to the target; the error is the line for the client.
@@ -386,31 +432,14 @@ impl Session<'_> {
 
 /// Asks `access` and writes the answer down; the error is the line for the client.
 fn decide(rooms: &Rooms, asked: &Asked, login: &str, target: &str) -> Result<Grant, String> {
-    let command = match &asked.opening {
-        Opening::Exec(command) => Some(command.as_slice()),
-        Opening::Shell | Opening::Sftp => None,
-    };
-    let question = |action| Question {
-        person: asked.person(),
-        target,
-        login,
-        action,
-        source: asked.source,
-        now: jiff::Timestamp::now(),
-        command,
-        approved_until: None,
-    };
-    // One sftp channel reads and writes: both have to be allowed.
-    let actions: &[Action] = match asked.opening {
-        Opening::Shell => &[Action::Shell],
-        Opening::Exec(_) => &[Action::Exec],
-        Opening::Sftp => &[Action::SftpWrite, Action::SftpRead],
-    };
     let access = rooms.access();
     let mut granted = None;
-    for action in actions {
-        let decision = access.decide(&question(*action));
-        let text = command.map(|command| String::from_utf8_lossy(command).into_owned());
+    for action in actions(&asked.opening) {
+        let question = question(asked, login, target, *action);
+        let decision = access.decide(&question);
+        let text = question
+            .command
+            .map(|command| String::from_utf8_lossy(command).into_owned());
         let (connection, user, source) = (
             asked.connection.to_string(),
             asked.lease.who(),
@@ -454,6 +483,31 @@ fn decide(rooms: &Rooms, asked: &Asked, login: &str, target: &str) -> Result<Gra
         granted = Some(decision.map_err(|denied| denied.notice())?);
     }
     granted.ok_or_else(|| "nothing was asked for".to_owned())
+}
+
+/// One sftp channel reads and writes: both have to be allowed.
+fn actions(opening: &Opening) -> &'static [Action] {
+    match opening {
+        Opening::Shell => &[Action::Shell],
+        Opening::Exec(_) => &[Action::Exec],
+        Opening::Sftp => &[Action::SftpWrite, Action::SftpRead],
+    }
+}
+
+fn question<'a>(asked: &'a Asked, login: &'a str, target: &'a str, action: Action) -> Question<'a> {
+    Question {
+        person: asked.person(),
+        target,
+        login,
+        action,
+        source: asked.source,
+        now: jiff::Timestamp::now(),
+        command: match &asked.opening {
+            Opening::Exec(command) => Some(command.as_slice()),
+            Opening::Shell | Opening::Sftp => None,
+        },
+        approved_until: None,
+    }
 }
 
 fn about(asked: &Asked, login: &str, target: &str) -> About {
@@ -540,6 +594,8 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// What a client is told whose access new policies take away.
+const REVOKED: &str = "the session was ended: new policies no longer allow it";
 /// How often a running session's lease is looked at.
 const LEASE_CHECK: Duration = Duration::from_secs(60);
 /// A client that takes nothing is not waited for with a last line for longer (limits.md).

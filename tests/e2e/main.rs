@@ -15,6 +15,7 @@ mod peers;
 mod pty;
 mod recording;
 mod refusals;
+mod reload;
 mod sftp;
 mod shutdown;
 mod signin;

@@ -23,6 +23,8 @@ pub struct Setup {
     pub oidc: String,
     /// Lines of `[limits]`.
     pub limits: String,
+    /// The line or table that names the policies.
+    pub policies: String,
     /// `access.cedar`.
     pub access: String,
     /// `protect.toml`.
@@ -47,6 +49,7 @@ impl Default for Setup {
             provider: Vec::new(),
             oidc: String::new(),
             limits: String::new(),
+            policies: "policies = \"policies\"".to_owned(),
             access: ACCESS.to_owned(),
             protect: PROTECT.to_owned(),
             targets: Box::new(|sshd, _| {
@@ -264,7 +267,7 @@ state_dir = \"state\"
 host_keys = [\"keys/ssh_host_ed25519_key\"]
 user_ca = \"keys/user_ca\"
 targets = \"targets.toml\"
-policies = \"policies\"
+{}
 [oidc]
 issuer = \"{issuer}\"
 client_id = \"bastion\"
@@ -274,6 +277,6 @@ dir = \"recordings\"
 [limits]
 {}
 ",
-        setup.oidc, setup.limits
+        setup.policies, setup.oidc, setup.limits
     )
 }

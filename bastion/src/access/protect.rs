@@ -260,6 +260,11 @@ impl Protect {
         }
     }
 
+    /// The file and its text.
+    pub(super) fn file(&self) -> (&Path, &str) {
+        (&self.file, &self.text)
+    }
+
     /// A mistake at byte `at` of the file.
     pub(super) fn problem(&self, at: usize, message: impl Into<String>) -> Problem {
         Problem::at(&self.file, &self.text, at, message)

@@ -5,13 +5,13 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One mistake in a configuration, inventory or policy file.
 ///
 /// `Display` is one line: `FILE:LINE:COLUMN: MESSAGE (HINT)`; characters that a terminal could take
 /// for commands are escaped.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Problem {
     /// The file, as it was named.
     pub file: PathBuf,

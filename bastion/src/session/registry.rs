@@ -141,6 +141,11 @@ impl Active {
         self.end.ask(SIGNED_OUT);
     }
 
+    /// Ends the session, with the line that says why.
+    pub(crate) fn cut(&self, line: &'static str) {
+        self.end.ask(line);
+    }
+
     /// Cancelled when this session, or everything, is to end.
     pub(crate) fn stop(&self, all: &CancellationToken) -> Stop {
         Stop {

@@ -1,0 +1,211 @@
+//! New policies and targets without dropping a session: SIGHUP, or `bastion reload` by the control
+//! socket.
+//!
+//! Owns the socket and the order: everything is read and checked first, then it is put in force at
+//! once; what is wrong leaves everything as it is, and says so.
+
+use std::convert::Infallible;
+use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info, warn};
+
+use crate::access::Access;
+use crate::audit::Event;
+use crate::config::{Config, Problem, Problems};
+use crate::session::Rooms;
+use crate::target::Inventory;
+
+/// Who asks for a reload, and how they are answered.
+pub(super) struct Reload {
+    rooms: Arc<Rooms>,
+    targets: PathBuf,
+    policies: PathBuf,
+    hangup: Signal,
+    control: UnixListener,
+}
+
+/// The answer to `bastion reload`, one line of JSON.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Answer {
+    /// Whether the new policies are in force.
+    pub(crate) ok: bool,
+    /// What was done, or that nothing was.
+    pub(crate) message: String,
+    /// What is wrong.
+    #[serde(default)]
+    pub(crate) problems: Vec<Problem>,
+}
+
+impl Reload {
+    /// Opens the control socket in the state folder.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be made, or signals cannot be taken.
+    pub(super) fn new(rooms: Arc<Rooms>, config: &Config) -> io::Result<Self> {
+        let path = socket_path(&config.state_dir);
+        // The folder is ours alone, and the audit log's lock says that no other server runs here:
+        // a socket that is there was left behind.
+        if path
+            .symlink_metadata()
+            .is_ok_and(|left| left.file_type().is_socket())
+        {
+            std::fs::remove_file(&path)?;
+        }
+        Ok(Self {
+            rooms,
+            targets: config.targets.clone(),
+            policies: config.policies.clone(),
+            hangup: signal(SignalKind::hangup())?,
+            control: UnixListener::bind(path)?,
+        })
+    }
+
+    /// Reloads whenever somebody asks, one after the other. Never returns.
+    pub(super) async fn attend(mut self) -> Infallible {
+        loop {
+            tokio::select! {
+                _ = self.hangup.recv() => {
+                    self.reload("SIGHUP").await;
+                }
+                accepted = self.control.accept() => match accepted {
+                    Ok((stream, _)) => self.answer(stream).await,
+                    Err(error) => {
+                        warn!(%error, "the control socket");
+                        tokio::time::sleep(BACK_OFF).await;
+                    }
+                },
+            }
+        }
+    }
+
+    async fn answer(&self, mut stream: UnixStream) {
+        let answered = tokio::time::timeout(DEADLINE, async {
+            let mut command = [0_u8; COMMAND.len()];
+            stream.read_exact(&mut command).await?;
+            let answer = if command == *COMMAND {
+                self.reload("bastion reload").await
+            } else {
+                Answer {
+                    ok: false,
+                    message: "there is no such command".to_owned(),
+                    problems: Vec::new(),
+                }
+            };
+            let mut line = serde_json::to_vec(&answer)?;
+            line.push(b'\n');
+            stream.write_all(&line).await
+        });
+        match answered.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, "the control socket"),
+            Err(_) => warn!("whoever asked for a reload has not read the answer"),
+        }
+    }
+
+    async fn reload(&self, by: &'static str) -> Answer {
+        let (rooms, targets, policies) = (
+            Arc::clone(&self.rooms),
+            self.targets.clone(),
+            self.policies.clone(),
+        );
+        // Reading files and compiling rules takes its time.
+        let read = tokio::task::spawn_blocking(move || read(&rooms, &targets, &policies)).await;
+        match read {
+            Ok(Ok(access)) => self.apply(access, by),
+            Ok(Err(problems)) => self.refuse(problems.into_vec(), by),
+            Err(error) => self.refuse(
+                vec![Problem::of_file(
+                    &self.policies,
+                    format!("cannot be read: {error}"),
+                )],
+                by,
+            ),
+        }
+    }
+
+    fn apply(&self, access: Access, by: &'static str) -> Answer {
+        let (targets, rules) = (access.inventory().len(), access.rule_count());
+        let reloaded = Event::PoliciesReloaded {
+            by: by.to_owned(),
+            digest: access.digest().to_owned(),
+            targets,
+            rules,
+        };
+        // What cannot be written down does not happen.
+        if let Err(error) = self.rooms.audit.record_soon(reloaded) {
+            let problem = Problem::of_file(&self.policies, error.notice());
+            return self.refuse(vec![problem], by);
+        }
+        self.rooms.access.replace(access);
+        let message = format!("new policies are in force: {targets} targets, {rules} rules");
+        info!(by, "{message}");
+        Answer {
+            ok: true,
+            message,
+            problems: Vec::new(),
+        }
+    }
+
+    fn refuse(&self, problems: Vec<Problem>, by: &'static str) -> Answer {
+        self.rooms.access.keep();
+        let first = problems
+            .first()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let message = "nothing was changed: the earlier policies stay in force".to_owned();
+        error!(by, problems = problems.len(), first, "{message}");
+        let refused = Event::PoliciesRefused {
+            by: by.to_owned(),
+            problems: problems.len(),
+            first,
+        };
+        if let Err(error) = self.rooms.audit.record_soon(refused) {
+            warn!(%error, "not audited");
+        }
+        Answer {
+            ok: false,
+            message,
+            problems,
+        }
+    }
+}
+
+fn read(rooms: &Rooms, targets: &Path, policies: &Path) -> Result<Access, Problems> {
+    let inventory = Inventory::load(targets, rooms.user_ca.as_ref())?;
+    Access::load(policies, Arc::new(inventory))
+}
+
+/// Asks the server of this state folder to reload; waits for its answer.
+///
+/// # Errors
+///
+/// No server answers there.
+pub(crate) fn ask(state_dir: &Path) -> io::Result<Answer> {
+    use std::io::{BufRead, BufReader, Write};
+    let mut stream = std::os::unix::net::UnixStream::connect(socket_path(state_dir))?;
+    stream.set_read_timeout(Some(DEADLINE))?;
+    stream.write_all(COMMAND)?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line)?;
+    serde_json::from_str(&line).map_err(io::Error::from)
+}
+
+/// Where the server listens for commands.
+pub(crate) fn socket_path(state_dir: &Path) -> PathBuf {
+    state_dir.join("control.sock")
+}
+
+const COMMAND: &[u8; 7] = b"reload\n";
+/// From the command to the end of its answer.
+const DEADLINE: Duration = Duration::from_secs(60);
+/// After an error of the socket.
+const BACK_OFF: Duration = Duration::from_millis(100);
