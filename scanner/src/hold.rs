@@ -142,6 +142,11 @@ impl Frontier {
 
     /// Takes what `lane` let go.
     pub(crate) fn take(&mut self, lane: &mut Lane, stream: Stream, steps: &mut VecDeque<Step>) {
+        // No rule withholds where these are.
+        steps.extend(lane.take_shared().into_iter().map(|bytes| Step::Pass {
+            stream,
+            bytes: Masked(bytes),
+        }));
         let mut left = lane.take();
         if self.state == State::Refused {
             self.held += left.bytes.len() as u64;

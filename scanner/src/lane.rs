@@ -10,14 +10,17 @@ mod container;
 mod delimited;
 mod expanded;
 mod field;
+mod grid;
 mod line;
 mod marked;
 mod markup;
+mod member;
 mod outlet;
 mod pair;
 mod path;
 mod row;
 mod secret;
+mod skim;
 mod spaced;
 mod sql;
 mod text;
@@ -25,14 +28,20 @@ mod yaml;
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
+
 use crate::detect;
 use crate::hold::Holds;
 use crate::rules::{Hit, Rules};
+use crate::simd::{self, Width};
 use crate::sink::{Left, Sink};
 use crate::table::Table;
 use crate::term::{Term, View};
 use crate::value::Quote;
-use crate::{Coverage, Stream, Verdict};
+use crate::{Coverage, Noted};
+pub(crate) use line::is_record;
+pub(crate) use markup::attribute;
+use skim::Skim;
 
 /// Text that has left but may still be looked back at.
 const CONTEXT: usize = 1024;
@@ -48,7 +57,6 @@ const DEPTH_MAX: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Lane {
     rules: Rules,
-    stream: Stream,
     pty: bool,
     session: Vec<u8>,
     term: Term,
@@ -83,8 +91,8 @@ pub(crate) struct Lane {
     path: Vec<(Level, Vec<u8>)>,
     echo: VecDeque<u8>,
     echoed: usize,
-    text_bytes: u64,
     sink: Sink,
+    skim: Skim,
 }
 
 /// What a line is.
@@ -194,7 +202,7 @@ struct Pair {
     hit: Hit,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Html {
     cols: Vec<Option<Hit>>,
     index: usize,
@@ -215,11 +223,10 @@ enum Flow {
 }
 
 impl Lane {
-    pub(crate) fn new(rules: Rules, stream: Stream, pty: bool, holds: Holds) -> Self {
+    pub(crate) fn new(rules: Rules, pty: bool, holds: Holds) -> Self {
         let sink = Sink::new(&rules, pty, holds);
         Self {
             rules,
-            stream,
             pty,
             session: Vec::new(),
             term: Term::default(),
@@ -245,8 +252,8 @@ impl Lane {
             path: Vec::new(),
             echo: VecDeque::new(),
             echoed: 0,
-            text_bytes: 0,
             sink,
+            skim: Skim::new(Width::best()),
         }
     }
 
@@ -258,8 +265,10 @@ impl Lane {
         self.session = session.to_vec();
     }
 
-    pub(crate) fn take_verdicts(&mut self) -> Vec<Verdict> {
-        std::mem::take(&mut self.sink.verdicts)
+    pub(crate) fn take_verdicts(&mut self) -> Vec<Noted> {
+        // What comes next will need as much room.
+        let room = Vec::with_capacity(self.sink.verdicts.len());
+        std::mem::replace(&mut self.sink.verdicts, room)
     }
 
     pub(crate) fn coverage(&self) -> Coverage {
@@ -285,7 +294,27 @@ impl Lane {
         }
     }
 
-    pub(crate) fn feed(&mut self, raw: &[u8]) {
+    /// Which way the bytes take; `None`: the byte machine's.
+    pub(crate) fn set_width(&mut self, width: Option<Width>) {
+        self.skim = Skim::forced(width);
+    }
+
+    /// Lines that left without being copied, before everything that `take` gives.
+    pub(crate) fn take_shared(&mut self) -> Vec<Bytes> {
+        self.sink.take_shared()
+    }
+
+    /// Takes a piece. How many bytes of it are unreadable.
+    pub(crate) fn feed(&mut self, raw: &Bytes) -> usize {
+        if self.skim.is_off(&self.rules) {
+            self.read(raw);
+            return simd::unreadable(Width::best(), raw);
+        }
+        self.skim(raw)
+    }
+
+    /// The byte machine's way: what the fast path has to be equal to.
+    fn read(&mut self, raw: &[u8]) {
         // A backspace takes back what has not left. That must not depend on how the bytes were
         // cut, so everything before one is decided first.
         let mut rest = raw;

@@ -11,7 +11,9 @@ mod lane;
 mod mask;
 mod name;
 mod rules;
+mod simd;
 mod sink;
+mod suspect;
 mod table;
 mod term;
 mod value;
@@ -19,12 +21,14 @@ mod value;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
+use std::vec;
 
 use bytes::Bytes;
 
 use hold::Frontier;
 pub use hold::Withheld;
 use lane::Lane;
+use rules::Hit;
 pub use rules::{Action, Detector, Mask, Rule, RuleError, Rules, RulesBuilder, Scope, Unreadable};
 
 /// Bytes as the target sent them. Only the scanner looks inside.
@@ -101,6 +105,16 @@ pub struct Options {
     pub pty: bool,
 }
 
+/// A way through the bytes, see [`Scanner::with_way`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Each byte is looked at: the specification.
+    Bytes,
+    /// Blocks are skimmed, in pieces of any size: 0 without vector instructions, then with those
+    /// that this CPU has.
+    Blocks(usize),
+}
+
 /// What the caller has to do next.
 #[derive(Debug)]
 pub enum Step {
@@ -161,6 +175,51 @@ pub struct Verdict {
     pub row: u64,
 }
 
+/// A verdict as it is kept.
+#[derive(Clone, Copy, Debug)]
+struct Noted {
+    hit: Hit,
+    format: &'static str,
+    offset: u64,
+    length: u64,
+    row: u64,
+}
+
+/// Verdicts, those of standard output first. Names are written out as they are taken.
+#[derive(Debug)]
+pub struct Verdicts {
+    rules: Arc<Rules>,
+    stdout: vec::IntoIter<Noted>,
+    stderr: vec::IntoIter<Noted>,
+}
+
+impl Iterator for Verdicts {
+    type Item = Verdict;
+
+    fn next(&mut self) -> Option<Verdict> {
+        let (stream, noted) = match self.stdout.next() {
+            Some(noted) => (Stream::Stdout, noted),
+            None => (Stream::Stderr, self.stderr.next()?),
+        };
+        Some(Verdict {
+            rule: noted.hit.rule,
+            field: self.rules.compiled().what(noted.hit).to_owned(),
+            format: noted.format,
+            stream,
+            offset: noted.offset,
+            length: noted.length,
+            row: noted.row,
+        })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let size = self.stdout.len() + self.stderr.len();
+        (size, Some(size))
+    }
+}
+
+impl ExactSizeIterator for Verdicts {}
+
 /// What became of the bytes so far; the sum is the bytes fed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Coverage {
@@ -193,10 +252,10 @@ impl Scanner {
     pub fn new(rules: Arc<Rules>, options: Options) -> Self {
         let frontier = Frontier::new(&rules, options.pty);
         let holds = frontier.holds().clone();
-        let lane = |stream| Lane::new(Rules::clone(&rules), stream, options.pty, holds.clone());
+        let lane = || Lane::new(Rules::clone(&rules), options.pty, holds.clone());
         Self {
-            stdout: lane(Stream::Stdout),
-            stderr: lane(Stream::Stderr),
+            stdout: lane(),
+            stderr: lane(),
             frontier,
             rules,
             pty: options.pty,
@@ -232,6 +291,19 @@ impl Scanner {
         self
     }
 
+    /// Takes a certain way through the bytes. All give the same; this is for the tests that say so.
+    #[must_use]
+    pub fn with_way(mut self, way: Way) -> Self {
+        let widths = simd::Width::all();
+        let width = match way {
+            Way::Bytes => None,
+            Way::Blocks(n) => widths.get(n).or(widths.last()).copied(),
+        };
+        self.stdout.set_width(width);
+        self.stderr.set_width(width);
+        self
+    }
+
     /// Takes what the target sent on `stream`.
     pub fn feed(&mut self, stream: Stream, raw: Raw) {
         if raw.is_empty() {
@@ -247,28 +319,24 @@ impl Scanner {
             return;
         }
         let policy = self.rules.compiled().unreadable;
-        let mut rest: &[u8] = &raw.0;
-        // Counting compiles to vector instructions; looking for the first does not.
-        let bad: usize = rest.iter().map(|b| usize::from(is_unreadable(*b))).sum();
-        if bad > 0 {
-            self.unreadable += bad as u64;
-            let at = rest.iter().position(|b| is_unreadable(*b)).unwrap_or(0);
-            if policy != Unreadable::Pass {
-                let (before, after) = rest.split_at(at);
-                self.piece(stream, before);
-                self.frontier.unreadable(policy, &mut self.steps);
-                rest = after;
-            }
+        let mut rest = raw.0;
+        if policy != Unreadable::Pass
+            && simd::unreadable(simd::Width::best(), &rest) > 0
+            && let Some(at) = rest.iter().position(|b| simd::is_unreadable(*b))
+        {
+            let before = rest.split_to(at);
+            self.piece(stream, &before);
+            self.frontier.unreadable(policy, &mut self.steps);
         }
-        self.piece(stream, rest);
+        self.piece(stream, &rest);
     }
 
-    fn piece(&mut self, stream: Stream, bytes: &[u8]) {
+    fn piece(&mut self, stream: Stream, bytes: &Bytes) {
         let lane = match stream {
             Stream::Stdout => &mut self.stdout,
             Stream::Stderr => &mut self.stderr,
         };
-        lane.feed(bytes);
+        self.unreadable += lane.feed(bytes) as u64;
         self.frontier.take(lane, stream, &mut self.steps);
     }
 
@@ -325,10 +393,12 @@ impl Scanner {
     }
 
     /// The verdicts since the last call. At most 4096 of each stream are kept in between.
-    pub fn take_verdicts(&mut self) -> Vec<Verdict> {
-        let mut all = self.stdout.take_verdicts();
-        all.append(&mut self.stderr.take_verdicts());
-        all
+    pub fn take_verdicts(&mut self) -> Verdicts {
+        Verdicts {
+            rules: Arc::clone(&self.rules),
+            stdout: self.stdout.take_verdicts().into_iter(),
+            stderr: self.stderr.take_verdicts().into_iter(),
+        }
     }
 
     /// The account so far; what is not decided yet counts as held.
@@ -347,9 +417,4 @@ impl Scanner {
             .saturating_sub(sum.passed + sum.masked + sum.unreadable + sum.held);
         sum
     }
-}
-
-/// Bytes that no text in UTF-8 has: NUL, and what never occurs in it.
-fn is_unreadable(b: u8) -> bool {
-    matches!(b, 0 | 0xc0 | 0xc1 | 0xf5..=0xff)
 }

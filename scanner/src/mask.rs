@@ -5,6 +5,7 @@ use sha2::Sha256;
 use unicode_width::UnicodeWidthChar;
 
 use crate::rules::Mask;
+use crate::simd::{Short, Width};
 
 /// Where a value stands, as far as it matters for what may replace it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,9 @@ pub(crate) struct Keyed<'a> {
 
 /// Appends what stands for `value` to `out`.
 pub(crate) fn replace(out: &mut Vec<u8>, mask: Mask, value: &[u8], place: Place, keyed: Keyed<'_>) {
+    if replace_ascii(out, mask, value, place) {
+        return;
+    }
     let text = String::from_utf8_lossy(value);
     let mut new = match mask {
         Mask::Redact if place == Place::Cell => "*".repeat(width(&text).max(1)),
@@ -54,6 +58,47 @@ pub(crate) fn replace(out: &mut Vec<u8>, mask: Mask, value: &[u8], place: Place,
     out.extend_from_slice(quote);
     out.extend_from_slice(new.as_bytes());
     out.extend_from_slice(quote);
+}
+
+/// The same for a short value of printable ASCII and a mask without a key, as most are: each byte
+/// is a column. Whether it was one.
+fn replace_ascii(out: &mut Vec<u8>, mask: Mask, value: &[u8], place: Place) -> bool {
+    if !matches!(place, Place::Inside | Place::Word | Place::Cell) {
+        return false;
+    }
+    let Some(short) = Short::new(Width::best(), value).filter(|s| s.plain == s.all()) else {
+        return false;
+    };
+    let cell = place == Place::Cell;
+    let mut cover = |keep, with| {
+        let new = short.covered(keep, with);
+        out.extend_from_slice(new.get(..short.len).unwrap_or_default());
+    };
+    match mask {
+        Mask::Token | Mask::Format => return false,
+        Mask::Drop if cell => cover(0, b' '),
+        Mask::Drop => {}
+        Mask::Last4 if short.counted.count_ones() >= LAST_OF as u32 => {
+            let marks = if short.number == short.all() {
+                short.all() & !short.counted
+            } else {
+                0
+            };
+            cover(marks | highest(short.counted, LAST), b'*');
+        }
+        Mask::Redact | Mask::Last4 if cell => cover(0, b'*'),
+        Mask::Redact | Mask::Last4 => out.extend_from_slice(b"***"),
+    }
+    true
+}
+
+/// The `n` highest bits that are set.
+fn highest(map: u64, n: usize) -> u64 {
+    let mut left = map;
+    for _ in 0..n {
+        left &= !(1u64 << 63 >> left.leading_zeros().min(63));
+    }
+    map & !left
 }
 
 /// The columns that a terminal needs for `text`.
@@ -190,6 +235,28 @@ mod tests {
         assert_eq!(masked(Mask::Last4, "12345", Place::Cell), "*****");
         assert_eq!(masked(Mask::Drop, "abc", Place::Cell), "   ");
         assert_eq!(masked(Mask::Drop, "abc", Place::Inside), "");
+    }
+
+    proptest::proptest! {
+        /// The short way writes what the long way writes.
+        #[test]
+        fn short_values_are_like_long_ones(value in "[ -~]{1,70}", kind in 0..3usize, at in 0..3usize) {
+            let mask = [Mask::Redact, Mask::Last4, Mask::Drop].into_iter().nth(kind).unwrap_or_default();
+            let place = [Place::Inside, Place::Word, Place::Cell].into_iter().nth(at).unwrap_or(Place::Cell);
+            let mut short = Vec::new();
+            if replace_ascii(&mut short, mask, value.as_bytes(), place) {
+                let mut new = match mask {
+                    Mask::Redact if place == Place::Cell => "*".repeat(width(&value).max(1)),
+                    Mask::Redact => "***".to_owned(),
+                    Mask::Last4 => last4(&value, place),
+                    _ => String::new(),
+                };
+                if place == Place::Cell {
+                    fit(&mut new, width(&value));
+                }
+                proptest::prop_assert_eq!(String::from_utf8_lossy(&short), new);
+            }
+        }
     }
 
     #[test]

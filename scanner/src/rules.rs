@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::name::{NAME_MAX, Words};
+use crate::suspect::Suspects;
 
 /// Builds [`Rules`].
 #[derive(Debug, Default)]
@@ -58,6 +59,7 @@ impl RulesBuilder {
             hold_any: false,
             token_key: self.token_key.unwrap_or_default(),
             unreadable: self.unreadable,
+            suspects: Suspects::none(),
         };
         if self.rules.len() > usize::from(u16::MAX) {
             return Err(RuleError::TooMany);
@@ -66,6 +68,7 @@ impl RulesBuilder {
             let index = u16::try_from(index).map_err(|_| RuleError::TooMany)?;
             compiled.add(index, rule)?;
         }
+        compiled.suspects = Suspects::new(&compiled);
         Ok(Rules(Arc::new(compiled)))
     }
 }
@@ -370,6 +373,7 @@ impl Default for Rules {
             hold_any: false,
             token_key: Vec::new(),
             unreadable: Unreadable::Pass,
+            suspects: Suspects::none(),
         }))
     }
 }
@@ -401,6 +405,7 @@ pub(crate) struct Compiled {
     pub(crate) hold_any: bool,
     pub(crate) token_key: Vec<u8>,
     pub(crate) unreadable: Unreadable,
+    pub(crate) suspects: Suspects,
 }
 
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use bytes::{Bytes, BytesMut};
 use crate::hold::{Ends, Held, Holds, Record, Rows};
 use crate::mask::{self, Keyed, Place};
 use crate::rules::{Action, Hit, Mask, Rules};
-use crate::{Coverage, Stream, Verdict};
+use crate::{Coverage, Noted};
 
 /// The most verdicts that are kept until somebody takes them; later ones are only counted.
 const VERDICTS_MAX: usize = 4096;
@@ -13,6 +13,8 @@ const VERDICTS_MAX: usize = 4096;
 /// Collects what one stream lets go.
 #[derive(Debug)]
 pub(crate) struct Sink {
+    /// Lines that were not copied, and what was copied between them.
+    shared: Vec<Bytes>,
     out: BytesMut,
     /// Where in the output a hold begins.
     hold: Option<Stop>,
@@ -25,7 +27,7 @@ pub(crate) struct Sink {
     rows: Rows,
     /// What becomes of the rest of a value that is too long to be kept.
     rest: Rest,
-    pub(crate) verdicts: Vec<Verdict>,
+    pub(crate) verdicts: Vec<Noted>,
     pub(crate) coverage: Coverage,
     /// Raw bytes decided so far.
     pub(crate) offset: u64,
@@ -88,6 +90,7 @@ impl Sink {
         let records = !pty && rules.may_hold();
         let long = rules.compiled().first_hold();
         Self {
+            shared: Vec::new(),
             out: BytesMut::new(),
             hold: None,
             refuse: None,
@@ -175,6 +178,22 @@ impl Sink {
         self.rest == Rest::Passed
     }
 
+    /// Lets a piece of what was fed go without a copy. Only where no rule withholds or refuses:
+    /// nothing knows of a place in such a piece.
+    pub(crate) fn pass_shared(&mut self, bytes: Bytes) {
+        self.coverage.passed += bytes.len() as u64;
+        self.offset += bytes.len() as u64;
+        if !self.out.is_empty() {
+            self.shared.push(self.out.split().freeze());
+        }
+        self.shared.push(bytes);
+    }
+
+    /// What was let go so, before everything that [`take`](Self::take) gives.
+    pub(crate) fn take_shared(&mut self) -> Vec<Bytes> {
+        std::mem::take(&mut self.shared)
+    }
+
     /// Bytes that are dropped without a trace of their own: the rest of a value that is masked.
     /// `text` is all that stands there.
     pub(crate) fn swallow(&mut self, size: usize, text: &[u8]) {
@@ -217,18 +236,15 @@ impl Sink {
         &mut self,
         rules: &Rules,
         session: &[u8],
-        stream: Stream,
         value: &[u8],
         found: Value,
         long: bool,
     ) -> bool {
         let compiled = rules.compiled();
         if self.verdicts.len() < VERDICTS_MAX {
-            self.verdicts.push(Verdict {
-                rule: found.hit.rule,
-                field: compiled.what(found.hit).to_owned(),
+            self.verdicts.push(Noted {
+                hit: found.hit,
                 format: found.format,
-                stream,
                 offset: self.offset,
                 length: value.len() as u64,
                 row: self.row,

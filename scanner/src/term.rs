@@ -49,7 +49,7 @@ const MOVE_MAX: usize = 1000;
 
 impl Term {
     /// Whether the next byte is text if it is no control.
-    fn is_ground(&self) -> bool {
+    pub(crate) fn is_ground(&self) -> bool {
         self.state == State::Ground
     }
 

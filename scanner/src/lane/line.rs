@@ -412,7 +412,7 @@ impl Lane {
 }
 
 /// `-[ RECORD 1 ]---` in any style, or mysql's `*** 1. row ***`.
-fn is_record(line: &[u8]) -> bool {
+pub(crate) fn is_record(line: &[u8]) -> bool {
     if line.starts_with(b"* Record ") {
         return true;
     }

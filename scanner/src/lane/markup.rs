@@ -221,7 +221,7 @@ impl Lane {
 }
 
 /// The value of one of these attributes in a tag.
-fn attribute(tag: &[u8], names: &[&[u8]]) -> Option<Vec<u8>> {
+pub(crate) fn attribute(tag: &[u8], names: &[&[u8]]) -> Option<Vec<u8>> {
     let mut rest = tag;
     while let Some(eq) = memchr::memchr(b'=', rest) {
         let name = rest.get(..eq)?.trim_ascii_end();

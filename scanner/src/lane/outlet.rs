@@ -102,7 +102,6 @@ impl Lane {
             view,
             rules,
             session,
-            stream,
             ..
         } = self;
         let text = view.text.get(from..to).unwrap_or_default();
@@ -125,7 +124,7 @@ impl Lane {
         } else {
             text
         };
-        if !sink.value(rules, session, *stream, text, value, to - from > VALUE_MAX) {
+        if !sink.value(rules, session, text, value, to - from > VALUE_MAX) {
             self.pass_to(to);
             return;
         }
@@ -189,6 +188,5 @@ impl Lane {
             *start = start.saturating_sub(keep);
             *end = end.saturating_sub(keep);
         }
-        self.text_bytes += keep as u64;
     }
 }

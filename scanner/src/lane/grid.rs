@@ -1,0 +1,258 @@
+//! The fast path's rows: cells that a byte separates, and cells at fixed columns.
+//!
+//! A row is read here if it has exactly the cells of its header, none of them quoted, and no
+//! suspect stands outside of the protected ones. Any other line is the byte machine's.
+
+use super::Lane;
+use super::skim::{Gone, Piece};
+use crate::mask::Place;
+use crate::rules::Hit;
+use crate::simd;
+use crate::sink::Value;
+use crate::suspect::Look;
+use crate::table::{self, Kind, Table};
+use crate::value;
+
+/// A table as it is needed for its rows.
+#[derive(Debug, Default)]
+pub(super) struct Grid {
+    kind: Option<Kind>,
+    cells: usize,
+    /// The protected columns, in order.
+    hits: Vec<(usize, Hit)>,
+    /// Aligned: where separators stand in a row.
+    seps: Vec<usize>,
+    /// Where the separating byte stands, or what is not one column wide.
+    map: Vec<u64>,
+    mapped: Option<Kind>,
+    /// The protected cells of the row that is read.
+    found: Vec<Cell>,
+}
+
+/// A protected cell: what is in it, and the whole of it.
+#[derive(Clone, Copy, Debug)]
+struct Cell {
+    from: usize,
+    to: usize,
+    hit: Hit,
+}
+
+impl Grid {
+    /// Whether rows of this table can be read here.
+    pub(super) fn knows(table: &Table) -> bool {
+        if !(2..256).contains(&table.cols.len()) {
+            return false;
+        }
+        match table.kind {
+            Kind::Delimited { by, lead, .. } => !lead && matches!(by, b',' | b';' | b'\t' | b'|'),
+            Kind::Aligned { boxed } => {
+                let starts = table.cols.first().map(|c| c.start);
+                let inner = table.cols.get(..table.cols.len() - 1).unwrap_or_default();
+                (!boxed || starts == Some(1)) && inner.iter().all(|c| c.end != usize::MAX)
+            }
+            Kind::Spaced
+            | Kind::Ruled
+            | Kind::Expanded
+            | Kind::Expanded0
+            | Kind::Latex
+            | Kind::Asciidoc => false,
+        }
+    }
+
+    /// The bitmaps are of another text.
+    pub(super) fn forget(&mut self) {
+        self.mapped = None;
+    }
+
+    /// Gets ready for rows of `table`.
+    fn read(&mut self, table: &Table, piece: Piece<'_>) {
+        self.kind = Some(table.kind);
+        self.cells = table.cols.len();
+        self.hits.clear();
+        let hits = table.cols.iter().enumerate();
+        self.hits
+            .extend(hits.filter_map(|(k, c)| Some((k, c.hit?))));
+        self.seps.clear();
+        if table.kind == (Kind::Aligned { boxed: true }) {
+            self.seps.push(0);
+        }
+        let ends = table.cols.iter().map(|c| c.end);
+        self.seps.extend(ends.filter(|end| *end != usize::MAX));
+        if self.mapped != self.kind {
+            let text = piece.raw.get(piece.base..piece.limit).unwrap_or_default();
+            match table.kind {
+                Kind::Delimited { by, .. } => simd::places(piece.width, text, by, &mut self.map),
+                _ => simd::odd(piece.width, text, &mut self.map),
+            }
+            self.mapped = self.kind;
+        }
+    }
+
+    /// Finds the protected cells of a row. Whether it has the cells of its header.
+    fn row(&mut self, piece: Piece<'_>, start: usize, end: usize) -> bool {
+        self.found.clear();
+        match self.kind {
+            Some(Kind::Delimited { by, quote, .. }) => self.delimited(piece, start, end, by, quote),
+            Some(Kind::Aligned { boxed }) => self.aligned(piece, start, end, boxed),
+            _ => false,
+        }
+    }
+
+    fn delimited(&mut self, piece: Piece<'_>, start: usize, end: usize, by: u8, quote: u8) -> bool {
+        let first = piece.byte(start);
+        if matches!(
+            first,
+            b'\n' | b'\r' | b'{' | b'[' | b'}' | b']' | b'<' | b'\\'
+        ) || (first == b' ' && by != b'|')
+        {
+            return false;
+        }
+        let mut hits = self.hits.iter().copied();
+        let mut hit = hits.next();
+        let (mut cell, mut index) = (start, 0);
+        let mut places = piece.places(&self.map, start);
+        loop {
+            if quote != 0 && piece.byte(cell) == quote {
+                return false;
+            }
+            let to = places.next().unwrap_or(end).min(end);
+            if let Some((at, protects)) = hit
+                && at == index
+            {
+                self.found.push(Cell {
+                    from: cell,
+                    to,
+                    hit: protects,
+                });
+                hit = hits.next();
+            }
+            index += 1;
+            if to == end {
+                return index == self.cells;
+            }
+            cell = to + 1;
+        }
+    }
+
+    fn aligned(&mut self, piece: Piece<'_>, start: usize, end: usize, boxed: bool) -> bool {
+        let first = piece.byte(start);
+        let begins = if boxed {
+            let row = piece.raw.get(start..end).unwrap_or_default();
+            let inner = row.iter().take(64).find(|b| !matches!(b, b' ' | b'|'));
+            let cell = self.seps.get(1).and_then(|sep| row.get(1..*sep));
+            first == b'|'
+                && inner.is_some_and(|b| !matches!(b, b'-' | b':'))
+                && cell.is_some_and(|cell| !cell.contains(&b'|'))
+        } else {
+            let second = piece.byte(start + 1);
+            !(matches!(first, b'\n' | b'\r' | b'+' | b'(')
+                || first == b'-' && matches!(second, b'-' | b'+'))
+        };
+        let odd = piece.next(&self.map, start).filter(|at| *at < end);
+        if !begins || odd.is_some_and(|at| at + 1 != end || piece.byte(at) != b'\r') {
+            return false;
+        }
+        let apart = |sep: &usize| start + sep < end && piece.byte(start + sep) == b'|';
+        if !self.seps.iter().all(apart) {
+            return false;
+        }
+        for (index, hit) in &self.hits {
+            // A row in a box begins with a separator.
+            let before = index.checked_sub(usize::from(!boxed));
+            let from = before
+                .and_then(|k| self.seps.get(k))
+                .map_or(0, |sep| sep + 1);
+            let to = self.seps.get(index + usize::from(boxed));
+            self.found.push(Cell {
+                from: start + from,
+                to: to.map_or(end, |sep| start + sep),
+                hit: *hit,
+            });
+        }
+        true
+    }
+
+    /// Whether nothing stands outside of the protected cells that needs a closer look.
+    fn is_clear(&self, lane: &Lane, piece: Piece<'_>, start: usize, end: usize) -> bool {
+        let rules = lane.rules.compiled();
+        let mut next = piece.suspect(start);
+        while let Some(at) = next.filter(|at| *at <= end) {
+            let inside = self.found.iter().any(|c| at > c.from && at <= c.to);
+            let clear = if inside {
+                !piece.is_control(at)
+            } else {
+                rules.suspects.look(rules, piece.raw, start, end, at) == Look::Nothing
+            };
+            if !clear {
+                return false;
+            }
+            next = piece.suspect(at + 1);
+        }
+        true
+    }
+
+    /// Cuts the cells to what is in them. Whether that is plain.
+    fn cut(&mut self, piece: Piece<'_>) -> bool {
+        let (quote, aligned) = match self.kind {
+            Some(Kind::Delimited { quote, .. }) => (quote, false),
+            _ => (0, true),
+        };
+        for cell in &mut self.found {
+            let text = piece.raw.get(cell.from..cell.to).unwrap_or_default();
+            let tail = text.trim_ascii_start();
+            let value = tail.trim_ascii_end();
+            if quote != 0 && value.first() == Some(&quote) {
+                return false;
+            }
+            cell.from += text.len() - tail.len();
+            cell.to = cell.from + value.len();
+            if value::is_nothing(value) || (aligned && table::is_dashes(value)) {
+                cell.to = cell.from;
+            }
+        }
+        true
+    }
+}
+
+impl Lane {
+    /// Rows of the table, from the line at `from` on.
+    pub(super) fn skim_rows(&mut self, piece: Piece<'_>, from: usize, gone: &mut Gone) -> usize {
+        let mut grid = std::mem::take(&mut self.skim.grid);
+        if let Some(table) = &self.table {
+            grid.read(table, piece);
+        }
+        let (mut at, mut rows) = (from, 0);
+        while let Some(end) = piece.newline(at) {
+            if !grid.row(piece, at, end) || !grid.is_clear(self, piece, at, end) || !grid.cut(piece)
+            {
+                break;
+            }
+            self.cover_row(&grid, piece, at, gone);
+            at = end + 1;
+            rows += 1;
+        }
+        if let Some(table) = self.table.as_mut().filter(|_| rows > 0) {
+            table.rows += rows;
+            table.misses = 0;
+        }
+        self.skim.grid = grid;
+        at
+    }
+
+    fn cover_row(&mut self, grid: &Grid, piece: Piece<'_>, start: usize, gone: &mut Gone) {
+        let (place, format) = match grid.kind {
+            Some(Kind::Delimited { .. }) => (Place::Inside, "csv"),
+            _ => (Place::Cell, "table"),
+        };
+        self.at_line(piece, gone, start);
+        for cell in grid.found.iter().filter(|c| c.from < c.to) {
+            let value = Value {
+                hit: cell.hit,
+                place,
+                format,
+                begins_scalar: false,
+            };
+            self.cover(piece, gone, cell.from..cell.to, value);
+        }
+    }
+}

@@ -1,0 +1,460 @@
+//! The fast path: whole lines that nothing can be in leave as they came, without a closer look.
+//!
+//! It works where a line begins and nothing is open (`ready`). Bitmaps say where suspects stand;
+//! lines without one leave in one piece, without a copy where that is worth it. Strings under a
+//! protected key of JSON (`member`) and the rows of common tables (`grid`) are masked here, too.
+//! Any other line is given to the byte machine, with the text before it that the machine may look
+//! back at, as if it had read everything itself. That both give the same is shown by
+//! `tests/ways.rs`.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::grid::Grid;
+use super::{CONTEXT, Frame, Html, Inner, LINE_CONTEXT, Lane};
+use crate::mask::Place;
+use crate::rules::{Hit, Rules};
+use crate::simd::{self, Maps, Width};
+use crate::sink::Value;
+use crate::suspect::{Look, Suspects};
+
+/// A smaller piece is read byte by byte: that is what a person types or a prompt shows.
+const LEAST: usize = 256;
+/// A smaller run of lines is copied: each part that leaves costs its receiver something.
+const SHARED_MIN: usize = 4096;
+/// The most that the byte machine is given before the fast path is tried again.
+const BATCH_MAX: usize = 8192;
+
+/// How many keys are remembered.
+const KEYS_MAX: usize = 16;
+
+/// What the fast path keeps.
+#[derive(Debug)]
+pub(super) struct Skim {
+    width: Option<Width>,
+    least: usize,
+    maps: Maps,
+    pub(super) grid: Grid,
+    /// Keys that were looked up last.
+    keys: VecDeque<(Box<[u8]>, Option<Hit>)>,
+}
+
+impl Skim {
+    pub(super) fn new(width: Width) -> Self {
+        Self {
+            width: Some(width),
+            least: LEAST,
+            maps: Maps::default(),
+            grid: Grid::default(),
+            keys: VecDeque::new(),
+        }
+    }
+
+    /// This way for pieces of any size.
+    pub(super) fn forced(width: Option<Width>) -> Self {
+        Self {
+            width,
+            least: 1,
+            ..Self::new(Width::Portable)
+        }
+    }
+
+    /// The field that a key is.
+    pub(super) fn field(&mut self, rules: &Rules, key: &[u8]) -> Option<Hit> {
+        if let Some((_, hit)) = self.keys.iter().find(|(k, _)| **k == *key) {
+            return *hit;
+        }
+        let hit = rules.compiled().field(key);
+        self.keys.truncate(KEYS_MAX - 1);
+        self.keys.push_front((key.into(), hit));
+        hit
+    }
+
+    pub(super) fn is_off(&self, rules: &Rules) -> bool {
+        self.width.is_none() || !rules.compiled().suspects.usable
+    }
+}
+
+/// What is known of a piece: the bitmaps begin at `base`, and lines are whole up to `limit`.
+#[derive(Clone, Copy)]
+pub(super) struct Piece<'a> {
+    pub(super) raw: &'a Bytes,
+    pub(super) width: Width,
+    pub(super) base: usize,
+    pub(super) limit: usize,
+    maps: &'a Maps,
+}
+
+impl Piece<'_> {
+    /// The next place that a bitmap from `base` on has.
+    pub(super) fn next(self, map: &[u64], from: usize) -> Option<usize> {
+        let at = from.checked_sub(self.base)?;
+        let (mut k, bit) = (at / 64, at % 64);
+        let mut word = map.get(k)? & (u64::MAX << bit);
+        while word == 0 {
+            k += 1;
+            word = *map.get(k)?;
+        }
+        let at = self.base + k * 64 + word.trailing_zeros() as usize;
+        (at < self.limit).then_some(at)
+    }
+
+    /// All places from `from` on that a bitmap has.
+    pub(super) fn places<'m>(self, map: &'m [u64], from: usize) -> Places<'m> {
+        let at = from.saturating_sub(self.base);
+        let mut words = map.get(at / 64..).unwrap_or_default().iter();
+        let word = words.next().map_or(0, |w| w & (u64::MAX << (at % 64)));
+        Places {
+            words,
+            word,
+            at: self.base + at / 64 * 64,
+        }
+    }
+
+    pub(super) fn suspect(self, from: usize) -> Option<usize> {
+        self.next(&self.maps.suspect, from)
+    }
+
+    pub(super) fn newline(self, from: usize) -> Option<usize> {
+        self.next(&self.maps.newline, from)
+    }
+
+    pub(super) fn byte(self, at: usize) -> u8 {
+        self.raw.get(at).copied().unwrap_or(b'\n')
+    }
+
+    /// Whether something stands here that the terminal does not show as it is.
+    pub(super) fn is_control(self, at: usize) -> bool {
+        matches!(self.byte(at), 0 | 8 | 0x1b)
+    }
+
+    /// Where the line begins that `at` stands in.
+    fn line(self, at: usize) -> usize {
+        let before = self.raw.get(self.base..at).unwrap_or_default();
+        memchr::memrchr(b'\n', before).map_or(self.base, |i| self.base + i + 1)
+    }
+
+    /// How many lines end in the range.
+    fn lines(self, range: Range<usize>) -> u64 {
+        let (from, to) = (range.start - self.base, range.end - self.base);
+        let words = self.maps.newline.get(from / 64..to.div_ceil(64));
+        let mut sum = 0;
+        for (k, word) in (from / 64..).zip(words.unwrap_or_default()) {
+            let mut word = *word;
+            if k == from / 64 {
+                word &= u64::MAX << (from % 64);
+            }
+            if k == to / 64 {
+                word &= !(u64::MAX << (to % 64));
+            }
+            sum += u64::from(word.count_ones());
+        }
+        sum
+    }
+}
+
+/// Places that a bitmap has, in order.
+pub(super) struct Places<'m> {
+    words: std::slice::Iter<'m, u64>,
+    word: u64,
+    at: usize,
+}
+
+impl Iterator for Places<'_> {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        while self.word == 0 {
+            self.word = *self.words.next()?;
+            self.at += 64;
+        }
+        let bit = self.word.trailing_zeros() as usize;
+        self.word &= self.word - 1;
+        Some(self.at + bit)
+    }
+}
+
+/// How far lines have left.
+#[derive(Clone, Copy)]
+pub(super) struct Gone {
+    /// What stands before it has left.
+    pub(super) to: usize,
+    /// The lines before it have been counted.
+    counted: usize,
+}
+
+impl Lane {
+    /// Takes a piece of any size. How many bytes of it are unreadable.
+    pub(super) fn skim(&mut self, raw: &Bytes) -> usize {
+        let Some(width) = self.skim.width.filter(|_| raw.len() >= self.skim.least) else {
+            self.read(raw);
+            return simd::unreadable(Width::best(), raw);
+        };
+        let mut maps = std::mem::take(&mut self.skim.maps);
+        let limit = memchr::memrchr(b'\n', raw).map_or(0, |i| i + 1);
+        let mut base = None;
+        let mut batch = 0;
+        let mut at = 0;
+        while at < raw.len() {
+            if at < limit && self.ready() {
+                let base = *base.get_or_insert_with(|| {
+                    let text = raw.get(at..limit).unwrap_or_default();
+                    simd::sweep(
+                        width,
+                        &self.rules.compiled().suspects.tables,
+                        text,
+                        &mut maps,
+                    );
+                    self.skim.grid.forget();
+                    at
+                });
+                let piece = Piece {
+                    raw,
+                    width,
+                    base,
+                    limit,
+                    maps: &maps,
+                };
+                let to = self.skim_lines(piece, at);
+                if to - at > LEAST {
+                    batch = 0;
+                }
+                at = to;
+            }
+            let rest = raw.get(at..).unwrap_or_default();
+            let to = rest
+                .get(batch..)
+                .and_then(|r| memchr::memchr(b'\n', r))
+                .map_or(rest.len(), |i| batch + i + 1);
+            self.read(rest.get(..to).unwrap_or_default());
+            at += to;
+            batch = (2 * to).min(BATCH_MAX);
+        }
+        let swept = base.filter(|_| maps.plain).map_or(0..0, |base| base..limit);
+        self.skim.maps = maps;
+        [raw.get(..swept.start), raw.get(swept.end..)]
+            .into_iter()
+            .flatten()
+            .map(|bytes| simd::unreadable(width, bytes))
+            .sum()
+    }
+
+    /// Whether a line begins and nothing is open that would tell what it is.
+    fn ready(&self) -> bool {
+        let len = self.view.text.len();
+        self.frame == Frame::Start
+            && self.pos == len
+            && self.out == len
+            && self.inner == Inner::Text
+            && self
+                .table
+                .as_ref()
+                .is_none_or(|t| self.may_mask() && Grid::knows(t))
+            && !self.body
+            && self.block.is_none()
+            && self.pair.is_none()
+            && self.creating.is_none()
+            && self.seen.is_none()
+            && self.broken.is_none()
+            && self.sql.is_empty()
+            && self.html == Html::default()
+            && self.echo.is_empty()
+            && self.view.marks.is_empty()
+            && self.view.virt.is_empty()
+            && self.term.is_ground()
+    }
+
+    /// Whether values may be replaced here: no rule withholds, so that records need no attention.
+    fn may_mask(&self) -> bool {
+        self.rules.compiled().suspects.all_leaves
+    }
+
+    /// Lets lines go from the one at `from` on, up to one that needs a closer look; where that
+    /// begins.
+    fn skim_lines(&mut self, piece: Piece<'_>, from: usize) -> usize {
+        let mut gone = Gone {
+            to: from,
+            counted: from,
+        };
+        let to = if self.table.is_some() {
+            self.skim_rows(piece, from, &mut gone)
+        } else {
+            self.skim_text(piece, from, &mut gone)
+        };
+        if to > from {
+            self.leave(piece, &mut gone, to);
+            self.sink.row += piece.lines(gone.counted..to);
+            self.rejoin(piece.raw.get(from..to).unwrap_or_default());
+        }
+        to
+    }
+
+    /// Lines that are no rows.
+    fn skim_text(&mut self, piece: Piece<'_>, from: usize, gone: &mut Gone) -> usize {
+        let mut at = from;
+        while let Some(suspect) = piece.suspect(at) {
+            if Suspects::is_nothing(piece.raw, suspect) {
+                at = suspect + 1;
+                continue;
+            }
+            let start = piece.line(suspect);
+            let Some(end) = piece.newline(suspect) else {
+                return start;
+            };
+            if !self.skim_line(piece, start, end, suspect, gone) {
+                return start;
+            }
+            at = end + 1;
+        }
+        piece.limit
+    }
+
+    /// A line whose first suspect stands at `at`. Whether it needs no closer look.
+    fn skim_line(
+        &mut self,
+        piece: Piece<'_>,
+        start: usize,
+        end: usize,
+        at: usize,
+        gone: &mut Gone,
+    ) -> bool {
+        let rules = self.rules.clone();
+        let suspects = &rules.compiled().suspects;
+        let mut members = Members::default();
+        let mut next = Some(at);
+        while let Some(at) = next.filter(|at| *at <= end) {
+            let mut from = at + 1;
+            match suspects.look(rules.compiled(), piece.raw, start, end, at) {
+                Look::Nothing => {}
+                Look::Doubt => return false,
+                Look::Name(_) if !self.may_mask() => return false,
+                Look::Name(name) => {
+                    let Some(member) = self.member(piece, start, end, name) else {
+                        return false;
+                    };
+                    from = member.to + 1;
+                    if !members.push(member) {
+                        return false;
+                    }
+                    let mut hidden = piece.suspect(at);
+                    while let Some(k) = hidden.filter(|k| *k < from) {
+                        if piece.is_control(k) {
+                            return false;
+                        }
+                        hidden = piece.suspect(k + 1);
+                    }
+                }
+            }
+            next = piece.suspect(from);
+        }
+        if members.count > 0 {
+            self.at_line(piece, gone, start);
+            for member in members.all().filter(|m| m.from < m.to) {
+                let value = Value {
+                    hit: member.hit,
+                    place: member.place,
+                    format: "key-value",
+                    begins_scalar: false,
+                };
+                self.cover(piece, gone, member.from..member.to, value);
+            }
+        }
+        true
+    }
+
+    /// Counts the lines before the one that begins at `start`.
+    pub(super) fn at_line(&mut self, piece: Piece<'_>, gone: &mut Gone, start: usize) {
+        self.sink.row += piece.lines(gone.counted..start);
+        gone.counted = start;
+    }
+
+    /// Replaces a value, after everything before it has left.
+    pub(super) fn cover(
+        &mut self,
+        piece: Piece<'_>,
+        gone: &mut Gone,
+        range: Range<usize>,
+        value: Value,
+    ) {
+        let Range { start, end } = range;
+        self.leave(piece, gone, start);
+        let text = piece.raw.get(start..end).unwrap_or_default();
+        let masked = self
+            .sink
+            .value(&self.rules, &self.session, text, value, false);
+        if !masked {
+            self.sink.pass(text);
+        }
+        gone.to = end;
+    }
+
+    /// What stands before `to` leaves as it came.
+    fn leave(&mut self, piece: Piece<'_>, gone: &mut Gone, to: usize) {
+        let from = gone.to;
+        gone.to = to;
+        if to - from < SHARED_MIN || !self.may_mask() {
+            self.sink.pass(piece.raw.get(from..to).unwrap_or_default());
+        } else {
+            self.sink.pass_shared(piece.raw.slice(from..to));
+        }
+    }
+
+    /// Puts lines that have left behind the text that may be looked back at.
+    fn rejoin(&mut self, lines: &[u8]) {
+        let body = lines.strip_suffix(b"\n").unwrap_or(lines);
+        let size = body.len() - memchr::memrchr(b'\n', body).map_or(0, |i| i + 1);
+        let whole = size <= LINE_CONTEXT;
+        let keep = if whole {
+            CONTEXT.max(size + 2)
+        } else {
+            CONTEXT
+        };
+        match lines.len().checked_sub(keep) {
+            Some(from) => {
+                self.view.text.clear();
+                let kept = lines.get(from..).unwrap_or_default();
+                self.view.text.extend_from_slice(kept);
+            }
+            None => self.view.text.extend_from_slice(lines),
+        }
+        let len = self.view.text.len();
+        (self.out, self.pos, self.line, self.echoed) = (len, len, len, 0);
+        let end = len - 1 - usize::from(body.last() == Some(&b'\r'));
+        self.above = whole.then_some(((len - 1).saturating_sub(size), end));
+        self.trim();
+    }
+}
+
+/// A value under a protected key of JSON.
+#[derive(Clone, Copy)]
+pub(super) struct Member {
+    pub(super) hit: Hit,
+    pub(super) from: usize,
+    pub(super) to: usize,
+    pub(super) place: Place,
+}
+
+/// Those of one line.
+#[derive(Default)]
+struct Members {
+    found: [Option<Member>; MEMBERS_MAX],
+    count: usize,
+}
+
+/// A line with more is left to the byte machine.
+const MEMBERS_MAX: usize = 8;
+
+impl Members {
+    fn push(&mut self, member: Member) -> bool {
+        let slot = self.found.get_mut(self.count);
+        self.count += 1;
+        slot.is_some_and(|slot| slot.replace(member).is_none())
+    }
+
+    fn all(&self) -> impl Iterator<Item = Member> {
+        self.found.iter().flatten().copied()
+    }
+}

@@ -1,0 +1,903 @@
+//! Bitmaps of a text: one bit for each byte, in blocks of 64.
+//!
+//! The only module with `unsafe` code. What a block says is computed by one of three ways, chosen
+//! once by what the CPU has; the portable one is the specification of the others. What the
+//! bitmaps are good for is said in `skim`; nothing here knows of lines, keys or rules.
+
+#![allow(
+    unsafe_code,
+    reason = "vector instructions: each block says why it is sound"
+)]
+
+use std::sync::OnceLock;
+
+/// How blocks are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Width {
+    /// Byte by byte, on any CPU.
+    Portable,
+    /// 32 bytes at a time.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// 64 bytes at a time, with a table look-up of 128 entries (VBMI).
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Width {
+    /// The best one that this CPU has.
+    pub(crate) fn best() -> Self {
+        static BEST: OnceLock<Width> = OnceLock::new();
+        *BEST.get_or_init(|| Self::all().last().copied().unwrap_or(Self::Portable))
+    }
+
+    /// Those that this CPU has, the best one last.
+    pub(crate) fn all() -> &'static [Self] {
+        #[cfg(target_arch = "x86_64")]
+        {
+            // Miri interprets no vector instructions.
+            if !cfg!(miri) && is_x86_feature_detected!("avx2") {
+                if is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512vbmi")
+                    && is_x86_feature_detected!("bmi1")
+                    && is_x86_feature_detected!("bmi2")
+                    && is_x86_feature_detected!("popcnt")
+                    && is_x86_feature_detected!("lzcnt")
+                {
+                    return &[Self::Portable, Self::Avx2, Self::Avx512];
+                }
+                return &[Self::Portable, Self::Avx2];
+            }
+        }
+        &[Self::Portable]
+    }
+}
+
+/// Classes of bytes below 0x80, a bit each.
+pub(crate) mod class {
+    pub(crate) const WORD: u8 = 1;
+    pub(crate) const DIGIT: u8 = 2;
+    pub(crate) const SPACE: u8 = 4;
+    pub(crate) const DASH: u8 = 8;
+    /// What a rule under a header is made of.
+    pub(crate) const RULE: u8 = 16;
+    pub(crate) const CR: u8 = 32;
+    pub(crate) const NEWLINE: u8 = 64;
+}
+
+/// What is looked for, compiled from rules: sets of three bytes in a row, in eight groups each.
+/// A table is indexed by a byte below 0x80 and says in which groups that byte may stand there.
+#[derive(Clone, Debug)]
+pub(crate) struct Tables {
+    class: [u8; 128],
+    /// The last letters of words: last, last but one, last but two.
+    pub(crate) word: [[u8; 128]; 3],
+    /// Bytes and bytes in a row that are suspect wherever they stand.
+    pub(crate) mark: [[u8; 128]; 3],
+    /// All ones where runs of digits may be something.
+    pub(crate) card: u64,
+    pub(crate) ssn: u64,
+    pub(crate) phone: u64,
+    /// All ones where names of fields are looked for.
+    pub(crate) named: u64,
+}
+
+impl Tables {
+    /// Nothing is looked for.
+    pub(crate) fn new() -> Self {
+        let mut class = [0u8; 128];
+        for (b, slot) in (0u8..).zip(class.iter_mut()) {
+            let mut c = 0;
+            if b.is_ascii_alphanumeric() {
+                c |= class::WORD;
+            }
+            if b.is_ascii_digit() {
+                c |= class::DIGIT;
+            }
+            c |= match b {
+                b' ' => class::SPACE | class::RULE,
+                b'-' => class::DASH | class::RULE,
+                b'\r' => class::CR | class::RULE,
+                b'+' | b'=' | b'|' | b':' | b'\t' | 0x0c => class::RULE,
+                b'\n' => class::NEWLINE,
+                _ => 0,
+            };
+            *slot = c;
+        }
+        Self {
+            class,
+            word: [[0; 128]; 3],
+            mark: [[0; 128]; 3],
+            card: 0,
+            ssn: 0,
+            phone: 0,
+            named: 0,
+        }
+    }
+}
+
+/// What is known of a text: bit `k % 64` of word `k / 64` is byte `k`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Maps {
+    pub(crate) newline: Vec<u64>,
+    /// Where something may be that is not passed unseen, or just before.
+    pub(crate) suspect: Vec<u64>,
+    /// Whether all of it is ASCII, without NUL.
+    pub(crate) plain: bool,
+}
+
+/// What one block says by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Block {
+    newline: u64,
+    word: u64,
+    digit: u64,
+    space: u64,
+    dash: u64,
+    rule: u64,
+    cr: u64,
+    /// The last letter of three that fit.
+    fits: u64,
+    /// A letter that fits as the last one.
+    last: u64,
+    mark: u64,
+    /// NUL, and what is not ASCII.
+    other: u64,
+}
+
+/// What the block before says about this one.
+#[derive(Clone, Copy, Debug)]
+struct Before {
+    block: Block,
+    ends: u64,
+    spaced: u64,
+    dashes: u64,
+    d2: u64,
+    d4: u64,
+    d8: u64,
+    in_rule: bool,
+    others: u64,
+}
+
+impl Before {
+    /// A line begins.
+    fn new() -> Self {
+        Self {
+            block: Block {
+                newline: 1 << 63,
+                ..Block::default()
+            },
+            ends: 0,
+            spaced: 0,
+            dashes: 0,
+            d2: 0,
+            d4: 0,
+            d8: 0,
+            in_rule: false,
+            others: 0,
+        }
+    }
+
+    /// The suspects of the block `b`, which is the next one.
+    #[inline(always)]
+    fn next(&mut self, b: Block, t: &Tables) -> u64 {
+        #[inline(always)]
+        fn up<const N: u32>(now: u64, before: u64) -> u64 {
+            now << N | before >> (64 - N)
+        }
+        let p = &self.block;
+        // What is not ASCII may be part of a word, and may end one (`│`, a space of another kind):
+        // it is the only thing that is both of a word and of a rule.
+        let inside = b.word & !b.rule;
+        // A word that ends like a name: what follows it is suspect, unless another word does.
+        let ends = b.fits | (b.last & !up::<1>(inside, p.word & !p.rule));
+        let after = up::<1>(ends, self.ends) & !inside;
+        let spaced = after & b.space;
+        let mut found = (after & !b.space) | (up::<1>(spaced, self.spaced) & !inside) | b.mark;
+        // `--name`.
+        let dashes = b.dash & up::<1>(b.dash, p.dash);
+        found |= up::<1>(dashes, self.dashes) & b.word & t.named;
+        // A carriage return inside of a line.
+        found |= up::<1>(b.cr, p.cr) & !b.newline;
+        // Numbers: ddd-dd-dddd, groups of four, fifteen in a row.
+        let d = b.digit;
+        let d2 = d & up::<1>(d, p.digit);
+        let d4 = d2 & up::<2>(d2, self.d2);
+        let d8 = d4 & up::<4>(d4, self.d4);
+        let d15 = d8 & up::<7>(d8, self.d8);
+        let ssn = d4 & up::<4>(b.dash, p.dash) & up::<5>(d2, self.d2) & up::<7>(b.dash, p.dash);
+        let gap = up::<4>(b.dash | b.space, p.dash | p.space);
+        let grouped = d4 & gap & up::<5>(d4, self.d4);
+        let four = d4 & !up::<4>(d, p.digit);
+        found |= (ssn & t.ssn) | ((grouped | d15) & t.card) | (four & t.phone);
+        // A line of nothing but dashes and what crosses them.
+        let starts = up::<1>(b.newline, p.newline);
+        let (sum, over) = b.rule.overflowing_add(starts);
+        let (sum, more) = sum.overflowing_add(u64::from(self.in_rule));
+        found |= sum & !b.rule & b.newline & !starts & t.named;
+        *self = Self {
+            block: b,
+            ends,
+            spaced,
+            dashes,
+            d2,
+            d4,
+            d8,
+            in_rule: over | more,
+            others: self.others | b.other,
+        };
+        found
+    }
+}
+
+const BLOCK: usize = 64;
+
+/// Fills the bitmaps of `text`, which begins where a line begins. Bits behind its end say nothing.
+pub(crate) fn sweep(width: Width, tables: &Tables, text: &[u8], maps: &mut Maps) {
+    maps.newline.clear();
+    maps.suspect.clear();
+    let size = text.len().div_ceil(BLOCK);
+    maps.newline.reserve(size);
+    maps.suspect.reserve(size);
+    let mut before = Before::new();
+    // The first block and the last have bytes around them that are not there.
+    let mut first = [b'\n'; BLOCK + 2];
+    copy(&mut first, 2, text, 0);
+    one(width, tables, &first, &mut before, maps);
+    let inner = text.len() / BLOCK;
+    if inner > 1 {
+        match width {
+            Width::Portable => {
+                for k in 1..inner {
+                    let from = k * BLOCK - 2;
+                    if let Some(block) = text.get(from..).and_then(<[u8]>::first_chunk) {
+                        one(width, tables, block, &mut before, maps);
+                    }
+                }
+            }
+            #[cfg(target_arch = "x86_64")]
+            Width::Avx2 => {
+                // SAFETY: the width says that the CPU has these instructions.
+                unsafe { x86::sweep_avx2(tables, text, inner, &mut before, maps) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            Width::Avx512 => {
+                // SAFETY: the width says that the CPU has these instructions.
+                unsafe { x86::sweep_avx512(tables, text, inner, &mut before, maps) }
+            }
+        }
+    }
+    if !text.len().is_multiple_of(BLOCK) && inner > 0 {
+        let mut last = [b'\n'; BLOCK + 2];
+        copy(&mut last, 0, text, inner * BLOCK - 2);
+        one(width, tables, &last, &mut before, maps);
+    }
+    maps.plain = before.others == 0;
+}
+
+/// Copies what fits from `text` at `from` to `to` at `at`.
+fn copy(to: &mut [u8; BLOCK + 2], at: usize, text: &[u8], from: usize) {
+    let rest = text.get(from..).unwrap_or_default();
+    for (slot, b) in to.iter_mut().skip(at).zip(rest) {
+        *slot = *b;
+    }
+}
+
+/// One block: its 64 bytes stand behind the two before them.
+fn one(width: Width, t: &Tables, bytes: &[u8; BLOCK + 2], before: &mut Before, maps: &mut Maps) {
+    let block = match width {
+        Width::Portable => portable(t, bytes),
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the width says that the CPU has these instructions; `bytes` has 66.
+        Width::Avx2 => unsafe { x86::block_avx2(&x86::Sets::new(t), bytes.as_ptr().add(2)) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the width says that the CPU has these instructions; `bytes` has 66.
+        Width::Avx512 => unsafe { x86::block_avx512(&x86::Wide::new(t), bytes.as_ptr().add(2)) },
+    };
+    maps.newline.push(block.newline);
+    maps.suspect.push(before.next(block, t));
+}
+
+/// The specification of a block.
+fn portable(t: &Tables, bytes: &[u8; BLOCK + 2]) -> Block {
+    let mut block = Block::default();
+    let look = |table: &[u8; 128], b: u8| table.get(usize::from(b & 0x7f)).copied().unwrap_or(0);
+    let [w0, w1, w2] = &t.word;
+    let [m0, m1, m2] = &t.mark;
+    for (k, w) in bytes.windows(3).enumerate() {
+        let &[b2, b1, b] = w else { continue };
+        let c = if b < 0x80 {
+            look(&t.class, b)
+        } else {
+            class::WORD | class::RULE
+        };
+        let bit = |on: bool| u64::from(on) << k;
+        block.newline |= bit(c & class::NEWLINE != 0);
+        block.word |= bit(c & class::WORD != 0);
+        block.digit |= bit(c & class::DIGIT != 0);
+        block.space |= bit(c & class::SPACE != 0);
+        block.dash |= bit(c & class::DASH != 0);
+        block.rule |= bit(c & class::RULE != 0);
+        block.cr |= bit(c & class::CR != 0);
+        let last = look(w0, b);
+        block.last |= bit(last != 0);
+        block.fits |= bit(last & look(w1, b1) & look(w2, b2) != 0);
+        block.mark |= bit(look(m0, b) & look(m1, b1) & look(m2, b2) != 0);
+        block.other |= bit(b == 0 || b >= 0x80);
+    }
+    block
+}
+
+/// A bitmap of where `byte` stands in `text`.
+pub(crate) fn places(width: Width, text: &[u8], byte: u8, map: &mut Vec<u64>) {
+    map.clear();
+    map.reserve(text.len().div_ceil(BLOCK));
+    let (blocks, rest) = text.as_chunks::<BLOCK>();
+    match width {
+        Width::Portable => {
+            map.extend(blocks.iter().map(|b| {
+                b.iter()
+                    .enumerate()
+                    .fold(0, |m, (k, b)| m | u64::from(*b == byte) << k)
+            }));
+        }
+        #[cfg(target_arch = "x86_64")]
+        Width::Avx2 | Width::Avx512 => {
+            // SAFETY: both levels say that the CPU has AVX2.
+            unsafe { x86::places_avx2(blocks, byte, map) }
+        }
+    }
+    if !rest.is_empty() {
+        map.push(
+            rest.iter()
+                .enumerate()
+                .fold(0, |m, (k, b)| m | u64::from(*b == byte) << k),
+        );
+    }
+}
+
+/// A bitmap of where bytes stand in `text` that a terminal may not show one column wide: controls
+/// but for newlines, and what is not ASCII.
+pub(crate) fn odd(width: Width, text: &[u8], map: &mut Vec<u64>) {
+    fn is_odd(b: u8) -> bool {
+        b.cast_signed() < 0x20 && b != b'\n'
+    }
+    map.clear();
+    map.reserve(text.len().div_ceil(BLOCK));
+    let (blocks, rest) = text.as_chunks::<BLOCK>();
+    match width {
+        Width::Portable => {
+            map.extend(blocks.iter().map(|b| {
+                b.iter()
+                    .enumerate()
+                    .fold(0, |m, (k, b)| m | u64::from(is_odd(*b)) << k)
+            }));
+        }
+        #[cfg(target_arch = "x86_64")]
+        Width::Avx2 | Width::Avx512 => {
+            // SAFETY: both levels say that the CPU has AVX2.
+            unsafe { x86::odd_avx2(blocks, map) }
+        }
+    }
+    if !rest.is_empty() {
+        map.push(
+            rest.iter()
+                .enumerate()
+                .fold(0, |m, (k, b)| m | u64::from(is_odd(*b)) << k),
+        );
+    }
+}
+
+/// A short value and what its bytes are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Short {
+    bytes: [u8; BLOCK],
+    pub(crate) len: usize,
+    /// Letters and digits of ASCII.
+    pub(crate) counted: u64,
+    /// What a number may be written with.
+    pub(crate) number: u64,
+    /// Printable ASCII but for the backslash.
+    pub(crate) plain: u64,
+}
+
+impl Short {
+    /// `None`: it is empty, or has more than 64 bytes.
+    pub(crate) fn new(width: Width, value: &[u8]) -> Option<Self> {
+        let mut bytes = [0; BLOCK];
+        if value.is_empty() {
+            return None;
+        }
+        bytes.get_mut(..value.len())?.copy_from_slice(value);
+        let [counted, number, plain] = match width {
+            Width::Portable => kinds(&bytes),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: both widths say that the CPU has AVX2.
+            Width::Avx2 | Width::Avx512 => unsafe { x86::kinds_avx2(&bytes) },
+        };
+        Some(Self {
+            bytes,
+            len: value.len(),
+            counted,
+            number,
+            plain,
+        })
+    }
+
+    /// One bit for each byte.
+    pub(crate) fn all(&self) -> u64 {
+        u64::MAX >> (BLOCK - self.len)
+    }
+
+    /// Its bytes where a bit of `keep` is, and `b` where none is.
+    pub(crate) fn covered(&self, keep: u64, b: u8) -> [u8; BLOCK] {
+        let mut new = self.bytes;
+        for (k, slot) in new.iter_mut().enumerate() {
+            *slot = if keep >> k & 1 == 1 { *slot } else { b };
+        }
+        new
+    }
+}
+
+/// Which of a block's bytes are letters and digits, of a number, and plain.
+fn kinds(bytes: &[u8; BLOCK]) -> [u64; 3] {
+    let mut all = [0; 3];
+    for (k, b) in bytes.iter().enumerate() {
+        let is = [
+            b.is_ascii_alphanumeric(),
+            b.is_ascii_digit() || matches!(b, b' ' | b'-' | b'.'),
+            (0x20..0x7f).contains(b) && *b != b'\\',
+        ];
+        for (map, is) in all.iter_mut().zip(is) {
+            *map |= u64::from(is) << k;
+        }
+    }
+    all
+}
+
+/// Bytes that no text in UTF-8 has: NUL, and what never occurs in it.
+pub(crate) fn is_unreadable(b: u8) -> bool {
+    matches!(b, 0 | 0xc0 | 0xc1 | 0xf5..=0xff)
+}
+
+/// How many bytes are unreadable.
+pub(crate) fn unreadable(width: Width, text: &[u8]) -> usize {
+    let count =
+        |bytes: &[u8]| -> usize { bytes.iter().map(|b| usize::from(is_unreadable(*b))).sum() };
+    match width {
+        Width::Portable => count(text),
+        #[cfg(target_arch = "x86_64")]
+        Width::Avx2 | Width::Avx512 => {
+            let (runs, rest) = text.as_chunks::<{ 4 * BLOCK }>();
+            // SAFETY: both widths say that the CPU has AVX2.
+            let some = |run: &&[u8; 4 * BLOCK]| unsafe { x86::may_be_unreadable_avx2(run) };
+            runs.iter()
+                .filter(some)
+                .map(|run| count(run))
+                .sum::<usize>()
+                + count(rest)
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::{BLOCK, Before, Block, Maps, Tables, class};
+
+    /// The tables in registers.
+    #[derive(Clone, Copy)]
+    pub(super) struct Wide {
+        class: (__m512i, __m512i),
+        word: [(__m512i, __m512i); 3],
+        mark: [(__m512i, __m512i); 3],
+    }
+
+    impl Wide {
+        #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+        pub(super) fn new(t: &Tables) -> Self {
+            #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+            fn load(table: &[u8; 128]) -> (__m512i, __m512i) {
+                // SAFETY: the table has 128 bytes; loads need no alignment.
+                unsafe {
+                    (
+                        _mm512_loadu_si512(table.as_ptr().cast()),
+                        _mm512_loadu_si512(table.as_ptr().add(64).cast()),
+                    )
+                }
+            }
+            let [w0, w1, w2] = &t.word;
+            let [m0, m1, m2] = &t.mark;
+            Self {
+                class: load(&t.class),
+                word: [load(w0), load(w1), load(w2)],
+                mark: [load(m0), load(m1), load(m2)],
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The CPU has the instructions; 2 bytes before `at` and 64 from it on can be read.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,bmi1,bmi2,popcnt,lzcnt")]
+    pub(super) unsafe fn block_avx512(t: &Wide, at: *const u8) -> Block {
+        // SAFETY: what the caller promises.
+        let (b, b1, b2) = unsafe {
+            (
+                _mm512_loadu_si512(at.cast()),
+                _mm512_loadu_si512(at.sub(1).cast()),
+                _mm512_loadu_si512(at.sub(2).cast()),
+            )
+        };
+        let [w0, w1, w2] = t.word;
+        let [m0, m1, m2] = t.mark;
+        let high = _mm512_movepi8_mask(b);
+        let c = _mm512_maskz_permutex2var_epi8(!high, t.class.0, b, t.class.1);
+        let is = |bit: u8| _mm512_test_epi8_mask(c, _mm512_set1_epi8(bit.cast_signed()));
+        let last = _mm512_permutex2var_epi8(w0.0, b, w0.1);
+        let x1 = _mm512_permutex2var_epi8(w1.0, b1, w1.1);
+        let x2 = _mm512_permutex2var_epi8(w2.0, b2, w2.1);
+        let y0 = _mm512_permutex2var_epi8(m0.0, b, m0.1);
+        let y1 = _mm512_permutex2var_epi8(m1.0, b1, m1.1);
+        let y2 = _mm512_permutex2var_epi8(m2.0, b2, m2.1);
+        Block {
+            newline: is(class::NEWLINE),
+            word: is(class::WORD) | high,
+            digit: is(class::DIGIT),
+            space: is(class::SPACE),
+            dash: is(class::DASH),
+            rule: is(class::RULE) | high,
+            cr: is(class::CR),
+            fits: _mm512_test_epi8_mask(_mm512_and_si512(last, x1), x2),
+            last: _mm512_test_epi8_mask(last, last),
+            mark: _mm512_test_epi8_mask(_mm512_and_si512(y0, y1), y2),
+            other: _mm512_testn_epi8_mask(b, b) | high,
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The CPU has the instructions, and `text` at least `inner` blocks.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,bmi1,bmi2,popcnt,lzcnt")]
+    pub(super) unsafe fn sweep_avx512(
+        t: &Tables,
+        text: &[u8],
+        inner: usize,
+        before: &mut Before,
+        maps: &mut Maps,
+    ) {
+        let wide = Wide::new(t);
+        let mut state = *before;
+        let newline = maps.newline.spare_capacity_mut();
+        let suspect = maps.suspect.spare_capacity_mut();
+        let blocks = (1..inner).zip(newline.iter_mut().zip(suspect.iter_mut()));
+        for (k, (newline, suspect)) in blocks {
+            // SAFETY: `k` is from 1 to before `inner`, so the block is in `text`, two bytes before.
+            let block = unsafe { block_avx512(&wide, text.as_ptr().add(k * BLOCK)) };
+            newline.write(block.newline);
+            suspect.write(state.next(block, t));
+        }
+        // SAFETY: room was made for every block by the caller, and these were written.
+        unsafe {
+            maps.newline.set_len(maps.newline.len() + inner - 1);
+            maps.suspect.set_len(maps.suspect.len() + inner - 1);
+        }
+        *before = state;
+    }
+
+    /// The tables split by halves of a byte: a set of a group is wider than what it is made of.
+    #[derive(Clone, Copy)]
+    pub(super) struct Sets {
+        word: [(__m256i, __m256i); 3],
+        mark: [(__m256i, __m256i); 3],
+    }
+
+    impl Sets {
+        #[target_feature(enable = "avx2")]
+        pub(super) fn new(t: &Tables) -> Self {
+            #[target_feature(enable = "avx2")]
+            fn split(table: &[u8; 128]) -> (__m256i, __m256i) {
+                let (mut low, mut high) = ([0u8; 32], [0u8; 32]);
+                for (b, groups) in table.iter().enumerate() {
+                    for (half, at) in [(&mut low, b & 15), (&mut high, b >> 4)] {
+                        for k in [at, at + 16] {
+                            if let Some(slot) = half.get_mut(k) {
+                                *slot |= groups;
+                            }
+                        }
+                    }
+                }
+                // SAFETY: each half has 32 bytes; loads need no alignment.
+                unsafe {
+                    (
+                        _mm256_loadu_si256(low.as_ptr().cast()),
+                        _mm256_loadu_si256(high.as_ptr().cast()),
+                    )
+                }
+            }
+            let [w0, w1, w2] = &t.word;
+            let [m0, m1, m2] = &t.mark;
+            Self {
+                word: [split(w0), split(w1), split(w2)],
+                mark: [split(m0), split(m1), split(m2)],
+            }
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn look(table: (__m256i, __m256i), b: __m256i) -> __m256i {
+        let low = _mm256_and_si256(b, _mm256_set1_epi8(15));
+        let high = _mm256_and_si256(_mm256_srli_epi16::<4>(b), _mm256_set1_epi8(7));
+        _mm256_and_si256(
+            _mm256_shuffle_epi8(table.0, low),
+            _mm256_shuffle_epi8(table.1, high),
+        )
+    }
+
+    /// Bytes of `v` from `from` on, `size` of them.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn within(v: __m256i, from: u8, size: u8) -> __m256i {
+        let moved = _mm256_sub_epi8(v, _mm256_set1_epi8(from.cast_signed()));
+        let most = _mm256_set1_epi8((size - 1).cast_signed());
+        _mm256_cmpeq_epi8(_mm256_min_epu8(moved, most), moved)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn bits(v: __m256i) -> u64 {
+        u64::from(_mm256_movemask_epi8(v).cast_unsigned())
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn some(v: __m256i) -> u64 {
+        bits(_mm256_cmpeq_epi8(v, _mm256_setzero_si256())) ^ 0xffff_ffff
+    }
+
+    /// # Safety
+    ///
+    /// The CPU has the instructions; 2 bytes before `at` and 64 from it on can be read.
+    #[inline]
+    #[target_feature(enable = "avx2,bmi1,bmi2,popcnt,lzcnt")]
+    pub(super) unsafe fn block_avx2(t: &Sets, at: *const u8) -> Block {
+        // SAFETY: what the caller promises.
+        let (a, b) = unsafe { (half_avx2(t, at), half_avx2(t, at.add(32))) };
+        Block {
+            newline: a.newline | b.newline << 32,
+            word: a.word | b.word << 32,
+            digit: a.digit | b.digit << 32,
+            space: a.space | b.space << 32,
+            dash: a.dash | b.dash << 32,
+            rule: a.rule | b.rule << 32,
+            cr: a.cr | b.cr << 32,
+            fits: a.fits | b.fits << 32,
+            last: a.last | b.last << 32,
+            mark: a.mark | b.mark << 32,
+            other: a.other | b.other << 32,
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The CPU has the instructions; 2 bytes before `at` and 32 from it on can be read.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn half_avx2(t: &Sets, at: *const u8) -> Block {
+        // SAFETY: what the caller promises.
+        let (b, b1, b2) = unsafe {
+            (
+                _mm256_loadu_si256(at.cast()),
+                _mm256_loadu_si256(at.sub(1).cast()),
+                _mm256_loadu_si256(at.sub(2).cast()),
+            )
+        };
+        let is = |byte: u8| _mm256_cmpeq_epi8(b, _mm256_set1_epi8(byte.cast_signed()));
+        let or = |x, y| _mm256_or_si256(x, y);
+        let digit = within(b, b'0', 10);
+        let letter = within(or(b, _mm256_set1_epi8(0x20)), b'a', 26);
+        let high = bits(b);
+        let (newline, space, dash, cr) = (is(b'\n'), is(b' '), is(b'-'), is(b'\r'));
+        let rule = or(
+            or(or(is(b'+'), is(b'=')), or(is(b'|'), is(b':'))),
+            or(or(is(b'\t'), is(0x0c)), or(or(space, dash), cr)),
+        );
+        let [w0, w1, w2] = t.word;
+        let [m0, m1, m2] = t.mark;
+        let last = look(w0, b);
+        let fits = _mm256_and_si256(_mm256_and_si256(last, look(w1, b1)), look(w2, b2));
+        let mark = _mm256_and_si256(_mm256_and_si256(look(m0, b), look(m1, b1)), look(m2, b2));
+        Block {
+            newline: bits(newline),
+            word: bits(or(digit, letter)) | high,
+            digit: bits(digit),
+            space: bits(space),
+            dash: bits(dash),
+            rule: bits(rule) | high,
+            cr: bits(cr),
+            fits: some(fits),
+            last: some(last),
+            mark: some(mark),
+            other: high | bits(_mm256_cmpeq_epi8(b, _mm256_setzero_si256())),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The CPU has the instructions, and `text` at least `inner` blocks.
+    #[target_feature(enable = "avx2,bmi1,bmi2,popcnt,lzcnt")]
+    pub(super) unsafe fn sweep_avx2(
+        t: &Tables,
+        text: &[u8],
+        inner: usize,
+        before: &mut Before,
+        maps: &mut Maps,
+    ) {
+        let sets = Sets::new(t);
+        let mut state = *before;
+        for k in 1..inner {
+            // SAFETY: `k` is from 1 to before `inner`, so the block is in `text`, two bytes before.
+            let block = unsafe { block_avx2(&sets, text.as_ptr().add(k * BLOCK)) };
+            maps.newline.push(block.newline);
+            maps.suspect.push(state.next(block, t));
+        }
+        *before = state;
+    }
+
+    /// # Safety
+    ///
+    /// The CPU has the instructions.
+    #[target_feature(enable = "avx2")]
+    pub(super) unsafe fn kinds_avx2(bytes: &[u8; BLOCK]) -> [u64; 3] {
+        let mut all = [0; 3];
+        let (parts, _) = bytes.as_chunks::<32>();
+        for (k, part) in parts.iter().enumerate() {
+            // SAFETY: a part has 32 bytes; loads need no alignment.
+            let b = unsafe { _mm256_loadu_si256(part.as_ptr().cast()) };
+            let is = |byte: u8| _mm256_cmpeq_epi8(b, _mm256_set1_epi8(byte.cast_signed()));
+            let digit = within(b, b'0', 10);
+            let letter = within(_mm256_or_si256(b, _mm256_set1_epi8(0x20)), b'a', 26);
+            let number = _mm256_or_si256(
+                _mm256_or_si256(digit, is(b' ')),
+                _mm256_or_si256(is(b'-'), is(b'.')),
+            );
+            let plain = _mm256_andnot_si256(is(b'\\'), within(b, 0x20, 0x5f));
+            let maps = [
+                bits(_mm256_or_si256(digit, letter)),
+                bits(number),
+                bits(plain),
+            ];
+            for (all, map) in all.iter_mut().zip(maps) {
+                *all |= map << (32 * k);
+            }
+        }
+        all
+    }
+
+    /// Whether something in a run is not readable: no more than one test for all of it.
+    ///
+    /// # Safety
+    ///
+    /// The CPU has the instructions.
+    #[target_feature(enable = "avx2")]
+    pub(super) unsafe fn may_be_unreadable_avx2(run: &[u8; 4 * BLOCK]) -> bool {
+        let zero = _mm256_setzero_si256();
+        let mut found = zero;
+        let (parts, _) = run.as_chunks::<32>();
+        for part in parts {
+            // SAFETY: a part has 32 bytes; loads need no alignment.
+            let b = unsafe { _mm256_loadu_si256(part.as_ptr().cast()) };
+            let even = _mm256_and_si256(b, _mm256_set1_epi8(0xfe_u8.cast_signed()));
+            let least = _mm256_set1_epi8(0xf5_u8.cast_signed());
+            let bad = _mm256_or_si256(
+                _mm256_cmpeq_epi8(_mm256_max_epu8(b, least), b),
+                _mm256_cmpeq_epi8(even, _mm256_set1_epi8(0xc0_u8.cast_signed())),
+            );
+            found = _mm256_or_si256(found, _mm256_or_si256(bad, _mm256_cmpeq_epi8(b, zero)));
+        }
+        _mm256_testz_si256(found, found) == 0
+    }
+
+    /// # Safety
+    ///
+    /// The CPU has the instructions.
+    #[target_feature(enable = "avx2")]
+    pub(super) unsafe fn places_avx2(blocks: &[[u8; BLOCK]], byte: u8, map: &mut Vec<u64>) {
+        let want = _mm256_set1_epi8(byte.cast_signed());
+        map.extend(blocks.iter().map(|block| {
+            // SAFETY: a block has 64 bytes; loads need no alignment.
+            let (a, b) = unsafe {
+                (
+                    _mm256_loadu_si256(block.as_ptr().cast()),
+                    _mm256_loadu_si256(block.as_ptr().add(32).cast()),
+                )
+            };
+            bits(_mm256_cmpeq_epi8(a, want)) | bits(_mm256_cmpeq_epi8(b, want)) << 32
+        }));
+    }
+
+    /// # Safety
+    ///
+    /// The CPU has the instructions.
+    #[target_feature(enable = "avx2")]
+    pub(super) unsafe fn odd_avx2(blocks: &[[u8; BLOCK]], map: &mut Vec<u64>) {
+        let newline = _mm256_set1_epi8(b'\n'.cast_signed());
+        let space = _mm256_set1_epi8(b' '.cast_signed());
+        map.extend(blocks.iter().map(|block| {
+            // SAFETY: a block has 64 bytes; loads need no alignment.
+            let (a, b) = unsafe {
+                (
+                    _mm256_loadu_si256(block.as_ptr().cast()),
+                    _mm256_loadu_si256(block.as_ptr().add(32).cast()),
+                )
+            };
+            let look = |v| bits(_mm256_cmpgt_epi8(space, v)) & !bits(_mm256_cmpeq_epi8(v, newline));
+            look(a) | look(b) << 32
+        }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::indexing_slicing)]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn tables(sets: &[(usize, u8, u8)]) -> Tables {
+        let mut t = Tables::new();
+        (t.card, t.ssn, t.named) = (u64::MAX, u64::MAX, u64::MAX);
+        for (k, byte, groups) in sets {
+            let table = if k % 2 == 0 { &mut t.word } else { &mut t.mark };
+            table[k / 2 % 3][usize::from(byte & 0x7f)] |= groups;
+        }
+        t
+    }
+
+    fn text() -> impl Strategy<Value = Vec<u8>> {
+        let byte = prop_oneof![
+            3 => any::<u8>(),
+            3 => b'0'..=b'9',
+            3 => prop::sample::select(b"abnrs-- |\n\r:@".to_vec()),
+        ];
+        prop::collection::vec(byte, 0..400)
+    }
+
+    proptest! {
+        /// Vectors say what bytes say; sets of halves may only say more.
+        #[test]
+        fn every_level_says_the_same(text in text(), sets: Vec<(usize, u8, u8)>) {
+            let t = tables(&sets);
+            let mut want = Maps::default();
+            sweep(Width::Portable, &t, &text, &mut want);
+            for width in Width::all() {
+                let mut got = Maps::default();
+                sweep(*width, &t, &text, &mut got);
+                prop_assert_eq!(got.suspect.len(), text.len().div_ceil(64).max(1));
+                prop_assert_eq!(&got.newline, &want.newline);
+                for (got, want) in got.suspect.iter().zip(&want.suspect) {
+                    let exact = *width == Width::best() && Width::all().len() == 3;
+                    prop_assert_eq!(got & want, *want);
+                    prop_assert!(!exact || got == want);
+                }
+                let (mut a, mut b) = (Vec::new(), Vec::new());
+                places(*width, &text, b'-', &mut a);
+                places(Width::Portable, &text, b'-', &mut b);
+                prop_assert_eq!(&a, &b);
+                odd(*width, &text, &mut a);
+                odd(Width::Portable, &text, &mut b);
+                prop_assert_eq!(&a, &b);
+                prop_assert_eq!(unreadable(*width, &text), unreadable(Width::Portable, &text));
+                prop_assert_eq!(got.plain, want.plain);
+                let value = text.get(..text.len() % 65).unwrap_or_default();
+                let kinds = |w| Short::new(w, value).map(|s| (s.counted, s.number, s.plain));
+                prop_assert_eq!(kinds(*width), kinds(Width::Portable));
+            }
+        }
+    }
+}

@@ -1,0 +1,450 @@
+//! Which places of a text are looked at, compiled from the rules, and the closer look.
+//!
+//! A line without a suspect leaves as it came: nothing in it can be a protected name, a value of
+//! a detector, or change what the lines after it mean. `simd` finds suspects, many of which are
+//! nothing; [`Suspects::look`] tells those without deciding what the others are. Whatever the
+//! byte machine (`lane`) would act upon has to be a suspect: where it learns to act on something
+//! new, it has to be added here.
+
+use crate::detect::{self, Found, Region};
+use crate::name::{NAME_MAX, is_word, unescape};
+use crate::rules::{Action, Compiled, Detector, Unreadable};
+use crate::simd::Tables;
+use crate::table;
+
+/// What is suspect.
+#[derive(Clone, Debug)]
+pub(crate) struct Suspects {
+    pub(crate) tables: Tables,
+    /// Names of fields by their last letter, in lower case.
+    names: Vec<Vec<Box<[u8]>>>,
+    /// Whether the rules can be compiled to this at all.
+    pub(crate) usable: bool,
+    /// Whether everything leaves, at least masked: no rule withholds or refuses.
+    pub(crate) all_leaves: bool,
+}
+
+/// What a suspect is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    Nothing,
+    /// What may be a protected name ends before this position.
+    Name(usize),
+    /// It has to be looked at by the byte machine.
+    Doubt,
+}
+
+/// How far back a tag is looked for, as in `lane`.
+const TAG_MAX: usize = 512;
+/// An escape is at most this long.
+const ESCAPE_MAX: usize = 12;
+
+impl Suspects {
+    /// Nothing is.
+    pub(crate) fn none() -> Self {
+        Self {
+            tables: Tables::new(),
+            names: Vec::new(),
+            usable: false,
+            all_leaves: false,
+        }
+    }
+
+    pub(crate) fn new(rules: &Compiled) -> Self {
+        let mut new = Self {
+            tables: Tables::new(),
+            names: vec![Vec::new(); 128],
+            usable: !rules.has_paths,
+            all_leaves: rules.unreadable == Unreadable::Pass
+                && rules
+                    .rules
+                    .iter()
+                    .all(|r| matches!(r.action(), Action::Mask(_))),
+        };
+        let mut endings: Vec<[u8; 3]> = Vec::new();
+        for field in &rules.fields {
+            let mut last = field.name.iter().rev().copied();
+            // 0 stands for anything.
+            let ending = [(); 3].map(|()| last.next().unwrap_or(0));
+            let slot = ending
+                .first()
+                .and_then(|b| new.names.get_mut(usize::from(*b)));
+            match slot {
+                Some(names) if ending.is_ascii() => names.push(field.name.clone().into()),
+                Some(_) | None => new.usable = false,
+            }
+            endings.push(ending);
+        }
+        endings.sort_unstable();
+        endings.dedup();
+        let each = endings.len().div_ceil(8).max(1);
+        for (group, endings) in endings.chunks(each).enumerate() {
+            for ending in endings {
+                new.word(ending, 1 << group);
+            }
+        }
+        new.marks(rules);
+        new
+    }
+
+    fn word(&mut self, ending: &[u8; 3], group: u8) {
+        for (k, (table, want)) in self.tables.word.iter_mut().zip(ending).enumerate() {
+            for (b, slot) in (0u8..).zip(table.iter_mut()) {
+                let fits = *want == 0 || b.eq_ignore_ascii_case(want) || (k == 2 && !is_word(b));
+                if fits {
+                    *slot |= group;
+                }
+            }
+        }
+    }
+
+    /// What is suspect wherever it stands.
+    fn marks(&mut self, rules: &Compiled) {
+        const ALL: &[u8] = &[];
+        let wants = |d| rules.detector(d).is_some();
+        let named = !rules.fields.is_empty();
+        let ones = |on: bool| if on { u64::MAX } else { 0 };
+        self.tables.card = ones(wants(Detector::PaymentCard));
+        self.tables.ssn = ones(wants(Detector::UsSsn));
+        self.tables.phone = ones(wants(Detector::Phone));
+        self.tables.named = ones(named);
+        // What the terminal does not show.
+        self.mark(0, b"\x00\x08\x1b", ALL, ALL);
+        if wants(Detector::Email) || wants(Detector::UrlPassword) {
+            self.mark(0, b"@", ALL, ALL);
+        }
+        if wants(Detector::Phone) {
+            self.mark(0, b"+", ALL, ALL);
+        }
+        let upper: Vec<u8> = (b'A'..=b'Z').collect();
+        if wants(Detector::Iban) {
+            self.mark(4, b"0123456789", b"0123456789", &upper);
+        }
+        if wants(Detector::Jwt) {
+            self.mark(2, b"J", b"y", b"e");
+        }
+        if wants(Detector::PrivateKey) {
+            self.mark(2, b"Y", b"E", b"K");
+        }
+        if wants(Detector::AwsKey) {
+            self.mark(7, b"I", b"KS", b"A");
+        }
+        if wants(Detector::SlackToken) {
+            self.mark(7, b"x", b"o", b"x");
+        }
+        if wants(Detector::GithubToken) {
+            self.mark(3, b"_p", b"pousr_", b"hb");
+        }
+        if named {
+            self.mark(0, b"<>", ALL, ALL);
+            self.mark(1, b"ux#0123456789abcdefABCDEF", b"\\%&", ALL);
+            self.mark(5, b"R", b" |", b"[*^");
+            self.mark(6, b"rR", b"cC", b"\n");
+        }
+    }
+
+    /// Three bytes in a row, the last one first; an empty set is any byte.
+    fn mark(&mut self, group: u8, last: &[u8], before: &[u8], first: &[u8]) {
+        for (table, set) in self.tables.mark.iter_mut().zip([last, before, first]) {
+            for (b, slot) in (0u8..).zip(table.iter_mut()) {
+                if set.is_empty() || set.contains(&b) {
+                    *slot |= 1 << group;
+                }
+            }
+        }
+    }
+
+    /// Whether a suspect is nothing, as the bytes next to it say: what is most often so.
+    pub(crate) fn is_nothing(text: &[u8], at: usize) -> bool {
+        let byte = |at: usize| text.get(at).copied().unwrap_or(b'\n');
+        match byte(at) {
+            // `cr` at the start of a line, which begins no `create`.
+            b'r' | b'R' => {
+                byte(at.wrapping_sub(1)).eq_ignore_ascii_case(&b'c')
+                    && !byte(at + 1).eq_ignore_ascii_case(&b'e')
+            }
+            // A capital and two digits, where an IBAN has two capitals.
+            b'0'..=b'9' => {
+                byte(at.wrapping_sub(2)).is_ascii_uppercase()
+                    && byte(at.wrapping_sub(1)).is_ascii_digit()
+                    && !byte(at.wrapping_sub(3)).is_ascii_uppercase()
+            }
+            _ => false,
+        }
+    }
+
+    /// What stands at the suspect `at` of the line from `start` to its newline at `end`. What
+    /// stands before `text` is not known.
+    pub(crate) fn look(
+        &self,
+        rules: &Compiled,
+        text: &[u8],
+        start: usize,
+        end: usize,
+        at: usize,
+    ) -> Look {
+        let near = Near { text, at };
+        let (b, before) = (near.back(0), near.back(1));
+        let region = Region {
+            text: text.get(..end).unwrap_or_default(),
+            closed: true,
+        };
+        let doubt = match b {
+            0 | 8 | 0x1b => true,
+            b'\n' => table::is_rule(text.get(start..end).unwrap_or_default()),
+            b'@' => is_address(rules, region, start, at),
+            b'<' => near.opens_table(),
+            b'>' => near.is_tag(rules),
+            b'0'..=b'9' | b'+' => is_number(rules, region, start, at),
+            b'J' if at >= 2 => is_value(detect::jwt(region, at - 2)),
+            b'I' => is_value(detect::aws(region, at)),
+            b'_' => is_value(detect::github(region, at)),
+            b'p' => region
+                .text
+                .get(..at)
+                .is_some_and(|t| t.ends_with(b"github_")),
+            b'x' if at >= 2 => is_value(detect::slack(region, at - 1)),
+            b'Y' => region
+                .text
+                .get(..=at)
+                .is_some_and(|t| t.ends_with(b"PRIVATE KEY")),
+            b'R' | b'r' => starts_something(text.get(start..end).unwrap_or_default(), b == b'R'),
+            _ => false,
+        };
+        if doubt
+            || (before == b'\r' && b != b'\n')
+            || (matches!(before, b'\\' | b'%' | b'&') && near.is_escape(rules))
+            || (before == b'-' && near.back(2) == b'-' && near.is_argument(rules, end))
+        {
+            return Look::Doubt;
+        }
+        if b.is_ascii_alphanumeric() {
+            return Look::Nothing;
+        }
+        let word = at.saturating_sub(usize::from(before == b' '));
+        if self.names_end(text, word) {
+            Look::Name(word)
+        } else {
+            Look::Nothing
+        }
+    }
+
+    /// Whether a protected name may end before `end`.
+    fn names_end(&self, text: &[u8], end: usize) -> bool {
+        let Some(last) = end.checked_sub(1).and_then(|i| text.get(i)) else {
+            return false;
+        };
+        let last = usize::from(last.to_ascii_lowercase());
+        let mut names = self.names.get(last).into_iter().flatten();
+        names.any(|name| ends_with(text, end, name))
+    }
+}
+
+/// Whether the letters before `end` are those of `name`, which may be written in several words.
+fn ends_with(text: &[u8], end: usize, name: &[u8]) -> bool {
+    let mut at = end;
+    for want in name.iter().rev() {
+        loop {
+            // What began before this text, or is longer than what is compared, may be anything.
+            let Some(b) = at.checked_sub(1).and_then(|i| text.get(i)) else {
+                return true;
+            };
+            at -= 1;
+            if end - at > NAME_MAX {
+                return true;
+            }
+            if !is_word(*b) {
+                continue;
+            }
+            if !b.eq_ignore_ascii_case(want) {
+                return is_escaped(text, at);
+            }
+            break;
+        }
+    }
+    match (at.checked_sub(1).and_then(|i| text.get(i)), text.get(at)) {
+        (Some(before), Some(first))
+            if before.is_ascii_alphanumeric() && !first.is_ascii_uppercase() =>
+        {
+            is_escaped(text, at)
+        }
+        _ => true,
+    }
+}
+
+/// Whether what stands at `at` may be part of an escape.
+fn is_escaped(text: &[u8], at: usize) -> bool {
+    text.get(at.saturating_sub(ESCAPE_MAX)..=at)
+        .unwrap_or_default()
+        .iter()
+        .any(|b| matches!(b, b'\\' | b'%' | b'&'))
+}
+
+fn is_value(found: Found) -> bool {
+    !matches!(found, Found::No(_))
+}
+
+/// An e-mail address, or the end of a password in a URL.
+fn is_address(rules: &Compiled, region: Region<'_>, start: usize, at: usize) -> bool {
+    let line = region.text.get(start..at).unwrap_or_default();
+    (rules.detector(Detector::UrlPassword).is_some()
+        && memchr::memmem::find(line, b"://").is_some())
+        || (rules.detector(Detector::Email).is_some() && is_value(detect::email(region, at)))
+}
+
+/// A card, a number or an IBAN whose digits begin in the bytes before.
+fn is_number(rules: &Compiled, region: Region<'_>, start: usize, at: usize) -> bool {
+    let digit = |i: usize| region.text.get(i).is_some_and(u8::is_ascii_digit);
+    let floor = start.max(at.saturating_sub(40));
+    let mut from = at;
+    while from > floor
+        && region.text.get(from - 1).is_some_and(|b| {
+            b.is_ascii_digit() || matches!(b, b' ' | b'-' | b'.' | b'(' | b')' | b'+')
+        })
+    {
+        from -= 1;
+    }
+    (from..=at + 1).any(|i| {
+        digit(i)
+            && !i.checked_sub(1).is_some_and(digit)
+            && is_value(detect::digits(region, i, |d| rules.detector(d).is_some()))
+    })
+}
+
+/// A record of an expanded display, or a table that is created.
+fn starts_something(line: &[u8], upper: bool) -> bool {
+    (upper && (crate::lane::is_record(line) || line.starts_with(b"2+^|Record ")))
+        || line
+            .get(..12)
+            .is_some_and(|w| w.eq_ignore_ascii_case(b"create table"))
+}
+
+/// A place in a text.
+#[derive(Clone, Copy)]
+struct Near<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+impl Near<'_> {
+    /// The byte that stands `n` before; a newline where nothing is known.
+    fn back(self, n: usize) -> u8 {
+        let at = self.at.checked_sub(n);
+        at.and_then(|i| self.text.get(i)).copied().unwrap_or(b'\n')
+    }
+
+    fn ahead(self, n: usize) -> u8 {
+        self.text.get(self.at + n).copied().unwrap_or(b'\n')
+    }
+
+    /// `<table`, `<tr`, `<td`, `<th` or the end of one.
+    fn opens_table(self) -> bool {
+        let skip = if self.ahead(1) == b'/' { 2 } else { 1 };
+        self.ahead(skip).eq_ignore_ascii_case(&b't')
+            && matches!(
+                self.ahead(skip + 1).to_ascii_lowercase(),
+                b'a' | b'r' | b'd' | b'h'
+            )
+    }
+
+    /// Whether a tag ends here that names something, or may begin before what is known.
+    fn is_tag(self, rules: &Compiled) -> bool {
+        let Self { text, at } = self;
+        let from = at.saturating_sub(TAG_MAX);
+        let back = text.get(from..at).unwrap_or_default();
+        let Some(open) = memchr::memrchr(b'<', back) else {
+            return from == 0;
+        };
+        let inside = back.get(open + 1..).unwrap_or_default();
+        if inside.contains(&b'>') {
+            return false;
+        }
+        let tag = inside.strip_prefix(b"/").unwrap_or(inside);
+        let size = tag
+            .iter()
+            .take_while(|b| is_word(**b) || matches!(b, b'_' | b'-' | b'.' | b':'))
+            .count();
+        let name = tag.get(..size).unwrap_or_default();
+        let local = name.rsplit(|b| *b == b':').next().unwrap_or_default();
+        let is = |names: &[&str]| {
+            names
+                .iter()
+                .any(|n| name.eq_ignore_ascii_case(n.as_bytes()))
+        };
+        if is(&["table", "tr", "td", "th"]) {
+            return true;
+        }
+        if is(&["key", "name", "dt"]) && tag.len() < inside.len() {
+            // What it closes may be a name.
+            let open = from + open;
+            let before = text.get(open.saturating_sub(160)..open).unwrap_or_default();
+            let content = memchr::memrchr(b'>', before).and_then(|i| before.get(i + 1..));
+            let content = content.unwrap_or(before).trim_ascii();
+            let content = content.strip_suffix(b":").unwrap_or(content);
+            return open < 160 || rules.field(content).is_some();
+        }
+        rules.field(local).is_some()
+            || crate::lane::attribute(tag, &[b"name", b"key", b"field", b"id"])
+                .is_some_and(|n| rules.field(&n).is_some())
+    }
+
+    /// Whether the escape that begins before may belong to a protected name.
+    fn is_escape(self, rules: &Compiled) -> bool {
+        let Self { text, at } = self;
+        let is_one = match self.back(1) {
+            b'\\' => matches!(self.back(0), b'u' | b'x'),
+            b'%' => self.back(0).is_ascii_hexdigit() && self.ahead(1).is_ascii_hexdigit(),
+            _ => self.back(0) == b'#',
+        };
+        if !is_one {
+            return false;
+        }
+        let apart = |b: &u8| {
+            b.is_ascii_whitespace()
+                || matches!(
+                    b,
+                    b'"' | b'\''
+                        | b'`'
+                        | b','
+                        | b'='
+                        | b':'
+                        | b'|'
+                        | b'<'
+                        | b'>'
+                        | b'('
+                        | b')'
+                        | b'['
+                        | b']'
+                        | b'{'
+                        | b'}'
+                )
+        };
+        let from = at.saturating_sub(2 * NAME_MAX);
+        let head = text.get(from..at).unwrap_or_default();
+        let tail = text.get(at..).unwrap_or_default();
+        let (Some(before), Some(size)) = (
+            head.iter().rposition(apart),
+            tail.iter().take(2 * NAME_MAX).position(apart),
+        ) else {
+            return true;
+        };
+        let token = text.get(from + before + 1..at + size).unwrap_or_default();
+        let token = unescape(token);
+        let mut words = token
+            .split(|b| !is_word(*b))
+            .rev()
+            .filter(|w| !w.is_empty());
+        // What was escaped may itself have ended a word.
+        words.any(|word| rules.may_end(word))
+    }
+
+    /// Whether `--name` begins before and is protected.
+    fn is_argument(self, rules: &Compiled, end: usize) -> bool {
+        let rest = self.text.get(self.at..end).unwrap_or_default();
+        let size = rest
+            .iter()
+            .take_while(|b| is_word(**b) || matches!(b, b'_' | b'-' | b'.'))
+            .count();
+        size > NAME_MAX || rules.field(rest.get(..size).unwrap_or_default()).is_some()
+    }
+}

@@ -1,0 +1,419 @@
+//! The fast path gives what the byte machine gives: the bytes, the verdicts and the account, for
+//! any text, any rules, any cut, and every kind of vector instructions that this CPU has.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use scanner::{
+    Action, Coverage, Detector, Mask, Options, Raw, Rule, Rules, RulesBuilder, Scanner, Step,
+    Stream, Verdict, Way,
+};
+
+/// Rules of several kinds: what is compiled from them differs.
+fn rules(kind: usize) -> Arc<Rules> {
+    let redact = Action::Mask(Mask::Redact);
+    let mut detectors = Rule::new("detectors", redact);
+    for detector in Detector::ALL {
+        if detector != Detector::Phone || kind == 1 {
+            detectors = detectors.detector(detector);
+        }
+    }
+    let fields = |names: &[&str], action| {
+        names
+            .iter()
+            .fold(Rule::new("fields", action), |rule, name| rule.field(*name))
+    };
+    let some = ["ssn", "account_number", "email", "password", "e", "id2"];
+    let rules = match kind {
+        0 => RulesBuilder::new()
+            .rule(fields(&some, Action::Mask(Mask::Last4)))
+            .rule(detectors),
+        1 => RulesBuilder::new().rule(detectors),
+        2 => RulesBuilder::new().rule(fields(&["ssn"], redact)),
+        3 => RulesBuilder::new()
+            .rule(fields(
+                &["ssn", "city"],
+                Action::Hold(scanner::Scope::Record),
+            ))
+            .rule(fields(
+                &["email", "account_number"],
+                Action::Mask(Mask::Drop),
+            ))
+            .rule(detectors),
+        _ => {
+            let many: Vec<String> = (0..200).map(|k| format!("field_{}_{k}", k * 7)).collect();
+            let many: Vec<&str> = many.iter().map(String::as_str).collect();
+            RulesBuilder::new()
+                .token_key(b"a key of the test")
+                .rule(fields(&some, Action::Mask(Mask::Format)))
+                .rule(fields(&many, redact))
+                .rule(detectors)
+        }
+    };
+    Arc::new(rules.build().unwrap())
+}
+
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    out: String,
+    steps: Vec<String>,
+    verdicts: Vec<Verdict>,
+    coverage: Coverage,
+}
+
+fn scan<'a>(
+    rules: &Arc<Rules>,
+    way: Way,
+    pty: bool,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> Outcome {
+    let mut scanner = Scanner::new(Arc::clone(rules), Options { pty }).with_way(way);
+    let (mut out, mut steps, mut verdicts) = (Vec::new(), Vec::new(), Vec::new());
+    let mut held = 0;
+    for piece in pieces {
+        scanner.feed(Stream::Stdout, Raw::new(Bytes::copy_from_slice(piece)));
+    }
+    scanner.end();
+    while let Some(step) = scanner.next_step() {
+        match step {
+            Step::Pass { bytes, .. } => out.extend_from_slice(bytes.as_bytes()),
+            Step::Held { bytes, .. } => held += bytes.len(),
+            Step::Hold { .. } | Step::Refuse { .. } | Step::Sealed { .. } => {
+                steps.push(format!("{step:?}"))
+            }
+        }
+    }
+    verdicts.extend(scanner.take_verdicts());
+    steps.push(format!("{held} held"));
+    Outcome {
+        out: String::from_utf8_lossy(&out).into_owned(),
+        steps,
+        verdicts,
+        coverage: scanner.coverage(),
+    }
+}
+
+/// How many cases each law is tried with; `LAWS_CASES` asks for more.
+fn cases() -> u32 {
+    std::env::var("LAWS_CASES")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(1500)
+}
+
+fn pieces(set: &'static [&'static str]) -> impl Strategy<Value = String> {
+    prop::sample::select(set).prop_map(str::to_owned)
+}
+
+const KEYS: &[&str] = &[
+    "ssn",
+    "SSN",
+    "email",
+    "password",
+    "accountNumber",
+    "account number",
+    "account_number",
+    "account",
+    "number",
+    "customer_ssn",
+    "lessn",
+    "ssn_x",
+    "s\\u0073n",
+    "s%73n",
+    "s&#115;n",
+    "e",
+    "E",
+    "name",
+    "value",
+    "key",
+    "id",
+    "city",
+    "\\u0065",
+    "ss\\x6e",
+    "\\nssn",
+    "Name",
+    "id2",
+    "id-2",
+    "acc\\u006funt_number",
+    "type",
+    "field_7_1",
+    "field-1393-199",
+    "x.e",
+];
+const VALUES: &[&str] = &[
+    "131-45-1438",
+    "000-12-3456",
+    "4374 9202 8903 3002",
+    "4052264567103461",
+    "4111 1111 1111 111",
+    "378282246310005",
+    "DE17994669278410113391",
+    "DE17 9946 6927 8410 1133 91",
+    "AB12",
+    "joe@example.com",
+    "git@github.com",
+    "https://a:b@c/d",
+    "ssh://x@y.org/",
+    "2024-01-02T03:04:05",
+    "550697.66",
+    "1",
+    "22",
+    "333",
+    "4444",
+    "null",
+    "true",
+    "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJhIn0.abc_-",
+    "eyJx",
+    "AKIAX2KKQUKA7TSPMI3O",
+    "ghp_0123456789abcdefghijABCDEFGHIJ012345",
+    "github_pat_0123456789012345678901234567890123456789012",
+    "xoxb-123456789012-abcdef",
+    "+46 8 123 456 78",
+    "555-123-4567",
+    "(555) 123-4567",
+    "the quick one",
+    "宮田",
+    "é",
+    "a \\\"b\\\" c",
+    "x\\\\",
+    "\\",
+    "'",
+    "\"",
+    "",
+    "-",
+    "***",
+    "ssn",
+    "my email",
+    "0000 0000",
+    "1234567890123456",
+];
+const MARKS: &[&str] = &[
+    ":",
+    ": ",
+    "=",
+    " = ",
+    "=>",
+    ",",
+    ", ",
+    "{",
+    "}",
+    "[",
+    "]",
+    "(",
+    ")",
+    "|",
+    " | ",
+    "\"",
+    "'",
+    "\t",
+    "-",
+    "- ",
+    "--",
+    "---",
+    "@",
+    ".",
+    ";",
+    "&",
+    "<",
+    ">",
+    "`",
+    "\r\n",
+    "\r",
+    "│",
+    " │ ",
+    "─",
+    "  ",
+    " ",
+    "\u{8}",
+    "\x1b[1m",
+    "\x1b[2;5H",
+    "\x1b[3C",
+    "/",
+    "://",
+    "*",
+    "#",
+    "!",
+    "_",
+    "|\n",
+    ">\n",
+    "\n\n",
+    "\":\"",
+    "\": \"",
+    "\",\"",
+    "\"},",
+    "</",
+    "\0",
+    "~",
+];
+const LINES: &[&str] = &[
+    "the build of a small crate took longer than it should",
+    "Compiling scan v0.1.2 (/src/scan)",
+    "  - item: value",
+    "{\"id\":1,\"name\":\"row number 1\",\"ssn\":\"131-45-1438\",\"account_number\":\"294018020001\",\"ok\":true}",
+    "{\"id\": 2, \"ssn\": \"131-45-1438\", \"email\": null, \"tags\": [\"a\", \"ssn\"]}",
+    "  \"ssn\": \"131-45-1438\",",
+    "{\"ssn\":\"13\\\"1\",\"a\":{\"email\":\"\"},\"e\":\"x\"}",
+    "{\"Name\":\"ssn\",\"Value\":\"x\"}",
+    "{\"ssn\":\"a\":\"b\"}",
+    "-----BEGIN RSA PRIVATE KEY-----",
+    "MIIEowIBAAKCAQEA7",
+    "-----END RSA PRIVATE KEY-----",
+    "id,ssn,city",
+    "1,131-45-1438,Lund",
+    "2,,Oslo",
+    "3,\"131-45-1438\",\"a,b\"",
+    "4,131-45-1438",
+    "5,131-45-1438,Lund,more",
+    "6, 131-45-1438 ,joe@example.com",
+    "id\tssn\tcity",
+    "1\t131-45-1438\tLund",
+    " id | ssn | city ",
+    "----+-----+------",
+    "  1 | 131-45-1438 | Lund ",
+    "  1 | 131 | Lund ",
+    "  2 |     | Oslo",
+    "  3 | abc | a|b ",
+    "  4 | 宮 | Lund",
+    "(3 rows)",
+    "| id | ssn |",
+    "|----|-----|",
+    "|  1 | 131 |",
+    "|  1 | a|b |",
+    "+----+-----+",
+    "NAME   SSN   AGE",
+    "joe    131   1",
+    "^l|id ^l|ssn",
+    "id & ssn \\\\",
+    "ssn",
+    "COPY t (id, ssn) FROM stdin;",
+    "1\tx",
+    "\\.",
+    "CREATE TABLE t (id int, ssn text);",
+    "INSERT INTO t VALUES (1, 'x');",
+    "INSERT INTO t (id, ssn) VALUES (1, 'x');",
+    "-[ RECORD 1 ]",
+    "* Record 1",
+    "id  | 1",
+    "ssn | 131-45-1438",
+    "<table><tr><th>ssn</th></tr>",
+    "<tr><td>x</td></tr></table>",
+    "<ssn>x</ssn>",
+    "<a name=\"ssn\">x</a>",
+    "<a name=ssn b=c>x</a>",
+    "<a",
+    "name=\"ssn\"",
+    ">131</a>",
+    "run --ssn 131 x",
+    "run --release x",
+    "ssn=131-45-1438 city=Lund",
+    "ssn: 131-45-1438",
+    "ssn:",
+    "  a: b",
+    "ssn: |",
+    "Host: a",
+    "a,b,c",
+    "1,2,3",
+    "a | b",
+    "----+----",
+    "1 | 2",
+    "id,ssn,city\r",
+    "1,131-45-1438,Lund\r",
+    " id | account number ",
+    "----+----------------",
+    "  1 | 29401802       ",
+    "  1 | 29401802",
+    "id,name,email,account_number",
+    "7,a b,joe@example.com,294018020001",
+    "{1,2",
+    " 8,b,c,d",
+    "9,ssn: 5,x,y",
+    "a,run --ssn 1,b,c",
+];
+
+/// Lines and pieces of what the scanner reads, in any order.
+fn text() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        3 => "[a-z]{1,8}",
+        2 => Just(" ".to_owned()),
+        3 => Just("\n".to_owned()),
+        3 => pieces(KEYS),
+        2 => pieces(VALUES),
+        4 => pieces(MARKS),
+        6 => pieces(LINES).prop_map(|l| format!("{l}\n")),
+    ];
+    prop::collection::vec(piece, 0..40).prop_map(|v| v.concat())
+}
+
+/// The same lines many times, with others between them: tables that go on and on.
+fn lines() -> impl Strategy<Value = String> {
+    let line = prop_oneof![
+        4 => pieces(LINES),
+        1 => (pieces(KEYS), pieces(MARKS), pieces(VALUES)).prop_map(|(k, m, v)| format!("{k}{m}{v}")),
+        1 => (pieces(VALUES), pieces(VALUES), pieces(VALUES)).prop_map(|(a, b, c)| format!("{a},{b},{c}")),
+        1 => (pieces(VALUES), pieces(KEYS), pieces(VALUES), pieces(VALUES)).prop_map(|(a, b, c, d)| format!("{a},{b},{c},{d}")),
+        1 => (pieces(VALUES), pieces(VALUES)).prop_map(|(a, b)| format!(" {a:>3} | {b:<14} ")),
+        1 => (pieces(KEYS), pieces(VALUES), pieces(KEYS), pieces(VALUES)).prop_map(|(a, b, c, d)| format!("{{\"{a}\":\"{b}\",\"{c}\": \"{d}\"}}")),
+    ];
+    prop::collection::vec((line, 1..4usize), 0..24).prop_map(|v| {
+        let mut text = String::new();
+        for (line, n) in v {
+            for _ in 0..n {
+                text.push_str(&line);
+                text.push('\n');
+            }
+        }
+        text
+    })
+}
+
+fn check(text: &[u8], kind: usize, size: usize, pty: bool) -> Result<(), TestCaseError> {
+    let rules = rules(kind);
+    let want = scan(&rules, Way::Bytes, pty, [text]);
+    let cut = scan(&rules, Way::Bytes, pty, text.chunks(size));
+    for way in 0..3 {
+        let got = scan(&rules, Way::Blocks(way), pty, [text]);
+        prop_assert_eq!(&got, &want, "way {} of one piece", way);
+        let got = scan(&rules, Way::Blocks(way), pty, text.chunks(size));
+        prop_assert_eq!(&got, &cut, "way {} of pieces of {}", way, size);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_text(text in text(), kind in 0..5usize, size in 1..300usize, pty: bool) {
+        check(text.as_bytes(), kind, size, pty)?;
+    }
+
+    #[test]
+    fn lines_in_any_order(text in lines(), kind in 0..5usize, size in 1..600usize) {
+        check(text.as_bytes(), kind, size, false)?;
+    }
+
+    #[test]
+    fn any_bytes(text: Vec<u8>, kind in 0..5usize, size in 1..300usize) {
+        check(&text, kind, size, true)?;
+    }
+}
+
+/// A protected name and a value at every place of a block.
+#[test]
+fn every_edge_of_a_block() {
+    for line in LINES {
+        for kind in [0, 3] {
+            let rules = rules(kind);
+            for pad in 0..66 {
+                let text = format!("{}\n{line}\n{line}\nand so on\n", "x".repeat(pad));
+                let want = scan(&rules, Way::Bytes, false, [text.as_bytes()]);
+                for way in 0..3 {
+                    let got = scan(&rules, Way::Blocks(way), false, [text.as_bytes()]);
+                    assert_eq!(got, want, "{text}");
+                }
+            }
+        }
+    }
+}
