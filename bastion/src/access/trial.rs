@@ -120,7 +120,7 @@ impl Trial {
                 _ => {}
             }
         }
-        let verdicts = scanner.take_verdicts().into_iter();
+        let verdicts = scanner.take_verdicts();
         self.found.extend(verdicts.map(|verdict| Found {
             rule: name(verdict.rule).unwrap_or_default(),
             field: verdict.field,
