@@ -6,11 +6,12 @@ use std::fmt;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{Config, Problems};
-use crate::recorder::{Copies, CopyTo, Door};
+use crate::recorder::{Copies, CopyTo, Door, Keep};
 
 mod audit;
 mod check;
@@ -83,7 +84,7 @@ struct Serve {
 
 Without one, `bastion serve` starts its own. SIGUSR1 gives the log a new key before its day is
 over. `log/vkey` in the folder is the key with which `replay verify` checks it: keep a copy
-elsewhere.
+elsewhere. A file ID.keep beside a recording keeps it whatever its age.
 
 Exit status: 0 when its client has left or after SIGTERM, 1 when it cannot start or go on.")]
 struct Recorder {
@@ -99,6 +100,18 @@ struct Recorder {
     /// Copy each checkpoint of the log to file:PATH, journald or command:COMMAND
     #[arg(long, value_name = "WHERE")]
     checkpoints_to: Vec<CopyTo>,
+    /// Remove recordings this long after their end, such as 365d
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    keep: Option<Duration>,
+    /// Remove the oldest recordings where all of them are more than so many bytes
+    #[arg(long, value_name = "BYTES")]
+    keep_bytes: Option<u64>,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    crate::config::section::parse_duration(text)
+        .filter(|duration| !duration.is_zero())
+        .ok_or_else(|| "write a number and a unit: 12h, 365d".to_owned())
 }
 
 /// Print completions for a shell
@@ -189,6 +202,10 @@ fn recorder(args: &Recorder) -> Result<(), Failure> {
         dir: args.dir.clone(),
         door,
         copies: Copies(args.checkpoints_to.clone()),
+        keep: Keep {
+            age: args.keep,
+            bytes: args.keep_bytes,
+        },
     };
     crate::recorder::main(options).map_err(Failure::new)
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use self::section::{Field, Section, Source};
+use crate::recorder::{CopyTo, Keep};
 
 pub use self::file::{FileError, read_private, read_text};
 pub use self::problem::{Problem, Problems, printable};
@@ -181,6 +182,10 @@ pub struct Recording {
     pub mode: RecordingMode,
     /// When bytes are on disk.
     pub sync: RecordingSync,
+    /// What the recorder that `serve` starts removes in time.
+    pub keep: Keep,
+    /// Where it copies checkpoints of its log to.
+    pub checkpoints_to: Vec<CopyTo>,
 }
 
 /// What a recorder that fails means for sessions.
@@ -463,6 +468,16 @@ impl Recording {
             ]),
             None => Some(RecordingSync::Interval),
         };
+        let keep = section.take("keep").map(|field| {
+            field.duration(Duration::from_secs(HOUR)..=Duration::from_secs(36_500 * DAY))
+        });
+        let keep_bytes = section
+            .take("keep_bytes")
+            .map(|field| field.integer(1024 * 1024..=u64::MAX));
+        let checkpoints_to = match section.take("checkpoints_to") {
+            Some(field) => read_copies(field),
+            None => Some(Vec::new()),
+        };
         section.finish();
         Some(Self {
             dir: dir?,
@@ -472,8 +487,25 @@ impl Recording {
             },
             mode: mode?,
             sync: sync?,
+            keep: Keep {
+                age: match keep {
+                    Some(age) => Some(age?),
+                    None => None,
+                },
+                bytes: match keep_bytes {
+                    Some(bytes) => Some(bytes?),
+                    None => None,
+                },
+            },
+            checkpoints_to: checkpoints_to?,
         })
     }
+}
+
+fn read_copies(field: Field<'_, '_>) -> Option<Vec<CopyTo>> {
+    let places = field.list()?;
+    let what = "file:/PATH, journald or command:COMMAND";
+    places.into_iter().map(|place| place.parsed(what)).collect()
 }
 
 impl Limits {

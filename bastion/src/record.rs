@@ -14,6 +14,7 @@ mod link;
 mod read;
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -55,7 +56,11 @@ struct Inner {
 #[derive(Debug)]
 enum Source {
     /// It is started as a child, with one end of a socket pair as its standard input.
-    Child { exe: PathBuf, dir: PathBuf },
+    Child {
+        exe: PathBuf,
+        dir: PathBuf,
+        args: Vec<OsString>,
+    },
     /// It runs on its own and listens here.
     Socket { path: PathBuf },
 }
@@ -80,14 +85,26 @@ impl Recorder {
         dir: &Path,
         sync: RecordingSync,
     ) -> Result<Self, RecordError> {
-        Self::new(
-            Source::Child {
-                exe: exe.to_owned(),
-                dir: dir.to_owned(),
-            },
-            sync,
-        )
-        .await
+        Self::spawn_embedded_with(exe, dir, sync, Vec::new()).await
+    }
+
+    /// As [`Self::spawn_embedded`], with further arguments for the recorder.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::spawn_embedded`].
+    pub async fn spawn_embedded_with(
+        exe: &Path,
+        dir: &Path,
+        sync: RecordingSync,
+        args: Vec<OsString>,
+    ) -> Result<Self, RecordError> {
+        let source = Source::Child {
+            exe: exe.to_owned(),
+            dir: dir.to_owned(),
+            args,
+        };
+        Self::new(source, sync).await
     }
 
     /// Connects to the recorder that listens on `socket`; bytes are on disk within two seconds.
@@ -285,11 +302,11 @@ impl Inner {
         running.not_before = Instant::now() + RETRY;
         running.link = None;
         let stream = match &self.source {
-            Source::Child { exe, dir } => {
+            Source::Child { exe, dir, args } => {
                 if let Some(old) = running.child.as_mut() {
                     reap(old).await;
                 }
-                let (stream, child) = spawn(exe, dir)?;
+                let (stream, child) = spawn(exe, dir, args)?;
                 running.child = Some(child);
                 stream
             }
@@ -316,7 +333,7 @@ async fn reap(child: &mut Child) {
     }
 }
 
-fn spawn(exe: &Path, dir: &Path) -> Result<(UnixStream, Child), RecordError> {
+fn spawn(exe: &Path, dir: &Path, args: &[OsString]) -> Result<(UnixStream, Child), RecordError> {
     let unreachable = |source: io::Error| RecordError::Unreachable(Arc::new(source));
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(unreachable)?;
     ours.set_nonblocking(true).map_err(unreachable)?;
@@ -328,6 +345,7 @@ fn spawn(exe: &Path, dir: &Path) -> Result<(UnixStream, Child), RecordError> {
         .arg("--dir")
         .arg(dir)
         .args(["--fd", "0"])
+        .args(args)
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::null())
         // Ctrl-C at the terminal is for `serve`, which then ends the sessions in order.

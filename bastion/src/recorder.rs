@@ -9,6 +9,7 @@
 mod audit;
 mod copies;
 mod disk;
+mod expire;
 mod link;
 mod log;
 mod recover;
@@ -30,6 +31,7 @@ use rustix::fs::Mode;
 use tokio::signal::unix::{SignalKind, signal};
 
 pub use self::copies::{Copies, CopyTo, NoPlace};
+pub use self::expire::Keep;
 use self::link::Links;
 use self::store::Store;
 use self::work::Crew;
@@ -43,6 +45,8 @@ pub struct Options {
     pub door: Door,
     /// Where checkpoints of the log are copied to.
     pub copies: Copies,
+    /// What is removed in time.
+    pub keep: Keep,
 }
 
 /// Where `serve` is heard.
@@ -98,7 +102,7 @@ pub fn main(options: Options) -> Result<(), RecorderError> {
     rustix::process::umask(Mode::from_raw_mode(0o077));
     let store = Store::open(&options.dir, options.copies)?;
     recover::all(&store)?;
-    let crew = Crew::start(store)?;
+    let crew = Crew::start(store, options.keep)?;
     let links = Links::new(crew.clone());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()

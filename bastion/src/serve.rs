@@ -232,7 +232,18 @@ async fn recorder(config: &Config) -> Result<Recorder, ServeError> {
         Some(socket) => Recorder::connect(socket).await,
         None => {
             let program = std::env::current_exe().map_err(ServeError::Runtime)?;
-            Recorder::spawn_embedded(&program, &config.recording.dir, config.recording.sync).await
+            let recording = &config.recording;
+            let mut args = Vec::new();
+            if let Some(age) = recording.keep.age {
+                args.extend(["--keep".into(), format!("{}s", age.as_secs()).into()]);
+            }
+            if let Some(bytes) = recording.keep.bytes {
+                args.extend(["--keep-bytes".into(), bytes.to_string().into()]);
+            }
+            for place in &recording.checkpoints_to {
+                args.extend(["--checkpoints-to".into(), place.to_string().into()]);
+            }
+            Recorder::spawn_embedded_with(&program, &recording.dir, recording.sync, args).await
         }
     };
     started.map_err(|error| ServeError::Room(error.to_string()))

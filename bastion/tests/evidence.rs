@@ -477,3 +477,76 @@ async fn go_reads_the_checkpoint_and_comes_to_the_same_root() {
     assert_eq!(size, catalogue(&dir, &key(&dir)).history.checkpoint.size);
     assert!(size >= 280);
 }
+
+async fn until(what: impl Fn() -> bool) {
+    while !what() {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// By age and by size, the oldest first; not what is held, and never without a leaf.
+#[tokio::test]
+async fn what_is_over_its_time_is_removed_and_said_to_be() {
+    let temp = temp();
+    let dir = temp.path();
+    let recorder = embedded(dir).await;
+    let key = key(dir);
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        let mut session = recorder.start(about(Kind::Exec)).await.unwrap();
+        print(&mut session, &b"some output\n".repeat(1000))
+            .await
+            .unwrap();
+        ids.push(session.id());
+        session.end(End::default()).await.unwrap();
+    }
+    recorder.close().await;
+    let paths: Vec<PathBuf> = ids.iter().map(|id| file_of(dir, *id)).collect();
+    let [old, held, middle, new] = paths.as_slice() else {
+        panic!("four")
+    };
+    let day = Duration::from_secs(24 * 3600);
+    for (path, days) in [(old, 9), (held, 9), (middle, 2)] {
+        let file = fs::File::options().append(true).open(path).unwrap();
+        file.set_modified(std::time::SystemTime::now() - day * days)
+            .unwrap();
+    }
+    let beside = |path: &Path, ending: &str| -> PathBuf {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        path.with_file_name(format!(
+            "{}{ending}",
+            name.strip_suffix(".cast.zst").unwrap()
+        ))
+    };
+    fs::write(beside(held, ".keep"), b"case 17").unwrap();
+    fs::write(beside(old, ".cast.zst.torn"), b"torn").unwrap();
+
+    let program = Path::new(env!("CARGO_BIN_EXE_bastion"));
+    let run = async |arguments: [&str; 2]| {
+        let arguments = arguments.map(Into::into).to_vec();
+        let sync = RecordingSync::Interval;
+        Recorder::spawn_embedded_with(program, dir, sync, arguments)
+            .await
+            .unwrap()
+    };
+    let recorder = run(["--keep", "7d"]).await;
+    until(|| !old.exists()).await;
+    recorder.close().await;
+    assert!(held.exists() && middle.exists() && new.exists());
+    assert!(!beside(old, ".cast.zst.torn").exists());
+    // A byte is less than what is held: everything else goes.
+    let recorder = run(["--keep-bytes", "1"]).await;
+    until(|| !middle.exists() && !new.exists()).await;
+    recorder.close().await;
+    assert!(held.exists() && beside(held, ".keep").exists());
+
+    let catalogue = catalogue(dir, &key);
+    for (id, path) in ids.iter().zip(&paths) {
+        let session = catalogue.sessions.get(id.as_str()).unwrap();
+        assert_eq!(session.expired, path != held, "{id}");
+    }
+    let judged = catalogue.judge(held, ids.get(1).unwrap().as_str()).unwrap();
+    assert_eq!(judged.level, Level::Complete);
+    let audited = fs::read_to_string(dir.join("audit.jsonl")).unwrap();
+    assert_eq!(audited.matches("recording_expired").count(), 3);
+}

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use recording::event::{Header, Stream};
-use recording::write::{Newlines, Presses, Settings, Writer};
+use recording::write::{Newlines, Presses, Sealing, Settings, Writer};
 
 /// Log lines as a service prints them, 32 KiB at a time.
 fn log_lines(bytes: usize) -> Vec<u8> {
@@ -44,6 +44,22 @@ fn writer(settings: Settings, newlines: Newlines) -> Writer<io::Sink> {
     Writer::new(io::sink(), &header, newlines, settings, Presses::new(1)).unwrap()
 }
 
+/// As the recorder writes.
+fn sealed(settings: Settings, newlines: Newlines) -> Writer<io::Sink> {
+    let header = Header {
+        version: 3,
+        cols: 80,
+        rows: 24,
+        ..Header::default()
+    };
+    let sealing = Sealing {
+        session: *b"00000000000000000000000000",
+        wall_ms: || 0,
+    };
+    let presses = Presses::new(1);
+    Writer::sealed(io::sink(), &header, newlines, settings, presses, sealing).unwrap()
+}
+
 fn bulk(criterion: &mut Criterion) {
     let text = log_lines(16 * 1024 * 1024);
     let mut group = criterion.benchmark_group("bulk");
@@ -73,6 +89,21 @@ fn bulk(criterion: &mut Criterion) {
             });
         });
     }
+    group.bench_function("level 1, sealed", |bencher| {
+        bencher.iter(|| {
+            let settings = Settings {
+                level: 1,
+                ..Settings::default()
+            };
+            let mut writer = sealed(settings, Newlines::Crlf);
+            for (n, chunk) in (0..).zip(text.chunks(32 * 1024)) {
+                writer
+                    .output(Duration::from_micros(n * 100), Stream::Stdout, chunk)
+                    .unwrap();
+            }
+            black_box(writer.file_bytes())
+        });
+    });
     group.bench_function("sha-256 alone", |bencher| {
         bencher.iter(|| {
             let mut sums = recording::raw::Sums::default();

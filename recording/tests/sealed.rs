@@ -1,7 +1,13 @@
 //! Seals: whatever is done to a sealed file is found, and what is found is called by its name.
 
-#![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test ends at what it does not expect"
+)]
+#![expect(clippy::print_stdout, reason = "a figure is said")]
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -266,6 +272,9 @@ fn a_file_without_seals_is_unknown() {
     assert!(Survey::of(file.as_slice()).unwrap().chain.is_none());
 }
 
+/// A recording of some hundred frames, made once.
+static LARGE: OnceLock<(Vec<u8>, Known)> = OnceLock::new();
+
 proptest! {
     /// Wherever a crash cuts a sealed file, its sealed part stays, and the end that is written
     /// behind it makes it whole with a seal that follows.
@@ -306,7 +315,7 @@ proptest! {
     /// Many edits of a larger recording; `PROPTEST_CASES=10000` is the long form.
     #[test]
     fn random_edits_are_found(kind in 0..4u8, from in 0.0..1.0f64, len in 1..400usize, to in 0.0..1.0f64, byte: u8) {
-        let (file, known) = recorded(SESSION, 1, 200);
+        let (file, known) = LARGE.get_or_init(|| recorded(SESSION, 1, 400));
         let place = |share: f64| {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place in the file")]
             let at = (file.len() as f64 * share) as usize;
@@ -331,9 +340,131 @@ proptest! {
                 }
             }
         }
-        prop_assume!(edited != file);
-        let level = level(&edited, &known);
+        prop_assume!(edited != *file);
+        let level = level(&edited, known);
         let found = matches!(level, Level::Altered { .. } | Level::Truncated { .. });
         prop_assert!(found, "{}", level);
     }
+}
+
+/// Numbers that look random and are the same each time.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, most: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % most
+    }
+}
+
+/// Ten hours at a shell: typing, listings, logs and long pauses, some 7 MB and 70,000 events in
+/// all. The bar is 2 MB, seals and frames that end at each pause included.
+#[test]
+fn ten_hours_of_interactive_work_are_less_than_two_megabytes() {
+    let header = Header {
+        version: 3,
+        cols: 120,
+        rows: 40,
+        ..Header::default()
+    };
+    let sealing = Sealing {
+        session: *SESSION,
+        wall_ms: || 0,
+    };
+    let settings = Settings::default();
+    let presses = Presses::new(1);
+    let mut writer = Writer::sealed(
+        Vec::new(),
+        &header,
+        Newlines::Kept,
+        settings,
+        presses,
+        sealing,
+    )
+    .unwrap();
+    let mut numbers = Numbers(7);
+    let (mut now, mut raw, mut events) = (0u64, 0u64, 0u64);
+    let mut print = |writer: &mut Writer<Vec<u8>>, now: u64, text: &str| {
+        let now = Duration::from_millis(now);
+        while let Some(due) = writer.due().filter(|due| *due <= now) {
+            writer.tick(due).unwrap();
+        }
+        writer.output(now, Stream::Stdout, text.as_bytes()).unwrap();
+        raw += text.len() as u64;
+        events += 1;
+    };
+    let commands = [
+        "ls -l src",
+        "git log --stat",
+        "cargo test",
+        "grep -rn Session .",
+        "tail service.log",
+    ];
+    while now < 36_000_000 {
+        print(
+            &mut writer,
+            now,
+            "\x1b[01;32mada@box\x1b[00m:\x1b[01;34m~/orders\x1b[00m$ ",
+        );
+        let command = commands[usize::try_from(numbers.below(5)).unwrap()];
+        for key in command.chars() {
+            now += 70 + numbers.below(180);
+            print(&mut writer, now, &key.to_string());
+        }
+        now += 300;
+        for _ in 0..20 + numbers.below(130) {
+            now += numbers.below(12);
+            let (one, two, three) = (
+                numbers.below(1 << 32),
+                numbers.below(90_000),
+                numbers.below(60),
+            );
+            let line = match command {
+                "ls -l src" => format!(
+                    "-rw-r--r-- 1 ada ada {two:>7} Nov 2{} 21:{three:02} module_{}.rs\r\n",
+                    one % 5,
+                    one % 300
+                ),
+                "git log --stat" => format!(
+                    "\x1b[33mcommit {one:08x}{:08x}\x1b[m src/part_{}.rs | {} +-\r\n",
+                    one ^ two,
+                    two % 90,
+                    three
+                ),
+                "cargo test" => format!(
+                    "test session::tests::case_{} ... \x1b[32mok\x1b[m\r\n",
+                    two % 4000
+                ),
+                "grep -rn Session ." => format!(
+                    "./src/part_{}.rs:{}:    let session = Session::new({three});\r\n",
+                    two % 90,
+                    two % 900
+                ),
+                _ => format!(
+                    "2026-11-25T21:{three:02}:{:02}Z info request {one:08x} took {} ms\r\n",
+                    one % 60,
+                    two % 900
+                ),
+            };
+            print(&mut writer, now, &line);
+        }
+        // Reading, thinking, lunch.
+        now += 3_000 + numbers.below(70_000);
+    }
+    let (file, totals) = writer
+        .end(Duration::from_millis(now), &Ending::default())
+        .unwrap();
+    let frames = totals.head.unwrap().frames;
+    assert!(
+        raw > 4_000_000 && events > 60_000,
+        "{raw} bytes, {events} events"
+    );
+    println!(
+        "{raw} bytes in {events} events became {} bytes in {frames} frames",
+        file.len()
+    );
+    assert!(file.len() < 2_000_000, "{} bytes", file.len());
 }

@@ -462,6 +462,7 @@ impl Session {
         if writer.get_ref().is_exhausted() {
             // Nothing is half written: the end goes where disk was reserved for it.
             self.shut();
+            self.log_gap(crew, "the disk of the recordings is full");
             self.out.failed(self.channel, &Failure::Full);
             let end = End::because("the disk of the recordings is full");
             self.complete(crew, writer, self.now(), end, false);
@@ -474,6 +475,7 @@ impl Session {
     /// What is on disk is all that there will be: it is put in order as after a crash.
     fn give_up(self: &Arc<Self>, crew: &Arc<Crew>, error: &io::Error) {
         self.shut();
+        self.log_gap(crew, &format!("the recording cannot be written: {error}"));
         let failure = if is_full(error) {
             Failure::Full
         } else {
@@ -490,12 +492,37 @@ impl Session {
     pub(super) fn sync_failed(self: &Arc<Self>, crew: &Arc<Crew>, error: &io::Error) {
         tracing::error!(session = %self.id, %error, "a recording cannot be brought to the disk");
         self.shut();
+        self.log_gap(
+            crew,
+            &format!("the recording cannot be brought to the disk: {error}"),
+        );
         self.out
             .failed(self.channel, &Failure::Io(error.to_string()));
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(writer) = writer.take() {
             let end = End::because("the disk of the recordings failed");
             self.complete(crew, writer, self.now(), end, false);
+        }
+    }
+
+    /// What was taken over and not written went to the client: the log says how much at most.
+    fn log_gap(&self, crew: &Crew, what: &str) {
+        let lost = {
+            let queue = self.queue();
+            queue.taken - queue.done
+        };
+        let leaf = Leaf::Gap {
+            at_ms: now_ms(),
+            session: Some(self.id.to_string()),
+            reason: format!("{what}; at most {lost} bytes that the client has are missing"),
+        };
+        let logged = crew
+            .store
+            .log
+            .append(&leaf)
+            .and_then(|_| crew.store.log.sync());
+        if let Err(error) = logged {
+            tracing::error!(session = %self.id, %error, lost, "a gap is not in the log");
         }
     }
 

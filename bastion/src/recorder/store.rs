@@ -9,12 +9,13 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 use std::{fmt, io};
 
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, civil};
-use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::RecorderError;
@@ -162,6 +163,43 @@ impl Store {
         })
     }
 
+    /// Every recording, the one that was changed first before the others.
+    pub(super) fn oldest_first(&self) -> io::Result<Vec<Kept>> {
+        use std::os::unix::fs::MetadataExt;
+        let mut found = Vec::new();
+        self.each_day(|day| {
+            let names = names(day)?;
+            let folder = Arc::new(day.try_clone()?);
+            for name in &names {
+                let Some(id) = name.strip_suffix(SUFFIX).and_then(|id| id.parse().ok()) else {
+                    continue;
+                };
+                let about = open_file(day, name, false)?.metadata()?;
+                found.push(Kept {
+                    id,
+                    bytes: about.blocks() * 512,
+                    changed: about.modified()?,
+                    is_held: names.contains(&format!("{id}.keep")),
+                    folder: folder.clone(),
+                });
+            }
+            Ok(true)
+        })?;
+        found.sort_by_key(|kept| kept.changed);
+        Ok(found)
+    }
+
+    /// Removes a recording and what lies beside it under its name.
+    pub(super) fn remove(&self, kept: &Kept) -> io::Result<()> {
+        for name in names(&*kept.folder)? {
+            let beside = name.strip_prefix(kept.id.as_str());
+            if beside.is_some_and(|rest| rest.starts_with('.')) {
+                rustix::fs::unlinkat(&*kept.folder, &name, AtFlags::empty())?;
+            }
+        }
+        Ok(rustix::fs::fsync(&*kept.folder)?)
+    }
+
     /// Appends to the list; [`Self::sync_list`] makes it durable.
     pub(super) fn append(&self, entry: &Entry) -> io::Result<()> {
         let mut line = serde_json::to_vec(entry)?;
@@ -269,6 +307,19 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// A recording that is there.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) id: SessionId,
+    /// Bytes on the disk.
+    pub(super) bytes: u64,
+    /// When something was written to it last.
+    pub(super) changed: SystemTime,
+    /// It is to be kept whatever its age.
+    pub(super) is_held: bool,
+    folder: Arc<OwnedFd>,
 }
 
 impl fmt::Display for Store {

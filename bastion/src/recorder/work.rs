@@ -12,6 +12,7 @@ use recording::write::{Head, Presses};
 use serde_json::{Map, Value, json};
 
 use super::audit::Audit;
+use super::expire::{self, Keep};
 use super::link::Question;
 use super::log::now_ms;
 use super::session::Session;
@@ -27,6 +28,7 @@ pub(super) struct Crew {
     pub(super) presses: Presses,
     pub(super) syncer: Syncer,
     pub(super) audit: Audit,
+    keep: Keep,
     jobs: Mutex<Jobs>,
     more: Condvar,
     /// The sessions that the clock looks at.
@@ -61,10 +63,11 @@ pub(super) enum Job {
 
 impl Crew {
     /// Starts the threads.
-    pub(super) fn start(store: Store) -> io::Result<Arc<Self>> {
+    pub(super) fn start(store: Store, keep: Keep) -> io::Result<Arc<Self>> {
         let audit = Audit::open(store.open_audit()?)?;
         let crew = Arc::new(Self {
             audit,
+            keep,
             store,
             presses: Presses::new(SPARE_PRESSES),
             syncer: Syncer::default(),
@@ -233,8 +236,10 @@ impl Crew {
     fn notarize(&self) {
         let mut logged = HashMap::new();
         let mut heads_at = Instant::now() + HEADS;
+        let mut expire_at = Instant::now();
         loop {
-            let patience = heads_at.saturating_duration_since(Instant::now());
+            let patience = heads_at.min(expire_at);
+            let patience = patience.saturating_duration_since(Instant::now());
             let (due, goes_on) = self.store.log.wait(patience, KEY_LIFE);
             if !goes_on {
                 return;
@@ -243,6 +248,10 @@ impl Crew {
             if heads_at <= Instant::now() {
                 heads_at = Instant::now() + HEADS;
                 done = self.log_heads(&mut logged);
+            }
+            if expire_at <= Instant::now() {
+                expire_at = Instant::now() + EXPIRE;
+                done = done.and_then(|()| self.expire());
             }
             if due.key || self.new_key.swap(false, Ordering::AcqRel) {
                 done = done.and_then(|()| self.store.log.rotate());
@@ -256,6 +265,11 @@ impl Crew {
                 thread::sleep(LOG_PAUSE);
             }
         }
+    }
+
+    fn expire(&self) -> io::Result<()> {
+        let live = lock(&self.live).keys().copied().collect();
+        expire::run(&self.store, &self.audit, self.keep, &live)
     }
 
     /// A leaf for the lines of the audit log that are new.
@@ -360,6 +374,8 @@ const WORKERS: (usize, usize) = (2, 8);
 const SPARE_PRESSES: usize = 4;
 /// Between two leaves of a live session.
 const HEADS: Duration = Duration::from_secs(60);
+/// Between two looks for recordings whose time is over.
+const EXPIRE: Duration = Duration::from_secs(3600);
 /// How long one key signs the log.
 const KEY_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// After the log could not be written.
