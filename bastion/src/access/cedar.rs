@@ -634,6 +634,9 @@ fn problem_of(file: &Path, text: &str, error: &dyn Diagnostic) -> Problem {
     let problem = Problem::at(file, text, offset, message);
     match error.help() {
         Some(help) => problem.hint(plain(&help.to_string())),
+        None if problem.message == "unexpected end of input" => {
+            problem.hint("a policy ends with a semicolon")
+        }
         None => problem,
     }
 }
@@ -769,8 +772,10 @@ fn push_resource(
             let user = user_uid(issuer, subject);
             // Whoever asks about themselves is there already, with name and groups.
             if !entities.iter().any(|entity| entity.uid() == user) {
-                let attributes =
+                let mut attributes =
                     strings([("issuer", issuer), ("subject", subject), ("name", subject)]);
+                // Not known of somebody who is only spoken about, as the groups are not.
+                attributes.insert("service".to_owned(), RestrictedExpression::new_bool(false));
                 entities.push(Entity::new(user.clone(), attributes, HashSet::new())?);
             }
             Ok(user)

@@ -421,7 +421,7 @@ impl Protect {
                     }
                     (_, true) => format!("its name ends like the field \"{word}\""),
                     (None, false) if detect.iter().any(|detector| detector.name() == word) => {
-                        format!("it has the form of a {word}, whatever its name")
+                        format!("it has the form of {word}, whatever its name")
                     }
                     (None, false) => format!("it is {word}"),
                 }
@@ -798,12 +798,13 @@ fn check_reach(
                         .any(|login| pattern.value.matches(login.name()))
             });
         if !met && pattern.value.0 != "*" {
-            source.problem(
+            source.problem_with_hint(
                 pattern.at,
                 format!(
                     "no login on these targets is called \"{}\", so that this protects nothing",
                     pattern.value.0
                 ),
+                "correct the name, or add the login first",
             );
         }
     }

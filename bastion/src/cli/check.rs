@@ -245,6 +245,58 @@ mod tests {
         }
     }
 
+    /// What people read when something is wrong, word by word.
+    #[test]
+    fn messages_say_what_is_wrong_and_what_to_do() {
+        let targets = "[[target]]\nname = \"orders-db\"\naddress = \"127.0.0.1:22\"\nlabels = [\"production\"]\nhost_keys = [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti\"]\n[[target.login]]\nname = \"postgres\"\ncertificate = true\n";
+        let work =
+            "permit (principal in Group::\"staff\", action == Action::\"exec\", resource);\n";
+        let of = |cedar: &str, protect: &str| {
+            found(|folder| {
+                append(folder, "targets.toml", targets);
+                fs::write(folder.path("policies/access.cedar"), cedar).unwrap();
+                fs::write(folder.path("policies/protect.toml"), protect).unwrap();
+            })
+        };
+        let mask = "action = { mask = \"redact\" }\n";
+        let rule = |name: &str, lines: &str| format!("[[rule]]\nname = \"{name}\"\n{lines}");
+        let all = "targets = [\"*\"]\n";
+        insta::assert_snapshot!(
+            [
+                of(
+                    "permit (principal in Group::\"staff\", action == Action::\"exce\", resource);\npermit (principal, action == Action::\"exec\", resource) when { context.command == \"x\" };\n@notfiy(\"x\") permit (principal, action, resource);\n",
+                    &[
+                        rule("a", &format!("targets = [\"oders-*\"]\nlogins = [\"root\"]\nfields = [\"ssn\"]\n{mask}")),
+                        rule("b", &format!("{all}detect = [\"payment-crad\"]\n{mask}")),
+                        rule("c", &format!("{all}feilds = [\"ssn\"]\n{mask}")),
+                        rule("d", &format!("{all}fields = [\"--\"]\naction = {{ mask = \"stars\" }}\n")),
+                        rule("e", &format!("{all}fields = [\"x\"]\naction = {{ hold = {{ approvers = \"\", count = 20, expires = \"soon\" }} }}\n")),
+                    ]
+                    .concat(),
+                ),
+                of("permit (principal, action, resource)", ""),
+                of("forbid (principal, action, resource);", ""),
+                of(
+                    work,
+                    &[
+                        rule("first", &format!("{all}fields = [\"number\"]\n{mask}")),
+                        rule("second", &format!("{all}fields = [\"card_number\"]\naction = {{ mask = \"last4\" }}\n")),
+                    ]
+                    .concat(),
+                ),
+                of(
+                    "permit (principal in Group::\"staff\", action, resource in Label::\"producton\");\npermit (principal in Group::\"staff\", action == Action::\"shell\", resource == Account::\"root@orders-db\");\npermit (principal in Group::\"staff\", action == Action::\"shell\", resource in Target::\"order-db\");\n",
+                    "",
+                ),
+                of(
+                    "permit (principal in Group::\"staff\", action == Action::\"request\", resource);\n@approvers(\"staff\") permit (principal in Group::\"staff\", action == Action::\"request\", resource);\n@count(\"2\") permit (principal, action == Action::\"exec\", resource);\n",
+                    "",
+                ),
+            ]
+            .join("\n\n")
+        );
+    }
+
     #[test]
     fn mistakes_of_several_files_are_reported_at_once() {
         let found = found(|folder| {

@@ -119,4 +119,6 @@ fn shown(text: &str) -> String {
 }
 
 #[cfg(test)]
+mod docs;
+#[cfg(test)]
 mod tests;

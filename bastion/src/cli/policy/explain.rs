@@ -257,9 +257,9 @@ fn explain_access(
     if answer.considered.is_empty() {
         writeln!(
             out,
-            "  no policy is about this person, action and account; a permit for one of these groups would be: {}",
+            "  no policy lets members of {} do this on this account",
             if who.groups.is_empty() {
-                "none".to_owned()
+                "no group".to_owned()
             } else {
                 shown(&args.groups.join(", "))
             }
