@@ -16,6 +16,7 @@ mod marked;
 mod markup;
 mod member;
 mod outlet;
+mod own;
 mod pair;
 mod path;
 mod row;
@@ -89,6 +90,8 @@ pub(crate) struct Lane {
     html: Html,
     sql: Vec<(Vec<u8>, Vec<Option<Hit>>)>,
     path: Vec<(Level, Vec<u8>)>,
+    /// Where the policy's own detectors have looked.
+    own: own::Looked,
     echo: VecDeque<u8>,
     echoed: usize,
     sink: Sink,
@@ -250,6 +253,7 @@ impl Lane {
             html: Html::default(),
             sql: Vec::new(),
             path: Vec::new(),
+            own: own::Looked::default(),
             echo: VecDeque::new(),
             echoed: 0,
             sink,
@@ -342,6 +346,7 @@ impl Lane {
             self.row.scan = len;
         }
         self.seen = self.seen.filter(|(_, upto)| *upto <= len);
+        self.own.shorten(len);
         self.match_echo(from.min(len));
         self.run(false);
     }

@@ -10,6 +10,7 @@ mod hold;
 mod lane;
 mod mask;
 mod name;
+mod own;
 mod rules;
 mod simd;
 mod sink;
@@ -28,6 +29,7 @@ use bytes::Bytes;
 use hold::Frontier;
 pub use hold::Withheld;
 use lane::Lane;
+pub use own::{Checksum, OWN_MATCH_MAX};
 use rules::Hit;
 pub use rules::{Action, Detector, Mask, Rule, RuleError, Rules, RulesBuilder, Scope, Unreadable};
 

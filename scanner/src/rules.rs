@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::name::{NAME_MAX, Words};
+use crate::own::{Checksum, Own, Pattern};
 use crate::suspect::Suspects;
 
 /// Builds [`Rules`].
@@ -57,16 +58,30 @@ impl RulesBuilder {
             has_paths: false,
             hold_output: None,
             hold_any: false,
+            own: None,
             token_key: self.token_key.unwrap_or_default(),
             unreadable: self.unreadable,
             suspects: Suspects::none(),
         };
+        let mut own = Vec::new();
         if self.rules.len() > usize::from(u16::MAX) {
             return Err(RuleError::TooMany);
         }
         for (index, rule) in self.rules.into_iter().enumerate() {
             let index = u16::try_from(index).map_err(|_| RuleError::TooMany)?;
+            own.extend(rule.own.iter().cloned().map(|pattern| Pattern {
+                rule: index,
+                ..pattern
+            }));
             compiled.add(index, rule)?;
+        }
+        if let Some(first) = own.first() {
+            let (rule, name) = (first.rule, first.name.clone());
+            compiled.own = Some(Own::build(own).map_err(|reason| RuleError::BadPattern {
+                rule: compiled.rule_name(rule).to_owned(),
+                name,
+                reason,
+            })?);
         }
         compiled.suspects = Suspects::new(&compiled);
         Ok(Rules(Arc::new(compiled)))
@@ -79,6 +94,7 @@ pub struct Rule {
     name: String,
     fields: Vec<String>,
     detectors: Vec<Detector>,
+    own: Vec<Pattern>,
     action: Action,
 }
 
@@ -89,6 +105,7 @@ impl Rule {
             name: name.into(),
             fields: Vec::new(),
             detectors: Vec::new(),
+            own: Vec::new(),
             action,
         }
     }
@@ -104,6 +121,26 @@ impl Rule {
     #[must_use]
     pub fn detector(mut self, detector: Detector) -> Self {
         self.detectors.push(detector);
+        self
+    }
+
+    /// Adds a detector of the policy: what `pattern` matches and has the checksum. The pattern is
+    /// a regular expression over bytes, whose matches have at least 3 and at most
+    /// [`OWN_MATCH_MAX`](crate::OWN_MATCH_MAX) bytes and stay in a line; whether it can be used is
+    /// told by [`RulesBuilder::build`].
+    #[must_use]
+    pub fn own_detector(
+        mut self,
+        name: impl Into<String>,
+        pattern: impl Into<String>,
+        checksum: Checksum,
+    ) -> Self {
+        self.own.push(Pattern {
+            rule: 0,
+            name: name.into(),
+            pattern: pattern.into(),
+            checksum,
+        });
         self
     }
 
@@ -293,6 +330,15 @@ pub enum RuleError {
         /// The rule.
         rule: String,
     },
+    /// The pattern of an own detector cannot be used.
+    BadPattern {
+        /// The rule.
+        rule: String,
+        /// The detector.
+        name: String,
+        /// Why, and what to write instead.
+        reason: String,
+    },
     /// More rules or fields than can be compiled.
     TooMany,
 }
@@ -323,6 +369,9 @@ impl fmt::Display for RuleError {
             }
             Self::NoTokenKey { rule } => {
                 write!(f, "rule {rule:?} needs a token key of at least 16 bytes")
+            }
+            Self::BadPattern { rule, name, reason } => {
+                write!(f, "rule {rule:?}: detector {name:?}: {reason}")
             }
             Self::TooMany => f.write_str("more rules or fields than can be compiled"),
         }
@@ -371,6 +420,7 @@ impl Default for Rules {
             has_paths: false,
             hold_output: None,
             hold_any: false,
+            own: None,
             token_key: Vec::new(),
             unreadable: Unreadable::Pass,
             suspects: Suspects::none(),
@@ -390,6 +440,8 @@ pub(crate) struct Hit {
 pub(crate) enum By {
     Field(u16),
     Detector(Detector),
+    /// By a detector of the policy (its number).
+    Own(u16),
 }
 
 #[derive(Debug)]
@@ -403,6 +455,8 @@ pub(crate) struct Compiled {
     /// The first rule that withholds from the first byte.
     pub(crate) hold_output: Option<u16>,
     pub(crate) hold_any: bool,
+    /// The policy's own detectors.
+    pub(crate) own: Option<Own>,
     pub(crate) token_key: Vec<u8>,
     pub(crate) unreadable: Unreadable,
     pub(crate) suspects: Suspects,
@@ -420,7 +474,15 @@ pub(crate) struct Field {
 impl Compiled {
     fn add(&mut self, index: u16, rule: Rule) -> Result<(), RuleError> {
         let output = rule.action == Action::Hold(Scope::Output);
-        if rule.fields.is_empty() && rule.detectors.is_empty() && !output {
+        for own in &rule.own {
+            Own::check(&own.pattern).map_err(|reason| RuleError::BadPattern {
+                rule: rule.name.clone(),
+                name: own.name.clone(),
+                reason,
+            })?;
+        }
+        let finds = rule.fields.len() + rule.detectors.len() + rule.own.len();
+        if finds == 0 && !output {
             return Err(RuleError::NeverFires { rule: rule.name });
         }
         if matches!(rule.action, Action::Mask(Mask::Token | Mask::Format))
@@ -564,6 +626,21 @@ impl Compiled {
         matches!(self.action(hit), Action::Hold(_))
     }
 
+    fn rule_name(&self, rule: u16) -> &str {
+        self.rules
+            .get(usize::from(rule))
+            .map_or("", |r| r.name.as_str())
+    }
+
+    /// The rule that wants what the own detector with this number finds.
+    pub(crate) fn own_hit(&self, number: u16) -> Option<Hit> {
+        let pattern = self.own.as_ref()?.pattern(number)?;
+        Some(Hit {
+            rule: pattern.rule,
+            by: By::Own(number),
+        })
+    }
+
     pub(crate) fn action(&self, hit: Hit) -> Action {
         self.rules
             .get(usize::from(hit.rule))
@@ -578,6 +655,11 @@ impl Compiled {
                 .get(usize::from(at))
                 .map_or("field", |f| f.text.as_str()),
             By::Detector(detector) => detector.name(),
+            By::Own(number) => self
+                .own
+                .as_ref()
+                .and_then(|own| own.pattern(number))
+                .map_or("detector", |p| p.name.as_str()),
         }
     }
 }

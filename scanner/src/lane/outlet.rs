@@ -90,6 +90,7 @@ impl Lane {
         place: Place,
         format: &'static str,
     ) {
+        self.own.skip(to);
         let from = from.max(self.out);
         if from >= to {
             return;
@@ -180,6 +181,7 @@ impl Lane {
                 ..p
             })
         });
+        self.own.forget(keep);
         self.echoed = self.echoed.saturating_sub(keep);
         for mark in &mut self.view.marks {
             mark.at = mark.at.saturating_sub(keep);

@@ -73,7 +73,10 @@ impl Skim {
     }
 
     pub(super) fn is_off(&self, rules: &Rules) -> bool {
-        self.width.is_none() || !rules.compiled().suspects.usable
+        self.width.is_none()
+            || !rules.compiled().suspects.usable
+            // A policy's patterns may begin with any byte: none of them is a suspect's.
+            || rules.compiled().own.is_some()
     }
 }
 

@@ -257,9 +257,13 @@ impl Lane {
                         let frame = self.frame;
                         while self.pos < end {
                             let text = self.slice(0, end);
-                            let Some(event) =
-                                find::event(text, self.pos, self.rules.compiled().has_paths)
-                            else {
+                            let event =
+                                find::event(text, self.pos, self.rules.compiled().has_paths);
+                            if let Some(At(next)) = self.own_before(event, end, true) {
+                                self.pos = next;
+                                continue;
+                            }
+                            let Some(event) = event else {
                                 break;
                             };
                             self.pos = event;

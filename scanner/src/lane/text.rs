@@ -19,16 +19,18 @@ impl Lane {
             let before = self.pos;
             let flow = match &self.inner {
                 Inner::Text => {
-                    match find::event(
+                    let event = find::event(
                         self.slice(0, limit),
                         self.pos,
                         self.rules.compiled().has_paths,
-                    ) {
-                        None => {
+                    );
+                    match (self.own_before(event, limit, closed), event) {
+                        (Some(flow), _) => flow,
+                        (None, None) => {
                             self.pos = limit;
                             return true;
                         }
-                        Some(at) => {
+                        (None, Some(at)) => {
                             self.pos = at;
                             self.event(at, limit, closed)
                         }
@@ -41,8 +43,16 @@ impl Lane {
                 Inner::Sql { .. } => self.sql_values(limit, closed),
             };
             match flow {
-                At(next) => self.pos = next,
-                More => return false,
+                At(next) => {
+                    if self.inner != Inner::Text {
+                        self.own.skip(next);
+                    }
+                    self.pos = next;
+                }
+                More => {
+                    self.own_hold();
+                    return false;
+                }
             }
             // A state that does not move is a fault: it must not hang.
             stuck = if self.pos > before { 0 } else { stuck + 1 };
@@ -203,7 +213,7 @@ impl Lane {
     }
 
     /// In a terminal and in tables the width stays.
-    fn detected_place(&self, from: usize) -> Place {
+    pub(super) fn detected_place(&self, from: usize) -> Place {
         let table = matches!(
             self.table.as_ref().map(|t| t.kind),
             Some(Kind::Aligned { .. } | Kind::Spaced | Kind::Ruled | Kind::Expanded)

@@ -1,0 +1,139 @@
+//! The policy's own detectors, between the events of a text.
+
+use crate::detect;
+use crate::own::Next;
+use crate::rules::Detector;
+
+use super::Flow::{At, More};
+use super::{Flow, Frame, Inner, Lane};
+
+/// Where they have looked.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Looked {
+    /// No match begins before it, but for the one that was found.
+    upto: usize,
+    found: Option<(usize, usize, u16)>,
+}
+
+impl Looked {
+    /// Positions move when text is forgotten.
+    pub(super) fn forget(&mut self, keep: usize) {
+        self.upto = self.upto.saturating_sub(keep);
+        self.found = self
+            .found
+            .map(|(a, b, n)| (a.saturating_sub(keep), b.saturating_sub(keep), n));
+    }
+
+    /// What stands before `to` has been masked, or is part of something that is.
+    pub(super) fn skip(&mut self, to: usize) {
+        if self.found.is_some_and(|(from, _, _)| from < to) {
+            // What begins inside of that match has not been looked at.
+            self.found = None;
+            self.upto = to;
+        }
+        self.upto = self.upto.max(to);
+    }
+
+    /// A backspace has taken text back.
+    pub(super) fn shorten(&mut self, len: usize) {
+        self.upto = self.upto.min(len);
+        self.found = self.found.filter(|(_, to, _)| *to <= len);
+    }
+}
+
+impl Lane {
+    /// What an own detector says before the next event counts, which is at `event`. A match counts
+    /// where it ends: what begins inside of it (a key, a card) is looked at first.
+    pub(super) fn own_before(
+        &mut self,
+        event: Option<usize>,
+        limit: usize,
+        closed: bool,
+    ) -> Option<Flow> {
+        match self.own_next(event, limit, closed) {
+            Next::None(_) => None,
+            Next::More(at) => {
+                if event.is_some_and(|event| event < at) {
+                    return None;
+                }
+                self.pos = self.pos.max(at.min(limit));
+                Some(self.more(at))
+            }
+            Next::Match(from, to, number) => {
+                if event.is_some_and(|event| event < to) {
+                    return None;
+                }
+                Some(self.own_match(from, to, number, limit, closed))
+            }
+        }
+    }
+
+    /// A match that has been found, and what may become one, is withheld, whatever else is waited
+    /// for.
+    pub(super) fn own_hold(&mut self) {
+        if self.rules.compiled().own.is_some() && self.inner == Inner::Text {
+            let from = self.own.found.map_or(self.own.upto, |(from, _, _)| from);
+            self.hold = self.hold.min(from);
+        }
+    }
+
+    /// Looks at one line at a time: what the next one is, is not known yet.
+    fn own_next(&mut self, event: Option<usize>, limit: usize, closed: bool) -> Next {
+        let floor = match self.frame {
+            Frame::Row => self.row.cell,
+            Frame::Start | Frame::Line | Frame::Block => self.line,
+        };
+        let Self {
+            rules, own, view, ..
+        } = self;
+        let Some(detectors) = &rules.compiled().own else {
+            return Next::None(limit);
+        };
+        own.skip(floor);
+        if let Some((from, to, number)) = own.found {
+            return Next::Match(from, to, number);
+        }
+        if own.upto >= limit || event.is_some_and(|event| event < own.upto) {
+            return Next::None(own.upto);
+        }
+        let next = detectors.next(&view.text, own.upto, limit, closed);
+        match next {
+            Next::None(upto) | Next::More(upto) => own.upto = own.upto.max(upto),
+            Next::Match(from, to, number) => {
+                own.upto = to;
+                own.found = Some((from, to, number));
+            }
+        }
+        next
+    }
+
+    fn own_match(
+        &mut self,
+        from: usize,
+        to: usize,
+        number: u16,
+        limit: usize,
+        closed: bool,
+    ) -> Flow {
+        // It may be the first part of an address, of which nothing may be left either.
+        if self.rules.compiled().detector(Detector::Email).is_some() {
+            let rest = self.slice(to, limit);
+            let size = rest.iter().take_while(|b| detect::is_local(**b)).count();
+            match rest.get(size) {
+                None if !closed && size < 64 => return self.more(from),
+                Some(b'@') => match self.event(to + size, limit, closed) {
+                    More => return More,
+                    At(next) if self.out >= to => return At(next),
+                    At(_) => {}
+                },
+                _ => {}
+            }
+        }
+        if let Some(hit) = self.rules.compiled().own_hit(number) {
+            let place = self.detected_place(from);
+            self.mask(from, to, hit, place, "detector");
+        }
+        self.own.found = None;
+        At(to.max(self.pos))
+    }
+}
