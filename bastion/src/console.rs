@@ -19,6 +19,7 @@ use tokio::io::AsyncReadExt;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use self::play::Begin;
 use crate::access::{Action, Denied, SessionOf};
 use crate::audit::Event;
 use crate::login::Lease;
@@ -105,7 +106,12 @@ impl Console<'_> {
             Command::Lock { whom, reason, json } => self.lock(whom, reason, *json).await,
             Command::Unlock { whom, json } => self.unlock(whom, *json).await,
             Command::Locks { json } => self.locks(*json).await,
-            Command::Play { session, json } => self.play(session, *json, reader).await,
+            Command::Watch { session, json } => {
+                self.play(session, *json, reader, Begin::AtItsEnd).await
+            }
+            Command::Play { session, json } => {
+                self.play(session, *json, reader, Begin::AtItsStart).await
+            }
             Command::Recording { session, json } => self.recording(session, *json).await,
         }
     }
@@ -444,20 +450,25 @@ impl Console<'_> {
         session: &str,
         json: bool,
         reader: &mut ClientReader,
+        begin: Begin,
     ) -> Result<(), Failure> {
-        let (found, id) = self.find(session, Action::Play).await?;
+        let (action, name) = match begin {
+            Begin::AtItsStart => (Action::Play, "play"),
+            Begin::AtItsEnd => (Action::Watch, "watch"),
+        };
+        let (found, id) = self.find(session, action).await?;
         if json {
             return self.json(&summary(&found)).await;
         }
         let Some(pty) = &self.asked.pty else {
             let line = format!(
-                "play needs a terminal: ssh -t {} play {session}",
+                "{name} needs a terminal: ssh -t {} {name} {session}",
                 self.rooms.name
             );
             return Err(Failure::Usage(line));
         };
         let recording = self.open(&id).await?;
-        Ok(play::play(recording, pty, self.writer, reader).await?)
+        Ok(play::play(recording, begin, pty, self.writer, reader).await?)
     }
 
     async fn open(&self, id: &SessionId) -> Result<ReadBack, Failure> {

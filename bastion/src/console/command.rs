@@ -30,6 +30,10 @@ pub(super) enum Command {
         all: bool,
         json: bool,
     },
+    Watch {
+        session: String,
+        json: bool,
+    },
     Play {
         session: String,
         json: bool,
@@ -114,6 +118,10 @@ impl Command {
                 all: std::mem::take(&mut given.all),
                 json,
             },
+            "watch" => Self::Watch {
+                session: given.session()?,
+                json,
+            },
             "play" => Self::Play {
                 session: given.session()?,
                 json,
@@ -155,7 +163,7 @@ impl Command {
 }
 
 /// The commands with what they do, for `help`.
-pub(super) const HELP: [(&str, &str); 13] = [
+pub(super) const HELP: [(&str, &str); 14] = [
     ("help", "this text"),
     ("whoami [--explain]", "who you are here, and why"),
     ("targets", "the accounts that you may reach"),
@@ -166,6 +174,7 @@ pub(super) const HELP: [(&str, &str); 13] = [
         "sign-out [--all]",
         "end this key's lease, or all and every session",
     ),
+    ("watch SESSION", "follow a session that runs (ssh -t)"),
     ("play SESSION", "play a recording in the terminal (ssh -t)"),
     (
         "recording SESSION",
@@ -286,6 +295,13 @@ mod tests {
                 "sign-out --all",
                 Command::SignOut {
                     all: true,
+                    json: false,
+                },
+            ),
+            (
+                "watch abc",
+                Command::Watch {
+                    session: "abc".into(),
                     json: false,
                 },
             ),

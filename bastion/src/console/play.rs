@@ -1,25 +1,36 @@
 //! A recording played in the client's terminal: the player of `replay`, driven over the channel.
 
-use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
 use replay::player::{ENTER, KeyReader, LEAVE, Options, Player, Wait};
 use scanner::Stream;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
 
+use crate::record::ReadBack;
 use crate::ssh::{ClientReader, ClientWriter, FromClient, Gone, Pty};
 
-/// Plays until the viewer leaves. A recording that cannot be read further is played as far as it
-/// goes, with a warning.
+/// Where playing begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begin {
+    AtItsStart,
+    /// With what the screen shows now; what comes is shown as it comes.
+    AtItsEnd,
+}
+
+/// Time between two looks at a recording that has no end yet.
+const GROWTH_POLL: Duration = Duration::from_millis(300);
+
+/// Plays until the viewer leaves. A session that runs is followed once the viewer is at its end.
+/// A recording that cannot be read further is played as far as it goes, with a warning.
 pub(super) async fn play(
-    recording: impl AsyncRead,
+    mut recording: ReadBack,
+    begin: Begin,
     pty: &Pty,
     client: &ClientWriter,
     reader: &mut ClientReader,
 ) -> Result<(), Gone> {
-    let mut recording = pin!(recording);
     let mut buffer = vec![0; 64 * 1024];
     let mut player = Player::new(Options {
         memory_max: MEMORY,
@@ -28,6 +39,11 @@ pub(super) async fn play(
     let mut keys = KeyReader::default();
     let mut size = (pty.cols, pty.rows);
     let mut read_all = false;
+    // Until then there is no use in asking for more.
+    let mut grows_at = Instant::now();
+    if begin == Begin::AtItsEnd {
+        player.follow();
+    }
     let mut last = Instant::now();
     send(client, ENTER).await?;
     while !player.has_quit() {
@@ -43,6 +59,9 @@ pub(super) async fn play(
             Wait::For(pause) => Some(pause),
             Wait::Idle => None,
         };
+        let growth = (!read_all).then(|| grows_at.saturating_duration_since(last));
+        let growth = growth.filter(|growth| !growth.is_zero());
+        let pause = pause.into_iter().chain(growth).min();
         tokio::select! {
             biased;
             event = reader.next() => match event {
@@ -59,10 +78,15 @@ pub(super) async fn play(
                 FromClient::Signal(_) => {}
                 FromClient::Eof | FromClient::Left => break,
             },
-            read = recording.read(&mut buffer), if !read_all && player.wants_input() => match read {
-                Ok(0) => {
+            read = recording.read(&mut buffer), if !read_all && player.wants_input() && grows_at <= last => match read {
+                Ok(0) if player.has_end() => {
                     read_all = true;
                     player.finish();
+                }
+                Ok(0) => {
+                    player.set_live();
+                    recording.look_again();
+                    grows_at = Instant::now() + GROWTH_POLL;
                 }
                 Ok(n) => player.feed(buffer.get(..n).unwrap_or_default()),
                 Err(error) => {

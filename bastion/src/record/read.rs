@@ -41,6 +41,11 @@ impl ReadBack {
         })
     }
 
+    /// After the end was read: reading goes on where it was, should the file have grown.
+    pub fn look_again(&mut self) {
+        self.ended = false;
+    }
+
     fn ask(&self) -> Asked {
         let wire = self.wire.clone();
         let mut question = [0; 16];
