@@ -160,7 +160,8 @@ pub enum Item {
 pub enum Next {
     /// An item.
     Item(Item),
-    /// Much was read and there was no item in it: call again, after whatever else there is to do.
+    /// The header was read, or much in which there was no item: call again, after whatever else
+    /// there is to do.
     Pause,
     /// Give more bytes with [`Decoder::push`], or say that there are none with
     /// [`Decoder::finish`].
@@ -342,7 +343,12 @@ impl Decoder {
                         return Next::Pause;
                     }
                     work += 1;
+                    let had_header = self.header.is_some();
                     if self.take_line() {
+                        // So that there is a mark before the first event.
+                        if !had_header && self.header.is_some() && self.queue.is_empty() {
+                            return Next::Pause;
+                        }
                         continue;
                     }
                 }

@@ -322,6 +322,8 @@ pub(crate) struct Scribe {
     pending: String,
     /// What the full-screen program showed when it was looked at last, and when.
     sampled: Vec<String>,
+    /// Rows that may be other ones than at that look.
+    touched: Vec<bool>,
     sampled_at: u64,
     looks: u64,
     lines: Vec<Line>,
@@ -354,20 +356,30 @@ impl Scribe {
 
     fn look(&mut self, terminal: &Terminal) {
         let rows = terminal.screen().visible_lines();
-        let rows: Vec<String> = rows
-            .map(|row| safe::screen_line(row.text().trim_end()))
-            .collect();
-        for (number, row) in rows.iter().enumerate() {
-            if !row.is_empty() && self.sampled.get(number) != Some(row) {
+        let mut count = 0;
+        for (number, row) in rows.enumerate() {
+            count = number + 1;
+            let is_known = number < self.sampled.len();
+            if is_known && self.touched.get(number) == Some(&false) {
+                continue;
+            }
+            let text = safe::screen_line(row.text().trim_end());
+            if !text.is_empty() && self.sampled.get(number) != Some(&text) {
                 self.lines.push(Line {
                     time: self.now,
                     full_screen: true,
                     look: self.looks,
-                    text: row.clone(),
+                    text: text.clone(),
                 });
             }
+            match self.sampled.get_mut(number) {
+                Some(sampled) => *sampled = text,
+                None => self.sampled.push(text),
+            }
         }
-        self.sampled = rows;
+        self.sampled.truncate(count);
+        self.touched.clear();
+        self.touched.resize(count, false);
         self.sampled_at = self.now;
         self.looks += 1;
     }
@@ -445,6 +457,17 @@ impl Observer for &mut Scribe {
             }
             _ => {}
         }
+    }
+
+    fn dirty(&mut self, rows: std::ops::Range<usize>) {
+        // Beyond the rows of the last look, all are looked at anyway.
+        let last = self.touched.len();
+        let rows = rows.start.min(last)..rows.end.min(last);
+        self.touched.get_mut(rows).unwrap_or_default().fill(true);
+    }
+
+    fn resized(&mut self, _: usize, _: usize) {
+        self.touched.clear();
     }
 
     fn evicted(&mut self, _: &mut Observation<'_>, line: &avt::Line) {
@@ -583,6 +606,39 @@ pub(crate) mod tests {
             1 => Just("\x1b[?1049l".to_owned()),
         ];
         proptest::collection::vec(piece, 0..30).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        /// Looking only at the rows that were touched sees what looking at all of them sees.
+        #[test]
+        fn a_look_misses_no_row(
+            pieces in proptest::collection::vec((0..3u64, wild()), 1..20),
+            size in (1..40u16, 1..12u16),
+        ) {
+            let lines = |all: bool| {
+                let mut emulator = Emulator::new(size.0, size.1);
+                let mut scribe = Scribe::default();
+                let mut lines = Vec::new();
+                for (seconds, text) in &pieces {
+                    scribe.now += seconds * 1_000_000;
+                    if all {
+                        scribe.touched.clear();
+                    }
+                    scribe.sample(&emulator);
+                    // Piece by piece, so that a look at the end of a program is one at all, too.
+                    for text in text.split_inclusive('\x1b') {
+                        if all {
+                            scribe.touched.clear();
+                        }
+                        emulator.feed_scribe(text, &mut scribe);
+                    }
+                    lines.extend(scribe.take());
+                }
+                lines.extend(scribe.finish(&emulator));
+                lines
+            };
+            prop_assert_eq!(lines(false), lines(true));
+        }
     }
 
     proptest! {

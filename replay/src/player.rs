@@ -243,6 +243,9 @@ const WORK: u64 = 500_000;
 const INTAKE: u64 = 1 << 20;
 const INTAKE_ITEMS: usize = 20_000;
 
+/// Moments after which what was prepared is let go of.
+const PREPARED_EVERY: usize = 256;
+
 /// Longest wait while playing: the clock in the bar moves.
 const REPAINT: Duration = Duration::from_millis(250);
 
@@ -474,6 +477,9 @@ impl Player {
     }
 
     fn take_in(&mut self) {
+        if self.timeline.is_far_ahead() && self.scout.at < self.timeline.len() {
+            return;
+        }
         let begun = self.decoder.position().text;
         let mut items = 0;
         while items < INTAKE_ITEMS && !self.taken_in {
@@ -647,7 +653,11 @@ impl Player {
                 self.timeline.set_keyframe(scout.at, snapshot);
             }
             scout.step(&self.timeline, work);
+            if scout.at.is_multiple_of(PREPARED_EVERY) {
+                self.timeline.is_prepared_until(scout.at);
+            }
         }
+        self.timeline.is_prepared_until(self.scout.at);
         true
     }
 

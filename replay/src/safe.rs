@@ -50,6 +50,9 @@ pub fn width(line: &str) -> usize {
 /// A line of a screen as text. Joiners and variation selectors stay: they shape letters and
 /// emoji and cannot do harm.
 pub fn screen_line(text: &str) -> String {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.to_owned();
+    }
     let mut line = String::with_capacity(text.len());
     for char in text.chars() {
         line.push(match is_plain(char) || is_joiner(char) {

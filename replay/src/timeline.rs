@@ -7,6 +7,8 @@
 //! out, and the timeline says so.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
+use std::sync::Arc;
 
 use recording::event::{Event, EventData, Header};
 use recording::read::{Decoder, Item, Limits, Mark, Next};
@@ -62,12 +64,26 @@ pub(crate) struct Timeline {
     chunk_bytes: usize,
     cutter: Cutter,
     full: bool,
+    /// Chunks of the file that were just read: whoever prepares keyframes comes right behind.
+    recent: VecDeque<Recent>,
+    recent_bytes: usize,
     file: Option<Backing>,
     /// What was known when the tail began.
     sealed: Sealed,
     /// The file is not what it was.
     stale: Cell<bool>,
 }
+
+/// A chunk that need not be read again yet.
+struct Recent {
+    chunk: usize,
+    bytes: usize,
+    moments: Arc<Vec<Moment>>,
+}
+
+/// Bytes of text that are kept until they are prepared; half of it is as far as reading should
+/// run ahead.
+const RECENT_MAX: usize = 32 << 20;
 
 /// The file that the moments come from.
 struct Backing {
@@ -116,7 +132,7 @@ pub(crate) enum Stored {
 #[derive(Default)]
 pub(crate) struct Cache {
     chunk: Option<usize>,
-    moments: Vec<Moment>,
+    moments: Arc<Vec<Moment>>,
 }
 
 /// Cuts output in pieces: what is emulated between two looks at the budget. Four bytes can touch
@@ -169,6 +185,8 @@ impl Timeline {
             chunk_bytes,
             cutter: Cutter { piece: PIECE_MAX },
             full: false,
+            recent: VecDeque::new(),
+            recent_bytes: 0,
             file: None,
             sealed: Sealed::default(),
             stale: Cell::new(false),
@@ -314,7 +332,15 @@ impl Timeline {
             stored,
             keyframe: None,
         });
-        self.tail.clear();
+        let moments = std::mem::take(&mut self.tail);
+        if begun.is_some() && self.recent_bytes < RECENT_MAX {
+            self.recent_bytes += self.tail_bytes;
+            self.recent.push_back(Recent {
+                chunk: self.chunks.len() - 1,
+                bytes: self.tail_bytes,
+                moments: Arc::new(moments),
+            });
+        }
         self.tail_bytes = 0;
         self.tail_damaged = false;
         self.sealed = Sealed {
@@ -440,7 +466,11 @@ impl Timeline {
         &cache.moments
     }
 
-    fn unpack(&self, number: usize, chunk: &Chunk) -> Vec<Moment> {
+    fn unpack(&self, number: usize, chunk: &Chunk) -> Arc<Vec<Moment>> {
+        let recent = self.recent.iter();
+        if let Some(recent) = recent.rev().find(|recent| recent.chunk == number) {
+            return recent.moments.clone();
+        }
         let length = self.first_of(number + 1) - chunk.first;
         let moments = match &chunk.stored {
             Stored::Packed { bytes, unpacked } => unpack(bytes, *unpacked),
@@ -453,7 +483,20 @@ impl Timeline {
         if moments.len() != length {
             self.stale.set(true);
         }
-        moments
+        Arc::new(moments)
+    }
+
+    /// What stands before a moment is prepared.
+    pub(crate) fn is_prepared_until(&mut self, number: usize) {
+        let chunk = self.chunk_of(number);
+        while let Some(recent) = self.recent.pop_front_if(|recent| recent.chunk < chunk) {
+            self.recent_bytes -= recent.bytes;
+        }
+    }
+
+    /// Whether so much was read that it is better prepared before there is more.
+    pub(crate) fn is_far_ahead(&self) -> bool {
+        self.recent_bytes > RECENT_MAX / 2
     }
 
     /// The last keyframe at or before a moment, with the number of the moment before which it

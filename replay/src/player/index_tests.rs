@@ -86,6 +86,8 @@ proptest! {
         let mut first = of_file(&bytes);
         is_like(&mut plain, &mut first, &places)?;
         prop_assert!(!first.is_stale());
+        let has_chunks = first.timeline.starts().count() > 1;
+        prop_assert_eq!(first.index().is_some(), has_chunks);
         if let Some(index) = first.index() {
             let mut second = with_index(&bytes, &index).unwrap();
             is_like(&mut plain, &mut second, &places)?;
@@ -116,6 +118,7 @@ proptest! {
         let mut before = Player::of_file(options(), Box::new(bytes.clone()));
         before.feed(&bytes[..then]);
         settle(&mut before);
+        prop_assert_eq!(before.index().is_some(), before.timeline.starts().count() > 1);
         if let Some(index) = before.index() {
             let mut plain = super::tests::player(&bytes, options());
             settle(&mut plain);
