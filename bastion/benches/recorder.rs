@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bastion::config::RecordingSync;
-use bastion::record::{About, End, Kind, Recorder, Recording};
+use bastion::record::{About, Bulk, End, Kind, Recorder, Recording};
 use bytes::Bytes;
 use scanner::{Masked, Options, Raw, Rules, Scanner, Step};
 use tokio::task::JoinSet;
@@ -64,6 +64,7 @@ fn about(kind: Kind) -> About {
         term: None,
         source: "192.0.2.7".parse().unwrap(),
         connection: "c1".to_owned(),
+        bulk: Bulk::Full,
     }
 }
 

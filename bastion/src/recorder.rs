@@ -9,6 +9,7 @@
 mod audit;
 mod copies;
 mod disk;
+mod ends;
 mod expire;
 mod link;
 mod log;

@@ -21,7 +21,7 @@ use crate::audit::{Audit, Event, Who};
 use crate::config::{Limits, OnRevoke};
 use crate::login::{KeyId, Lease, SignIns};
 use crate::name::Destination;
-use crate::record::{About, End, ExitStatus, Kind, RecordError, Recorder, Recording};
+use crate::record::{About, Bulk, End, ExitStatus, Kind, RecordError, Recorder, Recording};
 use crate::ssh::{ClientEnd, ClientWriter, ConnectionId, Ended, Opening, Pty, TargetEnd, dial};
 use crate::target::UserCa;
 
@@ -164,7 +164,8 @@ async fn proxy(
         let line = "sftp is not allowed here: a protection rule covers this account, and files cannot be scanned yet";
         return give_up(&client.writer, &notices, line, NOT_ALLOWED).await;
     }
-    let recording = match rooms.recorder.start(about(&asked, login, target)).await {
+    let about = about(&asked, login, target, grant.target().bulk());
+    let recording = match rooms.recorder.start(about).await {
         Ok(recording) => recording,
         Err(error) => {
             warn!(connection = %asked.connection, %error, "nothing can be recorded");
@@ -510,7 +511,7 @@ fn question<'a>(asked: &'a Asked, login: &'a str, target: &'a str, action: Actio
     }
 }
 
-fn about(asked: &Asked, login: &str, target: &str) -> About {
+fn about(asked: &Asked, login: &str, target: &str, bulk: Bulk) -> About {
     let user = &asked.lease.user;
     About {
         user: user.name.clone(),
@@ -531,6 +532,7 @@ fn about(asked: &Asked, login: &str, target: &str) -> About {
         term: asked.pty.as_ref().map(|pty| pty.term.clone()),
         source: asked.source,
         connection: asked.connection.to_string(),
+        bulk,
     }
 }
 

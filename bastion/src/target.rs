@@ -13,6 +13,7 @@ use std::sync::Arc;
 use crate::access::Grant;
 use crate::config::section::{Field, Section, Source};
 use crate::config::{Problem, Problems, read_text};
+use crate::record::Bulk;
 use crate::ssh::keys::{PrivateKey, PublicKey};
 
 pub use self::host_keys::{HostKeyError, HostKeys};
@@ -114,6 +115,7 @@ pub struct Target {
     address: Address,
     host_keys: HostKeys,
     labels: Vec<String>,
+    bulk: Bulk,
     logins: Vec<Login>,
 }
 
@@ -136,6 +138,11 @@ impl Target {
     /// Words that policies know it by.
     pub fn labels(&self) -> &[String] {
         &self.labels
+    }
+
+    /// What is recorded of its channels without a terminal.
+    pub fn bulk(&self) -> Bulk {
+        self.bulk
     }
 
     /// The accounts on it.
@@ -178,6 +185,10 @@ impl Target {
             Some(field) => field.strings(),
             None => Some(Vec::new()),
         };
+        let bulk = match section.take("recording") {
+            Some(field) => field.word(&[("full", Bulk::Full), ("ends", Bulk::Ends)]),
+            None => Some(Bulk::Full),
+        };
         let logins = match section.required("login") {
             Some(field) => field
                 .sections()
@@ -190,6 +201,7 @@ impl Target {
             address: address?,
             host_keys: HostKeys::new(pinned?, authorities?),
             labels: labels?,
+            bulk: bulk?,
             logins: logins?,
         })
     }

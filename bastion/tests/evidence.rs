@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use bastion::audit::{self, Audit, Event, Verified, VerifyError};
 use bastion::config::RecordingSync;
-use bastion::record::{About, End, ExitStatus, Kind, RecordError, Recorder, Recording, SessionId};
+use bastion::record::{
+    About, Bulk, End, ExitStatus, Kind, RecordError, Recorder, Recording, SessionId,
+};
 use bytes::Bytes;
 use recording::log::VerifierKey;
 use recording::verify::Level;
@@ -41,6 +43,7 @@ fn about(kind: Kind) -> About {
         term: None,
         source: "192.0.2.7".parse().unwrap(),
         connection: "c1".to_owned(),
+        bulk: Bulk::Full,
     }
 }
 
@@ -549,4 +552,56 @@ async fn what_is_over_its_time_is_removed_and_said_to_be() {
     assert_eq!(judged.level, Level::Complete);
     let audited = fs::read_to_string(dir.join("audit.jsonl")).unwrap();
     assert_eq!(audited.matches("recording_expired").count(), 3);
+}
+
+/// The ends of a long output, and what all of it was.
+#[tokio::test]
+async fn of_bulk_output_a_target_may_have_only_the_ends_recorded() {
+    let temp = temp();
+    let dir = temp.path();
+    let recorder = embedded(dir).await;
+    let key = key(dir);
+    let ends = About {
+        bulk: Bulk::Ends,
+        ..about(Kind::Exec)
+    };
+    let mut bulk = recorder.start(ends).await.unwrap();
+    let text: Vec<u8> = (0..60_000)
+        .flat_map(|n| format!("line {n}\n").into_bytes())
+        .collect();
+    for piece in text.chunks(30_000) {
+        print(&mut bulk, piece).await.unwrap();
+    }
+    let id = bulk.id();
+    let totals = bulk.end(End::default()).await.unwrap();
+    // With a terminal, everything is recorded.
+    let shell = About {
+        bulk: Bulk::Ends,
+        ..about(Kind::Shell)
+    };
+    let mut shell = recorder.start(shell).await.unwrap();
+    print(&mut shell, &text).await.unwrap();
+    let shell_id = shell.id();
+    shell.end(End::default()).await.unwrap();
+    recorder.close().await;
+
+    let mut sums = recording::raw::Sums::default();
+    sums.add(recording::event::Stream::Stdout, &text);
+    let whole = sums.total(recording::event::Stream::Stdout);
+    assert_eq!(
+        (totals.stdout, totals.stdout_sha256),
+        (whole.bytes, whole.sha256.clone())
+    );
+    assert_eq!(level(dir, &key, id), Level::Complete);
+    let read = |id| {
+        let bytes = fs::read(file_of(dir, id)).unwrap();
+        String::from_utf8(zstd::decode_all(bytes.as_slice()).unwrap()).unwrap()
+    };
+    let shown = read(id);
+    assert!(shown.contains("line 1\\r\\n") && shown.contains("line 59999\\r\\n"));
+    assert!(!shown.contains("line 30000\\r\\n"));
+    let left_out = text.len() - 128 * 1024;
+    assert!(shown.contains(&format!("{left_out} bytes of stdout are not recorded")));
+    assert!(shown.contains(&whole.sha256));
+    assert!(read(shell_id).contains("line 30000\\n"));
 }

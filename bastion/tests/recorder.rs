@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bastion::config::RecordingSync;
 use bastion::record::{
-    About, End, ExitStatus, Kind, RecordError, Recorder, Recording, SessionId, Summary,
+    About, Bulk, End, ExitStatus, Kind, RecordError, Recorder, Recording, SessionId, Summary,
 };
 use bytes::Bytes;
 use recording::event::Stream;
@@ -42,6 +42,7 @@ fn about(kind: Kind) -> About {
         term: (kind == Kind::Shell).then(|| "xterm-256color".to_owned()),
         source: "192.0.2.7".parse().unwrap(),
         connection: "c1".to_owned(),
+        bulk: Bulk::Full,
     }
 }
 

@@ -5,10 +5,11 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use recording::log::{History, HistoryError, Leaf, Proof, ProofError, Shelf, VerifierKey};
+use recording::seal::{PROOF_MAGIC, PROOF_MAX};
 use recording::verify::{Known, Level, Walk, judge};
 
 /// The folder of a log.
@@ -207,7 +208,12 @@ impl Judged {
 pub fn judge_alone(file: &Path, name: &str, key: Option<&VerifierKey>) -> io::Result<Judged> {
     let walk = walk(file, None)?;
     let session = session_of(&walk);
-    let Some(proof) = &walk.proof else {
+    let at_end = match &walk.proof {
+        Some(proof) => Some(proof.clone()),
+        // Where a frame is broken, the way to the proof is lost.
+        None => proof_at_end(file)?,
+    };
+    let Some(proof) = at_end else {
         let level = match judge(&walk, &Known::default()) {
             Level::Unknown { .. } if session.is_some() => Level::Unknown {
                 what: "there is no log and no proof to hold it against",
@@ -216,9 +222,10 @@ pub fn judge_alone(file: &Path, name: &str, key: Option<&VerifierKey>) -> io::Re
         };
         return Ok(Judged::new(walk, session, level));
     };
-    let proved = serde_json::from_slice::<Proof>(proof).ok();
+    let proved = serde_json::from_slice::<Proof>(&proof).ok();
     let proved = proved.and_then(|proof| proof.verify(key).ok());
-    let Some(proved) = proved.filter(|proved| Some(&proved.session) == session.as_ref()) else {
+    let is_its = |id: &String| session.as_ref().is_none_or(|session| session == id);
+    let Some(proved) = proved.filter(|proved| is_its(&proved.session)) else {
         let level = Level::Altered {
             frame: u32::try_from(walk.frames.len()).unwrap_or(u32::MAX),
             offset: walk.sealed(),
@@ -234,6 +241,22 @@ pub fn judge_alone(file: &Path, name: &str, key: Option<&VerifierKey>) -> io::Re
     judged.recovered = matches!(proved.end, Leaf::Recovered { .. });
     judged.signed = Some((proved.checkpoint.origin, proved.checkpoint.time_ms));
     Ok(judged)
+}
+
+/// The proof with which a file ends, whatever stands before it.
+fn proof_at_end(file: &Path) -> io::Result<Option<Vec<u8>>> {
+    let mut file = File::open(file)?;
+    let length = file.metadata()?.len();
+    let start = length.saturating_sub(u64::from(PROOF_MAX) + 8);
+    file.seek(SeekFrom::Start(start))?;
+    let mut end = Vec::new();
+    file.read_to_end(&mut end)?;
+    Ok(end.windows(4).enumerate().find_map(|(at, magic)| {
+        let rest = end.get(at + 4..).filter(|_| magic == PROOF_MAGIC)?;
+        let (len, proof) = rest.split_first_chunk::<4>()?;
+        let is_all = u32::from_le_bytes(*len) as usize == proof.len();
+        is_all.then(|| proof.to_vec())
+    }))
 }
 
 /// A file that is called by another session's id is not that session's recording.

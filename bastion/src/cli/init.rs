@@ -200,6 +200,7 @@ pub(super) const TARGETS: &str = "\
 # address = \"10.0.0.7:22\"
 # host_keys = [\"ssh-ed25519 AAAA...\"]     # from `bastion target probe ADDRESS`, compared by hand
 # labels = [\"prod\"]                       # for policies
+# recording = \"full\"                      # \"ends\": of commands and files, the first and last 64 KiB and a hash
 #
 # [[target.login]]
 # name = \"postgres\"

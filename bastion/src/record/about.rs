@@ -116,6 +116,26 @@ pub struct About {
     pub source: IpAddr,
     /// The connection that the channel is on.
     pub connection: String,
+    /// What is recorded where there is no terminal.
+    #[serde(default, skip_serializing_if = "Bulk::is_full")]
+    pub bulk: Bulk,
+}
+
+/// What is recorded of a channel without a terminal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Bulk {
+    /// Everything.
+    #[default]
+    Full,
+    /// The first and the last 64 KiB of each stream, and size and SHA-256 of all of it.
+    Ends,
+}
+
+impl Bulk {
+    fn is_full(&self) -> bool {
+        *self == Self::Full
+    }
 }
 
 /// What a channel runs.

@@ -14,13 +14,14 @@ use recording::write::{self, Ending, Head, Newlines, Sealing, Settings, Writer};
 use serde_json::{Map, Value, json};
 
 use super::disk::{Disk, is_full};
+use super::ends::Ends;
 use super::link::Out;
 use super::log::now_ms;
 use super::recover;
 use super::syncer::Urgent;
 use super::wire::{Broken, EndEntry, Failure, WINDOW};
 use super::work::Crew;
-use crate::record::{About, Coverage, End, ExitStatus, SessionId, Totals};
+use crate::record::{About, Bulk, Coverage, End, ExitStatus, SessionId, Totals};
 
 /// A session that is being recorded.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub(super) struct Session {
     queue: Mutex<Queue>,
     /// The queue has room again.
     drained: Condvar,
+    /// Where only the ends of bulk output are recorded.
+    ends: Option<Mutex<Ends>>,
     /// `None` once the file is complete, or cannot be written.
     writer: Mutex<Option<Writer<Disk>>>,
     /// The file holds more than the disk.
@@ -132,6 +135,7 @@ impl Session {
             file,
             queue: Mutex::default(),
             drained: Condvar::new(),
+            ends: (about.pty.is_none() && about.bulk == Bulk::Ends).then(Mutex::default),
             writer: Mutex::new(Some(writer)),
             dirty: AtomicBool::new(true),
             named: AtomicBool::new(false),
@@ -372,8 +376,13 @@ impl Session {
         for part in parts {
             match part {
                 Part::Output { at, stream, bytes } => {
-                    writer.get_mut().reserve(bytes.len() as u64 * GROWTH)?;
-                    writer.output(at, stream, &bytes)?;
+                    let mut ends = self.ends();
+                    let recorded = match &mut ends {
+                        Some(ends) => ends.take(stream, &bytes),
+                        None => bytes.as_slice(),
+                    };
+                    writer.get_mut().reserve(recorded.len() as u64 * GROWTH)?;
+                    writer.output(at, stream, recorded)?;
                 }
                 Part::Resize { at, cols, rows } => {
                     writer.get_mut().reserve(0)?;
@@ -383,10 +392,37 @@ impl Session {
                     writer.get_mut().reserve(label.len() as u64 * GROWTH)?;
                     writer.marker(at, &label)?;
                 }
-                Part::End { at, end } => return Ok(Some((at, end))),
+                Part::End { at, end } => {
+                    self.write_rest(writer, at)?;
+                    return Ok(Some((at, end)));
+                }
             }
         }
         Ok(None)
+    }
+
+    /// Where only the ends are recorded: the last of what was printed.
+    fn write_rest(&self, writer: &mut Writer<Disk>, at: Duration) -> io::Result<()> {
+        let Some(ends) = self.ends() else {
+            return Ok(());
+        };
+        for (stream, left_out, tail) in ends.rest() {
+            writer.get_mut().reserve(tail.len() as u64 * GROWTH)?;
+            if left_out > 0 {
+                let stream = stream.name();
+                writer.marker(
+                    at,
+                    &format!("{left_out} bytes of {stream} are not recorded"),
+                )?;
+            }
+            writer.output(at, stream, tail)?;
+        }
+        Ok(())
+    }
+
+    fn ends(&self) -> Option<MutexGuard<'_, Ends>> {
+        let ends = self.ends.as_ref()?;
+        Some(ends.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn keep_up(&self, writer: &mut Writer<Disk>) -> io::Result<()> {
@@ -430,8 +466,19 @@ impl Session {
         end: End,
         answer: bool,
     ) {
-        match writer.end(at, &ending(&end)) {
-            Ok((_, totals)) => {
+        let mut closing = ending(&end);
+        let relayed = self.ends().map(|ends| ends.totals());
+        if let Some((stdout, stderr)) = &relayed {
+            let total = |total: &write::StreamTotal| json!({ "bytes": total.bytes, "sha256": total.sha256 });
+            let relayed = json!({ "stdout": total(stdout), "stderr": total(stderr) });
+            closing.account.insert("relayed".to_owned(), relayed);
+        }
+        match writer.end(at, &closing) {
+            Ok((_, mut totals)) => {
+                // The log and the list say what the client was sent.
+                if let Some((stdout, stderr)) = relayed {
+                    (totals.stdout, totals.stderr) = (stdout, stderr);
+                }
                 let leaf = end_leaf(&self.id, at, &end, &totals);
                 let totals = sums(totals);
                 let entry = EndEntry {

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::config::section::{Field, Section, Source};
 use crate::config::{Problem, Problems, read_text};
+use crate::record::Bulk;
 
 /// What policies know of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +65,7 @@ impl Target {
                 port: 22,
             },
             host_keys: HostKeys::new(Vec::new(), Vec::new()),
+            bulk: Bulk::Full,
             labels: sketch.labels,
             logins: sketch
                 .logins
