@@ -17,6 +17,7 @@ mod sink;
 mod suspect;
 mod table;
 mod term;
+mod unreadable;
 mod value;
 
 use std::collections::VecDeque;
@@ -231,7 +232,7 @@ pub struct Coverage {
     pub masked: u64,
     /// Withheld for a decision, or not decided yet.
     pub held: u64,
-    /// Not readable as text.
+    /// Left as they came, though nobody can read them.
     pub unreadable: u64,
 }
 
@@ -245,7 +246,9 @@ pub struct Scanner {
     steps: VecDeque<Step>,
     pty: bool,
     fed: u64,
+    /// Bytes that passed though nobody can read them.
     unreadable: u64,
+    watches: [unreadable::Watch; 2],
     idle: Coverage,
 }
 
@@ -264,6 +267,7 @@ impl Scanner {
             steps: VecDeque::new(),
             fed: 0,
             unreadable: 0,
+            watches: Default::default(),
             idle: Coverage::default(),
         }
     }
@@ -321,14 +325,24 @@ impl Scanner {
             return;
         }
         let policy = self.rules.compiled().unreadable;
+        let [stdout, stderr] = &mut self.watches;
+        let watch = match stream {
+            Stream::Stdout => stdout,
+            Stream::Stderr => stderr,
+        };
         let mut rest = raw.0;
-        if policy != Unreadable::Pass
-            && simd::unreadable(simd::Width::best(), &rest) > 0
-            && let Some(at) = rest.iter().position(|b| simd::is_unreadable(*b))
-        {
-            let before = rest.split_to(at);
-            self.piece(stream, &before);
-            self.frontier.unreadable(policy, &mut self.steps);
+        let seen = watch.take(&rest);
+        if policy == Unreadable::Pass {
+            self.unreadable += seen.count as u64;
+        } else {
+            let bad = (simd::unreadable(simd::Width::best(), &rest) > 0)
+                .then(|| rest.iter().position(|b| simd::is_unreadable(*b)))
+                .flatten();
+            if let Some(at) = bad.into_iter().chain(seen.first).min() {
+                let before = rest.split_to(at);
+                self.piece(stream, &before);
+                self.frontier.unreadable(policy, &mut self.steps);
+            }
         }
         self.piece(stream, &rest);
     }
@@ -338,7 +352,10 @@ impl Scanner {
             Stream::Stdout => &mut self.stdout,
             Stream::Stderr => &mut self.stderr,
         };
-        self.unreadable += lane.feed(bytes) as u64;
+        let unreadable = lane.feed(bytes);
+        if self.rules.compiled().unreadable == Unreadable::Pass {
+            self.unreadable += unreadable as u64;
+        }
         self.frontier.take(lane, stream, &mut self.steps);
     }
 
@@ -414,6 +431,8 @@ impl Scanner {
         };
         sum.held = self.frontier.held().min(sum.passed);
         sum.passed -= sum.held;
+        sum.unreadable = self.unreadable.min(sum.passed);
+        sum.passed -= sum.unreadable;
         sum.held += self
             .fed
             .saturating_sub(sum.passed + sum.masked + sum.unreadable + sum.held);

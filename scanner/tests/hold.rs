@@ -405,3 +405,44 @@ fn what_is_not_text_is_held_or_refused_where_the_policy_says_so() {
         assert_eq!(passed, 5);
     }
 }
+
+/// Long base64 is held or refused from where it is too long; where it passes it is accounted for.
+#[test]
+fn long_runs_of_base64_are_unreadable() {
+    use scanner::Unreadable;
+    let text = format!("id: 1\n{}\n", "QmFzZTY0".repeat(2000));
+    for size in [100, 4096, text.len()] {
+        for policy in [Unreadable::Pass, Unreadable::Hold, Unreadable::Refuse] {
+            let rule = Rule::new("r", Action::Mask(Mask::Redact)).field("salary");
+            let rules = RulesBuilder::new().rule(rule).unreadable(policy).build();
+            let mut scanner = Scanner::new(Arc::new(rules.unwrap()), Options::default());
+            for piece in text.as_bytes().chunks(size) {
+                scanner.feed(Stream::Stdout, raw(piece));
+            }
+            scanner.end();
+            let (mut passed, mut held, mut refused) = (0, 0, false);
+            while let Some(step) = scanner.next_step() {
+                match step {
+                    Step::Pass { bytes, .. } => passed += bytes.len(),
+                    Step::Held { bytes, .. } => held += bytes.len(),
+                    Step::Refuse { rule, .. } => refused = rule.is_none(),
+                    Step::Hold { .. } | Step::Sealed { .. } => {}
+                }
+            }
+            let sum = scanner.coverage();
+            let all = sum.passed + sum.masked + sum.held + sum.unreadable;
+            assert_eq!(all, text.len() as u64, "{sum:?}");
+            match policy {
+                Unreadable::Pass => {
+                    assert_eq!(passed, text.len());
+                    assert_eq!(sum.unreadable, 16_000 - 8192);
+                }
+                Unreadable::Hold => {
+                    assert_eq!((passed + held, refused), (text.len(), false));
+                    assert!(passed <= 8192 + 6 && held >= 16_000 - 8192, "{passed}");
+                }
+                Unreadable::Refuse => assert!(refused && passed <= 8192 + 6),
+            }
+        }
+    }
+}
