@@ -348,6 +348,10 @@ fn spawn(exe: &Path, dir: &Path, args: &[OsString]) -> Result<(UnixStream, Child
         .args(args)
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::null())
+        // A compression context goes back to the system when its session falls idle, and smaller
+        // memory is not given back only to be asked for again.
+        .env("MALLOC_MMAP_THRESHOLD_", "524288")
+        .env("MALLOC_TRIM_THRESHOLD_", "2097152")
         // Ctrl-C at the terminal is for `serve`, which then ends the sessions in order.
         .process_group(0)
         .spawn()
@@ -380,7 +384,7 @@ impl Recording {
     /// Hands over what the client is about to get, and gives the position after it: the bytes
     /// handed over so far. Waits while more than 1 MiB is on its way.
     ///
-    /// Cancel-safe for pieces of up to 1 MiB: a call that is dropped while it waits has handed
+    /// Cancel-safe for pieces of up to 512 KiB: a call that is dropped while it waits has handed
     /// over nothing. A longer piece is handed over in parts.
     ///
     /// # Errors
@@ -397,7 +401,7 @@ impl Recording {
         };
         let mut bytes = bytes.clone().into_bytes();
         while !bytes.is_empty() {
-            let mut part = bytes.split_to(bytes.len().min(PART));
+            let mut part = bytes.split_to(bytes.len().min(wire::PART));
             self.room_for(part.len() as u64).await?;
             self.position += part.len() as u64;
             while !part.is_empty() {
@@ -697,8 +701,6 @@ const CLOSE: Duration = Duration::from_secs(10);
 const REAP: Duration = Duration::from_secs(2);
 /// No more than one attempt to start or reach a recorder in this time.
 const RETRY: Duration = Duration::from_secs(1);
-/// Output that is handed over in one go.
-const PART: usize = 1024 * 1024;
 /// A marker's longest label, in bytes.
 const LABEL: usize = 4 * 1024;
 /// The most sessions in a list.

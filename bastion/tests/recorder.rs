@@ -347,6 +347,40 @@ async fn a_recorder_that_is_killed_ends_its_sessions_and_is_recovered_from() {
     );
 }
 
+/// Whether every thread of the process stands still.
+fn is_stopped(process: Pid) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    tasks.into_iter().all(|task| {
+        let stat = fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, state)| state.starts_with('T'))
+    })
+}
+
+/// It is there and says nothing: nothing goes on, and what was taken before is whole.
+#[tokio::test]
+async fn a_recorder_that_hangs_ends_its_sessions() {
+    let temp = temp();
+    let recorder = embedded(temp.path()).await;
+    let mut recording = recorder.start(about(Kind::Shell)).await.unwrap();
+    let id = recording.id();
+    print(&mut recording, b"before\r\n").await.unwrap();
+    let child = recorder.child_id().await.unwrap();
+    let child = Pid::from_raw(child.cast_signed()).unwrap();
+    kill_process(child, Signal::STOP).unwrap();
+    while !is_stopped(child) {
+        tokio::task::yield_now().await;
+    }
+    let since = std::time::Instant::now();
+    let error = print(&mut recording, b"after\r\n").await.unwrap_err();
+    assert!(matches!(error, RecordError::Stalled), "{error}");
+    assert!(since.elapsed() >= std::time::Duration::from_secs(4));
+    kill_process(child, Signal::CONT).unwrap();
+    drop(recording);
+    recorder.close().await;
+    assert!(!survey(&file_of(temp.path(), id)).torn);
+}
+
 #[tokio::test]
 async fn a_recorder_that_is_told_to_end_finishes_its_files() {
     let temp = temp();
@@ -414,6 +448,139 @@ async fn a_planted_link_is_not_followed() {
     assert!(matches!(error, RecordError::Io(_)), "{error}");
     recorder.close().await;
     assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+}
+
+/// Somebody has put things there that have the names of recordings and of days.
+#[tokio::test]
+async fn what_only_looks_like_a_recording_does_not_stop_the_recorder() {
+    let temp = temp();
+    let recorder = embedded(temp.path()).await;
+    let recording = recorder.start(about(Kind::Shell)).await.unwrap();
+    let id = recording.id();
+    recording.end(End::default()).await.unwrap();
+    recorder.close().await;
+
+    let day = file_of(temp.path(), id).parent().unwrap().to_owned();
+    let named = |byte: char| day.join(format!("{}.cast.zst", byte.to_string().repeat(26)));
+    symlink("/etc/passwd", named('1')).unwrap();
+    fs::create_dir(named('2')).unwrap();
+    fs::write(named('3'), b"not zstd").unwrap();
+    fs::hard_link(file_of(temp.path(), id), named('4')).unwrap();
+    fs::remove_file(named('4')).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        named('5'),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RWXU,
+        0,
+    )
+    .unwrap();
+    symlink("/etc", temp.path().join("1999")).unwrap();
+    fs::write(temp.path().join("1998"), b"").unwrap();
+    // Without its list the recorder looks at every file.
+    fs::remove_file(temp.path().join("sessions.jsonl")).unwrap();
+    let recorder = embedded(temp.path()).await;
+    let listed = recorder.list().await.unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed.first().unwrap().id, id);
+    let again = recorder.start(about(Kind::Shell)).await.unwrap();
+    again.end(End::default()).await.unwrap();
+    recorder.close().await;
+}
+
+/// A copy of everything under `from`, made as the recorder wants its folder.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    fs::set_permissions(to, fs::Permissions::from_mode(0o700)).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let other = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &other);
+        } else {
+            fs::copy(&path, &other).unwrap();
+        }
+    }
+}
+
+/// The recorder dies while it recovers a recording, at each of the steps: what could be read before
+/// is there at the end, and the session ended when it last said something.
+#[tokio::test]
+async fn a_crash_while_recovering_loses_nothing() {
+    let temp = temp();
+    let torn = temp.path().join("torn");
+    fs::create_dir(&torn).unwrap();
+    fs::set_permissions(&torn, fs::Permissions::from_mode(0o700)).unwrap();
+    let recorder = embedded(&torn).await;
+    let mut recording = recorder.start(about(Kind::Shell)).await.unwrap();
+    let id = recording.id();
+    let text: Vec<u8> = (0..300_000u32)
+        .flat_map(|n| format!("{:x} ", n.wrapping_mul(2_654_435_761)).into_bytes())
+        .collect();
+    for piece in text.chunks(50_000) {
+        print(&mut recording, piece).await.unwrap();
+    }
+    let child = recorder.child_id().await.unwrap();
+    kill_process(Pid::from_raw(child.cast_signed()).unwrap(), Signal::KILL).unwrap();
+    recording
+        .acknowledged()
+        .reached(u64::MAX)
+        .await
+        .unwrap_err();
+    drop(recording);
+    drop(recorder);
+
+    let recovered = async |dir: &Path| {
+        let recorder = loop {
+            match Recorder::spawn_embedded(program(), dir, RecordingSync::Interval).await {
+                Ok(recorder) => break recorder,
+                // The killed one may not be gone yet.
+                Err(_) => tokio::task::yield_now().await,
+            }
+        };
+        let found = summary(&recorder, id).await;
+        recorder.close().await;
+        assert!(!survey(&file_of(dir, id)).torn);
+        found
+    };
+    let once = temp.path().join("once");
+    copy(&torn, &once);
+    let expected = recovered(&once).await;
+    let ended = expected.ended.unwrap();
+    assert!(ended.recovered && ended.totals.stdout > 0);
+    assert!(ended.at < jiff::Timestamp::now() && ended.at >= expected.started);
+
+    let original = fs::read(file_of(&torn, id)).unwrap();
+    let whole = usize::try_from(survey(&file_of(&torn, id)).whole).unwrap();
+    assert!(original.len() > whole, "nothing is torn");
+    let (kept, tail) = original.split_at(whole);
+    let closing = fs::read(file_of(&once, id)).unwrap().split_off(whole);
+    let (half, _) = closing.split_at(closing.len() / 2);
+    let states: [(&str, Vec<u8>, Option<(&str, &[u8])>); 5] = [
+        ("before", original.clone(), None),
+        ("keeping", original.clone(), Some((".torn.part", half))),
+        ("kept", original.clone(), Some((".torn", tail))),
+        ("cut", kept.to_vec(), Some((".torn", tail))),
+        ("half written", [kept, half].concat(), Some((".torn", tail))),
+    ];
+    for (name, file, beside) in states {
+        let dir = temp.path().join(name);
+        copy(&torn, &dir);
+        let path = file_of(&dir, id);
+        fs::write(&path, file).unwrap();
+        if let Some((suffix, bytes)) = beside {
+            fs::write(format!("{}{suffix}", path.display()), bytes).unwrap();
+        }
+        let again = recovered(&dir).await.ended.unwrap();
+        assert_eq!(again.totals.stdout, ended.totals.stdout, "{name}");
+        assert_eq!(
+            again.totals.stdout_sha256, ended.totals.stdout_sha256,
+            "{name}"
+        );
+        assert_eq!(again.at, ended.at, "{name}");
+        let kept = fs::read(format!("{}.torn", path.display())).unwrap();
+        assert_eq!(kept, tail, "{name}");
+    }
 }
 
 #[tokio::test]

@@ -71,10 +71,13 @@ fn bulk(criterion: &mut Criterion) {
         ("level 1", 1),
         ("level -1", -1),
         ("level -3", -3),
+        ("level -5", -5),
+        ("level -7", -7),
     ] {
         let settings = Settings {
             level,
             bulk_level: level,
+            flood_level: level,
             ..Settings::default()
         };
         group.bench_function(name, |bencher| {
@@ -89,13 +92,9 @@ fn bulk(criterion: &mut Criterion) {
             });
         });
     }
-    group.bench_function("level 1, sealed", |bencher| {
+    group.bench_function("a flood as it is written, sealed", |bencher| {
         bencher.iter(|| {
-            let settings = Settings {
-                level: 1,
-                ..Settings::default()
-            };
-            let mut writer = sealed(settings, Newlines::Crlf);
+            let mut writer = sealed(Settings::default(), Newlines::Crlf);
             for (n, chunk) in (0..).zip(text.chunks(32 * 1024)) {
                 writer
                     .output(Duration::from_micros(n * 100), Stream::Stdout, chunk)

@@ -34,6 +34,11 @@ pub struct Settings {
     pub bulk_level: i32,
     /// A frame that is full within this was bulk output.
     pub bulk_within: Duration,
+    /// zstd level of a frame whose forerunner was full within [`Settings::flood_within`]: about
+    /// half the work, and files twice as long.
+    pub flood_level: i32,
+    /// A frame that is full within this was output that waits for us, not for its command.
+    pub flood_within: Duration,
     /// A frame ends at this much text, in bytes.
     pub frame_text: usize,
     /// A frame ends at this age.
@@ -56,6 +61,8 @@ impl Default for Settings {
             level: 3,
             bulk_level: 1,
             bulk_within: Duration::from_secs(2),
+            flood_level: -5,
+            flood_within: Duration::from_millis(50),
             frame_text: 1024 * 1024,
             frame_age: Duration::from_secs(600),
             frame_idle: Duration::from_secs(5),
@@ -63,6 +70,19 @@ impl Default for Settings {
             flush_after: Duration::from_secs(1),
             coalesce: Duration::from_millis(8),
             event_text: 64 * 1024,
+        }
+    }
+}
+
+impl Settings {
+    /// The pace of a frame that was full after `took`.
+    fn pace(&self, took: Duration) -> Pace {
+        if took <= self.flood_within {
+            Pace::Flood
+        } else if took <= self.bulk_within {
+            Pace::Bulk
+        } else {
+            Pace::Human
         }
     }
 }
@@ -101,13 +121,21 @@ pub struct Writer<W> {
     presses: Presses,
     lines: Lines,
     frame: Option<Frame>,
-    /// Whether the last frame was full so soon that the next one will be, too.
-    bulk: bool,
+    /// How fast the last frame was full: the next one will be, too.
+    pace: Pace,
     /// When the first thing came that is not flushed.
     dirty_since: Option<Duration>,
     last: Duration,
     file_bytes: u64,
     sealer: Option<Sealer>,
+}
+
+/// How fast output comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    Human,
+    Bulk,
+    Flood,
 }
 
 /// A zstd frame that has begun.
@@ -160,7 +188,7 @@ impl<W: Write> Writer<W> {
             settings,
             presses,
             frame: None,
-            bulk: false,
+            pace: Pace::Human,
             dirty_since: None,
             last: Duration::ZERO,
             file_bytes: 0,
@@ -308,7 +336,7 @@ impl<W: Write> Writer<W> {
             self.lines.close(&mut frame.press.text);
             frame.text += frame.press.text.len();
             if frame.text >= self.settings.frame_text {
-                self.bulk = at.saturating_sub(frame.opened) <= self.settings.bulk_within;
+                self.pace = self.settings.pace(at.saturating_sub(frame.opened));
                 return self.end_frame(at);
             }
             self.file_bytes += frame.flush(&mut self.out)?;
@@ -319,10 +347,10 @@ impl<W: Write> Writer<W> {
 
     fn open_frame(&self, at: Duration, window_log: u32) -> io::Result<Frame> {
         let mut press = self.presses.take()?;
-        let level = if self.bulk {
-            self.settings.bulk_level
-        } else {
-            self.settings.level
+        let level = match self.pace {
+            Pace::Human => self.settings.level,
+            Pace::Bulk => self.settings.bulk_level,
+            Pace::Flood => self.settings.flood_level,
         };
         press.open(level, window_log)?;
         Ok(Frame {
@@ -338,7 +366,7 @@ impl<W: Write> Writer<W> {
             return Ok(());
         };
         if at >= self.last.saturating_add(self.settings.frame_idle) {
-            self.bulk = false;
+            self.pace = Pace::Human;
         }
         self.lines.close(&mut frame.press.text);
         self.finish(frame)?;

@@ -238,11 +238,14 @@ impl Wire {
 
     /// Writes what the socket takes at once and leaves the rest to the writing task. Frames
     /// never mix: the outbox is locked, and a frame goes into it whole.
+    ///
+    /// A large payload is left to the writing task, too, which runs when whoever sends has nothing
+    /// more at hand: each write wakes the recorder, and a wake costs more than copying a packet.
     pub(super) fn send(&self, first: &[u8], payload: Option<Bytes>) {
         let mut payload = payload.unwrap_or_default();
         let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
         let mut first = first;
-        if outbox.segments.is_empty() {
+        if outbox.segments.is_empty() && payload.len() < LARGE {
             let slices = [IoSlice::new(first), IoSlice::new(&payload)];
             match self.stream.try_write_vectored(&slices) {
                 Ok(written) => {
@@ -263,9 +266,32 @@ impl Wire {
         if !payload.is_empty() {
             outbox.segments.push_back(payload);
         }
+        if outbox.segments.is_empty() {
+            return;
+        }
+        if outbox.bytes() >= BATCH && self.write_some(&mut outbox).is_err() {
+            drop(outbox);
+            return self.fail(&RecordError::Gone);
+        }
         if !outbox.segments.is_empty() {
             self.more.notify_one();
         }
+    }
+
+    /// Writes what the socket takes of the outbox's start.
+    fn write_some(&self, outbox: &mut Outbox) -> io::Result<()> {
+        let slices: Vec<_> = outbox
+            .segments
+            .iter()
+            .take(SLICES)
+            .map(|segment| IoSlice::new(segment))
+            .collect();
+        match self.stream.try_write_vectored(&slices) {
+            Ok(written) => outbox.advance(written),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// Every session and question on this socket fails, now and from now on. The socket is shut,
@@ -398,26 +424,19 @@ async fn write(wire: Arc<Wire>) {
             if outbox.segments.is_empty() {
                 break;
             }
-            let slices: Vec<_> = outbox
-                .segments
-                .iter()
-                .take(SLICES)
-                .map(|segment| IoSlice::new(segment))
-                .collect();
-            let written = wire.stream.try_write_vectored(&slices);
-            match written {
-                Ok(written) => outbox.advance(written),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => {
-                    drop(outbox);
-                    return wire.fail(&RecordError::Gone);
-                }
+            if wire.write_some(&mut outbox).is_err() {
+                drop(outbox);
+                return wire.fail(&RecordError::Gone);
             }
         }
     }
 }
 
 impl Outbox {
+    fn bytes(&self) -> usize {
+        self.segments.iter().map(Bytes::len).sum()
+    }
+
     fn advance(&mut self, mut written: usize) {
         while let Some(segment) = self.segments.front_mut() {
             if segment.len() > written {
@@ -471,5 +490,9 @@ fn drain(wire: &Wire, buffer: &mut BytesMut) -> Result<(), Broken> {
 
 /// Bytes that are read at once.
 const READ: usize = 16 * 1024;
+/// A payload of this many bytes is not written at once.
+const LARGE: usize = 8 * 1024;
+/// This many bytes are.
+const BATCH: usize = 128 * 1024;
 /// Segments that are written at once.
 const SLICES: usize = 64;

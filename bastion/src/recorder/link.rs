@@ -1,6 +1,6 @@
 //! One connection from `serve`: a thread that reads, times and acknowledges.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::{Buf, Bytes};
 use recording::event::Stream;
 
 use super::audit::{Waiting, is_event};
@@ -160,25 +161,32 @@ struct Reader {
 
 impl Reader {
     fn run(&mut self) -> Result<(), LinkError> {
-        loop {
-            if !self.inbox.has(HEAD) {
-                // Before waiting: who sent something may be waiting, too.
-                self.acknowledge();
-                if !self.inbox.fill(HEAD)? {
-                    return Ok(());
-                }
-            }
-            let head = Head::decode(self.inbox.head())?;
-            let len = head.len as usize;
-            if !self.inbox.has(HEAD + len) {
-                self.acknowledge();
-                if !self.inbox.fill(HEAD + len)? {
-                    return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
-                }
-            }
-            self.take(head)?;
-            self.inbox.skip(HEAD + len);
+        while let Some((head, payload)) = self.next()? {
+            self.take(head, payload)?;
         }
+        Ok(())
+    }
+
+    /// The next frame; `None` at an end between two frames.
+    fn next(&mut self) -> Result<Option<(Head, Bytes)>, LinkError> {
+        if !self.inbox.has(HEAD) {
+            // Before waiting: who sent something may be waiting, too.
+            self.acknowledge();
+            if !self.inbox.fill(HEAD)? {
+                return Ok(None);
+            }
+        }
+        let head = Head::decode(self.inbox.head())?;
+        let whole = HEAD + head.len as usize;
+        if !self.inbox.has(whole) {
+            self.acknowledge();
+            if !self.inbox.fill(whole)? {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+        }
+        let mut payload = self.inbox.take(whole);
+        payload.advance(HEAD);
+        Ok(Some((head, payload)))
     }
 
     fn acknowledge(&mut self) {
@@ -187,14 +195,14 @@ impl Reader {
         }
     }
 
-    fn take(&mut self, head: Head) -> Result<(), LinkError> {
-        let payload = self.inbox.payload(head.len as usize);
+    fn take(&mut self, head: Head, output: Bytes) -> Result<(), LinkError> {
+        let payload = &*output;
         if !self.greeted && head.kind != Kind::Hello {
             return Err(Broken("no greeting").into());
         }
         match head.kind {
-            Kind::Stdout => self.output(head.channel, Stream::Stdout)?,
-            Kind::Stderr => self.output(head.channel, Stream::Stderr)?,
+            Kind::Stdout => self.output(head.channel, Stream::Stdout, output)?,
+            Kind::Stderr => self.output(head.channel, Stream::Stderr, output)?,
             Kind::Hello => {
                 let hello: Hello = wire::parse(payload)?;
                 if hello.version != wire::VERSION || self.greeted {
@@ -275,12 +283,11 @@ impl Reader {
         Ok(())
     }
 
-    fn output(&mut self, channel: u32, stream: Stream) -> Result<(), LinkError> {
+    fn output(&mut self, channel: u32, stream: Stream, output: Bytes) -> Result<(), LinkError> {
         let Some(session) = self.session(channel) else {
             return Ok(());
         };
-        let len = Head::decode(self.inbox.head())?.len as usize;
-        let wanted = session.take_output(stream, self.inbox.payload(len))?;
+        let wanted = session.take_output(stream, output)?;
         call(&self.crew, &session, wanted);
         if !self
             .answered
@@ -538,70 +545,86 @@ impl Out {
     }
 }
 
-/// What has been read and not been taken.
+/// What has been read and not been taken. Payloads leave it without being copied: a buffer is
+/// read into again once nobody holds a part of it, and replaced until then.
 struct Inbox {
     stream: UnixStream,
-    buffer: Box<[u8]>,
-    start: usize,
-    end: usize,
+    ready: Bytes,
+    /// Buffers that were read into and of which parts are still held somewhere, oldest first.
+    used: VecDeque<Bytes>,
 }
 
 impl Inbox {
     fn new(stream: UnixStream) -> Self {
         Self {
             stream,
-            buffer: vec![0; INBOX].into_boxed_slice(),
-            start: 0,
-            end: 0,
+            ready: Bytes::new(),
+            used: VecDeque::new(),
         }
     }
 
     fn has(&self, len: usize) -> bool {
-        self.end - self.start >= len
+        self.ready.len() >= len
     }
 
     /// Reads until there are `len` bytes; false at an end between two frames.
     fn fill(&mut self, len: usize) -> io::Result<bool> {
-        if self.start > 0 && self.buffer.len() - self.start < len.max(CHUNK) {
-            self.buffer.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
-        }
-        while !self.has(len) {
-            let room = self.buffer.get_mut(self.end..).unwrap_or_default();
-            let read = match io::Read::read(&mut self.stream, room) {
-                Ok(read) => read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            };
-            if read == 0 {
-                return if self.end == self.start {
-                    Ok(false)
-                } else {
-                    Err(io::ErrorKind::UnexpectedEof.into())
-                };
+        let mut buffer = match std::mem::take(&mut self.ready).try_into_mut() {
+            Ok(alone) => Vec::from(alone),
+            Err(held) => {
+                let mut other = self.unused();
+                other.extend_from_slice(&held);
+                if self.used.len() < BUFFERS {
+                    self.used.push_back(held);
+                }
+                other
             }
-            self.end += read;
+        };
+        buffer.reserve(INBOX.max(len).saturating_sub(buffer.len()));
+        let filled = self.read_to(&mut buffer, len);
+        if buffer.len() < SMALL {
+            // Nobody sends much: what was kept for bulk is given back, one at a time.
+            self.used.pop_back();
+        }
+        self.ready = Bytes::from(buffer);
+        filled
+    }
+
+    /// A buffer that nobody holds a part of any more, or a new one.
+    fn unused(&mut self) -> Vec<u8> {
+        let free = self.used.pop_front().map(Bytes::try_into_mut);
+        match free {
+            Some(Ok(free)) => {
+                let mut buffer = Vec::from(free);
+                buffer.clear();
+                buffer
+            }
+            Some(Err(held)) => {
+                self.used.push_front(held);
+                Vec::with_capacity(INBOX)
+            }
+            None => Vec::with_capacity(INBOX),
+        }
+    }
+
+    fn read_to(&self, buffer: &mut Vec<u8>, len: usize) -> io::Result<bool> {
+        while buffer.len() < len {
+            match rustix::io::read(&self.stream, rustix::buffer::spare_capacity(buffer)) {
+                Ok(0) if buffer.is_empty() => return Ok(false),
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(true)
     }
 
     fn head(&self) -> [u8; HEAD] {
-        let ready = self.buffer.get(self.start..).unwrap_or_default();
-        ready.first_chunk().copied().unwrap_or_default()
+        self.ready.first_chunk().copied().unwrap_or_default()
     }
 
-    fn payload(&self, len: usize) -> &[u8] {
-        let start = self.start + HEAD;
-        self.buffer.get(start..start + len).unwrap_or_default()
-    }
-
-    fn skip(&mut self, len: usize) {
-        self.start += len;
-        if self.start >= self.end {
-            self.start = 0;
-            self.end = 0;
-        }
+    fn take(&mut self, len: usize) -> Bytes {
+        self.ready.split_to(len.min(self.ready.len()))
     }
 }
 
@@ -613,5 +636,9 @@ const QUESTIONS: usize = 4096;
 const READS: usize = 64;
 /// A connection that takes no answer for this long is closed.
 const WRITE_STALL: Duration = Duration::from_secs(5);
+/// A read of fewer bytes than this is none of bulk.
+const SMALL: usize = 4 * 1024;
+/// Buffers of one connection that are used in turn.
+const BUFFERS: usize = 6;
 /// Bytes that are read at once: the longest frame fits, and several of output.
 const INBOX: usize = 256 * 1024;

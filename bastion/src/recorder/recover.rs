@@ -1,12 +1,14 @@
 //! Recordings that have no end because the recorder died: what can be read of them is kept.
 //!
-//! The frame that was torn is taken out, kept beside the file as `.torn`, and what can be read
-//! of it is written again, with an end that says so; the log gets a leaf that tells of it. Each step can be repeated: a crash while
-//! recovering is recovered from.
+//! The frame that was torn is kept beside the file as `.torn`; only when that is on the disk is it
+//! taken out, and what can be read of it written again, with an end that says so. Each step can be
+//! repeated: a crash while recovering is recovered from, by what was kept. The log gets a leaf that
+//! tells of it.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use recording::event::Stream;
@@ -87,7 +89,11 @@ fn end(store: &Store, id: &SessionId, started: Timestamp, is_logged: bool) -> io
     }
     let entry = EndEntry {
         id: *id,
-        at: Timestamp::now(),
+        // It ended when it last said something, not when that was found out.
+        at: found
+            .lasted
+            .and_then(|lasted| started.checked_add(lasted).ok())
+            .unwrap_or_else(Timestamp::now),
         end: found.end,
         totals: found.totals,
         recovered: found.recovered,
@@ -104,6 +110,8 @@ struct Found {
     recovered: bool,
     head: Option<Head>,
     torn: Option<Torn>,
+    /// The time of its last event, where one can be read.
+    lasted: Option<Duration>,
     reason: &'static str,
 }
 
@@ -116,6 +124,7 @@ impl Found {
             recovered: true,
             head: None,
             torn: None,
+            lasted: None,
             reason,
         }
     }
@@ -123,6 +132,16 @@ impl Found {
 
 fn repair(store: &Store, id: &SessionId, started: Timestamp, file: &mut File) -> io::Result<Found> {
     let mut survey = Survey::of(BufReader::new(&*file))?;
+    let mut kept = None;
+    if survey.ended.is_none() || survey.torn {
+        kept = store.torn(id, started, LONGEST_TAIL)?;
+    }
+    if let Some(tail) = &kept {
+        // An earlier attempt may have got as far as to cut the file.
+        file.seek(SeekFrom::Start(0))?;
+        let whole = BufReader::new((&*file).take(survey.whole));
+        survey = Survey::of(whole.chain(tail.as_slice()))?;
+    }
     if let Some(what) = survey.altered {
         // It stays as it is: an end would make it look whole.
         tracing::error!(session = %id, what, "a recording is not what was written");
@@ -139,13 +158,14 @@ fn repair(store: &Store, id: &SessionId, started: Timestamp, file: &mut File) ->
             recovered: false,
             head: head(&survey, len),
             torn: None,
+            lasted: Some(survey.duration),
             reason: "the recorder died before it logged the end",
         });
     }
     if survey.header.is_none() {
         return Ok(Found::nothing("nothing can be read of the recording"));
     }
-    let torn = keep_tail(store, id, started, file, survey.whole)?;
+    let torn = keep_tail(store, id, started, file, (survey.whole, kept))?;
     let reason = "the recorder died; its last seconds may be missing";
     let end = match survey.ended {
         // All that was missing is its seal.
@@ -166,6 +186,7 @@ fn repair(store: &Store, id: &SessionId, started: Timestamp, file: &mut File) ->
         recovered: true,
         head: head(&survey, len),
         torn,
+        lasted: Some(survey.duration),
         reason,
     })
 }
@@ -187,19 +208,21 @@ fn keep_tail(
     id: &SessionId,
     started: Timestamp,
     file: &mut File,
-    whole: u64,
+    (whole, kept): (u64, Option<Vec<u8>>),
 ) -> io::Result<Option<Torn>> {
-    file.seek(SeekFrom::Start(whole))?;
-    let mut torn = Vec::new();
-    file.take(LONGEST_TAIL).read_to_end(&mut torn)?;
-    if torn.is_empty() {
-        return Ok(None);
-    }
-    if let Some(mut tail) = store.create_torn(id, started)? {
-        tail.write_all(&torn)?;
-        tail.sync_all()?;
-        store.sync_day(started)?;
-    }
+    let torn = match kept {
+        Some(torn) => torn,
+        None => {
+            file.seek(SeekFrom::Start(whole))?;
+            let mut torn = Vec::new();
+            file.take(LONGEST_TAIL).read_to_end(&mut torn)?;
+            if torn.is_empty() {
+                return Ok(None);
+            }
+            store.keep_torn(id, started, &torn)?;
+            torn
+        }
+    };
     Ok(Some(Torn {
         bytes: torn.len() as u64,
         sha256: Hash::of(&torn),
@@ -240,7 +263,13 @@ fn told_end(survey: &Survey) -> End {
 fn rebuild_list(store: &Store) -> io::Result<()> {
     let mut known = Vec::new();
     store.each_recording(|id, file| {
-        let survey = Survey::of(BufReader::new(file))?;
+        let survey = match Survey::of(BufReader::new(file)) {
+            Ok(survey) => survey,
+            Err(error) => {
+                tracing::error!(session = %id, %error, "a recording cannot be read, and is not listed");
+                return Ok(());
+            }
+        };
         match told_start(&id, &survey) {
             Some(start) => known.push((start, survey)),
             None => tracing::warn!(session = %id, "a recording without a header is not listed"),

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use recording::event::{Header, Stream};
 use recording::log::{Leaf, Output};
@@ -19,7 +20,7 @@ use super::link::Out;
 use super::log::now_ms;
 use super::recover;
 use super::syncer::Urgent;
-use super::wire::{Broken, EndEntry, Failure, WINDOW};
+use super::wire::{self, Broken, EndEntry, Failure, WINDOW};
 use super::work::Crew;
 use crate::record::{About, Bulk, Coverage, End, ExitStatus, SessionId, Totals};
 
@@ -59,6 +60,8 @@ struct Queue {
     /// Output bytes that have come, and that were written.
     taken: u64,
     done: u64,
+    /// How far the other side was last told that it may send.
+    told: u64,
     /// A worker has it, or will.
     scheduled: bool,
     /// The clock looks at it.
@@ -72,7 +75,7 @@ enum Part {
     Output {
         at: Duration,
         stream: Stream,
-        bytes: Vec<u8>,
+        bytes: Piece,
     },
     Resize {
         at: Duration,
@@ -87,6 +90,23 @@ enum Part {
         at: Duration,
         end: Box<End>,
     },
+}
+
+/// Output as it came. Small pieces are copied together, since each would hold the whole buffer
+/// that it was read into; large ones are not copied.
+#[derive(Debug)]
+enum Piece {
+    Gathered(Vec<u8>),
+    Whole(Bytes),
+}
+
+impl Piece {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Gathered(bytes) => bytes,
+            Self::Whole(bytes) => bytes,
+        }
+    }
 }
 
 /// What has to be done with a session after something came.
@@ -147,7 +167,7 @@ impl Session {
     /// # Errors
     ///
     /// The other side sent more than it may.
-    pub(super) fn take_output(&self, stream: Stream, bytes: &[u8]) -> Result<Wanted, Broken> {
+    pub(super) fn take_output(&self, stream: Stream, bytes: Bytes) -> Result<Wanted, Broken> {
         let at = self.now();
         let mut queue = self.queue();
         if queue.over {
@@ -162,17 +182,22 @@ impl Session {
             Some(Part::Output {
                 at: first,
                 stream: same,
-                bytes: there,
+                bytes: Piece::Gathered(there),
             }) if *same == stream
                 && at.saturating_sub(*first) <= COALESCE
+                && bytes.len() < WHOLE
                 && there.len() + bytes.len() <= PART =>
             {
-                there.extend_from_slice(bytes);
+                there.extend_from_slice(&bytes);
             }
             _ => queue.parts.push_back(Part::Output {
                 at,
                 stream,
-                bytes: bytes.to_vec(),
+                bytes: if bytes.len() < WHOLE {
+                    Piece::Gathered(bytes.to_vec())
+                } else {
+                    Piece::Whole(bytes)
+                },
             }),
         }
         let now = self.always || queue.bytes >= BATCH_AT;
@@ -238,7 +263,10 @@ impl Session {
     /// Tells the other side what was taken over, and how much more may come.
     pub(super) fn acknowledge(&self) {
         let (taken, done, over) = {
-            let queue = self.queue();
+            let mut queue = self.queue();
+            if !self.always {
+                queue.told = queue.done + WINDOW;
+            }
             (
                 if self.always { None } else { Some(queue.taken) },
                 queue.done,
@@ -357,7 +385,7 @@ impl Session {
                 break;
             };
             if let Part::Output { bytes: output, .. } = &part {
-                bytes += output.len();
+                bytes += output.as_slice().len();
             }
             parts.push(part);
         }
@@ -376,10 +404,11 @@ impl Session {
         for part in parts {
             match part {
                 Part::Output { at, stream, bytes } => {
+                    let bytes = bytes.as_slice();
                     let mut ends = self.ends();
                     let recorded = match &mut ends {
-                        Some(ends) => ends.take(stream, &bytes),
-                        None => bytes.as_slice(),
+                        Some(ends) => ends.take(stream, bytes),
+                        None => bytes,
                     };
                     writer.get_mut().reserve(recorded.len() as u64 * GROWTH)?;
                     writer.output(at, stream, recorded)?;
@@ -437,6 +466,10 @@ impl Session {
         let mut queue = self.queue();
         queue.done += bytes;
         let (done, over) = (queue.done, queue.over);
+        // Whoever sends is told in steps: each answer costs both sides more than it says. Near the
+        // end of its window it may be waiting.
+        let news =
+            done + WINDOW >= queue.told + NEWS || queue.told < queue.taken + wire::PART as u64;
         let again = queue.bytes >= BATCH_AT
             || (over && !queue.parts.is_empty())
             || (self.always && !queue.parts.is_empty());
@@ -451,7 +484,7 @@ impl Session {
                     session: self.clone(),
                     position: done,
                 });
-            } else {
+            } else if news {
                 self.acknowledge();
             }
         }
@@ -714,6 +747,10 @@ const COALESCE: Duration = Duration::from_millis(8);
 const FLUSH: Duration = Duration::from_millis(850);
 /// The longest part of the queue that is coalesced.
 const PART: usize = 64 * 1024;
+/// A piece of this many bytes is not copied.
+const WHOLE: usize = 4 * 1024;
+/// The other side is told of this much more room, without having asked.
+const NEWS: u64 = WINDOW / 4;
 /// A worker is wanted at once when this much waits.
 const BATCH_AT: usize = 64 * 1024;
 /// A worker takes no more than this at once, so that room is made early.

@@ -15,7 +15,7 @@ use std::{fmt, io};
 
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, civil};
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::RecorderError;
@@ -108,20 +108,52 @@ impl Store {
         open_file(&folder, &file_name(id), write)
     }
 
-    /// Makes the file that keeps the torn tail of a recording; one that exists is left alone.
-    pub(super) fn create_torn(
+    /// Keeps the torn tail of a recording beside it. It is there whole and on the disk, or not at
+    /// all; one that is there is left alone.
+    pub(super) fn keep_torn(
         &self,
         id: &SessionId,
         started: Timestamp,
-    ) -> io::Result<Option<File>> {
+        tail: &[u8],
+    ) -> io::Result<()> {
         let folder = self.day(started)?;
+        let (part, torn) = (
+            format!("{}.torn.part", file_name(id)),
+            format!("{}.torn", file_name(id)),
+        );
+        match rustix::fs::unlinkat(&folder, &part, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match rustix::fs::openat(&folder, format!("{}.torn", file_name(id)), flags, FILE_MODE) {
-            Ok(file) => Ok(Some(File::from(file))),
-            Err(Errno::EXIST) => Ok(None),
-            Err(error) => Err(error.into()),
+        let mut file = File::from(rustix::fs::openat(&folder, &part, flags, FILE_MODE)?);
+        file.write_all(tail)?;
+        file.sync_all()?;
+        match rustix::fs::renameat_with(&folder, &part, &folder, &torn, RenameFlags::NOREPLACE) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => rustix::fs::unlinkat(&folder, &part, AtFlags::empty())?,
+            Err(error) => return Err(error.into()),
         }
+        Ok(rustix::fs::fsync(&folder)?)
+    }
+
+    /// The torn tail that was kept, if there is one; at most `longest` bytes.
+    pub(super) fn torn(
+        &self,
+        id: &SessionId,
+        started: Timestamp,
+        longest: u64,
+    ) -> io::Result<Option<Vec<u8>>> {
+        let folder = self.day(started)?;
+        let file = match open_file(&folder, &format!("{}.torn", file_name(id)), false) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut tail = Vec::new();
+        file.take(longest).read_to_end(&mut tail)?;
+        Ok(Some(tail))
     }
 
     /// Synchronises the folder of a day with the disk.
@@ -155,8 +187,13 @@ impl Store {
         self.each_day(|day| {
             for name in names(day)? {
                 let id = name.strip_suffix(SUFFIX).and_then(|id| id.parse().ok());
-                if let Some(id) = id {
-                    each(id, open_file(day, &name, false)?)?;
+                let Some(id) = id else { continue };
+                // What somebody else has put there must not keep the recorder from its work.
+                match open_file(day, &name, false) {
+                    Ok(file) => each(id, file)?,
+                    Err(error) => {
+                        tracing::error!(session = %id, %error, "what has the name of a recording is none, and is left alone");
+                    }
                 }
             }
             Ok(true)
@@ -293,12 +330,9 @@ impl Store {
 
     /// The folders of all days, newest first, until `each` says false.
     fn each_day(&self, mut each: impl FnMut(&OwnedFd) -> io::Result<bool>) -> io::Result<()> {
-        for year in numbers(&self.root, 4)? {
-            let year = rustix::fs::openat(&self.root, &year, FOLDER, Mode::empty())?;
-            for month in numbers(&year, 2)? {
-                let month = rustix::fs::openat(&year, &month, FOLDER, Mode::empty())?;
-                for day in numbers(&month, 2)? {
-                    let day = rustix::fs::openat(&month, &day, FOLDER, Mode::empty())?;
+        for year in folders(&self.root, 4)? {
+            for month in folders(&year, 2)? {
+                for day in folders(&month, 2)? {
                     if !each(&day)? {
                         return Ok(());
                     }
@@ -387,6 +421,22 @@ fn day_names(at: Timestamp) -> [String; 3] {
         format!("{:02}", date.month()),
         format!("{:02}", date.day()),
     ]
+}
+
+/// The folders in a folder whose names are numbers of `digits` digits, the largest first. What has
+/// such a name and is no folder of ours is reported and passed over.
+fn folders(folder: impl AsFd, digits: usize) -> io::Result<Vec<OwnedFd>> {
+    let mut folders = Vec::new();
+    for name in numbers(&folder, digits)? {
+        match rustix::fs::openat(&folder, &name, FOLDER, Mode::empty()) {
+            Ok(inner) => folders.push(inner),
+            Err(error @ (Errno::NOTDIR | Errno::LOOP)) => {
+                tracing::error!(%name, %error, "what has the name of a day's folder is none, and is left alone");
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(folders)
 }
 
 /// The names in a folder that are numbers of `digits` digits, the largest first.

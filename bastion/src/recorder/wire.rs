@@ -20,6 +20,9 @@ pub(crate) const CHUNK: usize = 64 * 1024;
 const LONGEST: u32 = 160 * 1024;
 /// Output bytes of one session that the recorder has not written into the recording.
 pub(crate) const WINDOW: u64 = 1024 * 1024;
+/// Output bytes that are sent once there is room for all of them, at most: whoever has less room
+/// than this left may be waiting.
+pub(crate) const PART: usize = 512 * 1024;
 /// What both sides must agree on.
 pub(crate) const VERSION: u16 = 2;
 
@@ -270,6 +273,32 @@ pub(crate) struct EndEntry {
     /// The recorder did not live to write the end; what could be read was kept.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) recovered: bool,
+}
+
+/// Reads a stream of frames as the recorder does, and each payload as what it says it is.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_frames(mut bytes: &[u8]) {
+    while let Some((head, rest)) = bytes.split_first_chunk::<HEAD>() {
+        let Ok(head) = Head::decode(*head) else {
+            return;
+        };
+        assert!(head.len <= LONGEST);
+        let Some((payload, rest)) = rest.split_at_checked(head.len as usize) else {
+            return;
+        };
+        bytes = rest;
+        match head.kind {
+            Kind::Hello => drop(parse::<Hello>(payload)),
+            Kind::Start => drop(parse::<About>(payload)),
+            Kind::End => drop(parse::<End>(payload).map(End::bounded)),
+            Kind::Resize => drop(decode_size(payload)),
+            Kind::Taken => drop(Taken::decode(payload)),
+            Kind::List | Kind::Read | Kind::Forget => drop(decode_number(payload)),
+            Kind::Ended => drop(parse::<Totals>(payload)),
+            Kind::Failed => drop(parse::<Failure>(payload)),
+            _ => {}
+        }
+    }
 }
 
 #[cfg(test)]

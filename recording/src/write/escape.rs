@@ -11,90 +11,105 @@ pub enum Newlines {
 
 /// Appends `text` to `out` as the inside of a JSON string.
 ///
-/// Log lines of JSON have a quotation mark every few bytes, so that copying what lies between
-/// them with a call for each would be most of the work. Words of eight bytes are copied whole
-/// instead, also when only their start counts, into a block that is appended at its end.
+/// Log lines of JSON have a quotation mark every few bytes, so that looking for the next one, or
+/// copying what lies between two with a call for each, would be most of the work. A word of eight
+/// bytes without any is copied whole; of another each byte is written by a table, eight bytes at
+/// once of which the start counts: no branch depends on where the marks are.
 pub(super) fn escape(out: &mut Vec<u8>, text: &str, newlines: Newlines) {
     out.reserve(text.len() + text.len() / 8);
+    let escapes = match newlines {
+        Newlines::Kept => &KEPT,
+        Newlines::Crlf => &CRLF,
+    };
     let mut block = [0; BLOCK];
     for piece in text.as_bytes().chunks(PIECE) {
-        let used = escape_piece(&mut block, piece, newlines);
+        let used = escape_piece(&mut block, piece, escapes);
         out.extend_from_slice(block.get(..used).unwrap_or_default());
     }
 }
 
 /// Gives the number of bytes written. `block` holds six times the piece, and a word.
-fn escape_piece(block: &mut [u8; BLOCK], piece: &[u8], newlines: Newlines) -> usize {
-    let mut rest = piece;
+fn escape_piece(block: &mut [u8; BLOCK], piece: &[u8], escapes: &[u64; 256]) -> usize {
+    let (words, rest) = piece.as_chunks::<8>();
     let mut used = 0;
-    while let Some((word, tail)) = rest.split_first_chunk::<8>() {
-        let Some(slot) = block.get_mut(used..).and_then(<[u8]>::first_chunk_mut::<8>) else {
-            break;
-        };
-        *slot = *word;
-        let marks = specials(u64::from_le_bytes(*word));
-        if marks == 0 {
+    for word in words {
+        if specials(u64::from_le_bytes(*word)) == 0 {
+            put(block, used, *word);
             used += 8;
-            rest = tail;
-            continue;
-        }
-        let plain = (marks.trailing_zeros() / 8) as usize;
-        used += plain;
-        let Some((&byte, tail)) = rest.get(plain..).and_then(<[u8]>::split_first) else {
-            break;
-        };
-        used += put_escape(block, used, byte, newlines);
-        rest = tail;
-    }
-    for &byte in rest {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
-            if let Some(slot) = block.get_mut(used) {
-                *slot = byte;
-            }
-            used += 1;
         } else {
-            used += put_escape(block, used, byte, newlines);
+            for byte in word {
+                used += put_escape(block, used, *byte, escapes);
+            }
         }
+    }
+    for byte in rest {
+        used += put_escape(block, used, *byte, escapes);
     }
     used
 }
 
 /// Writes what stands for `byte`, and gives its length.
-fn put_escape(block: &mut [u8; BLOCK], at: usize, byte: u8, newlines: Newlines) -> usize {
-    let (escape, len) = escape_of(byte, newlines);
+fn put_escape(block: &mut [u8; BLOCK], at: usize, byte: u8, escapes: &[u64; 256]) -> usize {
+    let Some(escape) = escapes.get(usize::from(byte)) else {
+        return 0;
+    };
+    put(block, at, escape.to_le_bytes());
+    (escape >> 56) as usize
+}
+
+fn put(block: &mut [u8; BLOCK], at: usize, bytes: [u8; 8]) {
     if let Some(slot) = block.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<8>) {
-        *slot = escape;
+        *slot = bytes;
     }
-    len
+}
+
+static KEPT: [u64; 256] = table(Newlines::Kept);
+static CRLF: [u64; 256] = table(Newlines::Crlf);
+
+/// What stands for each byte, in the low six bytes of a word whose highest is the length.
+#[expect(clippy::indexing_slicing, reason = "done at compile time")]
+const fn table(newlines: Newlines) -> [u64; 256] {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let (mut escape, len) = escape_of(byte as u8, newlines);
+        escape[7] = len;
+        table[byte] = u64::from_le_bytes(escape);
+        byte += 1;
+    }
+    table
 }
 
 /// What stands for `byte`, at the start of eight bytes, and its length.
-fn escape_of(byte: u8, newlines: Newlines) -> ([u8; 8], usize) {
-    let short = |second: u8| ([b'\\', second, 0, 0, 0, 0, 0, 0], 2);
+const fn escape_of(byte: u8, newlines: Newlines) -> ([u8; 8], u8) {
+    const fn short(second: u8) -> ([u8; 8], u8) {
+        ([b'\\', second, 0, 0, 0, 0, 0, 0], 2)
+    }
+    const fn digit(nibble: u8) -> u8 {
+        if nibble < 10 {
+            b'0' + nibble
+        } else {
+            b'a' + nibble - 10
+        }
+    }
     match byte {
         b'"' | b'\\' => short(byte),
-        b'\n' if newlines == Newlines::Crlf => (*b"\\r\\n\0\0\0\0", 4),
+        b'\n' if matches!(newlines, Newlines::Crlf) => (*b"\\r\\n\0\0\0\0", 4),
         b'\n' => short(b'n'),
         b'\r' => short(b'r'),
         b'\t' => short(b't'),
         0x08 => short(b'b'),
         0x0c => short(b'f'),
-        _ => {
-            let digit = |nibble: u8| {
-                if nibble < 10 {
-                    b'0' + nibble
-                } else {
-                    b'a' + nibble - 10
-                }
-            };
+        0..0x20 => {
             let (high, low) = (digit(byte >> 4), digit(byte & 0x0f));
             ([b'\\', b'u', b'0', b'0', high, low, 0, 0], 6)
         }
+        _ => ([byte, 0, 0, 0, 0, 0, 0, 0], 1),
     }
 }
 
-/// Marks, at the top bit of each byte, what has to be escaped. Only the lowest mark is exact:
-/// borrows can set marks above it.
+/// Marks, at the top bits of bytes, that something has to be escaped; borrows can set marks above
+/// the lowest, so only whether there is one counts.
 fn specials(word: u64) -> u64 {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     const TOPS: u64 = ONES << 7;
@@ -107,7 +122,7 @@ fn specials(word: u64) -> u64 {
 }
 
 /// Bytes that are escaped at once.
-const PIECE: usize = 256;
+const PIECE: usize = 512;
 /// A byte becomes six at most, and eight are written at once.
 const BLOCK: usize = PIECE * 6 + 8;
 
