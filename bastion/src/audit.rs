@@ -175,6 +175,20 @@ pub enum Event {
         /// The first of them, with its place.
         first: String,
     },
+    /// Something that is not proxied was asked for: a forwarding, a request, a kind of channel. At
+    /// most a hundred of one connection in a minute are written down.
+    RequestRefused {
+        /// The connection.
+        connection: String,
+        /// Who.
+        user: Who,
+        /// The address of the client.
+        source: IpAddr,
+        /// `direct-tcpip`, `tcpip-forward`, `x11`, `agent`, `subsystem`, and so on.
+        request: String,
+        /// Where to, or which.
+        what: String,
+    },
     /// A target could not be reached or did not prove its identity.
     TargetFailed {
         /// The connection.

@@ -225,6 +225,8 @@ pub struct Limits {
     pub device_flows: usize,
     /// Open device flows of one source address.
     pub device_flows_per_source: usize,
+    /// Device codes that one source address may ask for in a minute.
+    pub device_codes_per_minute: usize,
     /// Open channels of one connection.
     pub channels: usize,
     /// Channels that one connection may open in a minute.
@@ -250,6 +252,7 @@ impl Default for Limits {
             key_offers: 32,
             device_flows: 32,
             device_flows_per_source: 3,
+            device_codes_per_minute: 20,
             channels: 10,
             channel_opens_per_minute: 100,
             target_connect: Duration::from_secs(10),
@@ -559,6 +562,11 @@ impl Limits {
                 "device_flows_per_source",
                 &mut limits.device_flows_per_source,
                 1..=10_000,
+            ),
+            (
+                "device_codes_per_minute",
+                &mut limits.device_codes_per_minute,
+                1..=100_000,
             ),
             ("channels", &mut limits.channels, 1..=1_000),
             (

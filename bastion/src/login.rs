@@ -264,7 +264,11 @@ impl SignIns {
         Ok(Self {
             inner: Arc::new(Inner {
                 issuer: Issuer::new(&oidc, world.keys_pause)?,
-                places: Places::new(limits.device_flows, limits.device_flows_per_source),
+                places: Places::new(
+                    limits.device_flows,
+                    limits.device_flows_per_source,
+                    limits.device_codes_per_minute,
+                ),
                 oidc,
                 store,
                 seal,
@@ -398,7 +402,9 @@ impl SignIns {
         if inner.oidc.require_key && asker.key.is_none() {
             return Err(Reason::KeyNeeded.into());
         }
-        let place = inner.places.take(asker.key.as_ref(), asker.source)?;
+        let place = inner
+            .places
+            .take(asker.key.as_ref(), asker.source, Instant::now())?;
         let begun_at = inner.now();
         let last = match &asker.key {
             Some(key) => inner.store.last_sign_in(key).await.map_err(Reason::Store)?,
@@ -581,4 +587,9 @@ impl From<StoreError> for LoginError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
+}
+
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_key_set(body: &[u8]) {
+    drop(token::Keys::parse(body));
 }

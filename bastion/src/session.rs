@@ -7,6 +7,7 @@ mod notice;
 mod pump;
 mod registry;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -234,7 +235,7 @@ async fn proxy(
     };
     let carried = tokio::select! {
         carried = pump.run() => carried,
-        never = end_with_lease(rooms, &asked.lease, &active) => match never {},
+        never = end_with_lease(rooms, &asked, &grant, &active) => match never {},
         never = end_when_revoked(rooms, changes, &asked, &grant, &active) => match never {},
     };
     // The recording is whole before the client hears the status.
@@ -283,12 +284,25 @@ async fn locked_out(
     give_up(&client.writer, notices, &line, NOT_ALLOWED).await;
 }
 
-/// Ends the session within a minute of its lease's end: expired, signed out, or the user's groups
-/// no longer let them in. Never returns.
-async fn end_with_lease(rooms: &Rooms, lease: &Lease, active: &Active) -> std::convert::Infallible {
+/// Ends the session within a minute of its lease's end: expired, signed out, the user's groups no
+/// longer let them in, or would not have let them do what the session does. Never returns.
+async fn end_with_lease(
+    rooms: &Rooms,
+    asked: &Asked,
+    grant: &Grant,
+    active: &Active,
+) -> std::convert::Infallible {
+    let mut groups = asked.lease.user.groups.clone();
     loop {
-        match rooms.sign_ins.renewed(lease).await {
-            Ok(Some(_)) => {}
+        match rooms.sign_ins.renewed(&asked.lease).await {
+            Ok(Some(lease)) if lease.user.groups == groups => {}
+            Ok(Some(lease)) => {
+                if !allows_still(&rooms.access(), asked, grant, &lease.user.groups) {
+                    info!(connection = %asked.connection, user = ?lease.user.name, "the groups no longer allow it");
+                    active.cut(LOST_GROUPS);
+                }
+                groups.clone_from(&lease.user.groups);
+            }
             Ok(None) => active.end(),
             // The store may come back; the session's own life still bounds it.
             Err(error) => warn!(%error, "leases cannot be read"),
@@ -307,22 +321,32 @@ async fn end_when_revoked(
     grant: &Grant,
     active: &Active,
 ) -> std::convert::Infallible {
-    let opened = grant.given_at();
     while changes.changed().await.is_ok() {
         let access = changes.borrow_and_update().clone();
-        let gone = actions(&asked.opening).iter().any(|action| {
-            let question = Question {
-                now: opened,
-                approved_until: grant.until(),
-                ..question(asked, grant.login().name(), grant.target().name(), *action)
-            };
-            access.decide(&question).is_err()
-        });
-        if gone && rooms.on_revoke == OnRevoke::Cut {
+        if !allows_still(&access, asked, grant, &asked.lease.user.groups)
+            && rooms.on_revoke == OnRevoke::Cut
+        {
             active.cut(REVOKED);
         }
     }
     std::future::pending().await
+}
+
+/// Whether the session would have been let in as it began, by these policies and with these groups.
+fn allows_still(access: &Access, asked: &Asked, grant: &Grant, groups: &BTreeSet<String>) -> bool {
+    actions(&asked.opening).iter().all(|action| {
+        let person = Person {
+            groups,
+            ..asked.person()
+        };
+        let question = Question {
+            person,
+            now: grant.given_at(),
+            approved_until: grant.until(),
+            ..question(asked, grant.login().name(), grant.target().name(), *action)
+        };
+        access.decide(&question).is_ok()
+    })
 }
 
 /// A session that is being recorded.
@@ -598,6 +622,8 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 /// What a client is told whose access new policies take away.
 const REVOKED: &str = "the session was ended: new policies no longer allow it";
+/// What a client is told whose groups take the access away.
+const LOST_GROUPS: &str = "the session was ended: your groups no longer allow it";
 /// How often a running session's lease is looked at.
 const LEASE_CHECK: Duration = Duration::from_secs(60);
 /// A client that takes nothing is not waited for with a last line for longer (limits.md).

@@ -1,8 +1,12 @@
-//! How many sign-ins may be pending: one a key, a few a source, some in all.
+//! How many sign-ins may be pending: one a key, a few a source, some in all; and how many codes a
+//! source may ask for in a minute.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::{Crowd, KeyId, Reason};
 
@@ -12,11 +16,14 @@ pub(super) struct Places {
     taken: Arc<Mutex<Taken>>,
     total: usize,
     per_source: usize,
+    per_minute: usize,
 }
 
 #[derive(Default)]
 struct Taken {
     total: usize,
+    /// Sources that asked for a code in the running minute of theirs: its start, and how often.
+    minutes: HashMap<IpAddr, (Instant, usize)>,
     keys: HashSet<KeyId>,
     sources: HashMap<IpAddr, usize>,
 }
@@ -29,16 +36,22 @@ pub(super) struct Place {
 }
 
 impl Places {
-    pub(super) fn new(total: usize, per_source: usize) -> Self {
+    pub(super) fn new(total: usize, per_source: usize, per_minute: usize) -> Self {
         Self {
             taken: Arc::default(),
             total,
             per_source,
+            per_minute,
         }
     }
 
     /// Takes a place, or says which limit is met. The newest is refused: whoever waits goes on.
-    pub(super) fn take(&self, key: Option<&KeyId>, source: IpAddr) -> Result<Place, Reason> {
+    pub(super) fn take(
+        &self,
+        key: Option<&KeyId>,
+        source: IpAddr,
+        now: Instant,
+    ) -> Result<Place, Reason> {
         let source = network(source);
         let mut taken = lock(&self.taken);
         if key.is_some_and(|key| taken.keys.contains(key)) {
@@ -50,6 +63,9 @@ impl Places {
         if taken.total >= self.total {
             return Err(Reason::TooMany(Crowd::Total));
         }
+        if !taken.admit(source, self.per_minute, now) {
+            return Err(Reason::TooMany(Crowd::Minute));
+        }
         taken.total += 1;
         *taken.sources.entry(source).or_default() += 1;
         taken.keys.extend(key.cloned());
@@ -58,6 +74,25 @@ impl Places {
             key: key.cloned(),
             source,
         })
+    }
+}
+
+impl Taken {
+    /// Counts a code that is asked for, unless it is one too many.
+    fn admit(&mut self, source: IpAddr, per_minute: usize, now: Instant) -> bool {
+        if self.minutes.len() >= SOURCES && !self.minutes.contains_key(&source) {
+            self.minutes
+                .retain(|_, (began, _)| now.duration_since(*began) < MINUTE);
+            if self.minutes.len() >= SOURCES {
+                return false;
+            }
+        }
+        let (began, count) = self.minutes.entry(source).or_insert((now, 0));
+        if now.duration_since(*began) >= MINUTE {
+            (*began, *count) = (now, 0);
+        }
+        *count += 1;
+        *count <= per_minute
     }
 }
 
@@ -92,6 +127,10 @@ fn lock(taken: &Mutex<Taken>) -> MutexGuard<'_, Taken> {
     taken.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+const MINUTE: Duration = Duration::from_secs(60);
+/// Sources whose codes are counted; while so many ask within one minute, a new one waits.
+const SOURCES: usize = 10_000;
+
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
@@ -112,18 +151,40 @@ mod tests {
 
     #[test]
     fn each_limit_refuses_the_newest_and_a_drop_frees() {
-        let places = Places::new(3, 2);
+        let places = Places::new(3, 2, 100);
+        let now = Instant::now();
         let one = "192.0.2.1".parse().unwrap();
         let two = "192.0.2.2".parse().unwrap();
-        let first = places.take(Some(&key("a")), one).unwrap();
-        assert_eq!(crowd(places.take(Some(&key("a")), two)), Some(Crowd::Key));
-        let _second = places.take(Some(&key("b")), one).unwrap();
-        assert_eq!(crowd(places.take(None, one)), Some(Crowd::Source));
-        let _third = places.take(None, two).unwrap();
-        assert_eq!(crowd(places.take(None, two)), Some(Crowd::Total));
+        let first = places.take(Some(&key("a")), one, now).unwrap();
+        assert_eq!(
+            crowd(places.take(Some(&key("a")), two, now)),
+            Some(Crowd::Key)
+        );
+        let _second = places.take(Some(&key("b")), one, now).unwrap();
+        assert_eq!(crowd(places.take(None, one, now)), Some(Crowd::Source));
+        let _third = places.take(None, two, now).unwrap();
+        assert_eq!(crowd(places.take(None, two, now)), Some(Crowd::Total));
         drop(first);
-        assert_eq!(crowd(places.take(Some(&key("a")), one)), None);
+        assert_eq!(crowd(places.take(Some(&key("a")), one, now)), None);
         assert_eq!(lock(&places.taken).sources.len(), 2);
+    }
+
+    #[test]
+    fn a_source_has_so_many_codes_a_minute() {
+        let places = Places::new(100, 100, 2);
+        let (one, two) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        let now = Instant::now();
+        let later = |seconds| now + Duration::from_secs(seconds);
+        // Giving the place back does not give the code back.
+        for seconds in [0, 1] {
+            assert_eq!(crowd(places.take(None, one, later(seconds))), None);
+        }
+        assert_eq!(
+            crowd(places.take(None, one, later(59))),
+            Some(Crowd::Minute)
+        );
+        assert_eq!(crowd(places.take(None, two, later(59))), None);
+        assert_eq!(crowd(places.take(None, one, later(60))), None);
     }
 
     #[test]

@@ -118,6 +118,8 @@ pub enum Crowd {
     Source,
     /// All.
     Total,
+    /// Those of one source address within a minute, pending or not.
+    Minute,
 }
 
 impl fmt::Display for Crowd {
@@ -126,6 +128,7 @@ impl fmt::Display for Crowd {
             Self::Key => "with this key",
             Self::Source => "from this source",
             Self::Total => "in total",
+            Self::Minute => "from this source within a minute",
         })
     }
 }
@@ -156,6 +159,9 @@ impl Reason {
                 "too many sign-ins pending from your address; finish one or wait"
             }
             Self::TooMany(Crowd::Total) => "too many sign-ins pending; try again later",
+            Self::TooMany(Crowd::Minute) => {
+                "too many sign-ins from your address; try again in a minute"
+            }
             Self::KeyNeeded => "an SSH key is needed to sign in; make one with ssh-keygen",
             Self::Store(_) | Self::Seal(_) => {
                 "sign-in is not possible at the moment; ask your administrator"

@@ -5,7 +5,6 @@
 //! channels wait behind it, and waits here for the target; `ssh::flow` bounds it.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -127,24 +126,24 @@ impl Pump<'_> {
         let (set_size, size) = watch::channel(None);
         let (signals, signalled) = mpsc::channel(SIGNALS);
 
-        let client_eof = AtomicBool::new(false);
         let mut ended = None;
         let mut eof_sent = false;
+        let mut up = Upload {
+            target: &target.writer,
+            scanner: pty.then_some(&scanner),
+            asked_size,
+            signals,
+            input: Input::default(),
+        };
+        let ending = stop.clone();
         let why = {
-            let up = Upload {
-                target: &target.writer,
-                scanner: pty.then_some(&scanner),
-                asked_size,
-                signals,
-                client_eof: &client_eof,
-            };
             let down = Download {
                 rules: &rules,
                 scanner: &scanner,
                 recording,
                 size,
                 queue,
-                client_eof: &client_eof,
+                client: &*writer,
             };
             let output = async {
                 tokio::try_join!(
@@ -154,7 +153,7 @@ impl Pump<'_> {
             };
             tokio::select! {
                 output = output => output.err(),
-                () = up.run(reader) => Some(Why::ClientLeft),
+                () = up.run(&mut *reader) => Some(Why::ClientLeft),
                 why = lost(recorder) => Some(why),
                 () = control(&target.writer, wanted_size, set_size, signalled) => None,
                 () = tokio::time::sleep(life) => Some(Why::LifeOver),
@@ -162,6 +161,14 @@ impl Pump<'_> {
                 () = stop.all.cancelled() => Some(Why::ShuttingDown),
             }
         };
+        if matches!(why, Some(Why::ClientLeft)) {
+            tokio::select! {
+                () = up.deliver_rest(reader, &mut target.reader) => {}
+                () = ending.this.cancelled() => {}
+                () = ending.all.cancelled() => {}
+            }
+        }
+        drop(up);
         let why = why.unwrap_or(if ended.is_some() {
             Why::TargetEnded
         } else {
@@ -199,7 +206,7 @@ struct Download<'a> {
     recording: &'a mut Recording,
     size: watch::Receiver<Option<(u16, u16)>>,
     queue: mpsc::Sender<Outgoing>,
-    client_eof: &'a AtomicBool,
+    client: &'a ClientWriter,
 }
 
 impl Download<'_> {
@@ -224,7 +231,7 @@ impl Download<'_> {
                         self.end().await?;
                         // A client that has sent its own closes the channel at ours, and would
                         // miss the status: it gets both together.
-                        if !self.client_eof.load(Ordering::Relaxed) {
+                        if !self.client.has_sent_eof() {
                             self.push(Outgoing::Eof).await?;
                         }
                     }
@@ -352,49 +359,81 @@ struct Upload<'a> {
     scanner: Option<&'a Mutex<Scanner>>,
     asked_size: watch::Sender<Option<(u16, u16)>>,
     signals: mpsc::Sender<Signal>,
-    client_eof: &'a AtomicBool,
+    input: Input<'a>,
+}
+
+/// The client's input on its way. It outlives the client, who may leave right after the last of it.
+struct Input<'a> {
+    queue: Queue,
+    eof: Eof,
+    /// The target takes no more.
+    broken: bool,
+    in_flight: Option<usize>,
+    sending: ReusableBoxFuture<'a, Result<(), Gone>>,
+    /// When something was last handed to the target.
+    last: Option<Instant>,
+}
+
+impl Default for Input<'_> {
+    fn default() -> Self {
+        Self {
+            queue: Queue::default(),
+            eof: Eof::NotSeen,
+            broken: false,
+            in_flight: None,
+            sending: ReusableBoxFuture::new(async { Ok(()) }),
+            last: None,
+        }
+    }
+}
+
+impl<'a> Input<'a> {
+    /// Hands the next piece to the target, if the last one has gone.
+    fn advance(&mut self, target: &'a TargetWriter) {
+        if self.in_flight.is_some() || self.broken {
+            return;
+        }
+        if let Some(bytes) = self.queue.next() {
+            self.in_flight = Some(bytes.len());
+            self.last = Some(Instant::now());
+            self.sending.set(target.send(bytes));
+        } else if self.eof == Eof::Seen {
+            self.in_flight = Some(0);
+            self.eof = Eof::Sent;
+            self.sending.set(target.eof());
+        }
+    }
+
+    /// What was in flight has gone, or cannot go.
+    fn sent(&mut self, result: &Result<(), Gone>, client: &ClientReader) {
+        client.taken(self.in_flight.take().unwrap_or(0));
+        if result.is_err() {
+            self.broken = true;
+            client.taken(self.queue.clear());
+        }
+    }
 }
 
 impl Upload<'_> {
     /// Returns when the client has left. A target that takes no more input is no end: its output
-    /// may go on.
-    async fn run(self, client: &mut ClientReader) {
-        let target = self.target;
-        let mut queue = Queue::default();
-        let mut eof = Eof::NotSeen;
-        let mut broken = false;
-        let mut in_flight: Option<usize> = None;
-        let mut sending = ReusableBoxFuture::new(async { Ok(()) });
+    /// may go on. Cancel-safe.
+    async fn run(&mut self, client: &mut ClientReader) {
         loop {
-            if in_flight.is_none() && !broken {
-                if let Some(bytes) = queue.next() {
-                    in_flight = Some(bytes.len());
-                    sending.set(target.send(bytes));
-                } else if eof == Eof::Seen {
-                    in_flight = Some(0);
-                    eof = Eof::Sent;
-                    sending.set(target.eof());
-                }
-            }
+            self.input.advance(self.target);
             tokio::select! {
-                sent = sending.get_pin(), if in_flight.is_some() => {
-                    client.taken(in_flight.take().unwrap_or(0));
-                    if sent.is_err() {
-                        broken = true;
-                        client.taken(queue.clear());
-                    }
+                sent = self.input.sending.get_pin(), if self.input.in_flight.is_some() => {
+                    self.input.sent(&sent, client);
                 }
                 event = client.next() => match event {
-                    FromClient::Data(bytes) if broken => client.taken(bytes.len()),
+                    FromClient::Data(bytes) if self.input.broken => client.taken(bytes.len()),
                     FromClient::Data(bytes) => {
                         if let Some(scanner) = self.scanner {
                             lock(scanner).typed(&bytes);
                         }
-                        queue.push(bytes);
+                        self.input.queue.push(bytes);
                     }
-                    FromClient::Eof if eof == Eof::NotSeen => {
-                        eof = Eof::Seen;
-                        self.client_eof.store(true, Ordering::Relaxed);
+                    FromClient::Eof if self.input.eof == Eof::NotSeen => {
+                        self.input.eof = Eof::Seen;
                     }
                     FromClient::Eof => {}
                     FromClient::Resize { cols, rows } => {
@@ -407,6 +446,43 @@ impl Upload<'_> {
                     FromClient::Left => return,
                 },
             }
+        }
+    }
+
+    /// The client has left: what it sent before goes on to the target as long as the target takes
+    /// it, as it would from a server's own buffers. Nobody hears the target any more.
+    async fn deliver_rest(&mut self, client: &mut ClientReader, target: &mut TargetReader) {
+        // Its last words may still lie in its inbox.
+        let heard = tokio::time::timeout(LAST_INPUT, self.run(client)).await;
+        let recent = |last: Instant| last.elapsed() < LAST_INPUT;
+        let begun = self.input.last.is_some_and(recent) || !self.input.queue.is_empty();
+        if heard.is_err() || self.input.broken || !begun {
+            return;
+        }
+        let ended = async { while !matches!(target.next().await, FromTarget::Left) {} };
+        let upload = async {
+            loop {
+                self.input.advance(self.target);
+                if self.input.in_flight.is_none() {
+                    break;
+                }
+                match tokio::time::timeout(LAST_INPUT, self.input.sending.get_pin()).await {
+                    Ok(sent) => self.input.sent(&sent, client),
+                    Err(_) => return info!("the target did not take the last of the input"),
+                }
+                if self.input.broken {
+                    return;
+                }
+            }
+            self.target.flushed(LAST_INPUT).await;
+            if self.input.eof == Eof::Sent {
+                // Whatever reads it to its end gets the time to do so.
+                tokio::time::sleep(LAST_INPUT).await;
+            }
+        };
+        tokio::select! {
+            () = ended => {}
+            () = upload => {}
         }
     }
 }
@@ -485,6 +561,10 @@ impl Queue {
         self.whole.pop_front()
     }
 
+    fn is_empty(&self) -> bool {
+        self.whole.is_empty() && self.tail.is_empty()
+    }
+
     /// Throws everything away; says how many bytes that were.
     fn clear(&mut self) -> usize {
         self.close_tail();
@@ -509,6 +589,8 @@ const QUEUE: usize = 32;
 const SIGNALS: usize = 16;
 /// At most ten window changes a second (limits.md).
 const RESIZE_INTERVAL: Duration = Duration::from_millis(100);
+/// What a client that has left sent before may wait so long for the target to take some of it.
+const LAST_INPUT: Duration = Duration::from_secs(5);
 /// Packets below this are put together.
 const SMALL: usize = 4 * 1024;
 /// Up to this.

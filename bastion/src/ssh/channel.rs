@@ -2,12 +2,14 @@
 //! target's. Only data that is waited for passes through here; nothing is decided.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig, client, server};
 use scanner::{Masked, Raw, Stream};
+
+use super::flow::Pace;
 
 /// A signal by its SSH name (RFC 4254, section 6.10).
 #[derive(Clone, Debug)]
@@ -137,6 +139,7 @@ pub(crate) struct ClientWriter {
     pub(super) half: ChannelWriteHalf<server::Msg>,
     pub(super) handle: server::Handle,
     pub(super) stall: Duration,
+    pub(super) ends: Arc<Ends>,
 }
 
 impl ClientWriter {
@@ -170,13 +173,25 @@ impl ClientWriter {
         }
     }
 
+    /// Whether the client has said that it sends no more; known before its reader gets there.
+    pub(crate) fn has_sent_eof(&self) -> bool {
+        self.ends.theirs.load(Ordering::Acquire)
+    }
+
     /// No more data comes.
     pub(crate) async fn eof(&self) -> Result<(), Gone> {
+        self.ends.ours.store(true, Ordering::Release);
         self.half.eof().await.map_err(|_| Gone::Closed)
     }
 
     /// How the command ended; at most once.
     pub(crate) async fn ended(&self, ended: Ended) -> Result<(), Gone> {
+        let told = self.tell(ended).await;
+        self.ends.tell();
+        told
+    }
+
+    async fn tell(&self, ended: Ended) -> Result<(), Gone> {
         match ended {
             Ended::Status(status) => self
                 .half
@@ -202,7 +217,54 @@ impl ClientWriter {
 
     /// Closes the channel.
     pub(crate) async fn close(&self) -> Result<(), Gone> {
+        self.ends.tell();
         self.half.close().await.map_err(|_| Gone::Closed)
+    }
+}
+
+/// Which ends of file have been said on a client's channel, and whether its client knows how the
+/// command ended: shared between the session and the connection's callbacks.
+#[derive(Debug)]
+pub(super) struct Ends {
+    theirs: AtomicBool,
+    ours: AtomicBool,
+    told: AtomicBool,
+    pace: Arc<Pace>,
+}
+
+impl Ends {
+    pub(super) fn new(pace: Arc<Pace>) -> Self {
+        Self {
+            theirs: AtomicBool::new(false),
+            ours: AtomicBool::new(false),
+            told: AtomicBool::new(false),
+            pace,
+        }
+    }
+
+    /// The client sends no more. If it was told the same before, it closes the channel now, which
+    /// the library answers at once; a status would come too late. Whoever has no other channel is
+    /// not read from until the status is out (or for a while), so that the close waits.
+    pub(super) fn heard_eof(&self, alone: bool) {
+        self.theirs.store(true, Ordering::Release);
+        if alone && self.ours.load(Ordering::Acquire) && !self.told.load(Ordering::Acquire) {
+            self.pace.pause();
+            // The session may have said it meanwhile.
+            if self.told.load(Ordering::Acquire) {
+                self.pace.resume();
+            }
+        }
+    }
+
+    fn tell(&self) {
+        self.told.store(true, Ordering::Release);
+        self.pace.resume();
+    }
+}
+
+impl Drop for ClientWriter {
+    fn drop(&mut self) {
+        self.ends.tell();
     }
 }
 
@@ -275,7 +337,7 @@ impl TargetReader {
 pub(crate) struct TargetWriter {
     pub(super) half: ChannelWriteHalf<client::Msg>,
     /// Ends the connection to the target when the session drops it.
-    pub(super) _connection: super::dial::TargetConnection,
+    pub(super) connection: super::dial::TargetConnection,
 }
 
 impl std::fmt::Debug for TargetWriter {
@@ -293,6 +355,14 @@ impl TargetWriter {
     /// The client sends no more.
     pub(crate) async fn eof(&self) -> Result<(), Gone> {
         self.half.eof().await.map_err(|_| Gone::Closed)
+    }
+
+    /// Returns once the target has read everything that was sent before, or after `within`.
+    pub(crate) async fn flushed(&self, within: Duration) {
+        // It answers in order; that it does not, or is gone, is no news to whoever asks.
+        tokio::time::timeout(within, self.connection.ping())
+            .await
+            .unwrap_or(());
     }
 
     /// The client's terminal has another size.

@@ -53,8 +53,8 @@ pub(crate) async fn dial(
             reader: TargetReader { half: reader },
             writer: TargetWriter {
                 half: writer,
-                _connection: TargetConnection {
-                    _connection: connection,
+                connection: TargetConnection {
+                    connection,
                     _stop: stop.drop_guard(),
                 },
             },
@@ -168,8 +168,15 @@ impl DialError {
 
 /// Ends the connection to a target when it is dropped.
 pub(super) struct TargetConnection {
-    _connection: Handle<Verifier>,
+    connection: Handle<Verifier>,
     _stop: DropGuard,
+}
+
+impl TargetConnection {
+    /// Returns once the target has answered, or is gone.
+    pub(super) async fn ping(&self) {
+        self.connection.send_ping().await.unwrap_or(());
+    }
 }
 
 async fn connect(

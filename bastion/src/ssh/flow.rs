@@ -17,8 +17,9 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::channel::Backlog;
@@ -304,22 +305,54 @@ pub(super) struct Overrun;
 /// What the flow control of one connection asks of the socket under it. Both belong to the same
 /// task; the flow control sets, the socket looks before each read and write.
 #[derive(Debug, Default)]
-pub(super) struct Pace(AtomicU8);
+pub(super) struct Pace {
+    asked: AtomicU8,
+    /// Who waits for the end of a pause.
+    reader: Mutex<Option<Waker>>,
+}
 
 impl Pace {
     /// Whether nothing is asked: the usual case, and one load.
     pub(super) fn is_idle(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == 0
+        self.asked.load(Ordering::Relaxed) == 0
+    }
+
+    /// Nothing is read until [`Self::resume`], or for [`PAUSE_TIME`] at most.
+    pub(super) fn pause(&self) {
+        self.asked.fetch_or(PAUSE, Ordering::AcqRel);
+    }
+
+    /// Reading goes on.
+    pub(super) fn resume(&self) {
+        let before = self.asked.fetch_and(!PAUSE, Ordering::AcqRel);
+        if before & PAUSE != 0
+            && let Some(reader) = self.reader().take()
+        {
+            reader.wake();
+        }
+    }
+
+    /// Whether nothing is to be read; then `reader` is woken when that ends.
+    pub(super) fn is_paused(&self, reader: &Waker) -> bool {
+        if self.asked.load(Ordering::Acquire) & PAUSE == 0 {
+            return false;
+        }
+        *self.reader() = Some(reader.clone());
+        self.asked.load(Ordering::Acquire) & PAUSE != 0
+    }
+
+    fn reader(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether output is to be held back, until [`Self::release`].
     pub(super) fn is_holding(&self) -> bool {
-        self.0.load(Ordering::Relaxed) & HOLD != 0
+        self.asked.load(Ordering::Relaxed) & HOLD != 0
     }
 
     /// The nap that is to follow a read of less than [`SMALL_READ`].
     pub(super) fn nap(&self) -> Option<Duration> {
-        match self.0.load(Ordering::Relaxed) & (NAP | LONG_NAP) {
+        match self.asked.load(Ordering::Relaxed) & (NAP | LONG_NAP) {
             0 => None,
             NAP => Some(NAP_TIME),
             _ => Some(LONG_NAP_TIME),
@@ -329,16 +362,16 @@ impl Pace {
     /// Output goes again: said by the flow control, or by the socket when it has held for
     /// [`HOLD_TIME`] or holds [`HOLD_BYTES`].
     pub(super) fn release(&self) {
-        self.0.fetch_and(!HOLD, Ordering::Relaxed);
+        self.asked.fetch_and(!HOLD, Ordering::Relaxed);
     }
 
     fn hold(&self) {
-        self.0.fetch_or(HOLD, Ordering::Relaxed);
+        self.asked.fetch_or(HOLD, Ordering::Relaxed);
     }
 
     fn set_nap(&self, nap: u8) {
-        self.0.fetch_and(!(NAP | LONG_NAP), Ordering::Relaxed);
-        self.0.fetch_or(nap, Ordering::Relaxed);
+        self.asked.fetch_and(!(NAP | LONG_NAP), Ordering::Relaxed);
+        self.asked.fetch_or(nap, Ordering::Relaxed);
     }
 }
 
@@ -379,6 +412,8 @@ impl Channel {
     }
 }
 
+/// A pause ends by itself after so long: a client that says nothing may be gone.
+pub(super) const PAUSE_TIME: Duration = Duration::from_secs(30);
 /// Output is held back at most so long.
 pub(super) const HOLD_TIME: Duration = Duration::from_millis(10);
 /// At most so many bytes of output are held back.
@@ -404,6 +439,7 @@ const CONNECTION_WINDOWS: usize = 16;
 const HOLD: u8 = 1;
 const NAP: u8 = 2;
 const LONG_NAP: u8 = 4;
+const PAUSE: u8 = 8;
 
 #[cfg(test)]
 mod model;

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use super::channel::{Backlog, ClientEnd, ClientReader, ClientWriter, Pty, clamp};
+use super::channel::{Backlog, ClientEnd, ClientReader, ClientWriter, Ends, Pty, clamp};
 use super::dial::REKEY;
 use super::flow::{Flow, Overrun, Pace};
 use super::stream::{Socket, hung_up};
@@ -109,7 +109,9 @@ impl Server {
             pass: Some(pass),
             channels: HashMap::new(),
             opens: Opens::new(limits.channel_opens_per_minute),
-            flow: Flow::new(WINDOW, pace),
+            refusals: Opens::new(REFUSALS),
+            flow: Flow::new(WINDOW, pace.clone()),
+            pace,
             tasks: tasks.clone(),
             stop: stop.clone(),
         };
@@ -196,7 +198,11 @@ enum Stage {
     /// A key is proven that has no lease, or the name cannot be taken.
     Proven { name: String, key: KeyId },
     /// The code is shown, and the provider is asked.
-    Asked { name: String, pending: Box<Pending> },
+    Asked {
+        name: String,
+        key: Option<KeyId>,
+        pending: Box<Pending>,
+    },
     /// A refusal is shown; whatever comes next is refused.
     Refused,
     /// A user is known.
@@ -217,7 +223,7 @@ struct Idle {
 enum ChannelState {
     Idle(Box<Idle>),
     /// A session runs; true once it has ended.
-    Started(Arc<AtomicBool>),
+    Started(Arc<AtomicBool>, Arc<Ends>),
 }
 
 pub(crate) struct Connection {
@@ -233,7 +239,9 @@ pub(crate) struct Connection {
     pass: Option<Pass>,
     channels: HashMap<ChannelId, ChannelState>,
     opens: Opens,
+    refusals: Opens,
     flow: Flow<ChannelId>,
+    pace: Arc<Pace>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -291,7 +299,7 @@ impl Connection {
                 let begun = Event::SignInBegun {
                     connection: self.id.to_string(),
                     source: self.peer.ip(),
-                    key: key.map(|key| key.to_string()),
+                    key: key.as_ref().map(ToString::to_string),
                 };
                 if !self.audited(begun) {
                     return Ok(self.refuse(NOT_AUDITED));
@@ -301,6 +309,7 @@ impl Connection {
                     .send_replace(Some(self.accepted + self.rooms.limits.code_deadline));
                 self.stage = Stage::Asked {
                     name: name.to_owned(),
+                    key,
                     pending: Box::new(pending),
                 };
                 Ok(shown)
@@ -313,7 +322,12 @@ impl Connection {
     }
 
     /// Waits for the provider's answer.
-    async fn finish(&mut self, name: &str, pending: Pending) -> Result<Auth, russh::Error> {
+    async fn finish(
+        &mut self,
+        name: &str,
+        key: Option<KeyId>,
+        pending: Pending,
+    ) -> Result<Auth, russh::Error> {
         let answer = self.unless_gone(pending.finish()).await?;
         match (answer, Destination::parse(name)) {
             (Ok(lease), Ok(destination)) => {
@@ -336,10 +350,13 @@ impl Connection {
                 Ok(Auth::Accept)
             }
             (Err(refusal), _) => {
-                self.sign_in_refused(None, &refusal);
+                self.sign_in_refused(key, &refusal);
                 Ok(self.refuse(&refusal.notice()))
             }
-            (Ok(_), Err(error)) => Ok(self.refuse(&error.notice())),
+            (Ok(_), Err(error)) => {
+                self.sign_in_refused(key, &error);
+                Ok(self.refuse(&error.notice()))
+            }
         }
     }
 
@@ -364,6 +381,26 @@ impl Connection {
         });
     }
 
+    /// Writes down that something was asked for which is not proxied.
+    fn refused(&mut self, request: &str, what: impl std::fmt::Display) {
+        info!(connection = %self.id, request, "refused");
+        let Stage::SignedIn { lease, .. } = &self.stage else {
+            return;
+        };
+        if self.refusals.admit(Instant::now()) {
+            let mut what = what.to_string();
+            what.truncate(what.floor_char_boundary(MAX_WHAT));
+            // It happens whether it can be written down or not: nothing is granted.
+            self.audited(Event::RequestRefused {
+                connection: self.id.to_string(),
+                user: lease.who(),
+                source: self.peer.ip(),
+                request: request.to_owned(),
+                what,
+            });
+        }
+    }
+
     /// Starts what the client asks for on a channel that has not started anything.
     fn start(&mut self, id: ChannelId, opening: Opening, handle: Handle) -> bool {
         let Stage::SignedIn { lease, destination } = &self.stage else {
@@ -373,9 +410,11 @@ impl Connection {
             return false;
         };
         let ended = Arc::new(AtomicBool::new(false));
-        let idle = match std::mem::replace(state, ChannelState::Started(ended.clone())) {
+        let ends = Arc::new(Ends::new(self.pace.clone()));
+        let started = ChannelState::Started(ended.clone(), ends.clone());
+        let idle = match std::mem::replace(state, started) {
             ChannelState::Idle(idle) => idle,
-            started @ ChannelState::Started(_) => {
+            started @ ChannelState::Started(..) => {
                 *state = started;
                 return false;
             }
@@ -396,6 +435,7 @@ impl Connection {
                 half: writer,
                 handle,
                 stall: self.rooms.limits.write_stall,
+                ends,
             },
         };
         let asked = session::Asked {
@@ -522,9 +562,9 @@ impl Handler for Connection {
                 self.begin(user, Some(key)).await
             }
             (Stage::Fresh, None) if !self.rooms.require_key => self.begin(user, None).await,
-            (Stage::Asked { name, pending }, Some(mut response)) if name == user => {
+            (Stage::Asked { name, key, pending }, Some(mut response)) if name == user => {
                 match response.next() {
-                    None => self.finish(user, *pending).await,
+                    None => self.finish(user, key, *pending).await,
                     // There was no prompt to answer.
                     Some(_) => Ok(nothing_more()),
                 }
@@ -561,7 +601,7 @@ impl Handler for Connection {
     ) -> Result<(), Self::Error> {
         self.channels.retain(|_, state| match state {
             ChannelState::Idle(_) => true,
-            ChannelState::Started(ended) => !ended.load(Ordering::Relaxed),
+            ChannelState::Started(ended, _) => !ended.load(Ordering::Relaxed),
         });
         let in_time = self.opens.admit(Instant::now());
         if self.rooms.registry.is_closed() {
@@ -595,11 +635,64 @@ impl Handler for Connection {
         reply: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), Self::Error> {
-        info!(connection = %self.id, host = %host.escape_debug(), port, "forwarding refused");
+        self.requested(host.len())?;
+        self.refused("direct-tcpip", format_args!("{host}:{port}"));
         reply
             .reject(ChannelOpenFailure::AdministrativelyProhibited)
             .await;
         Ok(())
+    }
+
+    async fn channel_open_direct_streamlocal(
+        &mut self,
+        _: Channel<Msg>,
+        path: &str,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.requested(path.len())?;
+        self.refused("direct-streamlocal", path);
+        reply
+            .reject(ChannelOpenFailure::AdministrativelyProhibited)
+            .await;
+        Ok(())
+    }
+
+    async fn channel_open_x11(
+        &mut self,
+        _: Channel<Msg>,
+        host: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.requested(host.len())?;
+        self.refused("x11", host);
+        reply
+            .reject(ChannelOpenFailure::AdministrativelyProhibited)
+            .await;
+        Ok(())
+    }
+
+    async fn tcpip_forward(
+        &mut self,
+        address: &str,
+        port: &mut u32,
+        _: &mut Session,
+    ) -> Result<bool, Self::Error> {
+        self.requested(address.len())?;
+        self.refused("tcpip-forward", format_args!("{address}:{port}"));
+        Ok(false)
+    }
+
+    async fn streamlocal_forward(
+        &mut self,
+        path: &str,
+        _: &mut Session,
+    ) -> Result<bool, Self::Error> {
+        self.requested(path.len())?;
+        self.refused("streamlocal-forward", path);
+        Ok(false)
     }
 
     async fn channel_close(&mut self, id: ChannelId, _: &mut Session) -> Result<(), Self::Error> {
@@ -703,6 +796,10 @@ impl Handler for Connection {
     ) -> Result<(), Self::Error> {
         self.requested(command.len())?;
         let fits = command.len() <= MAX_COMMAND && !command.contains(&0);
+        if !fits {
+            let length = command.len();
+            self.refused("exec", format_args!("{length} bytes, or a NUL among them"));
+        }
         let started = fits && self.start(id, Opening::Exec(command.to_vec()), session.handle());
         answer(session, id, started)
     }
@@ -714,6 +811,9 @@ impl Handler for Connection {
         session: &mut Session,
     ) -> Result<(), Self::Error> {
         self.requested(name.len())?;
+        if name != "sftp" {
+            self.refused("subsystem", name);
+        }
         let started = name == "sftp" && self.start(id, Opening::Sftp, session.handle());
         answer(session, id, started)
     }
@@ -728,11 +828,13 @@ impl Handler for Connection {
         session: &mut Session,
     ) -> Result<(), Self::Error> {
         self.requested(protocol.len() + cookie.len())?;
+        self.refused("x11-req", "");
         answer(session, id, false)
     }
 
     async fn agent_request(&mut self, _: ChannelId, _: &mut Session) -> Result<bool, Self::Error> {
         self.requested(0)?;
+        self.refused("auth-agent-req", "");
         Ok(false)
     }
 
@@ -752,8 +854,16 @@ impl Handler for Connection {
         self.requested(0)
     }
 
-    async fn channel_eof(&mut self, _: ChannelId, _: &mut Session) -> Result<(), Self::Error> {
-        self.requested(0)
+    async fn channel_eof(&mut self, id: ChannelId, _: &mut Session) -> Result<(), Self::Error> {
+        self.requested(0)?;
+        let others = self.channels.iter().any(|(other, state)| match state {
+            ChannelState::Idle(_) => true,
+            ChannelState::Started(ended, _) => *other != id && !ended.load(Ordering::Relaxed),
+        });
+        if let Some(ChannelState::Started(_, ends)) = self.channels.get(&id) {
+            ends.heard_eof(!others);
+        }
+        Ok(())
     }
 }
 
@@ -897,6 +1007,10 @@ const REQUEST_COST: usize = 256;
 /// Requests of one connection in a minute, in bytes: twice what a hundred channels with a full
 /// environment ask for, or a window dragged for the whole minute.
 const REQUEST_BYTES: usize = 4 * 1024 * 1024;
+/// Refused requests of one connection that are written down in a minute.
+const REFUSALS: usize = 100;
+/// Bytes that are kept of what was refused.
+const MAX_WHAT: usize = 512;
 /// Longest command, in bytes (limits.md).
 const MAX_COMMAND: usize = 64 * 1024;
 /// Environment variables of one channel.

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::flow::{HOLD_BYTES, HOLD_TIME, Pace, SMALL_READ};
+use super::flow::{HOLD_BYTES, HOLD_TIME, PAUSE_TIME, Pace, SMALL_READ};
 
 /// A TCP socket that an SSH library reads in small pieces.
 pub(super) struct Socket {
@@ -71,7 +71,16 @@ impl Socket {
     fn poll_paced(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // Output that the peer does not take yet is no reason not to read.
         let drained = self.poll_held(cx)?.is_ready();
+        let paused = self.pace.is_paused(cx.waker());
         let paced = self.paced.get_or_insert_default();
+        if paused {
+            let until = paced
+                .pause
+                .get_or_insert_with(|| Box::pin(sleep(PAUSE_TIME)));
+            ready!(until.as_mut().poll(cx));
+            self.pace.resume();
+        }
+        paced.pause = None;
         if self.read.is_empty()
             && self.small
             && let Some(nap) = self.pace.nap()
@@ -154,8 +163,10 @@ impl AsyncRead for Socket {
         }
         while this.read.is_empty() {
             if this.socket.poll_read_ready(cx).is_pending() {
-                // Idle: an idle connection keeps no buffer.
-                this.read = BytesMut::new();
+                // An idle connection keeps no buffer; one that carries bulk only waits for more.
+                if this.small {
+                    this.read = BytesMut::new();
+                }
                 return Poll::Pending;
             }
             this.read.reserve(READ_BUFFER);
@@ -223,6 +234,7 @@ struct Paced {
     held: BytesMut,
     hold: Option<Pin<Box<Sleep>>>,
     nap: Option<Pin<Box<Sleep>>>,
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 /// Returns when the peer has closed its side or is gone.
