@@ -5,6 +5,7 @@
 
 mod canary;
 mod differential;
+mod ends;
 mod flow;
 mod harness;
 mod hostkey;

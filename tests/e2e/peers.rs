@@ -163,12 +163,33 @@ fn signals_reach_the_command() -> Result<()> {
 
 /// The library's client grants such channels by itself.
 #[test]
-#[ignore = "the SSH library ends the connection at a channel type with a payload that it does not know: refused, but not cleanly"]
 fn a_target_that_opens_channels_gets_none() -> Result<()> {
     let (_server, world) = with_server("opens-channels", "correct horse 71b2\n")?;
     let client = world.signed_in()?;
     let output = client.exec("box", "anything", b"")?.ok()?;
     ensure!(output.out() == "[]\n", "{}", output.out());
+    Ok(())
+}
+
+/// What is no message at all ends that session, with a line, and no other.
+#[test]
+fn a_target_that_breaks_the_protocol_ends_its_session_only() -> Result<()> {
+    let (_server, world) = with_server("opens-nonsense", "correct horse 71b2\n")?;
+    let client = world.signed_in()?;
+    let mut other = client.start(&[&client.on("vault"), "--", "echo started; exec cat"])?;
+    other.stdout.expect("started")?;
+    let output = client.exec("box", "anything", b"")?;
+    ensure!(
+        output.code() == 255 && output.stdout.is_empty(),
+        "{output:?}"
+    );
+    let line = crate::one_line(&output)?;
+    ensure!(line.contains("connection to the target was lost"), "{line}");
+    let mut input = other.stdin.take().context("its input")?;
+    std::io::Write::write_all(&mut input, b"still here\n")?;
+    other.stdout.expect("still here")?;
+    drop(input);
+    ensure!(other.end()?.success());
     Ok(())
 }
 

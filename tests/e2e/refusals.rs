@@ -6,7 +6,8 @@ use std::os::unix::net::UnixListener;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tests::peer::ask;
-use tests::world::World;
+use tests::process::run;
+use tests::world::{Setup, World};
 
 use crate::one_line;
 
@@ -54,6 +55,71 @@ fn every_kind_of_forwarding_is_refused() -> Result<()> {
         trap.untouched() && unix.accept().is_err(),
         "something was dialled"
     );
+    // Each is written down, with where it should have led.
+    let mut world = world;
+    let port = trap.port()?;
+    world.stop()?;
+    let log = audit(&world)?;
+    for what in [
+        format!("\"direct-tcpip\",\"what\":\"127.0.0.1:{port}\""),
+        format!("\"direct-streamlocal\",\"what\":\"{}\"", path.display()),
+        "\"tcpip-forward\",\"what\":\"127.0.0.1:0\"".to_owned(),
+        "\"streamlocal-forward\"".to_owned(),
+    ] {
+        ensure!(
+            log.contains(&format!("\"request\":{what}")),
+            "{what} is not in {log}"
+        );
+    }
+    Ok(())
+}
+
+/// The audit log's text.
+fn audit(world: &World) -> Result<String> {
+    let mut text = String::new();
+    for file in tests::files::walk(&world.home)? {
+        if file.to_string_lossy().contains("audit")
+            && file.extension().is_some_and(|ext| ext == "jsonl")
+        {
+            text += &std::fs::read_to_string(file)?;
+        }
+    }
+    Ok(text)
+}
+
+/// Whoever is refused is written down with the key that was proven.
+#[test]
+fn a_refused_sign_in_is_written_down_with_its_key() -> Result<()> {
+    let mut world = World::start(&Setup {
+        oidc: "allowed_groups = [\"nobody-is-in-it\"]".to_owned(),
+        ..Setup::default()
+    })?;
+    let key = {
+        let client = world.client()?;
+        let session = client.start(&["bastion", "whoami"])?;
+        let prompt = session.prompt()?;
+        world
+            .provider
+            .approve(&prompt.uri, &prompt.code, "ana", &[])?;
+        ensure!(!session.finish()?.status.success());
+        let shown = run(
+            "ssh-keygen",
+            std::process::Command::new("ssh-keygen")
+                .arg("-lf")
+                .arg(&client.key),
+            b"",
+        )?
+        .ok()?
+        .out();
+        shown.split(' ').nth(1).context("a fingerprint")?.to_owned()
+    };
+    world.stop()?;
+    let log = audit(&world)?;
+    let line = log
+        .lines()
+        .find(|line| line.contains("sign_in_refused"))
+        .context("an event")?;
+    ensure!(line.contains(&key), "{key} is not in {line}");
     Ok(())
 }
 

@@ -266,6 +266,23 @@ def run(ask):
     return answers
 
 
+def leaves(ask):
+    """Sends input, its end and a close in one go; the connection stays until another command has run."""
+    transport = sign_in(ask)
+    channel = transport.open_session(timeout=WAIT)
+    channel.settimeout(WAIT)
+    channel.exec_command(ask["command"])
+    channel.sendall(ask["text"].encode() * ask["times"])
+    channel.shutdown_write()
+    channel.close()
+    channel = transport.open_session(timeout=WAIT)
+    channel.settimeout(WAIT)
+    channel.exec_command("echo in")
+    out = channel.makefile("rb").read().decode()
+    transport.close()
+    return {"stdout": out}
+
+
 def names(ask):
     """Tries user names, with nothing folded or checked here; says for each what came of `echo in`."""
     answers = []
@@ -315,5 +332,5 @@ def interactive(ask):
 ask = json.loads(sys.argv[1])
 does = {"failures": failures, "bad_signatures": bad_signatures, "offers": offers, "early": early,
         "requests": requests, "globals": globals_, "opens": opens, "twice": twice, "run": run,
-        "interactive": interactive, "names": names}
+        "interactive": interactive, "names": names, "leaves": leaves}
 print(json.dumps(does[ask["do"]](ask)))

@@ -8,6 +8,7 @@ import json
 import sys
 
 import asyncssh
+from asyncssh.packet import String, UInt32
 
 ASK = json.loads(sys.argv[1])
 
@@ -36,15 +37,30 @@ class Server(asyncssh.SSHServer):
 
 
 async def session(process):
-    if ASK["mode"] == "opens-channels":
+    if ASK["mode"].startswith("opens-"):
         # A hostile target asks the bastion for channels of every kind.
         connection = process.channel.get_connection()
+        here, port = String("127.0.0.1"), UInt32(ASK.get("to_port", 1))
+        kinds = [
+            (b"auth-agent@openssh.com",),
+            (b"x11", here, UInt32(1)),
+            (b"forwarded-tcpip", here, port, here, UInt32(1)),
+            (b"forwarded-streamlocal@openssh.com", String("/tmp/any"), String("")),
+            (b"direct-tcpip", here, port, here, UInt32(1)),
+            (b"direct-streamlocal@openssh.com", String("/tmp/any"), String(""), UInt32(0)),
+            (b"session",),
+            (b"tun@openssh.com", UInt32(1), UInt32(0)),
+            (b"nobody-knows@example.test", String("what this is")),
+        ]
+        if ASK["mode"] == "opens-nonsense":
+            # Too short for its type: there is nothing to answer.
+            kinds = [(b"x11", UInt32(0))]
         opened = []
-        for kind in (b"auth-agent@openssh.com", b"x11", b"forwarded-tcpip", b"session"):
+        for kind, *rest in kinds:
             try:
                 channel = asyncssh.channel.SSHTCPChannel(connection, asyncio.get_running_loop(), None, "strict",
                                                          1 << 20, 1 << 15)
-                await asyncio.wait_for(channel._open(kind), 20)
+                await asyncio.wait_for(channel._open(kind, *rest), 20)
                 opened.append(kind.decode())
             except asyncssh.ChannelOpenError:
                 pass
