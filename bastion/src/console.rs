@@ -652,3 +652,8 @@ fn summary(session: &Summary) -> Value {
         "recovered": session.ended.as_ref().is_some_and(|ended| ended.recovered),
     })
 }
+
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_line(line: &[u8]) {
+    drop(command::Command::parse(line));
+}

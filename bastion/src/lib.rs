@@ -7,6 +7,8 @@ pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod console;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod login;
 pub mod name;
 pub mod record;
