@@ -556,7 +556,7 @@ async fn a_crash_while_recovering_loses_nothing() {
     let (kept, tail) = original.split_at(whole);
     let closing = fs::read(file_of(&once, id)).unwrap().split_off(whole);
     let (half, _) = closing.split_at(closing.len() / 2);
-    let states: [(&str, Vec<u8>, Option<(&str, &[u8])>); 5] = [
+    let states = [
         ("before", original.clone(), None),
         ("keeping", original.clone(), Some((".torn.part", half))),
         ("kept", original.clone(), Some((".torn", tail))),
