@@ -6,6 +6,7 @@
 mod canary;
 mod differential;
 mod ends;
+mod evidence;
 mod flow;
 mod harness;
 mod hostkey;
