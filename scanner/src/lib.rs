@@ -25,7 +25,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::vec;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use hold::Frontier;
 pub use hold::Withheld;
@@ -35,6 +35,7 @@ use rules::Hit;
 pub use rules::{Action, Detector, Mask, Rule, RuleError, Rules, RulesBuilder, Scope, Unreadable};
 
 /// Bytes as the target sent them. Only the scanner looks inside.
+#[derive(Clone)]
 pub struct Raw(Bytes);
 
 impl Raw {
@@ -73,6 +74,11 @@ impl Masked {
     /// The bytes, for a writer that takes them without a copy.
     pub fn into_bytes(self) -> Bytes {
         self.0
+    }
+
+    /// Leaves out the first `bytes`, at most all of them.
+    pub fn skip(&mut self, bytes: usize) {
+        self.0.advance(bytes.min(self.0.len()));
     }
 
     /// The number of bytes.
