@@ -350,6 +350,11 @@ impl Grant {
         holds.find(|terms| terms.rule() == rule)
     }
 
+    /// Whether some rule may hold output here.
+    pub fn holds_output(&self) -> bool {
+        !self.protection.holds.is_empty() || self.protection.unreadable.is_some()
+    }
+
     /// The terms on which output that is not text is held here; `None` where it is not held.
     pub fn unreadable_terms(&self) -> Option<&HoldTerms> {
         self.protection.unreadable.as_ref()
@@ -530,11 +535,7 @@ impl Access {
     /// Every mistake in them, with line and column. A missing file is one: nothing is permitted, or
     /// left unprotected, because a file was not found.
     pub fn load(policies: &Path, inventory: Arc<Inventory>) -> Result<Self, Problems> {
-        let draft = read_folder(policies, Some(&inventory))?;
-        match Problems::new(draft.protect.unkept().to_vec()) {
-            None => Ok(draft.over(inventory)),
-            Some(problems) => Err(problems),
-        }
+        Ok(read_folder(policies, Some(&inventory))?.over(inventory))
     }
 
     /// The targets that the policies speak about.
@@ -760,6 +761,25 @@ impl Access {
         self.ask(person, action, &resource, Circumstances::of(now, source))
             .map(|permit| permit.policies)
             .map_err(denied)
+    }
+
+    /// The rules for an account as those see output who may not see what is held: every value that
+    /// a rule holds is redacted, whoever is exempt. None where a rule holds the whole output.
+    ///
+    /// # Errors
+    ///
+    /// The rules do not compile together.
+    pub fn masked_rules(
+        &self,
+        target: &str,
+        login: &str,
+    ) -> Result<Option<Arc<scanner::Rules>>, scanner::RuleError> {
+        self.protect.masked(target, login)
+    }
+
+    /// Whether some rule holds, so that a spool key is needed.
+    pub fn holds(&self) -> bool {
+        self.protect.holds()
     }
 
     /// Whether the person may ask for access to an account, and on what terms it would be granted.

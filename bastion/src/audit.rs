@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use recording::seal::Hash;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{self, Instant};
@@ -24,7 +24,7 @@ pub use self::ocsf::event as ocsf;
 use crate::record::{RecordError, Recorder};
 
 /// A person in the log: the identity and the name of that moment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Who {
     /// The OpenID provider.
     pub issuer: String,
@@ -35,7 +35,7 @@ pub struct Who {
 }
 
 /// One thing that happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// The bastion began to serve.
@@ -320,6 +320,88 @@ pub enum Event {
         /// `user` or `target`.
         kind: String,
         /// `ISSUER#SUBJECT`, or the target's name.
+        what: String,
+        /// The policies that permitted it.
+        policies: Vec<String>,
+    },
+    /// Output, or a command, began to be held.
+    HoldOpened {
+        /// Id of the hold.
+        hold: String,
+        /// Id of the session.
+        session: String,
+        /// Whose session.
+        user: Who,
+        /// The target.
+        target: String,
+        /// The account there.
+        login: String,
+        /// `output` or `command`.
+        kind: String,
+        /// The rule that holds.
+        rule: String,
+    },
+    /// What is held is whole: a decision is about exactly these bytes.
+    HoldSealed {
+        /// Id of the hold.
+        hold: String,
+        /// SHA-256 of the salt and the payload.
+        digest: String,
+        /// Bytes of the payload.
+        bytes: u64,
+        /// Its lines.
+        rows: u64,
+        /// The held fields that were seen.
+        fields: Vec<String>,
+        /// Until when it can be decided.
+        expires_at: Timestamp,
+    },
+    /// Somebody approved or denied.
+    HoldDecided {
+        /// Id of the hold.
+        hold: String,
+        /// What was decided about.
+        digest: String,
+        /// Who decided.
+        user: Who,
+        /// `approve` or `deny`.
+        decision: String,
+        /// Why, in their words.
+        reason: Option<String>,
+        /// How many have approved now.
+        approvals: u32,
+        /// How many have to.
+        needed: u32,
+        /// The policies that permitted it.
+        policies: Vec<String>,
+        /// People whose earlier approval counts no more, since they may not approve any more.
+        withdrawn: Vec<Who>,
+    },
+    /// The bytes of an approved hold go to the one who produced them.
+    HoldReleased {
+        /// Id of the hold.
+        hold: String,
+        /// What is released.
+        digest: String,
+        /// To whom.
+        user: Who,
+    },
+    /// A hold has come to its end: `delivered`, `expired`, `cancelled`, `void`.
+    HoldEnded {
+        /// Id of the hold.
+        hold: String,
+        /// How.
+        state: String,
+        /// Why, where that is not said by the state.
+        reason: Option<String>,
+    },
+    /// Somebody looked at a hold's preview or payload.
+    HoldShown {
+        /// Id of the hold.
+        hold: String,
+        /// Who.
+        user: Who,
+        /// `preview` or `payload`.
         what: String,
         /// The policies that permitted it.
         policies: Vec<String>,

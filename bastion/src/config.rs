@@ -46,6 +46,10 @@ pub struct Config {
     pub oidc: Oidc,
     /// Recording.
     pub recording: Recording,
+    /// Held output.
+    pub holds: Holds,
+    /// Decisions on what is held.
+    pub approval: Approval,
     /// Limits (limits.md).
     pub limits: Limits,
 }
@@ -107,6 +111,10 @@ pub struct Oidc {
     pub require_key: bool,
     /// Groups of which a user needs at least one to sign in; empty: any group at all.
     pub allowed_groups: Vec<String>,
+    /// `approval.same_person_claim`: the claim that links the accounts of one person.
+    pub same_person_claim: Option<String>,
+    /// `approval.owner_claim`: the claim that makes a service of an account, and names its owner.
+    pub owner_claim: String,
 }
 
 /// How the client authenticates at the provider (OpenID Connect Core 1.0, section 9).
@@ -204,6 +212,38 @@ pub enum RecordingSync {
     Interval,
     /// Before each acknowledgement.
     Always,
+}
+
+/// `[holds]`: what is kept of output that waits for a decision.
+#[derive(Clone, Debug)]
+pub struct Holds {
+    /// The key that encrypts it; needed where a rule holds.
+    pub key_file: PathBuf,
+    /// Payload of one hold.
+    pub max_bytes: u64,
+    /// Bytes of one record that are kept back before it is held whole.
+    pub record_max: usize,
+    /// Output that has been quiet for so long is sealed, and the command goes on.
+    pub seal_quiet: Duration,
+    /// Holds of one person that have not ended.
+    pub per_person: usize,
+    /// Everything that is held, on disk.
+    pub spool_bytes: u64,
+    /// How long a client waits for a decision, where a rule's `expires` is not sooner.
+    pub wait: Duration,
+}
+
+/// `[approval]`: who may decide.
+#[derive(Clone, Debug)]
+pub struct Approval {
+    /// The claim that is the same in all tokens of one person.
+    pub same_person_claim: Option<String>,
+    /// The claim that makes a service of an account, and names its owner.
+    pub owner_claim: String,
+    /// The oldest sign-in that may decide.
+    pub max_sign_in_age: Duration,
+    /// The youngest key that may decide.
+    pub min_key_age: Duration,
 }
 
 /// `[limits]`: the numbers of limits.md that one may change.
@@ -315,6 +355,8 @@ impl Config {
             None => None,
         };
         let recording = Recording::read(root.section("recording"), base);
+        let holds = Holds::read(root.section("holds"), base);
+        let approval = Approval::read(root.section("approval"));
         let limits = Limits::read(root.section("limits"));
         root.finish();
         let (policies, on_revoke) = policies?;
@@ -334,8 +376,17 @@ impl Config {
             targets: targets?,
             policies,
             on_revoke,
-            oidc: oidc?,
+            oidc: {
+                let approval = approval.as_ref()?;
+                Oidc {
+                    same_person_claim: approval.same_person_claim.clone(),
+                    owner_claim: approval.owner_claim.clone(),
+                    ..oidc?
+                }
+            },
             recording: recording?,
+            holds: holds?,
+            approval: approval?,
             limits: limits?,
         })
     }
@@ -452,6 +503,8 @@ impl Oidc {
             show_complete_uri: show_complete_uri?,
             require_key: require_key?,
             allowed_groups: allowed_groups?,
+            same_person_claim: None,
+            owner_claim: OWNER_CLAIM.to_owned(),
         })
     }
 }
@@ -509,6 +562,71 @@ fn read_copies(field: Field<'_, '_>) -> Option<Vec<CopyTo>> {
     let places = field.list()?;
     let what = "file:/PATH, journald or command:COMMAND";
     places.into_iter().map(|place| place.parsed(what)).collect()
+}
+
+impl Holds {
+    fn read(mut section: Section<'_, '_>, base: &Path) -> Option<Self> {
+        let key_file = path_or(&mut section, "key_file", base, "keys/holds");
+        let max_bytes = match section.take("max_bytes") {
+            Some(field) => field.integer(1..=4 * GIB),
+            None => Some(64 * MIB),
+        };
+        let record_max = match section.take("record_max") {
+            Some(field) => field.count(1..=64 * 1024 * 1024),
+            None => Some(1024 * 1024),
+        };
+        let seal_quiet = duration_or(
+            &mut section,
+            "seal_quiet",
+            5,
+            Duration::from_millis(100),
+            HOUR,
+        );
+        let per_person = match section.take("per_person") {
+            Some(field) => field.count(1..=10_000),
+            None => Some(20),
+        };
+        let spool_bytes = match section.take("spool_bytes") {
+            Some(field) => field.integer(1..=1024 * GIB),
+            None => Some(4 * GIB),
+        };
+        let wait = duration_or(&mut section, "wait", 4 * HOUR, SECOND, 30 * DAY);
+        section.finish();
+        Some(Self {
+            key_file: key_file?,
+            max_bytes: max_bytes?,
+            record_max: record_max?,
+            seal_quiet: seal_quiet?,
+            per_person: per_person?,
+            spool_bytes: spool_bytes?,
+            wait: wait?,
+        })
+    }
+}
+
+impl Approval {
+    fn read(mut section: Section<'_, '_>) -> Option<Self> {
+        let same_person_claim = match section.take("same_person_claim") {
+            Some(field) => field.text().map(Some),
+            None => Some(None),
+        };
+        let owner_claim = text_or(&mut section, "owner_claim", OWNER_CLAIM);
+        let max_sign_in_age = duration_or(
+            &mut section,
+            "max_sign_in_age",
+            15 * MINUTE,
+            SECOND,
+            7 * DAY,
+        );
+        let min_key_age = duration_or(&mut section, "min_key_age", 0, Duration::ZERO, 365 * DAY);
+        section.finish();
+        Some(Self {
+            same_person_claim: same_person_claim?,
+            owner_claim: owner_claim?,
+            max_sign_in_age: max_sign_in_age?,
+            min_key_age: min_key_age?,
+        })
+    }
 }
 
 impl Limits {
@@ -803,6 +921,10 @@ fn duration_or(
     }
 }
 
+/// Where `approval.owner_claim` names no other.
+const OWNER_CLAIM: &str = "owner";
+const MIB: u64 = 1024 * 1024;
+const GIB: u64 = 1024 * MIB;
 const CLIENT_AUTH: [(&str, ClientAuth); 3] = [
     ("none", ClientAuth::None),
     ("basic", ClientAuth::Basic),

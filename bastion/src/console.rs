@@ -5,6 +5,7 @@
 //! unless it is safe for a terminal.
 
 mod command;
+mod holds;
 mod lock;
 mod play;
 mod text;
@@ -68,6 +69,7 @@ pub(crate) async fn run(
         Err(Failure::Denied(line)) => give_up(&writer, &notices, &line, NOT_ALLOWED).await,
         Err(Failure::Refused(line)) => give_up(&writer, &notices, &line, REFUSED).await,
         Err(Failure::Usage(line)) => give_up(&writer, &notices, &line, Usage::STATUS).await,
+        Err(Failure::Status(line, status)) => give_up(&writer, &notices, &line, status).await,
     }
 }
 
@@ -77,6 +79,8 @@ enum Failure {
     Denied(String),
     Refused(String),
     Usage(String),
+    /// With this exit status.
+    Status(String, u32),
 }
 
 impl From<Gone> for Failure {
@@ -113,6 +117,22 @@ impl Console<'_> {
                 self.play(session, *json, reader, Begin::AtItsStart).await
             }
             Command::Recording { session, json } => self.recording(session, *json).await,
+            Command::Holds { all, json } => self.holds(*all, *json).await,
+            Command::Show {
+                hold,
+                payload,
+                json,
+            } => self.show(hold, *payload, *json).await,
+            Command::Decide {
+                hold,
+                decision,
+                reason,
+                json,
+            } => self.decide(hold, *decision, reason.as_deref(), *json).await,
+            Command::Fetch { hold, json } => self.fetch(hold, *json).await,
+            Command::Cancel { hold, reason, json } => {
+                self.cancel(hold, reason.as_deref(), *json).await
+            }
         }
     }
 
@@ -136,7 +156,7 @@ impl Console<'_> {
             self.rooms.name,
         );
         for (usage, does) in command::HELP {
-            text.push_str(&format!("  {usage:<22} {does}\n"));
+            text.push_str(&format!("  {usage:<26} {does}\n"));
         }
         self.print(text).await
     }

@@ -9,6 +9,7 @@ pub mod config;
 pub mod console;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+pub(crate) mod holds;
 pub mod login;
 pub mod name;
 pub mod record;

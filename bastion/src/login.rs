@@ -75,6 +75,32 @@ pub struct User {
     pub groups: BTreeSet<String>,
     /// Which claim gave what, for `whoami --explain`.
     pub evidence: Vec<Evidence>,
+    /// Who else this is, for decisions on holds.
+    pub links: Links,
+}
+
+/// What says which accounts are of one person.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Links {
+    /// The claim `approval.same_person_claim`, where one is configured and given.
+    pub same_person: Option<String>,
+    /// A person, or a service that somebody answers for.
+    pub account: Account,
+}
+
+/// What stands behind an account.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Account {
+    /// Somebody.
+    #[default]
+    Person,
+    /// A pipeline or an agent: the token has the claim `approval.owner_claim`.
+    Service {
+        /// Its value, where it is a name.
+        owner: Option<String>,
+    },
 }
 
 /// What one claim gave.

@@ -22,6 +22,7 @@ use tracing::{error, info, warn};
 use crate::access::{Access, Current};
 use crate::audit::Audit;
 use crate::config::Config;
+use crate::holds::Holds;
 use crate::login::{SignIns, World};
 use crate::record::Recorder;
 use crate::session::{Registry, Rooms};
@@ -134,6 +135,10 @@ async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
     let until = stop.clone();
     rechecks.spawn(async move { sign_ins.keep_rechecking(until).await });
     rechecks.close();
+    let keepers = TaskTracker::new();
+    let keeping = CancellationToken::new();
+    keepers.spawn(rooms.holds.clone().maintain(keeping.clone()));
+    keepers.close();
     if let Some(path) = &options.ready_file {
         write_ready(path, &addresses).map_err(|source| ServeError::Write {
             path: path.clone(),
@@ -163,6 +168,9 @@ async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
     {
         warn!(%error, "the ready file stays");
     }
+    // After the last session: what it left is ended, and the audit log told.
+    keeping.cancel();
+    keepers.wait().await;
     if let Err(error) = rooms.audit.flush().await {
         error!(%error, "the last events are not in the audit log");
     }
@@ -192,6 +200,15 @@ async fn open(config: &Config, addresses: &[SocketAddr]) -> Result<Rooms, ServeE
     let audit = Audit::new(recorder.clone());
     let store =
         Store::open(&config.state_dir.join("store.sqlite")).map_err(|error| room(&error))?;
+    let holds = Holds::start(
+        config.holds.clone(),
+        &config.state_dir.join("held"),
+        access.holds(),
+        store.clone(),
+        audit.clone(),
+    )
+    .await
+    .map_err(|error| room(&error))?;
     let seal = match &config.store_key {
         Some(path) => SealKey::load(path),
         None => {
@@ -224,6 +241,8 @@ async fn open(config: &Config, addresses: &[SocketAddr]) -> Result<Rooms, ServeE
         recorder,
         audit,
         registry,
+        holds,
+        approval: config.approval.clone(),
     })
 }
 

@@ -3,9 +3,11 @@
 //! Owns the order in which a session comes to be (lease, access, recording, target) and what the
 //! client is told when it does not. The way of its bytes is `pump`'s.
 
+mod hold;
 mod notice;
 mod pump;
 mod registry;
+mod rendition;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -19,8 +21,9 @@ use tracing::{info, warn};
 
 use crate::access::{self, Access, Action, Current, Grant, Person, Question, SamePerson};
 use crate::audit::{Audit, Event, Who};
-use crate::config::{Limits, OnRevoke};
-use crate::login::{KeyId, Lease, SignIns};
+use crate::config::{Approval, Limits, OnRevoke};
+use crate::holds::{Holds, Party};
+use crate::login::{Account, KeyId, Lease, SignIns};
 use crate::name::Destination;
 use crate::record::{About, Bulk, End, ExitStatus, Kind, RecordError, Recorder, Recording};
 use crate::ssh::{ClientEnd, ClientWriter, ConnectionId, Ended, Opening, Pty, TargetEnd, dial};
@@ -48,6 +51,8 @@ pub(crate) struct Rooms {
     pub(crate) recorder: Recorder,
     pub(crate) audit: Audit,
     pub(crate) registry: Registry,
+    pub(crate) holds: Holds,
+    pub(crate) approval: Approval,
 }
 
 impl Rooms {
@@ -67,9 +72,23 @@ pub(crate) struct Asked {
     pub(crate) opening: Opening,
     pub(crate) pty: Option<Pty>,
     pub(crate) env: Vec<(String, String)>,
+    /// Whether `approval.same_person_claim` is configured.
+    pub(crate) same_person_asked: bool,
 }
 
 impl Asked {
+    /// Who asks, as holds keep it.
+    pub(crate) fn party(&self) -> Party {
+        Party::of(&self.lease.user, self.same_person_asked)
+    }
+
+    /// Whether the client does not wait for decisions.
+    fn detaches(&self) -> bool {
+        self.env
+            .iter()
+            .any(|(name, value)| name == "BASTION_HOLD" && value == "detach")
+    }
+
     /// Who asks, as `access` wants to know it.
     pub(crate) fn person(&self) -> Person<'_> {
         let user = &self.lease.user;
@@ -78,8 +97,17 @@ impl Asked {
             subject: &user.identity.subject,
             name: &user.name,
             email: user.email.as_deref(),
-            same_person: SamePerson::NotAsked,
-            kind: access::Kind::Person,
+            same_person: match (self.same_person_asked, &user.links.same_person) {
+                (false, _) => SamePerson::NotAsked,
+                (true, None) => SamePerson::Missing,
+                (true, Some(value)) => SamePerson::Is(value),
+            },
+            kind: match &user.links.account {
+                Account::Person => access::Kind::Person,
+                Account::Service { owner } => access::Kind::Service {
+                    owner: owner.as_deref(),
+                },
+            },
             groups: &user.groups,
             signed_in_at: self.lease.signed_in_at,
             key: self.lease.key.as_ref().map(KeyId::as_str),
@@ -209,6 +237,40 @@ async fn proxy(
         return give_up(&client.writer, &notices, error.notice(), REFUSED).await;
     }
 
+    let origin = hold::Origin {
+        producer: asked.party(),
+        session: session.id.clone(),
+        target: target.to_owned(),
+        login: login.to_owned(),
+        command: grant
+            .command()
+            .map(|command| String::from_utf8_lossy(command).into_owned()),
+        pty: asked.pty.is_some(),
+        detach: asked.detaches(),
+        bastion: rooms.name.clone(),
+    };
+    if let (Some(terms), Some(command)) = (grant.command_hold(), grant.command()) {
+        let held = hold::HeldCommand {
+            holds: &rooms.holds,
+            terms,
+            command,
+            origin: origin.clone(),
+        };
+        let stop = active.stop(&stop);
+        let approved = held.approved(&mut session.recording, &mut client, &notices, &stop);
+        let approved = tokio::select! {
+            approved = approved => approved,
+            never = end_with_lease(rooms, &asked.lease, &active) => match never {},
+        };
+        if let Err(why) = approved {
+            session
+                .finish(None, Coverage::default(), why.notice())
+                .await;
+            let (line, status) = (why.notice().to_owned(), why.status());
+            return give_up(&client.writer, &notices, &line, status).await;
+        }
+    }
+
     let target_end = match session.dial(&grant, &stop).await {
         Ok(end) => end,
         Err(line) => {
@@ -217,6 +279,8 @@ async fn proxy(
         }
     };
     let rules = grant.rules();
+    let holding = hold::Holding::new(&rooms.holds, &grant, &notices, origin, &rooms.access());
+    let ids = holding.ids();
     let pump = pump::Pump {
         rules: rules.clone(),
         scanner: Scanner::new(
@@ -225,7 +289,11 @@ async fn proxy(
                 pty: asked.pty.is_some(),
             },
         )
-        .with_session(session.id.as_bytes()),
+        .with_session(session.id.as_bytes())
+        .with_record_max(rooms.holds.record_max())
+        .with_hold_ids(move |rule| ids.make(rule)),
+        holding,
+        seal_quiet: rooms.holds.seal_quiet(),
         recording: &mut session.recording,
         client: &mut client,
         target: target_end,
@@ -630,6 +698,12 @@ const LEASE_CHECK: Duration = Duration::from_secs(60);
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Refused by a rule or a limit (limits.md).
 pub(crate) const REFUSED: u32 = 65;
+/// Held, and the client did not wait.
+pub(crate) const DETACHED: u32 = 75;
+/// A hold was denied.
+pub(crate) const DENIED: u32 = 76;
+/// A hold expired.
+pub(crate) const EXPIRED: u32 = 78;
 /// The target is not reachable or not verified.
 pub(crate) const UNREACHABLE: u32 = 69;
 /// Not allowed.

@@ -10,6 +10,7 @@
 //! whatever asked: nobody is let in on a store that can't answer.
 
 mod checks;
+mod holds;
 mod locks;
 mod seal;
 mod worker;
@@ -29,6 +30,7 @@ use rusqlite_migration::{M, Migrations};
 
 use crate::login::{Identity, KeyId, Lease, User};
 pub use checks::{Means, MeansKind};
+pub(crate) use holds::{Audited, HoldRow, NotOpened, NotStepped, Step, Vote, Which};
 pub use locks::{Lock, Locked};
 pub use seal::{SealError, SealKey};
 use worker::Worker;
@@ -457,9 +459,9 @@ fn enrol(transaction: &Transaction<'_>, sign_in: &SignIn) -> Result<Enrolment, S
         .is_some();
     let user_id: i64 = transaction.query_row(
         "INSERT INTO users (issuer, subject, name, email, groups, evidence, first_at, last_at, \
-         last_source) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8) \
+         last_source, links) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8, ?9) \
          ON CONFLICT (issuer, subject) DO UPDATE SET name = ?3, email = ?4, groups = ?5, \
-         evidence = ?6, last_at = ?7, last_source = ?8 RETURNING id",
+         evidence = ?6, last_at = ?7, last_source = ?8, links = ?9 RETURNING id",
         params![
             user.identity.issuer,
             user.identity.subject,
@@ -469,6 +471,7 @@ fn enrol(transaction: &Transaction<'_>, sign_in: &SignIn) -> Result<Enrolment, S
             json(&user.evidence)?,
             now_ms,
             source,
+            json(&user.links)?,
         ],
         |row| row.get(0),
     )?;
@@ -587,6 +590,7 @@ fn lease_of_row(row: &Row<'_>) -> Result<Lease, StoreError> {
         email: row.get("email")?,
         groups,
         evidence: of_json(&row.get::<_, String>("evidence")?)?,
+        links: of_json(&row.get::<_, String>("links")?)?,
     };
     Ok(Lease {
         id: row.get("id")?,
@@ -631,7 +635,7 @@ const APPLICATION_ID: i32 = 0x6273_746e;
 
 /// A lease with its user; a condition follows.
 const LEASES: &str = "SELECT l.id, l.key, l.signed_in_at, l.expires_at, l.source, u.issuer, \
-    u.subject, u.name, u.email, u.groups, u.evidence, c.checked_at FROM leases l \
+    u.subject, u.name, u.email, u.groups, u.evidence, u.links, c.checked_at FROM leases l \
     JOIN users u ON u.id = l.user JOIN checks c ON c.lease = l.id";
 
 /// A lease counts from its sign-in (less a clock's disagreement of a minute) to its end: a clock
@@ -641,7 +645,11 @@ const LIVE: &str = "l.expires_at > ?2 AND l.signed_in_at <= ?2 + 60000 AND NOT E
     (SELECT 1 FROM locks x WHERE x.kind = 'user' AND x.issuer = u.issuer AND x.name = u.subject)";
 
 /// One entry a version; an entry that was released never changes.
-const SCHEMA: &[M<'_>] = &[M::up(USERS_KEYS_LEASES), M::up(CHECKS_AND_LOCKS)];
+const SCHEMA: &[M<'_>] = &[
+    M::up(USERS_KEYS_LEASES),
+    M::up(CHECKS_AND_LOCKS),
+    M::up(holds::SCHEMA),
+];
 
 const USERS_KEYS_LEASES: &str = "CREATE TABLE users (
         id INTEGER PRIMARY KEY,

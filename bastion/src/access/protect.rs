@@ -21,8 +21,6 @@ pub(super) struct Protect {
     text: Arc<str>,
     pub(super) rules: Vec<Rule>,
     unreadable: OnUnreadable,
-    /// Rules whose promise this version cannot keep: whoever serves must not start with them.
-    unkept: Vec<Problem>,
     /// For tokens; of this process only, so that no token can be compared with one of another day.
     token_key: [u8; 32],
     /// Compiled choices. A person's groups lift rules, so that there are as many choices as
@@ -208,7 +206,6 @@ impl Protect {
         inventory: Option<&Inventory>,
     ) -> Result<Self, Problems> {
         let source = Source::new(path, text);
-        let mut unkept = Vec::new();
         let mut root = source.root();
         let mut rules: Vec<Rule> = Vec::new();
         for section in root
@@ -226,16 +223,10 @@ impl Protect {
                     format!("the rule \"{}\" is defined a second time", rule.name),
                 );
             }
-            if matches!(rule.action, Action::Hold(_)) {
-                unkept.push(no_holds(path, text, at));
-            }
             rules.push(rule);
         }
         let at = root.place_of("unreadable");
         let unreadable = OnUnreadable::read(root.section("unreadable"), at, &rules);
-        if unreadable.holds() {
-            unkept.push(no_holds(path, text, at));
-        }
         root.finish();
         let mut token_key = [0; 32];
         if aws_lc_rs::rand::fill(&mut token_key).is_err() {
@@ -246,7 +237,6 @@ impl Protect {
             text: text.into(),
             rules,
             unreadable,
-            unkept,
             token_key,
             compiled: Mutex::default(),
         }))?;
@@ -270,9 +260,9 @@ impl Protect {
         Problem::at(&self.file, &self.text, at, message)
     }
 
-    /// What keeps a server from starting with these rules, though there is no mistake in them.
-    pub(super) fn unkept(&self) -> &[Problem] {
-        &self.unkept
+    /// Whether something may be held for a decision.
+    pub(super) fn holds(&self) -> bool {
+        self.unreadable.holds() || self.rules.iter().any(|rule| rule.terms().is_some())
     }
 
     /// All rules, whomever and whatever they cover, for a channel of that kind.
@@ -435,6 +425,32 @@ impl Protect {
         self.rules.iter().find(|rule| &*rule.name == name)
     }
 
+    /// Every rule for `login` on `target`, for whomever: what some rule holds is redacted, and text
+    /// that cannot be read ends it. For those who look at what is held. None where a rule holds the
+    /// whole output, of which nothing can be shown.
+    ///
+    /// # Errors
+    ///
+    /// As for `all`.
+    pub(super) fn masked(
+        &self,
+        target: &str,
+        login: &str,
+    ) -> Result<Option<Arc<Rules>>, RuleError> {
+        let whole = |(_, rule): (usize, &Rule)| matches!(rule.finds, Finds::Output);
+        if self.in_force(target, login, &BTreeSet::new()).any(whole) {
+            return Ok(None);
+        }
+        let builder = RulesBuilder::new()
+            .token_key(&self.token_key)
+            .unreadable(Unreadable::Refuse);
+        self.in_force(target, login, &BTreeSet::new())
+            .filter_map(|(_, rule)| rule.scanned_as_mask())
+            .fold(builder, RulesBuilder::rule)
+            .build()
+            .map(|rules| Some(Arc::new(rules)))
+    }
+
     fn compiled(&self, choice: Choice) -> Result<Arc<Rules>, RuleError> {
         // A panic of another thread leaves a map that is still whole.
         let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
@@ -541,6 +557,16 @@ impl Rule {
         }
     }
 
+    /// The rule as a mask of the values that it holds; none where it names no values.
+    fn scanned_as_mask(&self) -> Option<scanner::Rule> {
+        let action = match self.action {
+            Action::Mask(mask) => scanner::Action::Mask(mask),
+            Action::Hold(_) => scanner::Action::Mask(Mask::Redact),
+            Action::Refuse => scanner::Action::Refuse,
+        };
+        self.values(scanner::Rule::new(&*self.name, action))
+    }
+
     /// The rule as the scanner knows it; none where it is about commands.
     fn scanned(&self) -> Option<scanner::Rule> {
         let scope = match self.finds {
@@ -554,8 +580,16 @@ impl Rule {
             Action::Refuse => scanner::Action::Refuse,
         };
         let rule = scanner::Rule::new(&*self.name, action);
-        let Finds::Values { fields, detect } = &self.finds else {
+        if matches!(self.finds, Finds::Output) {
             return Some(rule);
+        }
+        self.values(rule)
+    }
+
+    /// Adds what the rule looks for in the output; none where that is nothing.
+    fn values(&self, rule: scanner::Rule) -> Option<scanner::Rule> {
+        let Finds::Values { fields, detect } = &self.finds else {
+            return None;
         };
         let rule = fields
             .iter()
@@ -717,17 +751,6 @@ impl OnUnreadable {
         }
         unreadable
     }
-}
-
-/// What is to wait for an approval must not pass without one.
-fn no_holds(path: &Path, text: &str, at: usize) -> Problem {
-    Problem::at(
-        path,
-        text,
-        at,
-        "output cannot be held for approval in this version",
-    )
-    .hint("\"refuse\" ends such output, { mask = \"redact\" } replaces the values")
 }
 
 /// A name in which `*` stands for any characters, none too.
@@ -1404,8 +1427,7 @@ mod tests {
             Some("leads")
         );
         assert_eq!(protection(&[], Channel::Shell).unreadable, None);
-        // Whoever serves must not start with what it cannot keep.
-        assert_eq!(protect.unkept().len(), 3);
+        assert!(protect.holds());
     }
 
     #[test]

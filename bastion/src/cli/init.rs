@@ -65,6 +65,7 @@ pub(super) fn run(args: &Init, out: &mut dyn Write) -> Result<(), Failure> {
         "policies/bastion.cedarschema",
         crate::access::SCHEMA_TEXT,
     )?;
+    write_spool_key(dir)?;
     write_file(dir, "targets.toml", TARGETS)?;
     // Last, so that a folder with a configuration is whole.
     write_file(dir, "bastion.toml", &config)?;
@@ -156,6 +157,15 @@ fn store_key() -> Result<String, Failure> {
     Ok(format!("{}\n", data_encoding::BASE64.encode(&*key)))
 }
 
+/// The key that encrypts what is held for a decision.
+fn write_spool_key(dir: &Path) -> Result<(), Failure> {
+    let mut key = zeroize::Zeroizing::new([0; 32]);
+    aws_lc_rs::rand::fill(key.as_mut())
+        .map_err(|_| Failure::new("the system gives no random numbers".to_owned()))?;
+    let text = zeroize::Zeroizing::new(data_encoding::HEXLOWER.encode(key.as_ref()) + "\n");
+    write_file(dir, "keys/holds", &text)
+}
+
 /// A new file, for the owner only, on disk when this returns.
 fn write_file(dir: &Path, name: &str, content: &str) -> Result<(), Failure> {
     let path = dir.join(name);
@@ -173,7 +183,7 @@ fn write_file(dir: &Path, name: &str, content: &str) -> Result<(), Failure> {
     write().map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display())))
 }
 
-const FILES: [&str; 11] = [
+const FILES: [&str; 12] = [
     "bastion.toml",
     "targets.toml",
     "policies/access.cedar",
@@ -185,6 +195,7 @@ const FILES: [&str; 11] = [
     "keys/user_ca",
     "keys/user_ca.pub",
     "keys/store_key",
+    "keys/holds",
 ];
 
 const ACCESS: &str = include_str!("../../../policies/starter/access.cedar");

@@ -62,6 +62,30 @@ pub(super) enum Command {
     Locks {
         json: bool,
     },
+    Holds {
+        all: bool,
+        json: bool,
+    },
+    Show {
+        hold: String,
+        payload: bool,
+        json: bool,
+    },
+    Decide {
+        hold: String,
+        decision: Decision,
+        reason: Option<String>,
+        json: bool,
+    },
+    Fetch {
+        hold: String,
+        json: bool,
+    },
+    Cancel {
+        hold: String,
+        reason: Option<String>,
+        json: bool,
+    },
 }
 
 /// Whom or what a lock is about.
@@ -69,6 +93,13 @@ pub(super) enum Command {
 pub(super) enum Whom {
     User(String),
     Target(String),
+}
+
+/// What an approver says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Decision {
+    Approve,
+    Deny,
 }
 
 impl Command {
@@ -84,6 +115,7 @@ impl Command {
         let mut words = words.peekable();
         while let Some(word) = words.next() {
             match word {
+                "--payload" => given.payload = true,
                 // Each takes what follows, up to the next option: names and reasons have spaces.
                 "--user" | "--target" | "--reason" => {
                     let mut text = Vec::new();
@@ -147,12 +179,40 @@ impl Command {
                 json,
             },
             "locks" => Self::Locks { json },
+            "holds" => Self::Holds {
+                all: std::mem::take(&mut given.all),
+                json,
+            },
+            "show" => Self::Show {
+                hold: given.hold()?,
+                payload: std::mem::take(&mut given.payload),
+                json,
+            },
+            "approve" | "deny" => Self::Decide {
+                hold: given.hold()?,
+                decision: if name == "approve" {
+                    Decision::Approve
+                } else {
+                    Decision::Deny
+                },
+                reason: given.reason.take(),
+                json,
+            },
+            "fetch" => Self::Fetch {
+                hold: given.hold()?,
+                json,
+            },
+            "cancel" => Self::Cancel {
+                hold: given.hold()?,
+                reason: given.reason.take(),
+                json,
+            },
             _ => return Err(Usage::Unknown),
         };
         if given.user.is_some() || given.target.is_some() || given.reason.is_some() {
             return Err(Usage::Option);
         }
-        if given.explain || given.active || given.all {
+        if given.explain || given.active || given.all || given.payload {
             return Err(Usage::Option);
         }
         if !given.arguments.is_empty() {
@@ -163,12 +223,18 @@ impl Command {
 }
 
 /// The commands with what they do, for `help`.
-pub(super) const HELP: [(&str, &str); 14] = [
+pub(super) const HELP: [(&str, &str); 20] = [
     ("help", "this text"),
     ("whoami [--explain]", "who you are here, and why"),
     ("targets", "the accounts that you may reach"),
     ("config", "an ssh_config block with those accounts"),
     ("sessions [--active]", "sessions, newest first"),
+    ("holds [--all]", "what waits for you, and what you wait for"),
+    ("show HOLD [--payload]", "who, what and why, with a preview"),
+    ("approve HOLD [--reason R]", "let its producer have it"),
+    ("deny HOLD [--reason R]", "erase it"),
+    ("fetch HOLD", "collect a released output of yours"),
+    ("cancel HOLD [--reason R]", "withdraw one of yours"),
     ("leases", "the keys that you are signed in with"),
     (
         "sign-out [--all]",
@@ -199,6 +265,7 @@ pub(super) enum Usage {
     Argument,
     Session,
     Whom,
+    Hold,
 }
 
 impl Usage {
@@ -216,6 +283,7 @@ impl fmt::Display for Usage {
             Self::Argument => "too many words for this command; try: help",
             Self::Whom => "name one: --user U, or --target T",
             Self::Session => "name one session; try: sessions",
+            Self::Hold => "name one hold by its whole id, such as H-7K3QX9; try: holds",
         })
     }
 }
@@ -228,6 +296,7 @@ struct Given {
     all: bool,
     user: Option<String>,
     target: Option<String>,
+    payload: bool,
     reason: Option<String>,
     arguments: Vec<String>,
 }
@@ -259,6 +328,13 @@ impl Given {
         match self.arguments.len() {
             1 => self.arguments.pop().ok_or(Usage::Session),
             _ => Err(Usage::Session),
+        }
+    }
+
+    fn hold(&mut self) -> Result<String, Usage> {
+        match self.arguments.len() {
+            1 => self.arguments.pop().ok_or(Usage::Hold),
+            _ => Err(Usage::Hold),
         }
     }
 }
@@ -302,6 +378,23 @@ mod tests {
                 "watch abc",
                 Command::Watch {
                     session: "abc".into(),
+                    json: false,
+                },
+            ),
+            (
+                "approve H-7K3QX9 --reason seen it, fine --json",
+                Command::Decide {
+                    hold: "H-7K3QX9".into(),
+                    decision: Decision::Approve,
+                    reason: Some("seen it, fine".into()),
+                    json: true,
+                },
+            ),
+            (
+                "show H-7K3QX9 --payload",
+                Command::Show {
+                    hold: "H-7K3QX9".into(),
+                    payload: true,
                     json: false,
                 },
             ),
@@ -356,6 +449,12 @@ mod tests {
             "targets x",
             "targets --explain",
             "sessions --all",
+            "approve",
+            "approve H-1 H-2",
+            "deny H-7K3QX9 --reason",
+            "deny H-7K3QX9 --reason --json",
+            "show H-7K3QX9 --reason x",
+            "fetch H-7K3QX9 --payload",
             "help --bogus",
             "end",
             "end a b",

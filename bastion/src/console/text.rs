@@ -23,6 +23,65 @@ pub(super) fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
+/// A span of time in its largest unit.
+pub(super) fn age(age: jiff::SignedDuration) -> String {
+    let seconds = age.as_secs().max(0);
+    match seconds {
+        0..=119 => format!("{seconds}s"),
+        120..=7_199 => format!("{}m", seconds / 60),
+        7_200..=172_799 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// Bytes of a target, made safe line by line, however they were cut.
+pub(super) struct SafeLines {
+    prefix: &'static str,
+    line: Vec<u8>,
+}
+
+impl SafeLines {
+    /// Lines that begin with `prefix`.
+    pub(super) fn new(prefix: &'static str) -> Self {
+        Self {
+            prefix,
+            line: Vec::new(),
+        }
+    }
+
+    /// Adds the lines that are whole to `out`.
+    pub(super) fn push(&mut self, bytes: &[u8], out: &mut String) {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.line.extend_from_slice(piece);
+            if piece.ends_with(b"\n") || self.line.len() > LINE_MAX {
+                self.end(out);
+            }
+        }
+    }
+
+    /// No more comes.
+    pub(super) fn end(&mut self, out: &mut String) {
+        if self.line.is_empty() {
+            return;
+        }
+        let line = String::from_utf8_lossy(&self.line);
+        let line = line.strip_suffix('\n').unwrap_or(&line);
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        out.push_str(self.prefix);
+        for (n, cell) in line.split('\t').enumerate() {
+            if n > 0 {
+                out.push_str("    ");
+            }
+            out.push_str(&safe(cell));
+        }
+        out.push('\n');
+        self.line.clear();
+    }
+}
+
+/// A longer line is cut.
+const LINE_MAX: usize = 64 * 1024;
+
 /// At most `max` characters, with a mark where some are left out.
 pub(super) fn shortened(text: &str, max: usize) -> String {
     match text.char_indices().nth(max) {
@@ -83,6 +142,22 @@ mod tests {
     }
 
     proptest! {
+        /// However a target's bytes were cut, the same safe lines come out.
+        #[test]
+        fn lines_are_safe_and_cuts_do_not_show(bytes: Vec<u8>, size in 1..9usize) {
+            let shown = |size: usize| {
+                let (mut lines, mut out) = (SafeLines::new("> "), String::new());
+                for piece in bytes.chunks(size) {
+                    lines.push(piece, &mut out);
+                }
+                lines.end(&mut out);
+                out
+            };
+            let whole = shown(bytes.len().max(1));
+            prop_assert!(whole.chars().all(|c| c == '\n' || matches!(c, ' '..='~') || (!c.is_ascii() && c.is_alphanumeric())));
+            prop_assert_eq!(shown(size), whole);
+        }
+
         /// No control, escape, C1 or direction character survives, whatever the text.
         #[test]
         fn safe_text_is_safe(text: String) {

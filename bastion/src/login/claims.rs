@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::token::Believed;
-use super::{ClaimSource, Evidence, Gave, Identity, User, text};
+use super::{Account, ClaimSource, Evidence, Gave, Identity, Links, User, text};
 use crate::config::{GroupsFrom, Oidc};
 
 /// Whether the userinfo endpoint has to be asked.
@@ -39,6 +39,7 @@ pub(super) fn user(
         .unwrap_or_else(|| believed.subject.clone());
     let email = email(&sources, &mut evidence);
     let groups = groups(&sources, oidc, &mut evidence);
+    let links = links(&sources, oidc);
     User {
         identity: Identity {
             issuer: believed.issuer.clone(),
@@ -48,6 +49,36 @@ pub(super) fn user(
         email,
         groups,
         evidence,
+        links,
+    }
+}
+
+/// What says who is the same person. A value that is no plain text is a claim that is missing; an
+/// owner that is none still makes a service of the account.
+fn links(sources: &Sources<'_>, oidc: &Oidc) -> Links {
+    let plain = |value: &Value| {
+        let text = match value {
+            Value::String(text) => text.trim().to_owned(),
+            Value::Number(number) => number.to_string(),
+            _ => return None,
+        };
+        Some(text)
+            .filter(|text| !text.is_empty() && text.len() <= GROUP_MAX && text::is_plain(text))
+    };
+    let same_person = oidc
+        .same_person_claim
+        .as_deref()
+        .and_then(|claim| sources.find(claim))
+        .and_then(|(_, value)| plain(value));
+    let account = match sources.find(&oidc.owner_claim) {
+        None => Account::Person,
+        Some((_, value)) => Account::Service {
+            owner: plain(value),
+        },
+    };
+    Links {
+        same_person,
+        account,
     }
 }
 

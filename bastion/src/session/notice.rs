@@ -22,8 +22,17 @@ impl Notices {
         }
     }
 
+    /// One line that says that output is held; nothing has ended.
+    pub(crate) fn held(&self, text: &str, hold: &str) -> String {
+        self.say(text, None, Some(hold))
+    }
+
     /// One line that says `text`, with the status that the client is going to exit with.
     pub(crate) fn line(&self, text: &str, status: u32) -> String {
+        self.say(text, Some(status), None)
+    }
+
+    fn say(&self, text: &str, status: Option<u32>, hold: Option<&str>) -> String {
         let text: String = text.chars().flat_map(printable).collect();
         match &self.nonce {
             None => format!("bastion: {text}{}", self.line_end),
@@ -31,6 +40,7 @@ impl Notices {
                 let notice = Notice {
                     bastion: &text,
                     status,
+                    hold,
                     nonce,
                 };
                 // A struct of strings and a number is always JSON.
@@ -47,7 +57,10 @@ impl Notices {
 #[derive(Serialize)]
 struct Notice<'a> {
     bastion: &'a str,
-    status: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hold: Option<&'a str>,
     nonce: &'a str,
 }
 

@@ -10,23 +10,29 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use scanner::{Coverage, Masked, Rules, Scanner, Step, Stream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::ReusableBoxFuture;
-use tracing::info;
+use tracing::{info, warn};
 
+use super::hold::{HoldEnd, Holding, Said};
 use super::registry::Stop;
 use super::{BROKEN, NOT_ALLOWED, REFUSED};
+use crate::holds::{HoldError, HoldId, Name, Released};
 use crate::record::{Acknowledged, RecordError, Recording};
 use crate::ssh::{
     ClientEnd, ClientReader, ClientWriter, Ended, FromClient, FromTarget, Gone, Signal, TargetEnd,
     TargetReader, TargetWriter,
 };
+use crate::store::HoldRow;
 
 /// Everything that one session's bytes pass through.
 pub(super) struct Pump<'a> {
     pub(super) rules: Arc<Rules>,
     pub(super) scanner: Scanner,
+    pub(super) holding: Holding<'a>,
+    /// Held output that has been quiet for so long is sealed.
+    pub(super) seal_quiet: Duration,
     pub(super) recording: &'a mut Recording,
     pub(super) client: &'a mut ClientEnd,
     pub(super) target: TargetEnd,
@@ -57,8 +63,8 @@ pub(crate) enum Why {
     ClientLeft,
     /// The client has not taken anything for too long.
     ClientStalled,
-    /// A rule holds the output for a decision that nobody can give yet: nothing of it leaves.
-    Held,
+    /// A rule held the output, and it was not released.
+    Held(HoldEnd),
     /// A rule refuses the output.
     Refused,
     /// What the target sends can no longer be recorded.
@@ -73,15 +79,13 @@ pub(crate) enum Why {
 
 impl Why {
     /// The line for the client; empty where the command ended by itself.
-    pub(crate) fn notice(&self) -> &'static str {
+    pub(crate) fn notice(&self) -> &str {
         match self {
             Self::TargetEnded => "",
             Self::TargetLost => "the connection to the target was lost",
             Self::ClientLeft => "the client left",
             Self::ClientStalled => "the client has not read for too long",
-            Self::Held => {
-                "a rule holds this output for an approval, which this version cannot ask for yet: the rest is withheld"
-            }
+            Self::Held(end) => end.notice(),
             Self::Refused => "a rule refuses this output: the rest is withheld",
             Self::NotRecorded(error) => error.notice(),
             Self::LifeOver => "the session has reached its longest life; connect again",
@@ -93,7 +97,8 @@ impl Why {
     /// The exit status that goes with it.
     pub(super) fn status(&self) -> u32 {
         match self {
-            Self::NotRecorded(_) | Self::Held | Self::Refused => REFUSED,
+            Self::Held(end) => end.status(),
+            Self::NotRecorded(_) | Self::Refused => REFUSED,
             Self::LifeOver | Self::Ended(_) => NOT_ALLOWED,
             Self::TargetEnded
             | Self::TargetLost
@@ -110,6 +115,8 @@ impl Pump<'_> {
         let Self {
             rules,
             scanner,
+            mut holding,
+            seal_quiet,
             recording,
             client,
             mut target,
@@ -140,7 +147,9 @@ impl Pump<'_> {
             let down = Download {
                 rules: &rules,
                 scanner: &scanner,
-                recording,
+                holding: &mut holding,
+                seal_quiet,
+                recording: &mut *recording,
                 size,
                 queue,
                 client: &*writer,
@@ -174,10 +183,15 @@ impl Pump<'_> {
         } else {
             Why::TargetLost
         });
-        let coverage = scanner
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
-            .coverage();
+        let mut scanner = scanner.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if matches!(why, Why::ClientLeft | Why::ClientStalled) {
+            // The command is stopped with its connection; what came of it can be decided.
+            for row in holding.left(&mut scanner).await {
+                let marker = format!("{} sealed: the client left", row.id);
+                recording.marker(&marker).await.unwrap_or(());
+            }
+        }
+        let coverage = scanner.coverage();
         Carried {
             why,
             ended,
@@ -194,22 +208,33 @@ enum Outgoing {
         stream: Stream,
         bytes: Masked,
     },
+    /// A line of our own.
+    Notice(String),
+    /// What a decision has released; it is in no recording.
+    Released {
+        stream: Stream,
+        bytes: Released,
+    },
+    /// Told once everything before has gone to the client.
+    Told(oneshot::Sender<()>),
     Eof,
     /// The session is over, and why.
     End(Why),
 }
 
 /// From the target to the queue, through the scanner and the recorder.
-struct Download<'a> {
+struct Download<'a, 'h> {
     rules: &'a Rules,
     scanner: &'a Mutex<Scanner>,
+    holding: &'a mut Holding<'h>,
+    seal_quiet: Duration,
     recording: &'a mut Recording,
     size: watch::Receiver<Option<(u16, u16)>>,
     queue: mpsc::Sender<Outgoing>,
     client: &'a ClientWriter,
 }
 
-impl Download<'_> {
+impl Download<'_, '_> {
     async fn run(
         mut self,
         target: &mut TargetReader,
@@ -217,13 +242,16 @@ impl Download<'_> {
     ) -> Result<(), Why> {
         let mut eof = false;
         let mut sized = true;
+        let mut quiet_at = Instant::now();
         loop {
             tokio::select! {
                 event = target.next() => match event {
                     // After its end of file a target has nothing to say.
                     FromTarget::Output(stream, raw) if !eof => {
+                        self.holding.read(stream, &raw);
                         lock(self.scanner).feed(stream, raw);
                         self.forward().await?;
+                        quiet_at = Instant::now() + self.seal_quiet;
                     }
                     FromTarget::Output(..) => {}
                     FromTarget::Eof => {
@@ -231,7 +259,7 @@ impl Download<'_> {
                         self.end().await?;
                         // A client that has sent its own closes the channel at ours, and would
                         // miss the status: it gets both together.
-                        if !self.client.has_sent_eof() {
+                        if !self.client.has_sent_eof() && !self.holding.withholds() {
                             self.push(Outgoing::Eof).await?;
                         }
                     }
@@ -240,6 +268,12 @@ impl Download<'_> {
                     }
                     FromTarget::Left => break,
                 },
+                // Endless commands, and protocols that wait for the client: what comes later is
+                // looked at anew.
+                () = tokio::time::sleep_until(quiet_at), if !eof && self.holding.withholds() => {
+                    self.settle(None).await?;
+                    lock(self.scanner).resume();
+                }
                 changed = self.size.changed(), if sized => match changed {
                     Ok(()) => {
                         let size = *self.size.borrow_and_update();
@@ -254,10 +288,104 @@ impl Download<'_> {
         if !eof {
             self.end().await?;
         }
+        match ended {
+            Some(ended) => {
+                let status = match ended {
+                    Ended::Status(status) => status.to_string(),
+                    Ended::Signal { signal, .. } => signal.name().to_owned(),
+                };
+                self.settle(Some(status)).await
+            }
+            // Nobody knows whether it was all: what is held is void.
+            None => Ok(()),
+        }
+    }
+
+    /// What is held is whole: it is sealed, and the client waits for the decision.
+    async fn settle(&mut self, status: Option<String>) -> Result<(), Why> {
+        let withholds = self.holding.withholds();
+        let sealed = match self.holding.seal_all(status).await {
+            Ok(sealed) => sealed,
+            Err(error) => return self.fail(&error).await,
+        };
+        for row in sealed {
+            self.mark_sealed(&row).await?;
+            if withholds {
+                self.wait(row.id).await?;
+            }
+        }
         Ok(())
     }
 
+    async fn mark_sealed(&mut self, row: &HoldRow) -> Result<(), Why> {
+        let Some(seal) = &row.seal else { return Ok(()) };
+        let marker = format!(
+            "{} sealed: {} bytes, SHA-256 {}",
+            row.id, seal.bytes, seal.digest
+        );
+        self.mark(&marker).await
+    }
+
+    /// Waits for the decision on a sealed hold, and hands over what was approved.
+    async fn wait(&mut self, id: HoldId) -> Result<(), Why> {
+        if self.holding.detach() {
+            let line = format!("{id} waits for a decision; collect it later with: fetch {id}");
+            return self.withhold(Why::Held(HoldEnd::Detached(line))).await;
+        }
+        let row = match self.holding.decided(id).await {
+            Ok(Some(row)) => row,
+            Ok(None) => {
+                let line =
+                    format!("nobody has decided on {id} yet; collect it later with: fetch {id}");
+                return self.withhold(Why::Held(HoldEnd::Detached(line))).await;
+            }
+            Err(error) => return self.fail(&error).await,
+        };
+        if row.state != Name::Approved {
+            return self.withhold(Why::Held(HoldEnd::of(&row))).await;
+        }
+        let by: Vec<&str> = row.votes.iter().map(|vote| vote.by.name.as_str()).collect();
+        self.mark(&format!("{id} approved by {}: released", by.join(", ")))
+            .await?;
+        let mut release = match self.holding.release(id).await {
+            Ok(release) => release,
+            Err(error) => return self.fail(&error).await,
+        };
+        loop {
+            let frames = match release.next().await {
+                Ok(Some(frames)) => frames,
+                Ok(None) => break,
+                Err(error) => return self.fail(&error).await,
+            };
+            for (stream, bytes) in frames {
+                self.push(Outgoing::Released { stream, bytes }).await?;
+            }
+        }
+        let (told, all_taken) = oneshot::channel();
+        self.push(Outgoing::Told(told)).await?;
+        all_taken.await.map_err(|_| Why::ClientLeft)?;
+        match release.delivered().await {
+            Ok(()) => Ok(()),
+            Err(error) => self.fail(&error).await,
+        }
+    }
+
+    /// What is held cannot be kept or released: the session ends, and nothing of it leaves.
+    async fn fail(&mut self, error: &HoldError) -> Result<(), Why> {
+        warn!(%error, "a hold ends the session");
+        self.withhold(Why::Held(HoldEnd::Failed(error.notice())))
+            .await
+    }
+
+    async fn mark(&mut self, marker: &str) -> Result<(), Why> {
+        self.recording
+            .marker(marker)
+            .await
+            .map_err(Why::NotRecorded)
+    }
+
     async fn end(&mut self) -> Result<(), Why> {
+        self.holding.end();
         lock(self.scanner).end();
         self.forward().await
     }
@@ -268,6 +396,7 @@ impl Download<'_> {
             let step = lock(self.scanner).next_step();
             match step {
                 Some(Step::Pass { stream, bytes }) => {
+                    self.holding.passed(stream, bytes.len());
                     let position = self
                         .recording
                         .output(stream, &bytes)
@@ -281,20 +410,61 @@ impl Download<'_> {
                     .await?;
                 }
                 Some(Step::Hold { rule, field }) => {
-                    let rule = self.rules.rule_name(rule);
-                    info!(rule, field, "output held");
-                    return self.withhold(Why::Held).await;
+                    let name = self.rules.rule_name(rule);
+                    match self.holding.begin(rule, name, &field).await {
+                        Ok(Said {
+                            marker: Some(marker),
+                        }) => self.mark(&marker).await?,
+                        Ok(Said { marker: None }) => {}
+                        Err(error) => return self.fail(&error).await,
+                    }
                 }
+                Some(Step::Held {
+                    rule,
+                    stream,
+                    bytes,
+                }) => {
+                    if let Err(error) = self.holding.take(rule, stream, bytes) {
+                        return self.fail(&error).await;
+                    }
+                    if let Err(error) = self.holding.flush().await {
+                        return self.fail(&error).await;
+                    }
+                }
+                Some(Step::Sealed { rule }) => match self.holding.seal(rule, None).await {
+                    Ok(Some(row)) => self.mark_sealed(&row).await?,
+                    Ok(None) => {}
+                    Err(error) => return self.fail(&error).await,
+                },
                 Some(Step::Refuse { rule, field }) => {
                     let rule = rule.and_then(|rule| self.rules.rule_name(rule));
                     info!(rule, field, "output refused");
                     return self.withhold(Why::Refused).await;
                 }
-                // Comes after `Hold` only, which has ended the session.
-                Some(Step::Held { .. } | Step::Sealed { .. }) => return Err(Why::Held),
-                None => return Ok(()),
+                None => break,
             }
         }
+        self.tell().await
+    }
+
+    /// Tells the client of a hold that has begun, with the fields that were seen so far.
+    async fn tell(&mut self) -> Result<(), Why> {
+        if !self.holding.is_open() {
+            return Ok(());
+        }
+        for (stream, bytes) in self.holding.rendition() {
+            self.recording
+                .output(stream, &bytes)
+                .await
+                .map_err(Why::NotRecorded)?;
+        }
+        for verdict in lock(self.scanner).take_verdicts() {
+            self.holding.saw(verdict.rule, &verdict.field);
+        }
+        while let Some(line) = self.holding.line() {
+            self.push(Outgoing::Notice(line)).await?;
+        }
+        Ok(())
     }
 
     /// Ends the session once what was let through before has reached the client.
@@ -338,6 +508,12 @@ async fn deliver(
                 client.send(stream, bytes).await.map_err(gone)?;
             }
             Outgoing::End(why) => return Err(why),
+            Outgoing::Notice(line) => client.notice(line).await.map_err(gone)?,
+            Outgoing::Released { stream, bytes } => {
+                client.released(stream, bytes).await.map_err(gone)?;
+            }
+            // Whoever asked may have ended.
+            Outgoing::Told(told) => told.send(()).unwrap_or(()),
             Outgoing::Eof => {
                 client.eof().await.map_err(gone)?;
                 *eof_sent = true;

@@ -1,6 +1,7 @@
 //! The two ends of one session, in this program's own words: the client's channel and the
 //! target's. Only data that is waited for passes through here; nothing is decided.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig, client, server};
 use scanner::{Masked, Raw, Stream};
 
 use super::flow::Pace;
+use crate::holds::Released;
 
 /// A signal by its SSH name (RFC 4254, section 6.10).
 #[derive(Clone, Debug)]
@@ -97,11 +99,34 @@ pub(crate) struct ClientEnd {
 pub(crate) struct ClientReader {
     pub(super) half: ChannelReadHalf,
     pub(super) backlog: Backlog,
+    /// What was read while nothing ran yet, and comes first.
+    pub(super) earlier: VecDeque<FromClient>,
 }
 
 impl ClientReader {
     /// The next thing that the client did. Cancel-safe.
     pub(crate) async fn next(&mut self) -> FromClient {
+        if let Some(earlier) = self.earlier.pop_front() {
+            return earlier;
+        }
+        self.receive().await
+    }
+
+    /// Returns when the client has left; what it sends until then is kept for [`Self::next`]. The
+    /// flow control bounds it. Cancel-safe.
+    pub(crate) async fn left(&mut self) {
+        loop {
+            match self.receive().await {
+                FromClient::Left => {
+                    self.earlier.push_back(FromClient::Left);
+                    return;
+                }
+                event => self.earlier.push_back(event),
+            }
+        }
+    }
+
+    async fn receive(&mut self) -> FromClient {
         loop {
             match self.half.wait().await {
                 Some(ChannelMsg::Data { data }) => return FromClient::Data(data),
@@ -146,6 +171,11 @@ impl ClientWriter {
     /// Sends what the scanner let through; waits for the client's window. Not cancel-safe: a
     /// part may have been sent.
     pub(crate) async fn send(&self, stream: Stream, bytes: Masked) -> Result<(), Gone> {
+        self.write(stream, bytes.into_bytes()).await
+    }
+
+    /// Sends what a decision has released; waits for the client's window. Not cancel-safe.
+    pub(crate) async fn released(&self, stream: Stream, bytes: Released) -> Result<(), Gone> {
         self.write(stream, bytes.into_bytes()).await
     }
 

@@ -430,6 +430,7 @@ impl Connection {
             reader: ClientReader {
                 half: reader,
                 backlog,
+                earlier: std::collections::VecDeque::new(),
             },
             writer: ClientWriter {
                 half: writer,
@@ -446,6 +447,7 @@ impl Connection {
             opening,
             pty,
             env,
+            same_person_asked: self.rooms.approval.same_person_claim.is_some(),
         };
         let carried = session::run(self.rooms.clone(), asked, client, self.stop.clone());
         self.tasks.spawn(async move {

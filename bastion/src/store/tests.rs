@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use tempfile::TempDir;
 
 use super::*;
-use crate::login::{ClaimSource, Evidence, Gave};
+use crate::login::{ClaimSource, Evidence, Gave, Links};
 
 const HOUR: i64 = 3600;
 
@@ -28,6 +28,7 @@ fn user(subject: &str) -> User {
             gave: Gave::Groups,
             detail: "2 groups".into(),
         }],
+        links: Links::default(),
     }
 }
 

@@ -193,6 +193,8 @@ impl Plan {
                 show_complete_uri: false,
                 require_key: true,
                 allowed_groups: Vec::new(),
+                same_person_claim: None,
+                owner_claim: "owner".into(),
             },
             limits: Limits::default(),
             world: World::default(),

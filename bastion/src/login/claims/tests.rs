@@ -31,6 +31,8 @@ fn oidc(groups_from: GroupsFrom) -> Oidc {
         show_complete_uri: false,
         require_key: true,
         allowed_groups: vec![],
+        same_person_claim: None,
+        owner_claim: "owner".into(),
     }
 }
 

@@ -1,0 +1,615 @@
+//! What waits for a decision: `holds`, `show`, `approve`, `deny`, `fetch`, `cancel`.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use data_encoding::BASE64;
+use jiff::Timestamp;
+use scanner::Stream;
+use serde_json::{Value, json};
+
+use super::command::Decision;
+use super::text::{self, SafeLines, Table, safe};
+use super::{Console, Failure, ascii, unavailable};
+use crate::audit::Event;
+use crate::holds::decide::{self, Decider, Entitled, NotEntitled};
+use crate::holds::{Ballot, Held, HoldError, HoldId, Look, Name, Refusal};
+use crate::session::{DENIED, DETACHED, EXPIRED, REFUSED};
+use crate::store::{HoldRow, Which};
+
+/// What this user has to do with a hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// They produced it.
+    Producer,
+    /// They may decide on it.
+    Decider,
+    /// They have decided on it, or read the audit log.
+    Reader,
+}
+
+impl Console<'_> {
+    pub(super) async fn holds(&self, all: bool, json: bool) -> Result<(), Failure> {
+        let which = if all { Which::All } else { Which::Live };
+        let rows = self.listed(which).await?;
+        let shown: Vec<(Part, HoldRow)> = {
+            let mut parts = Parts::default();
+            rows.into_iter()
+                .filter_map(|row| Some((self.part(&mut parts, &row, all)?, row)))
+                .collect()
+        };
+        if json {
+            let holds: Vec<_> = shown
+                .iter()
+                .map(|(part, row)| hold_json(row, *part))
+                .collect();
+            return self.json(&json!({ "holds": holds })).await;
+        }
+        if shown.is_empty() {
+            return self.print("nothing is held\n".into()).await;
+        }
+        let now = self.rooms.holds.now();
+        let mut table = Table::new([
+            "HOLD", "AGE", "STATE", "PRODUCER", "ACCOUNT", "RULE", "FIELDS", "ROWS", "BYTES", "YOU",
+        ]);
+        for (part, row) in &shown {
+            let facts = &row.facts;
+            let (fields, rows, bytes) = row.seal.as_ref().map_or_else(
+                || ("-".to_owned(), "-".to_owned(), "-".to_owned()),
+                |seal| {
+                    (
+                        text::shortened(&safe(&seal.fields.join(",")), 30),
+                        seal.rows.to_string(),
+                        seal.bytes.to_string(),
+                    )
+                },
+            );
+            table.row([
+                row.id.to_string(),
+                text::age(now.duration_since(row.opened_at)),
+                row.state.as_str().to_owned(),
+                text::shortened(&safe(&facts.producer.name), 24),
+                safe(&format!("{}@{}", facts.login, facts.target)),
+                safe(&facts.rule),
+                fields,
+                rows,
+                bytes,
+                match part {
+                    Part::Producer => "produced it",
+                    Part::Decider if row.state == Name::Sealed => "can decide",
+                    Part::Decider | Part::Reader => "",
+                }
+                .to_owned(),
+            ]);
+        }
+        self.print(table.to_string()).await
+    }
+
+    pub(super) async fn show(&self, hold: &str, payload: bool, json: bool) -> Result<(), Failure> {
+        let row = self.hold(hold).await?;
+        let part = self
+            .part(&mut Parts::default(), &row, true)
+            .ok_or_else(|| unknown(hold))?;
+        if payload {
+            return self.payload(&row, json).await;
+        }
+        let preview = self.preview(&row).await?;
+        self.audit(Event::HoldShown {
+            hold: row.id.to_string(),
+            user: self.lease().who(),
+            what: "preview".to_owned(),
+            policies: Vec::new(),
+        })?;
+        if json {
+            let mut value = hold_json(&row, part);
+            if let Some(object) = value.as_object_mut() {
+                object.insert("preview".into(), json!(preview.lines().collect::<Vec<_>>()));
+            }
+            return self.json(&value).await;
+        }
+        let mut text = described(&row);
+        if preview.is_empty() {
+            text.push_str(match row.facts.held {
+                Held::Records => "\nno preview\n",
+                Held::Output => "\nno preview: the rule holds everything, whatever it is\n",
+                Held::Command => "",
+            });
+        } else {
+            text.push_str(&format!("\npreview, held fields masked:\n{preview}"));
+        }
+        self.print(text).await
+    }
+
+    /// All of it, in the clear, for those whom a policy allows; made safe for a terminal.
+    async fn payload(&self, row: &HoldRow, json: bool) -> Result<(), Failure> {
+        let id = row.id.to_string();
+        let asked = self.asked;
+        let policies = self
+            .rooms
+            .access()
+            .may_show_payload(
+                &asked.person(),
+                &decide::hold_of(row, &id),
+                asked.source,
+                Timestamp::now(),
+            )
+            .map_err(|denied| {
+                self.not_allowed("show_payload", &id, &denied.to_string(), denied.notice())
+            })?;
+        let mut look = self.look(row).await?;
+        // Before the first byte.
+        let shown = Event::HoldShown {
+            hold: id,
+            user: self.lease().who(),
+            what: "payload".to_owned(),
+            policies,
+        };
+        self.rooms.audit.record(shown).await.map_err(|error| {
+            unavailable(
+                &error,
+                "the audit log cannot be written, so nothing is shown",
+            )
+        })?;
+        let mut lines = [SafeLines::new(""), SafeLines::new("stderr: ")];
+        while let Some(frames) = look.next().await.map_err(|error| failure(&error))? {
+            let mut out = String::new();
+            for (stream, bytes) in frames {
+                let bytes = bytes.into_bytes();
+                if json {
+                    out.push_str(&frame_json(stream, &bytes));
+                } else {
+                    let [stdout, stderr] = &mut lines;
+                    let lines = match stream {
+                        Stream::Stdout => stdout,
+                        Stream::Stderr => stderr,
+                    };
+                    lines.push(&bytes, &mut out);
+                }
+            }
+            self.print(out).await?;
+        }
+        let mut last = String::new();
+        for lines in &mut lines {
+            lines.end(&mut last);
+        }
+        self.print(last).await
+    }
+
+    /// The first lines of what is held, with held fields masked. A rule that holds everything
+    /// knows no fields, so that there is nothing that could be shown.
+    pub(super) async fn preview(&self, row: &HoldRow) -> Result<String, Failure> {
+        let frames = self.rooms.holds.preview(row).await;
+        let mut lines = [SafeLines::new(""), SafeLines::new("stderr: ")];
+        let mut text = String::new();
+        for (stream, bytes) in frames.map_err(|error| failure(&error))? {
+            let [stdout, stderr] = &mut lines;
+            match stream {
+                Stream::Stdout => stdout.push(&bytes, &mut text),
+                Stream::Stderr => stderr.push(&bytes, &mut text),
+            }
+        }
+        for lines in &mut lines {
+            lines.end(&mut text);
+        }
+        Ok(first_lines(&text))
+    }
+
+    async fn look(&self, row: &HoldRow) -> Result<Look, Failure> {
+        let look = self.rooms.holds.look(row).await;
+        look.map_err(|error| failure(&error))
+    }
+
+    pub(super) async fn decide(
+        &self,
+        hold: &str,
+        decision: Decision,
+        reason: Option<&str>,
+        json: bool,
+    ) -> Result<(), Failure> {
+        let row = self.hold(hold).await?;
+        let row = self.vote(&row, decision, reason).await?;
+        if json {
+            return self.json(&hold_json(&row, Part::Decider)).await;
+        }
+        let approvals = row.votes.iter().filter(|vote| vote.approves).count();
+        let text = match row.state {
+            Name::Approved => format!("{} is approved\n", row.id),
+            Name::Denied => format!("{} is denied, and erased\n", row.id),
+            _ => format!(
+                "{} has {approvals} of {} approvals\n",
+                row.id, row.facts.needed
+            ),
+        };
+        self.print(text).await
+    }
+
+    /// Votes on the bytes that `row` names, after asking whether this user may.
+    pub(super) async fn vote(
+        &self,
+        row: &HoldRow,
+        decision: Decision,
+        reason: Option<&str>,
+    ) -> Result<HoldRow, Failure> {
+        let (by, policies) = self.entitled(row).await?;
+        let Some(seal) = &row.seal else {
+            return Err(Failure::Refused(format!(
+                "{} cannot be decided: {}",
+                row.id,
+                Refusal::NotSealed
+            )));
+        };
+        let ballot = Ballot {
+            hold: row.id,
+            digest: seal.digest,
+            by,
+            approves: decision == Decision::Approve,
+            reason: reason.map(str::to_owned),
+            policies,
+        };
+        match self.rooms.holds.vote(ballot).await {
+            Ok(row) => Ok(row),
+            Err(HoldError::Refused(refusal)) => Err(self.too_late(row.id, refusal).await),
+            Err(error) => Err(failure(&error)),
+        }
+    }
+
+    /// Says who was faster, or what else is in the way.
+    async fn too_late(&self, id: HoldId, refusal: Refusal) -> Failure {
+        let won = match (refusal, self.rooms.holds.get(id).await) {
+            (Refusal::Over(_), Ok(row)) => row.votes.last().map(|vote| {
+                format!(
+                    ", decided by {} at {}",
+                    safe(&vote.by.name),
+                    text::time(vote.at)
+                )
+            }),
+            _ => None,
+        };
+        Failure::Refused(format!(
+            "{id} cannot be decided: {refusal}{}",
+            won.unwrap_or_default()
+        ))
+    }
+
+    async fn entitled(&self, row: &HoldRow) -> Result<(Entitled, Vec<String>), Failure> {
+        let id = row.id.to_string();
+        let key_since = match &self.lease().key {
+            Some(key) => self
+                .rooms
+                .holds
+                .key_since(key)
+                .await
+                .map_err(|error| unavailable(&error, "the keys cannot be read now"))?,
+            None => None,
+        };
+        let decider = Decider {
+            person: self.asked.person(),
+            party: self.asked.party(),
+            key_since,
+            source: self.asked.source,
+            now: Timestamp::now(),
+        };
+        let entitled = decide::entitle(&self.rooms.access(), &self.rooms.approval, decider, row);
+        entitled.map_err(|not| {
+            self.not_allowed(
+                "approve",
+                &id,
+                &not.to_string(),
+                not_entitled(&not, &self.rooms.name),
+            )
+        })
+    }
+
+    pub(super) async fn fetch(&self, hold: &str, json: bool) -> Result<(), Failure> {
+        let row = self.own(hold).await?;
+        let id = row.id;
+        if row.facts.held == Held::Command {
+            let line = format!("{id} is a command: run it again once it is approved");
+            return Err(Failure::Usage(line));
+        }
+        match row.state {
+            Name::Approved | Name::Releasing => {}
+            Name::Open | Name::Sealed => {
+                let line = format!("{id} is not decided yet");
+                return Err(Failure::Status(line, DETACHED));
+            }
+            Name::Denied | Name::Cancelled => {
+                return Err(Failure::Status(
+                    format!("{id} is {}", row.state.as_str()),
+                    DENIED,
+                ));
+            }
+            Name::Expired => return Err(Failure::Status(format!("{id} has expired"), EXPIRED)),
+            Name::Delivered => {
+                let line = format!("{id} was delivered already, and erased");
+                return Err(Failure::Refused(line));
+            }
+            Name::Void => {
+                let line = format!("{id} is void: nothing of it can be released");
+                return Err(Failure::Refused(line));
+            }
+        }
+        let identity = self.lease().user.identity.clone();
+        let release = self.rooms.holds.release(id, identity).await;
+        let mut release = release.map_err(|error| failure(&error))?;
+        while let Some(frames) = release.next().await.map_err(|error| failure(&error))? {
+            for (stream, bytes) in frames {
+                if json {
+                    let line = Bytes::from(frame_json(stream, &bytes.into_bytes()));
+                    self.writer.answer(Stream::Stdout, line).await?;
+                } else {
+                    self.writer.released(stream, bytes).await?;
+                }
+            }
+        }
+        release.delivered().await.map_err(|error| failure(&error))
+    }
+
+    pub(super) async fn cancel(
+        &self,
+        hold: &str,
+        reason: Option<&str>,
+        json: bool,
+    ) -> Result<(), Failure> {
+        let row = self.own(hold).await?;
+        let identity = self.lease().user.identity.clone();
+        let cancelled = self
+            .rooms
+            .holds
+            .cancel(row.id, identity, reason.map(str::to_owned))
+            .await;
+        let row = cancelled.map_err(|error| match error {
+            HoldError::Refused(refusal) => {
+                Failure::Refused(format!("{} cannot be cancelled: {refusal}", row.id))
+            }
+            error => failure(&error),
+        })?;
+        if json {
+            return self.json(&hold_json(&row, Part::Producer)).await;
+        }
+        self.print(format!("{} is cancelled, and erased\n", row.id))
+            .await
+    }
+
+    /// A hold of this user.
+    async fn own(&self, hold: &str) -> Result<HoldRow, Failure> {
+        let row = self.hold(hold).await?;
+        if row.facts.producer.identity == self.lease().user.identity {
+            return Ok(row);
+        }
+        Err(self.not_allowed("fetch", hold, "it is not theirs", unknown_line(hold)))
+    }
+
+    /// A hold by its whole name. One that does not exist is answered like one that is not theirs.
+    async fn hold(&self, hold: &str) -> Result<HoldRow, Failure> {
+        let id: HoldId = hold.parse().map_err(|_| {
+            Failure::Usage("name one hold by its whole id, such as H-7K3QX9; try: holds".to_owned())
+        })?;
+        match self.rooms.holds.get(id).await {
+            Ok(row) => Ok(row),
+            Err(HoldError::Unknown) => Err(unknown(hold)),
+            Err(error) => Err(failure(&error)),
+        }
+    }
+
+    /// Holds, the newest first.
+    pub(super) async fn listed(&self, which: Which) -> Result<Vec<HoldRow>, Failure> {
+        let rows = self.rooms.holds.list(which).await;
+        rows.map_err(|error| failure(&error))
+    }
+
+    fn part(&self, parts: &mut Parts, row: &HoldRow, all: bool) -> Option<Part> {
+        let identity = &self.lease().user.identity;
+        if row.facts.producer.identity == *identity {
+            return Some(Part::Producer);
+        }
+        if self.may_decide(parts, row) {
+            return Some(Part::Decider);
+        }
+        let voted = row.votes.iter().any(|vote| vote.by.identity == *identity);
+        (all && (voted || self.audits(parts))).then_some(Part::Reader)
+    }
+
+    fn may_decide(&self, parts: &mut Parts, row: &HoldRow) -> bool {
+        let facts = &row.facts;
+        // What a policy can ask about a hold, but for its name: a list may be long.
+        let key = format!(
+            "{:?}",
+            (
+                &facts.rule,
+                &facts.approvers,
+                &facts.producer,
+                &facts.target,
+                &facts.login
+            )
+        );
+        *parts.deciding.entry(key).or_insert_with(|| {
+            let id = row.id.to_string();
+            let person = self.asked.person();
+            let hold = decide::hold_of(row, &id);
+            let (source, now) = (self.asked.source, Timestamp::now());
+            let access = self.rooms.access();
+            access.may_decide_hold(&person, &hold, source, now).is_ok()
+        })
+    }
+
+    fn audits(&self, parts: &mut Parts) -> bool {
+        *parts.audits.get_or_insert_with(|| {
+            let (person, source) = (self.asked.person(), self.asked.source);
+            let access = self.rooms.access();
+            access.may_audit(&person, source, Timestamp::now()).is_ok()
+        })
+    }
+
+    /// A refusal that is in the audit log.
+    fn not_allowed(&self, action: &str, what: &str, reason: &str, line: String) -> Failure {
+        let denied = Event::ConsoleDenied {
+            user: self.lease().who(),
+            action: action.to_owned(),
+            what: what.to_owned(),
+            reason: reason.to_owned(),
+        };
+        match self.audit(denied) {
+            Ok(()) => Failure::Denied(line),
+            Err(failure) => failure,
+        }
+    }
+}
+
+/// Answers that are the same for many holds.
+#[derive(Default)]
+struct Parts {
+    deciding: HashMap<String, bool>,
+    audits: Option<bool>,
+}
+
+fn not_entitled(not: &NotEntitled, bastion: &str) -> String {
+    not.notice(bastion)
+}
+
+fn unknown(hold: &str) -> Failure {
+    Failure::Denied(unknown_line(hold))
+}
+
+fn unknown_line(hold: &str) -> String {
+    format!("no hold {} that you may see", safe(hold))
+}
+
+fn failure(error: &HoldError) -> Failure {
+    tracing::warn!(%error, "console: holds");
+    Failure::Status(error.notice(), REFUSED)
+}
+
+fn frame_json(stream: Stream, bytes: &[u8]) -> String {
+    let stream = match stream {
+        Stream::Stdout => "stdout",
+        Stream::Stderr => "stderr",
+    };
+    let line = json!({ "stream": stream, "base64": BASE64.encode(bytes) });
+    format!("{}\n", ascii(&line))
+}
+
+/// What is known of a hold; nothing of what it holds.
+pub(super) fn described(row: &HoldRow) -> String {
+    let facts = &row.facts;
+    let mut lines = vec![
+        ("hold", row.id.to_string()),
+        ("state", row.state.as_str().to_owned()),
+        ("producer", safe(&facts.producer.name)),
+        (
+            "account",
+            safe(&format!("{}@{}", facts.login, facts.target)),
+        ),
+        (
+            "command",
+            facts.command.as_deref().map_or_else(
+                || "a shell".to_owned(),
+                |command| text::shortened(&safe(command), COMMAND_SHOWN),
+            ),
+        ),
+        (
+            "rule",
+            format!("{} (holds {})", safe(&facts.rule), facts.held.as_str()),
+        ),
+        (
+            "approval",
+            format!("{} of the group {}", facts.needed, safe(&facts.approvers)),
+        ),
+        ("session", safe(&facts.session)),
+        ("since", text::time(row.opened_at)),
+    ];
+    if let Some(seal) = &row.seal {
+        if !seal.fields.is_empty() {
+            lines.push(("fields", safe(&seal.fields.join(", "))));
+        }
+        lines.push(("rows", seal.rows.to_string()));
+        lines.push(("bytes", seal.bytes.to_string()));
+        lines.push(("digest", seal.digest.to_string()));
+        if let Some(status) = &seal.status {
+            lines.push(("status", safe(status)));
+        }
+    }
+    if let Some(expires_at) = row.expires_at.filter(|_| !row.state.is_final()) {
+        lines.push(("until", text::time(expires_at)));
+    }
+    for vote in &row.votes {
+        let decision = if vote.approves { "approved" } else { "denied" };
+        let reason = vote.reason.as_deref();
+        let reason = reason.map_or_else(String::new, |reason| format!(": {}", safe(reason)));
+        lines.push((
+            decision,
+            format!("{} by {}{reason}", text::time(vote.at), safe(&vote.by.name)),
+        ));
+    }
+    lines
+        .into_iter()
+        .map(|(name, value)| format!("{name:<10} {value}\n"))
+        .collect()
+}
+
+fn hold_json(row: &HoldRow, part: Part) -> Value {
+    let facts = &row.facts;
+    let person = |party: &crate::holds::Party| {
+        json!({
+            "user": party.name,
+            "issuer": party.identity.issuer,
+            "subject": party.identity.subject,
+        })
+    };
+    let seal = row.seal.as_ref();
+    let votes: Vec<_> = row
+        .votes
+        .iter()
+        .map(|vote| {
+            json!({
+                "by": person(&vote.by),
+                "decision": if vote.approves { "approve" } else { "deny" },
+                "reason": vote.reason,
+                "at": vote.at,
+            })
+        })
+        .collect();
+    json!({
+        "id": row.id,
+        "state": row.state.as_str(),
+        "holds": facts.held.as_str(),
+        "producer": person(&facts.producer),
+        "session": facts.session,
+        "target": facts.target,
+        "login": facts.login,
+        "command": facts.command,
+        "rule": facts.rule,
+        "approvers": facts.approvers,
+        "needed": facts.needed,
+        "votes": votes,
+        "fields": seal.map(|seal| &seal.fields),
+        "rows": seal.map(|seal| seal.rows),
+        "bytes": seal.map(|seal| seal.bytes),
+        "digest": seal.map(|seal| seal.digest),
+        "status": seal.and_then(|seal| seal.status.as_ref()),
+        "opened_at": row.opened_at,
+        "sealed_at": seal.map(|seal| seal.sealed_at),
+        "expires_at": row.expires_at,
+        "changed_at": row.changed_at,
+        "can_decide": part == Part::Decider && row.state == Name::Sealed,
+        "mine": part == Part::Producer,
+    })
+}
+
+fn first_lines(text: &str) -> String {
+    let mut lines: Vec<String> = text
+        .lines()
+        .take(PREVIEW_LINES)
+        .map(|line| format!("{}\n", text::shortened(line, PREVIEW_WIDTH)))
+        .collect();
+    if text.lines().count() > PREVIEW_LINES {
+        lines.push("...\n".to_owned());
+    }
+    lines.concat()
+}
+
+const PREVIEW_LINES: usize = 20;
+/// Characters of a line.
+const PREVIEW_WIDTH: usize = 200;
+/// Characters of a command.
+const COMMAND_SHOWN: usize = 500;

@@ -1,0 +1,415 @@
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test stops where its preparation fails"
+)]
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::login::{KeyId, Links, User};
+use crate::store::{Enrolment, SignIn};
+
+struct Here {
+    dir: TempDir,
+    config: config::Holds,
+}
+
+impl Here {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let key_file = dir.path().join("key");
+        std::fs::write(&key_file, [7; 32]).unwrap();
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(&key_file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let config = config::Holds {
+            key_file,
+            max_bytes: 1 << 20,
+            record_max: 1 << 20,
+            seal_quiet: Duration::from_secs(5),
+            per_person: 20,
+            spool_bytes: 1 << 30,
+            wait: Duration::from_secs(60),
+        };
+        Self { dir, config }
+    }
+
+    /// The bastion starts.
+    async fn start(&self) -> Holds {
+        let store = Store::open(&self.dir.path().join("store.sqlite")).unwrap();
+        Holds::start_with(
+            self.config.clone(),
+            &self.dir.path().join("held"),
+            true,
+            store,
+            self.log(),
+        )
+        .await
+        .unwrap()
+    }
+
+    /// A log that is a file.
+    fn log(&self) -> Log {
+        let path = self.dir.path().join("audit.jsonl");
+        Box::new(move |events| {
+            let mut file = std::fs::File::options()
+                .append(true)
+                .create(true)
+                .open(&path)
+                .unwrap();
+            for event in events {
+                use std::io::Write;
+                writeln!(file, "{}", serde_json::to_string(&event).unwrap()).unwrap();
+            }
+            Box::pin(std::future::ready(Ok(())))
+        })
+    }
+
+    fn payloads(&self) -> usize {
+        std::fs::read_dir(self.dir.path().join("held"))
+            .unwrap()
+            .count()
+    }
+
+    /// Names of events, and of states where they have one.
+    fn audited(&self, hold: HoldId) -> Vec<String> {
+        let text = std::fs::read_to_string(self.dir.path().join("audit.jsonl")).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+            .filter(|line| line["hold"] == hold.to_string())
+            .map(|line| {
+                let say = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
+                let said = [say("event"), say("decision"), say("state")];
+                let said = said.into_iter().filter(|word| !word.is_empty());
+                said.collect::<Vec<_>>().join(" ")
+            })
+            .collect()
+    }
+}
+
+fn person(name: &str) -> Party {
+    Party {
+        identity: Identity {
+            issuer: "https://id.example.test".into(),
+            subject: name.into(),
+        },
+        name: name.into(),
+        email: None,
+        same_person: SamePerson::NotAsked,
+        kind: Kind::Person,
+    }
+}
+
+fn facts(needed: u32) -> Facts {
+    Facts {
+        producer: person("ana"),
+        session: "s".into(),
+        target: "pay".into(),
+        login: "app".into(),
+        command: Some("select".into()),
+        pty: false,
+        held: Held::Records,
+        rule: "payroll".into(),
+        approvers: "leads".into(),
+        needed,
+        period_s: 3600,
+    }
+}
+
+/// A sealed hold of `bytes`.
+async fn sealed(holds: &Holds, needed: u32, bytes: &[u8]) -> HoldRow {
+    let mut live = holds.open(facts(needed)).await.unwrap();
+    live.push_command(bytes).unwrap();
+    live.flush().await.unwrap();
+    live.seal(vec!["salary".into()], Some("0".into()), Vec::new())
+        .await
+        .unwrap()
+}
+
+fn ballot(row: &HoldRow, by: &str, approves: bool) -> Ballot {
+    Ballot {
+        hold: row.id,
+        digest: row.seal.as_ref().unwrap().digest,
+        by: Entitled::for_test(person(by)),
+        approves,
+        reason: None,
+        policies: Vec::new(),
+    }
+}
+
+async fn in_group(holds: &Holds, name: &str, groups: &[&str]) {
+    let sign_in = SignIn {
+        user: User {
+            identity: person(name).identity,
+            name: name.into(),
+            email: None,
+            groups: groups
+                .iter()
+                .map(|group| (*group).to_owned())
+                .collect::<BTreeSet<_>>(),
+            evidence: Vec::new(),
+            links: Links::default(),
+        },
+        key: Some(KeyId::stored(format!("SHA256:{name}"))),
+        source: IpAddr::from([127, 0, 0, 1]),
+        now: Timestamp::now(),
+        begun_at: Timestamp::now(),
+        means: None,
+        expires_at: Timestamp::now() + SignedDuration::from_hours(1),
+    };
+    let enrolled = holds.inner.store.sign_in(sign_in).await.unwrap();
+    assert!(matches!(enrolled, Enrolment::Lease { .. }));
+}
+
+async fn taken(release: &mut Release) -> Vec<u8> {
+    let mut all = Vec::new();
+    while let Some(frames) = release.next().await.unwrap() {
+        for (_, bytes) in frames {
+            all.extend_from_slice(&bytes.into_bytes());
+        }
+    }
+    all
+}
+
+fn ana() -> Identity {
+    person("ana").identity
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_whole_story() {
+    let here = Here::new();
+    let holds = here.start().await;
+    let row = sealed(&holds, 1, &vec![b'x'; 300_000]).await;
+    assert_eq!(row.state, Name::Sealed);
+    assert!(holds.release(row.id, ana()).await.is_err());
+    let row = holds.vote(ballot(&row, "carol", true)).await.unwrap();
+    assert_eq!(row.state, Name::Approved);
+    // Only to the one who produced it.
+    assert!(holds.release(row.id, person("bob").identity).await.is_err());
+    let mut release = holds.release(row.id, ana()).await.unwrap();
+    // Not twice at once.
+    assert!(matches!(
+        holds.release(row.id, ana()).await,
+        Err(HoldError::Delivering)
+    ));
+    assert_eq!(holds.get(row.id).await.unwrap().state, Name::Releasing);
+    assert_eq!(taken(&mut release).await, vec![b'x'; 300_000]);
+    release.delivered().await.unwrap();
+    assert_eq!(holds.get(row.id).await.unwrap().state, Name::Delivered);
+    assert_eq!(here.payloads(), 0);
+    assert!(holds.release(row.id, ana()).await.is_err());
+    assert_eq!(
+        here.audited(row.id),
+        [
+            "hold_opened",
+            "hold_sealed",
+            "hold_decided approve",
+            "hold_released",
+            "hold_ended delivered"
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_denied_cancelled_or_void_hold_is_erased() {
+    let here = Here::new();
+    let holds = here.start().await;
+    let denied = sealed(&holds, 1, b"one").await;
+    let denied = holds.vote(ballot(&denied, "carol", false)).await.unwrap();
+    let cancelled = sealed(&holds, 1, b"two").await;
+    assert!(
+        holds
+            .cancel(cancelled.id, person("bob").identity, None)
+            .await
+            .is_err()
+    );
+    let cancelled = holds.cancel(cancelled.id, ana(), None).await.unwrap();
+    let live = holds.open(facts(1)).await.unwrap();
+    let void = live.id();
+    drop(live);
+    holds.sweep().await.unwrap();
+    assert_eq!(here.payloads(), 0);
+    for (id, state) in [
+        (denied.id, Name::Denied),
+        (cancelled.id, Name::Cancelled),
+        (void, Name::Void),
+    ] {
+        assert_eq!(holds.get(id).await.unwrap().state, state);
+        assert!(holds.release(id, ana()).await.is_err());
+    }
+    assert!(holds.vote(ballot(&denied, "dave", true)).await.is_err());
+    assert!(holds.vote(ballot(&cancelled, "dave", true)).await.is_err());
+}
+
+/// Row 41 of the threats.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_keeps_what_is_sealed_and_nothing_else() {
+    let here = Here::new();
+    let (open, kept, releasing) = {
+        let holds = here.start().await;
+        let kept = sealed(&holds, 1, b"kept").await;
+        let releasing = sealed(&holds, 1, b"on its way").await;
+        holds.vote(ballot(&releasing, "carol", true)).await.unwrap();
+        let mut release = holds.release(releasing.id, ana()).await.unwrap();
+        assert!(release.next().await.unwrap().is_some());
+        let mut live = holds.open(facts(1)).await.unwrap();
+        live.push_command(b"never sealed").unwrap();
+        let open = live.id();
+        // A kill runs no destructor.
+        std::mem::forget(live);
+        std::mem::forget(release);
+        let row = holds.get(releasing.id).await.unwrap();
+        let holds_gone = Arc::try_unwrap(holds.inner).is_err();
+        assert!(holds_gone, "the forgotten ones still stand for it");
+        // The forgotten ones hold the store's file open; a lock is not in the way.
+        (open, kept.id, row.id)
+    };
+    let store = Store::open(&here.dir.path().join("store.sqlite")).unwrap();
+    let dir = here.dir.path().join("held");
+    let holds = Holds::start_with(here.config.clone(), &dir, true, store, here.log())
+        .await
+        .unwrap();
+    assert_eq!(holds.get(open).await.unwrap().state, Name::Void);
+    assert_eq!(holds.get(kept).await.unwrap().state, Name::Sealed);
+    assert_eq!(here.payloads(), 2);
+    let mut release = holds.release(releasing, ana()).await.unwrap();
+    assert_eq!(taken(&mut release).await, b"on its way");
+    release.delivered().await.unwrap();
+    assert!(holds.release(releasing, ana()).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_different_people_who_still_may() {
+    let here = Here::new();
+    let holds = here.start().await;
+    in_group(&holds, "carol", &["leads"]).await;
+    let row = sealed(&holds, 2, b"two").await;
+    let row = holds.vote(ballot(&row, "carol", true)).await.unwrap();
+    assert_eq!(row.state, Name::Sealed);
+    assert!(matches!(
+        holds.vote(ballot(&row, "carol", true)).await,
+        Err(HoldError::Refused(Refusal::Twice))
+    ));
+    // Carol leaves the group: her vote goes with her.
+    in_group(&holds, "carol", &["staff"]).await;
+    let row = holds.vote(ballot(&row, "dave", true)).await.unwrap();
+    assert_eq!((row.state, row.votes.len()), (Name::Sealed, 1));
+    in_group(&holds, "dave", &["leads"]).await;
+    let row = holds.vote(ballot(&row, "erin", true)).await.unwrap();
+    assert_eq!(row.state, Name::Approved);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_late_is_refused_and_expires() {
+    let here = Here::new();
+    let holds = here.start().await;
+    let row = sealed(&holds, 1, b"late").await;
+    let approved = sealed(&holds, 1, b"approved").await;
+    holds.vote(ballot(&approved, "carol", true)).await.unwrap();
+    holds.inner.clock.advance(SignedDuration::from_secs(3600));
+    assert!(matches!(
+        holds.vote(ballot(&row, "carol", true)).await,
+        Err(HoldError::Refused(Refusal::Expired))
+    ));
+    assert!(holds.release(approved.id, ana()).await.is_err());
+    let waiting = holds.decided(row.id);
+    holds.sweep().await.unwrap();
+    assert_eq!(waiting.await.unwrap().state, Name::Expired);
+    assert_eq!(here.payloads(), 0);
+    // Set back: the time that was written down counts.
+    drop(holds);
+    let holds = here.start().await;
+    assert!(holds.now() >= row.expires_at.unwrap());
+}
+
+/// Row 39: what was decided about is what is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn other_bytes_are_not_released() {
+    let here = Here::new();
+    let holds = here.start().await;
+    let a = sealed(&holds, 1, b"aaaa").await;
+    let b = sealed(&holds, 1, b"bbbb").await;
+    let mut crossed = ballot(&a, "carol", true);
+    crossed.hold = b.id;
+    assert!(matches!(
+        holds.vote(crossed).await,
+        Err(HoldError::Refused(Refusal::OtherBytes))
+    ));
+    holds.vote(ballot(&a, "carol", true)).await.unwrap();
+    let held = |id: HoldId| here.dir.path().join("held").join(id.to_string());
+    std::fs::copy(held(b.id), held(a.id)).unwrap();
+    assert!(holds.release(a.id, ana()).await.is_err());
+    assert_eq!(holds.get(a.id).await.unwrap().state, Name::Void);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_has_so_many_and_no_more() {
+    let mut here = Here::new();
+    here.config.per_person = 2;
+    let holds = here.start().await;
+    let first = sealed(&holds, 1, b"1").await;
+    sealed(&holds, 1, b"2").await;
+    assert!(matches!(
+        holds.open(facts(1)).await,
+        Err(HoldError::TooMany)
+    ));
+    holds.cancel(first.id, ana(), None).await.unwrap();
+    assert!(holds.open(facts(1)).await.is_ok());
+}
+
+/// Row 37: whoever is first decides, everybody else is told. 10,000 rounds are `tests/run --long`.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_twelve_decisions_at_once_one_wins() {
+    let here = Here::new();
+    let holds = here.start().await;
+    for round in 0..rounds("BASTION_RACES", 10) {
+        let row = sealed(&holds, 1, b"raced").await;
+        let mut votes = tokio::task::JoinSet::new();
+        for voter in 0..12 {
+            let holds = holds.clone();
+            let ballot = ballot(&row, &format!("voter-{voter}"), (round + voter) % 2 == 0);
+            votes.spawn(async move { holds.vote(ballot).await });
+        }
+        let won: Vec<HoldRow> = votes.join_all().await.into_iter().flatten().collect();
+        assert_eq!(won.len(), 1, "round {round}");
+        let after = holds.get(row.id).await.unwrap();
+        assert_eq!((after.state, after.votes.len()), (won[0].state, 1));
+        let decisions = here
+            .audited(row.id)
+            .into_iter()
+            .filter(|line| line.starts_with("hold_decided"));
+        assert_eq!(decisions.count(), 1);
+        if after.state == Name::Approved {
+            holds.cancel(row.id, ana(), None).await.unwrap();
+        }
+    }
+}
+
+/// How long until somebody who waits hears of a decision.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decision_wakes_whoever_waits() {
+    let here = Here::new();
+    let holds = here.start().await;
+    let row = sealed(&holds, 1, b"awaited").await;
+    let waiting = {
+        let holds = holds.clone();
+        async move { holds.decided(row.id).await.unwrap().state }
+    };
+    let row = holds.get(row.id).await.unwrap();
+    let (state, voted) = tokio::join!(waiting, holds.vote(ballot(&row, "carol", true)));
+    assert_eq!(
+        (state, voted.unwrap().state),
+        (Name::Approved, Name::Approved)
+    );
+}
+
+/// Rounds of a test that has a long form.
+fn rounds(name: &str, short: usize) -> usize {
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(short)
+}

@@ -1,0 +1,399 @@
+//! Holds, the votes on them, and what the audit log has yet to be told.
+//!
+//! A step of a hold is one transaction: the row as it is, what the state machine makes of it, one
+//! conditional `UPDATE`, and the events of the step in the outbox. Who was told that it happened
+//! finds it in the audit log, also when the machine stopped in between.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+
+use super::{Store, StoreError, json, of_json, timestamp};
+use crate::audit::Event;
+use crate::holds::{Facts, HoldId, Name, Party, Seal};
+use crate::login::{Identity, KeyId};
+
+/// A hold as it is written down.
+#[derive(Clone, Debug)]
+pub(crate) struct HoldRow {
+    pub(crate) id: HoldId,
+    pub(crate) state: Name,
+    pub(crate) facts: Facts,
+    /// There once it is sealed.
+    pub(crate) seal: Option<Seal>,
+    pub(crate) opened_at: Timestamp,
+    /// When the time of its state is over.
+    pub(crate) expires_at: Option<Timestamp>,
+    /// When it came into its state.
+    pub(crate) changed_at: Timestamp,
+    pub(crate) votes: Vec<Vote>,
+    version: i64,
+}
+
+/// One person's word.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Vote {
+    pub(crate) by: Party,
+    pub(crate) approves: bool,
+    pub(crate) reason: Option<String>,
+    pub(crate) at: Timestamp,
+}
+
+/// What a step changes.
+pub(crate) struct Step {
+    pub(crate) to: Name,
+    pub(crate) seal: Option<Seal>,
+    pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) votes: Vec<Vote>,
+    pub(crate) events: Vec<Event>,
+    /// The step needs the audit log to know of every one before it.
+    pub(crate) audited: Audited,
+}
+
+/// Whether events of this hold may still wait to be written to the audit log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Audited {
+    MayWait,
+    Needed,
+}
+
+/// Which holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// Those that have not ended.
+    Live,
+    /// All, the newest 10,000.
+    All,
+}
+
+/// Why a hold cannot begin.
+#[derive(Debug)]
+pub(crate) enum NotOpened {
+    /// The name is taken; another is to be tried.
+    Taken,
+    /// The person has as many as they may.
+    TooMany,
+}
+
+/// Why a step was not done.
+#[derive(Debug)]
+pub(crate) enum NotStepped<R> {
+    /// There is no such hold.
+    Unknown,
+    /// The state machine refuses.
+    Refused(R),
+    /// Events of an earlier step are not in the audit log yet.
+    NotAudited,
+}
+
+impl Store {
+    /// Begins a hold, where the person has fewer than `most`.
+    pub(crate) async fn open_hold(
+        &self,
+        id: HoldId,
+        facts: Facts,
+        most: usize,
+        now: Timestamp,
+        event: Event,
+    ) -> Result<Result<(), NotOpened>, StoreError> {
+        self.write(move |transaction| {
+            let who = &facts.producer.identity;
+            let open: i64 = transaction.query_row(
+                "SELECT count(*) FROM holds WHERE issuer = ?1 AND subject = ?2 AND live",
+                params![who.issuer, who.subject],
+                |row| row.get(0),
+            )?;
+            if usize::try_from(open).unwrap_or(usize::MAX) >= most {
+                return Ok(Err(NotOpened::TooMany));
+            }
+            let made = transaction.execute(
+                "INSERT INTO holds (id, state, live, issuer, subject, facts, votes, opened_at, \
+                 changed_at, version) VALUES (?1, ?2, 1, ?3, ?4, ?5, '[]', ?6, ?6, 0) \
+                 ON CONFLICT (id) DO NOTHING",
+                params![
+                    id.to_string(),
+                    Name::Open.as_str(),
+                    who.issuer,
+                    who.subject,
+                    json(&facts)?,
+                    now.as_millisecond()
+                ],
+            )?;
+            if made == 0 {
+                return Ok(Err(NotOpened::Taken));
+            }
+            tell(transaction, id, &[event])?;
+            raise(transaction, now)?;
+            Ok(Ok(()))
+        })
+        .await
+    }
+
+    /// One hold.
+    pub(crate) async fn hold(&self, id: HoldId) -> Result<Option<HoldRow>, StoreError> {
+        self.read(move |connection| by_id(connection, id)).await
+    }
+
+    /// Holds, the newest first.
+    pub(crate) async fn holds(&self, which: Which) -> Result<Vec<HoldRow>, StoreError> {
+        self.read(move |connection| {
+            let condition = match which {
+                Which::Live => "WHERE live",
+                Which::All => "",
+            };
+            connection
+                .prepare_cached(&format!(
+                    "{HOLDS} {condition} ORDER BY opened_at DESC, id LIMIT 10000"
+                ))?
+                .query_and_then([], of_row)?
+                .collect()
+        })
+        .await
+    }
+
+    /// Takes a hold one step further: `next` says what becomes of it, and one conditional update
+    /// does it, if nobody else has in between and its time is not over.
+    pub(crate) async fn step_hold<R: Send + 'static>(
+        &self,
+        id: HoldId,
+        now: Timestamp,
+        next: impl FnOnce(&HoldRow) -> Result<Step, R> + Send + 'static,
+    ) -> Result<Result<HoldRow, NotStepped<R>>, StoreError> {
+        self.write(move |transaction| {
+            let Some(row) = by_id(transaction, id)? else {
+                return Ok(Err(NotStepped::Unknown));
+            };
+            let step = match next(&row) {
+                Ok(step) => step,
+                Err(refused) => return Ok(Err(NotStepped::Refused(refused))),
+            };
+            let changed = transaction.execute(
+                "UPDATE holds SET state = ?3, live = ?4, seal = ?5, votes = ?6, expires_at = ?7, \
+                 changed_at = ?8, version = version + 1 \
+                 WHERE id = ?1 AND version = ?2 \
+                 AND (expires_at IS NULL OR expires_at > ?8 OR NOT ?9) \
+                 AND (NOT ?10 OR NOT EXISTS (SELECT 1 FROM outbox WHERE hold = ?1))",
+                params![
+                    id.to_string(),
+                    row.version,
+                    step.to.as_str(),
+                    !step.to.is_final(),
+                    step.seal.as_ref().map(json).transpose()?,
+                    json(&step.votes)?,
+                    step.expires_at.map(Timestamp::as_millisecond),
+                    now.as_millisecond(),
+                    needs_time(step.to),
+                    step.audited == Audited::Needed,
+                ],
+            )?;
+            if changed != 1 {
+                // Within one transaction only the outbox can have said no.
+                return Ok(Err(NotStepped::NotAudited));
+            }
+            tell(transaction, id, &step.events)?;
+            raise(transaction, now)?;
+            Ok(by_id(transaction, id)?.ok_or(NotStepped::Unknown))
+        })
+        .await
+    }
+
+    /// Holds whose time is over.
+    pub(crate) async fn due_holds(&self, now: Timestamp) -> Result<Vec<HoldId>, StoreError> {
+        self.read(move |connection| {
+            connection
+                .prepare_cached("SELECT id FROM holds WHERE live AND expires_at <= ?1")?
+                .query_and_then([now.as_millisecond()], |row| {
+                    id_of(&row.get::<_, String>(0)?)
+                })?
+                .collect()
+        })
+        .await
+    }
+
+    /// When the next one is due.
+    pub(crate) async fn next_due_hold(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.read(|connection| {
+            let at: Option<i64> = connection.query_row(
+                "SELECT min(expires_at) FROM holds WHERE live",
+                [],
+                |row| row.get(0),
+            )?;
+            at.map(timestamp).transpose()
+        })
+        .await
+    }
+
+    /// Events that the audit log has not acknowledged, the oldest first; a few hundred at most.
+    pub(crate) async fn outbox(&self) -> Result<Vec<(i64, Event)>, StoreError> {
+        self.write(|connection| {
+            connection
+                .prepare_cached("SELECT id, event FROM outbox ORDER BY id LIMIT 200")?
+                .query_and_then([], |row| {
+                    Ok((row.get(0)?, of_json(&row.get::<_, String>(1)?)?))
+                })?
+                .collect()
+        })
+        .await
+    }
+
+    /// The audit log has the events up to this one.
+    pub(crate) async fn outbox_done(&self, up_to: i64) -> Result<(), StoreError> {
+        self.write(move |transaction| {
+            transaction.execute("DELETE FROM outbox WHERE id <= ?1", [up_to])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// The latest time that was written down.
+    pub(crate) async fn high_water(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.read(|connection| {
+            let at: Option<i64> = connection
+                .query_row("SELECT at FROM high_water", [], |row| row.get(0))
+                .optional()?;
+            at.map(timestamp).transpose()
+        })
+        .await
+    }
+
+    /// Writes a time down; an earlier one than before changes nothing.
+    pub(crate) async fn raise_high_water(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.write(move |transaction| raise(transaction, now)).await
+    }
+
+    /// When a key was first seen.
+    pub(crate) async fn key_since(&self, key: &KeyId) -> Result<Option<Timestamp>, StoreError> {
+        let key = key.clone();
+        self.read(move |connection| {
+            let at: Option<i64> = connection
+                .query_row(
+                    "SELECT first_at FROM keys WHERE fingerprint = ?1",
+                    [key.as_str()],
+                    |row| row.get(0),
+                )
+                .optional()?;
+            at.map(timestamp).transpose()
+        })
+        .await
+    }
+
+    /// The groups of a person's latest sign-in; none where the person is locked or not known.
+    pub(crate) async fn groups_of(
+        &self,
+        people: Vec<Identity>,
+    ) -> Result<Vec<Option<std::collections::BTreeSet<String>>>, StoreError> {
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT groups FROM users WHERE issuer = ?1 AND subject = ?2 AND NOT EXISTS \
+                 (SELECT 1 FROM locks WHERE kind = 'user' AND issuer = ?1 AND name = ?2)",
+            )?;
+            people
+                .iter()
+                .map(|person| {
+                    let groups: Option<String> = statement
+                        .query_row(params![person.issuer, person.subject], |row| row.get(0))
+                        .optional()?;
+                    groups.as_deref().map(of_json).transpose()
+                })
+                .collect()
+        })
+        .await
+    }
+}
+
+/// A decision and a release need time left; everything else is about its being over.
+fn needs_time(to: Name) -> bool {
+    match to {
+        Name::Sealed | Name::Approved | Name::Releasing | Name::Denied => true,
+        Name::Open | Name::Delivered | Name::Expired | Name::Cancelled | Name::Void => false,
+    }
+}
+
+fn tell(transaction: &Transaction<'_>, id: HoldId, events: &[Event]) -> Result<(), StoreError> {
+    let mut statement =
+        transaction.prepare_cached("INSERT INTO outbox (hold, event) VALUES (?1, ?2)")?;
+    for event in events {
+        statement.execute(params![id.to_string(), json(event)?])?;
+    }
+    Ok(())
+}
+
+fn raise(transaction: &Transaction<'_>, now: Timestamp) -> Result<(), StoreError> {
+    transaction.execute(
+        "INSERT INTO high_water (one, at) VALUES (1, ?1) \
+         ON CONFLICT (one) DO UPDATE SET at = max(at, ?1)",
+        [now.as_millisecond()],
+    )?;
+    Ok(())
+}
+
+fn by_id(connection: &Connection, id: HoldId) -> Result<Option<HoldRow>, StoreError> {
+    connection
+        .prepare_cached(&format!("{HOLDS} WHERE id = ?1"))?
+        .query_and_then([id.to_string()], of_row)?
+        .next()
+        .transpose()
+}
+
+fn of_row(row: &Row<'_>) -> Result<HoldRow, StoreError> {
+    let damaged = |detail: &str| StoreError::Damaged {
+        detail: detail.to_owned(),
+    };
+    Ok(HoldRow {
+        id: id_of(&row.get::<_, String>("id")?)?,
+        state: Name::parse(&row.get::<_, String>("state")?)
+            .ok_or_else(|| damaged("a hold in no state"))?,
+        facts: of_json(&row.get::<_, String>("facts")?)?,
+        seal: row
+            .get::<_, Option<String>>("seal")?
+            .as_deref()
+            .map(of_json)
+            .transpose()?,
+        votes: of_json(&row.get::<_, String>("votes")?)?,
+        opened_at: timestamp(row.get("opened_at")?)?,
+        changed_at: timestamp(row.get("changed_at")?)?,
+        expires_at: row
+            .get::<_, Option<i64>>("expires_at")?
+            .map(timestamp)
+            .transpose()?,
+        version: row.get("version")?,
+    })
+}
+
+fn id_of(text: &str) -> Result<HoldId, StoreError> {
+    text.parse().map_err(|_| StoreError::Damaged {
+        detail: "a hold without a name".to_owned(),
+    })
+}
+
+const HOLDS: &str = "SELECT id, state, facts, seal, votes, opened_at, changed_at, expires_at, \
+    version FROM holds";
+
+/// Of the store's third version.
+pub(super) const SCHEMA: &str = "CREATE TABLE holds (
+        id TEXT PRIMARY KEY,
+        state TEXT NOT NULL,
+        live INTEGER NOT NULL,
+        issuer TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        facts TEXT NOT NULL,
+        seal TEXT,
+        votes TEXT NOT NULL,
+        opened_at INTEGER NOT NULL,
+        changed_at INTEGER NOT NULL,
+        expires_at INTEGER,
+        version INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX holds_live ON holds (opened_at) WHERE live;
+    CREATE INDEX holds_of ON holds (issuer, subject) WHERE live;
+    CREATE INDEX holds_due ON holds (expires_at) WHERE live;
+    CREATE INDEX holds_by_time ON holds (opened_at);
+    CREATE TRIGGER holds_stay_ended BEFORE UPDATE ON holds WHEN NOT OLD.live
+    BEGIN SELECT RAISE(ABORT, 'a hold that has ended stays as it is'); END;
+    CREATE TABLE outbox (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        hold TEXT NOT NULL REFERENCES holds (id),
+        event TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX outbox_of ON outbox (hold);
+    CREATE TABLE high_water (one INTEGER PRIMARY KEY CHECK (one = 1), at INTEGER NOT NULL) STRICT;
+    ALTER TABLE users ADD COLUMN links TEXT NOT NULL DEFAULT '{}';";
