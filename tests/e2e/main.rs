@@ -9,6 +9,7 @@ mod ends;
 mod evidence;
 mod flow;
 mod harness;
+mod holds;
 mod hostkey;
 mod identity;
 mod limits;

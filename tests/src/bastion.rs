@@ -235,6 +235,19 @@ pub fn runs(id: u32) -> bool {
     stat(id).is_some_and(|(state, _)| state != "Z")
 }
 
+/// Waits until a process that is no child of ours has ended.
+///
+/// # Errors
+/// It goes on.
+pub fn ended(id: u32) -> Result<()> {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while runs(id) {
+        ensure!(std::time::Instant::now() < deadline, "{id} goes on");
+        std::thread::yield_now();
+    }
+    Ok(())
+}
+
 /// Processor time that a process has used, in seconds.
 ///
 /// # Errors

@@ -25,6 +25,10 @@ pub struct Setup {
     pub limits: String,
     /// The line or table that names the policies.
     pub policies: String,
+    /// Lines of `[holds]`.
+    pub holds: String,
+    /// Lines of `[approval]`.
+    pub approval: String,
     /// `access.cedar`.
     pub access: String,
     /// `protect.toml`.
@@ -50,6 +54,8 @@ impl Default for Setup {
             oidc: String::new(),
             limits: String::new(),
             policies: "policies = \"policies\"".to_owned(),
+            holds: String::new(),
+            approval: String::new(),
             access: ACCESS.to_owned(),
             protect: PROTECT.to_owned(),
             targets: Box::new(|sshd, _| {
@@ -132,6 +138,7 @@ impl World {
         std::fs::create_dir_all(home.join("policies"))?;
         let provider = Provider::start(&setup.provider)?;
         make_key(&home.join("keys/user_ca"))?;
+        spool_key(&home.join("keys/holds"))?;
         let sshd = Sshd::start(&folder.path().join("target"), &(setup.sshd)(&home)?)?;
         let host_key = make_key(&home.join("keys/ssh_host_ed25519_key"))?;
         let mut targets = (setup.targets)(&sshd, &home)?;
@@ -188,6 +195,16 @@ impl World {
         let log = bastion.log.clone();
         let status = bastion.stop()?;
         anyhow::ensure!(status.success(), "after SIGTERM: {status}\n{}", log.text());
+        Ok(())
+    }
+
+    /// Waits for the end of a bastion that was killed.
+    ///
+    /// # Errors
+    /// It was stopped.
+    pub fn reap(&mut self) -> Result<()> {
+        let mut bastion = self.bastion.take().context("the bastion was stopped")?;
+        bastion.wait()?;
         Ok(())
     }
 
@@ -276,7 +293,21 @@ client_id = \"bastion\"
 dir = \"recordings\"
 [limits]
 {}
+[holds]
+{}
+[approval]
+{}
 ",
-        setup.policies, setup.oidc, setup.limits
+        setup.policies, setup.oidc, setup.limits, setup.holds, setup.approval
     )
+}
+
+/// A key for what is held, of its owner only.
+fn spool_key(path: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::write(path, "5e".repeat(32))?;
+    Ok(std::fs::set_permissions(
+        path,
+        std::fs::Permissions::from_mode(0o600),
+    )?)
 }
