@@ -4,6 +4,7 @@
 //! [`actor`]'s; what is printed where is [`script`]'s.
 
 pub mod actor;
+mod held;
 mod script;
 mod story;
 

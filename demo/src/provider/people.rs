@@ -16,13 +16,20 @@ pub struct Person {
 }
 
 /// All of them.
-pub const PEOPLE: [Person; 4] = [
+pub const PEOPLE: [Person; 5] = [
     Person {
         name: "ana",
         full_name: "Ana Lima",
         subject: "8f2c1d4e-ana",
         groups: &["engineers"],
         note: "works on the databases",
+    },
+    Person {
+        name: "bela",
+        full_name: "Bela Nagy",
+        subject: "e6d90f13-bela",
+        groups: &["analysts"],
+        note: "evaluates payroll, seen by others first",
     },
     Person {
         name: "carol",

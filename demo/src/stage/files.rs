@@ -4,6 +4,7 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use russh::keys::PrivateKey;
@@ -22,8 +23,9 @@ pub(super) struct Keys {
 
 /// The names under which `ssh_config` knows the bastion, each with a key of its own: a key belongs
 /// to whoever signs in with it first.
-const CLIENTS: [(&str, &str); 4] = [
+const CLIENTS: [(&str, &str); 5] = [
     ("bastion", "ana"),
+    ("bastion-bela", "bela"),
     ("bastion-carol", "carol"),
     ("bastion-dave", "dave"),
     ("bastion-eve", "eve"),
@@ -42,6 +44,8 @@ impl Keys {
         keys::write(&made.bastion_host, &at.join("ssh_host_ed25519_key"))?;
         keys::write(&made.user_ca, &at.join("user_ca"))?;
         keys::write(&made.target_login, &at.join("targets"))?;
+        fs::write(at.join("holds"), keys::spool_key()?)?;
+        fs::set_permissions(at.join("holds"), fs::Permissions::from_mode(0o600))?;
         for (_, key) in CLIENTS {
             keys::write(&keys::new()?, &folder.join("keys").join(key))?;
         }
@@ -136,6 +140,9 @@ scopes = ["openid", "profile", "email", "groups"]
 [recording]
 dir = "recordings"
 
+[holds]
+seal_quiet = "1s"
+
 [limits]
 drain = "1s"
 "#;
@@ -157,6 +164,22 @@ permit (
   resource in Target::"payroll-db"
 )
 when { context.sign_in_age <= duration("1h") };
+
+// Analysts work on the payroll database too; what people earn is held there until somebody of
+// payroll-approvers has approved it.
+@id("payroll-analysts")
+permit (
+  principal in Group::"analysts",
+  action in [Action::"exec", Action::"shell"],
+  resource in Target::"payroll-db"
+);
+
+@id("payroll-approvals")
+permit (
+  principal in Group::"payroll-approvers",
+  action in [Action::"approve", Action::"show_payload"],
+  resource in Target::"payroll-db"
+);
 
 // Everybody plays their own sessions; auditors play all of them.
 @id("own-sessions")
@@ -181,4 +204,10 @@ targets = ["orders-*"]
 fields  = ["ssn", "email", "phone", "card", "iban"]
 detect  = ["payment-card", "us-ssn", "iban"]
 action  = { mask = "last4" }
+
+[[rule]]
+name    = "payroll"
+targets = ["payroll-*"]
+fields  = ["salary", "bonus", "iban"]
+action  = { hold = { approvers = "payroll-approvers", expires = "10m" } }
 "#;

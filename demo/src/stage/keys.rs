@@ -20,6 +20,16 @@ pub fn new() -> io::Result<PrivateKey> {
     PrivateKey::new(pair, "demo").map_err(io::Error::other)
 }
 
+/// A key for what the bastion holds: 64 hexadecimal digits.
+///
+/// # Errors
+/// When there is no randomness.
+pub(super) fn spool_key() -> io::Result<String> {
+    let mut key = [0; 32];
+    aws_lc_rs::rand::fill(&mut key).map_err(io::Error::other)?;
+    Ok(data_encoding::HEXLOWER.encode(&key))
+}
+
 /// Writes the private key to `path` with mode 0600 and the public one beside it, as `ssh-keygen`.
 ///
 /// # Errors

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::time::{self, Instant};
 
 use super::actor::{Actor, ActorError, Ran, SignIn};
+use super::held;
 use super::script::{Outcome, Script};
 use crate::target;
 
@@ -62,6 +63,23 @@ pub(super) async fn play(actor: &Actor, script: &mut Script<impl Write>) -> io::
         .await?;
     act.step("replay prints what Ana saw in her shell", replay_text)
         .await?;
+    act.step(
+        "Bela the analyst asks what people earn: held until Carol approves, and not by herself",
+        held::approved,
+    )
+    .await?;
+    act.step(
+        "The same without waiting: fetched once it is approved",
+        held::fetched,
+    )
+    .await?;
+    act.step("The same, denied", held::denied).await?;
+    act.step("In a shell, held in place", held::shell).await?;
+    act.step(
+        "The recording shows the decision, and no salary",
+        held::recorded,
+    )
+    .await?;
     act.step("Signed out: the key alone opens nothing", sign_out)
         .await
 }
@@ -76,12 +94,12 @@ struct Act<'a, W> {
 
 /// What a step returns: what was run, in order, and how it came out.
 #[derive(Default)]
-struct Seen {
+pub(super) struct Seen {
     ran: Vec<(String, Vec<u8>)>,
 }
 
 /// Why a step is not right.
-enum Wrong {
+pub(super) enum Wrong {
     Because(String),
     NotHere(&'static str),
 }
@@ -127,7 +145,7 @@ impl<W: Write> Act<'_, W> {
 
 impl Seen {
     /// Keeps what was run for the script, and gives it back for the checks.
-    fn keep(&mut self, ran: Ran) -> Ran {
+    pub(super) fn keep(&mut self, ran: Ran) -> Ran {
         // A terminal mixes both; the code comes before the output, other words after it.
         let output = if ran.asked {
             [ran.stderr.as_slice(), &ran.stdout].concat()
@@ -140,7 +158,7 @@ impl Seen {
 }
 
 /// The step is wrong unless `right`; `what` should have been so.
-fn expect(right: bool, what: &str, ran: &Ran) -> Result<(), Wrong> {
+pub(super) fn expect(right: bool, what: &str, ran: &Ran) -> Result<(), Wrong> {
     if right {
         return Ok(());
     }
@@ -153,7 +171,7 @@ fn expect(right: bool, what: &str, ran: &Ran) -> Result<(), Wrong> {
     )))
 }
 
-fn contains(bytes: &[u8], text: &str) -> bool {
+pub(super) fn contains(bytes: &[u8], text: &str) -> bool {
     String::from_utf8_lossy(bytes).contains(text)
 }
 
