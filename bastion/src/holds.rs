@@ -300,6 +300,11 @@ impl Holds {
         self.tell().await.map_err(HoldsError::Recover)
     }
 
+    /// Whether there is a key, so that something can be held.
+    pub(crate) fn can_hold(&self) -> bool {
+        matches!(self.inner.keeping, Keeping::Spool(_))
+    }
+
     /// The time that holds live by.
     pub(crate) fn now(&self) -> Timestamp {
         self.inner.clock.now()

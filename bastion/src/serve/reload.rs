@@ -181,7 +181,13 @@ impl Reload {
 
 fn read(rooms: &Rooms, targets: &Path, policies: &Path) -> Result<Access, Problems> {
     let inventory = Inventory::load(targets, rooms.user_ca.as_ref())?;
-    Access::load(policies, Arc::new(inventory))
+    let access = Access::load(policies, Arc::new(inventory))?;
+    if access.holds() && !rooms.holds.can_hold() {
+        let message = "a rule holds, but holds.key_file was not there when the bastion started";
+        let problem = Problem::of_file(policies, message);
+        return Err(problem.hint("make the key and restart").into());
+    }
+    Ok(access)
 }
 
 /// Asks the server of this state folder to reload; waits for its answer.
