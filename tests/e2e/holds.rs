@@ -567,3 +567,160 @@ fn in_no_file(world: &World) -> Result<()> {
     }
     Ok(())
 }
+
+/// Held output that does not end by itself; what comes of its client is the test's business.
+const ENDLESS: &str = "echo id,email,salary; for i in 1 2; do echo $i,$i@x.example,k$((4711000+i)); done; echo k$((4711000)) >&2; exec sleep 1000";
+
+/// How a client, the command or somebody else can end what is held.
+type Ending = fn(&Client<'_>, &Client<'_>, &mut Session, &str) -> Result<()>;
+
+/// Row 40: whatever ends it, no held byte has left. Denial, expiry, limits and a killed bastion
+/// have tests of their own above.
+#[test]
+fn no_ending_lets_a_held_byte_out() -> Result<()> {
+    let world = World::start(&setup())?;
+    let (ana, carol) = (world.signed_in()?, world.signed_in_as("carol")?);
+    let cancel: Ending = |ana, _, session, id| {
+        session.running.signal(Signal::TERM)?;
+        decide(ana, &format!("cancel {id}"))
+    };
+    let endings: [(&str, String, Ending); 12] = [
+        ("interrupt", ENDLESS.to_owned(), |_, _, session, _| {
+            session.running.signal(Signal::INT)
+        }),
+        ("terminate", ENDLESS.to_owned(), |_, _, session, _| {
+            session.running.signal(Signal::TERM)
+        }),
+        ("kill", ENDLESS.to_owned(), |_, _, session, _| {
+            session.running.signal(Signal::KILL)
+        }),
+        (
+            "a client that stands still, then is gone",
+            ENDLESS.to_owned(),
+            |_, _, session, _| {
+                session.running.signal(Signal::STOP)?;
+                session.running.signal(Signal::KILL)
+            },
+        ),
+        (
+            "the end of input",
+            QUERY.replace("exit 3", "cat"),
+            |_, _, session, _| {
+                drop(session.stdin.take());
+                session.running.signal(Signal::HUP)
+            },
+        ),
+        (
+            "the command's own end",
+            QUERY.to_owned(),
+            |_, _, session, _| session.running.signal(Signal::HUP),
+        ),
+        (
+            "a signal ends the command",
+            QUERY.replace("exit 3", "kill -9 $$"),
+            |_, _, session, _| session.running.signal(Signal::HUP),
+        ),
+        (
+            "output closed before the end",
+            QUERY.replace("exit 3", "exec >&- 2>&-; sleep 0.2"),
+            |_, _, session, _| session.running.signal(Signal::HUP),
+        ),
+        ("cancelled", ENDLESS.to_owned(), cancel),
+        ("denied", QUERY.to_owned(), |_, carol, _, id| {
+            decide(carol, &format!("deny {id}"))
+        }),
+        (
+            "a decision without the right",
+            ENDLESS.to_owned(),
+            |ana, _, session, id| {
+                console(ana, &format!("approve {id}"), 77)?;
+                session.running.signal(Signal::TERM)
+            },
+        ),
+        // The last: it takes the lease along.
+        ("signed out", ENDLESS.to_owned(), |ana, _, _, _| {
+            console(ana, "sign-out --all", 0).map(drop)
+        }),
+    ];
+    for (name, command, end) in endings {
+        let mut session = start(&ana, &command)?;
+        let id = held(&session)?;
+        end(&ana, &carol, &mut session, &id).with_context(|| name.to_owned())?;
+        session.end().with_context(|| name.to_owned())?;
+        let (out, err) = (session.stdout.all()?, session.stderr.all()?);
+        ensure!(
+            !contains(&out) && !contains(&err),
+            "{name}: a held byte has left"
+        );
+        ensure!(
+            out == HEADER.as_bytes(),
+            "{name}: {}",
+            String::from_utf8_lossy(&out)
+        );
+    }
+    Ok(())
+}
+
+/// The client renews its keys all the time while output is held, and gets it whole.
+#[test]
+fn keys_are_renewed_while_output_is_held() -> Result<()> {
+    let world = World::start(&setup())?;
+    let (ana, carol) = (world.signed_in()?, world.signed_in_as("carol")?);
+    let big =
+        "echo id,salary; i=0; while [ $i -lt 3000 ]; do echo $i,k$((4711000+i)); i=$((i+1)); done";
+    let session = ana.start(&["-o", "RekeyLimit=16K", &ana.on("vault"), "--", big])?;
+    let id = held(&session)?;
+    approve(&carol, &id)?;
+    let output = session.finish()?;
+    let lines: Vec<String> = (0..3000)
+        .map(|i| format!("{i},k{}\n", 4_711_000 + i))
+        .collect();
+    ensure!(output.code() == 0 && output.out() == format!("id,salary\n{}", lines.concat()));
+    Ok(())
+}
+
+/// A bastion that is told to stop lets nothing of an open hold out.
+#[test]
+fn a_stop_voids_what_is_open_and_keeps_what_is_sealed() -> Result<()> {
+    let mut world = World::start(&Setup {
+        limits: "drain = \"0s\"".to_owned(),
+        ..setup()
+    })?;
+    let (open, sealed) = {
+        let ana = world.signed_in()?;
+        let waiting = start(&ana, QUERY)?;
+        let sealed = held(&waiting)?;
+        let endless = start(&ana, ENDLESS)?;
+        let open = held(&endless)?;
+        while state(&ana, &sealed)? == "open" {}
+        world.bastion()?.signal(Signal::TERM)?;
+        for mut session in [waiting, endless] {
+            session.end()?;
+            ensure!(!contains(&session.stdout.all()?) && !contains(&session.stderr.all()?));
+        }
+        (open, sealed)
+    };
+    world.reap()?;
+    world.start_again()?;
+    let (ana, carol) = (world.signed_in()?, world.signed_in_as("carol")?);
+    ensure!(state(&ana, &open)? == "void");
+    approve(&carol, &sealed)?;
+    ensure!(contains(
+        &console(&ana, &format!("fetch {sealed}"), 0)?.stdout
+    ));
+    Ok(())
+}
+
+#[test]
+fn a_client_waits_no_longer_than_it_may() -> Result<()> {
+    let world = World::start(&Setup {
+        holds: "wait = \"1s\"".to_owned(),
+        ..setup()
+    })?;
+    let ana = world.signed_in()?;
+    let output = ana.exec("vault", QUERY, b"")?;
+    ensure!(output.code() == 75 && output.out() == HEADER, "{output:?}");
+    let id = find(&output.stderr).context("a hold")?;
+    ensure!(state(&ana, &id)? == "sealed");
+    Ok(())
+}
