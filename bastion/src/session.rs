@@ -260,7 +260,7 @@ async fn proxy(
         let approved = held.approved(&mut session.recording, &mut client, &notices, &stop);
         let approved = tokio::select! {
             approved = approved => approved,
-            never = end_with_lease(rooms, &asked.lease, &active) => match never {},
+            never = end_with_lease(rooms, &asked, &grant, &active) => match never {},
         };
         if let Err(why) = approved {
             session
