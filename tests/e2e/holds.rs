@@ -31,12 +31,14 @@ const HEADER: &str = "id,email,salary\n";
 /// Before it is printed nothing contains it: commands put it together.
 const CANARY: &str = "k4711";
 
-/// Approvers approve, beside what `staff` may do.
-const APPROVE: &str = "permit (principal in Group::\"finance-approvers\", action == Action::\"approve\", resource);\n";
+/// What `staff` and the approvers may do; nobody reads the audit log.
+const ACCESS: &str = "permit (principal in Group::\"staff\", action in [Action::\"shell\", Action::\"exec\"], resource);
+permit (principal in Group::\"finance-approvers\", action in [Action::\"approve\", Action::\"show_payload\"], resource);
+";
 
 fn setup() -> Setup {
     Setup {
-        access: [tests::world::ACCESS, APPROVE].concat(),
+        access: ACCESS.to_owned(),
         protect: PROTECT.to_owned(),
         ..Setup::default()
     }
@@ -134,6 +136,12 @@ fn an_approved_output_arrives_with_its_own_status() -> Result<()> {
         );
         ensure!(shown.contains("1,***,***\n2,***,***\n"), "{shown}");
         ensure!(!contains(shown.as_bytes()), "{shown}");
+        let payload = console(&carol, &format!("show {id} --payload"), 0)?.out();
+        ensure!(
+            payload.ends_with("1,***,k4711001\n2,***,k4711002\nstderr: note\n"),
+            "{payload}"
+        );
+        console(&ana, &format!("show {id} --payload"), 77)?;
         approve(&carol, &id)?;
         let output = session.finish()?;
         ensure!(output.code() == 3, "{output:?}");
