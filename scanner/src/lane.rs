@@ -20,6 +20,7 @@ mod own;
 mod pair;
 mod path;
 mod row;
+mod screen;
 mod secret;
 mod skim;
 mod spaced;
@@ -81,6 +82,8 @@ pub(crate) struct Lane {
     table: Option<Table>,
     row: Row,
     broken: Option<usize>,
+    /// The line began with a move of the cursor.
+    painted: bool,
     block: Option<Block>,
     pair: Option<Pair>,
     /// Rows of a table without protected columns: none of them is a header.
@@ -109,6 +112,8 @@ enum Frame {
     Row,
     /// Part of a protected block (YAML).
     Block,
+    /// Painted on a screen, under the table.
+    Painted,
 }
 
 /// What the text is part of.
@@ -246,6 +251,7 @@ impl Lane {
             table: None,
             row: Row::default(),
             broken: None,
+            painted: false,
             block: None,
             pair: None,
             body: false,
@@ -411,6 +417,7 @@ impl Lane {
                 Frame::Line => self.plain(self.view.text.len(), end),
                 Frame::Row => self.cells(end),
                 Frame::Block => self.block_line(end),
+                Frame::Painted => self.painted(end),
             };
             stuck = if self.pos > before.0 { 0 } else { stuck + 1 };
             if stuck > 2 * STUCK_MAX {

@@ -160,6 +160,11 @@ impl Term {
             match moved {
                 Moved::No => return,
                 Moved::Right(n) => view.text.extend(std::iter::repeat_n(b' ', n)),
+                Moved::Line => {
+                    let n = column(&view.text);
+                    view.text.push(b'\n');
+                    view.text.extend(std::iter::repeat_n(b' ', n));
+                }
                 Moved::To(n) => {
                     view.text.push(b'\n');
                     view.text.extend(std::iter::repeat_n(b' ', n));
@@ -185,6 +190,24 @@ enum Moved {
     No,
     Right(usize),
     To(usize),
+    /// To another line, in the same column.
+    Line,
+}
+
+/// The display column at the end of a text.
+fn column(text: &[u8]) -> usize {
+    let back = text
+        .get(text.len().saturating_sub(MOVE_MAX)..)
+        .unwrap_or_default();
+    match memchr::memrchr(b'\n', back) {
+        Some(at) => {
+            let line = back.get(at + 1..).unwrap_or_default();
+            let from = memchr::memrchr(b'\r', line).map_or(0, |i| i + 1);
+            let line = line.get(from..).unwrap_or_default();
+            crate::mask::width(&String::from_utf8_lossy(line))
+        }
+        None => 0,
+    }
 }
 
 /// What a CSI sequence does to the cursor (ECMA-48 §8.3).
@@ -204,7 +227,8 @@ fn moved(seq: &[u8]) -> Moved {
         Some(b'C' | b'a') => Moved::Right(number(0)),
         Some(b'H' | b'f') => Moved::To(number(1) - 1),
         Some(b'G' | b'`') => Moved::To(number(0) - 1),
-        Some(b'A' | b'B' | b'E' | b'F' | b'd') => Moved::To(0),
+        Some(b'A' | b'B' | b'd') => Moved::Line,
+        Some(b'E' | b'F') => Moved::To(0),
         Some(_) | None => Moved::No,
     }
 }
@@ -231,5 +255,6 @@ mod tests {
         assert_eq!(text(b"a\x1b[3Cb"), "a   b");
         assert_eq!(text(b"a\x1b[2;3Hb"), "a\n  b");
         assert_eq!(text(b"a\x1b[1"), "a");
+        assert_eq!(text(b"\nabc\x1b[4dx"), "\nabc\n   x");
     }
 }

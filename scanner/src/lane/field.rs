@@ -46,7 +46,7 @@ impl Lane {
         }
         let floor = match self.frame {
             Frame::Row => self.row.cell,
-            Frame::Start | Frame::Line | Frame::Block => self.line,
+            Frame::Start | Frame::Line | Frame::Block | Frame::Painted => self.line,
         };
         let Some(key) = self.key(at, floor.min(at)) else {
             return At(after);
@@ -489,6 +489,15 @@ impl Lane {
         } else {
             Style::Word { nested }
         };
+        // Whether this is a row, where the value ends with a word, is not known yet.
+        if self.frame == Frame::Row
+            && self.row.index == 0
+            && self.row.separators == 0
+            && !closed
+            && limit - v <= VALUE_MAX
+        {
+            return self.more(v);
+        }
         let region = self.slice(0, limit);
         let mut end = value::bare_end(region, v, style, closed);
         let mut schemed = false;

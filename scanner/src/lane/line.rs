@@ -28,6 +28,10 @@ impl Lane {
                 Some(false) => {}
             }
         }
+        if self.is_painted() {
+            self.frame = Frame::Painted;
+            return true;
+        }
         if let Some(kind) = self.table.as_ref().map(|t| t.kind) {
             match self.may_be_row(kind, end) {
                 None => return false,
@@ -203,6 +207,7 @@ impl Lane {
         let above = self.above;
         self.above = (!cut && to - from <= LINE_CONTEXT).then_some((from, to));
         self.frame = Frame::Start;
+        self.note_painted(at);
         if was_row {
             if let Some(table) = &mut self.table {
                 table.rows += 1;
@@ -214,12 +219,7 @@ impl Lane {
             return;
         }
         // A move of the cursor ends a line, but no table.
-        let moved = self
-            .view
-            .virt
-            .iter()
-            .any(|(start, end)| (*start..*end).contains(&at));
-        if moved && self.slice(from, to).iter().all(u8::is_ascii_whitespace) {
+        if self.painted && self.slice(from, to).iter().all(u8::is_ascii_whitespace) {
             return;
         }
         self.look_at_line(from, to, above);

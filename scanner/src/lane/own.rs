@@ -81,7 +81,7 @@ impl Lane {
     fn own_next(&mut self, event: Option<usize>, limit: usize, closed: bool) -> Next {
         let floor = match self.frame {
             Frame::Row => self.row.cell,
-            Frame::Start | Frame::Line | Frame::Block => self.line,
+            Frame::Start | Frame::Line | Frame::Block | Frame::Painted => self.line,
         };
         let Self {
             rules, own, view, ..

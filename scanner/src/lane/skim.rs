@@ -249,6 +249,7 @@ impl Lane {
     fn ready(&self) -> bool {
         let len = self.view.text.len();
         self.frame == Frame::Start
+            && !self.painted
             && self.pos == len
             && self.out == len
             && self.inner == Inner::Text
