@@ -15,6 +15,7 @@ mod identity;
 mod limits;
 mod names;
 mod peers;
+mod policies;
 mod pty;
 mod recording;
 mod refusals;

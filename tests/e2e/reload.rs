@@ -24,15 +24,28 @@ fn reload(world: &World) -> Result<tests::process::Output> {
     world.command(&["reload"])
 }
 
-/// The reasons and kinds of the audit log's events of this kind.
-fn audited(world: &World, kind: &str) -> Result<Vec<String>> {
-    let text = std::fs::read_to_string(world.home.join("state/audit.jsonl"))?;
+/// The audit log's events of this kind, once there are `count`: the recorder writes them a moment
+/// after they happen.
+pub(crate) fn audited(world: &World, kind: &str, count: usize) -> Result<Vec<String>> {
     let kind = format!("\"{kind}\"");
-    Ok(text
-        .lines()
-        .filter(|line| line.contains(&kind))
-        .map(str::to_owned)
-        .collect())
+    let until = std::time::Instant::now() + tests::DEADLINE;
+    loop {
+        let text = std::fs::read_to_string(world.home.join("recordings/audit.jsonl"))?;
+        let found: Vec<String> = text
+            .lines()
+            .filter(|line| line.contains(&kind))
+            .map(str::to_owned)
+            .collect();
+        if found.len() >= count {
+            return Ok(found);
+        }
+        ensure!(
+            std::time::Instant::now() < until,
+            "{} of {count} events {kind}",
+            found.len()
+        );
+        std::thread::yield_now();
+    }
 }
 
 #[test]
@@ -63,7 +76,7 @@ fn new_channels_take_the_new_policies_and_running_ones_keep_theirs() -> Result<(
     let output = session.finish()?;
     ensure!(output.code() == 3, "{output:?}");
     ensure!(
-        audited(&world, "policies_reloaded")?.len() == 2,
+        audited(&world, "policies_reloaded", 2)?.len() == 2,
         "two reloads"
     );
     Ok(())
@@ -91,7 +104,7 @@ fn sessions_whose_access_is_gone_are_cut_and_no_others() -> Result<()> {
     drop(kept.stdin.take());
     let output = kept.finish()?;
     ensure!(output.code() == 3, "{output:?}");
-    let ended = audited(&world, "session_ended")?;
+    let ended = audited(&world, "session_ended", 2)?;
     ensure!(
         ended
             .iter()
@@ -139,7 +152,7 @@ fn a_broken_folder_keeps_the_earlier_policies_and_says_so() -> Result<()> {
         client.exec("box", "true", b"")?.ok()?;
         write(&world, name, &good)?;
     }
-    let refused = audited(&world, "policies_refused")?;
+    let refused = audited(&world, "policies_refused", 4)?;
     ensure!(refused.len() == 4, "{refused:?}");
     world
         .bastion()?
@@ -233,7 +246,7 @@ fn reloads_under_load_lose_nobody() -> Result<()> {
     let output = session.finish()?;
     ensure!(output.code() == 3, "{output:?}");
     ensure!(
-        audited(&world, "policies_reloaded")?.len() == RELOADS,
+        audited(&world, "policies_reloaded", RELOADS)?.len() == RELOADS,
         "reloads are audited"
     );
     ensure!(ran.load(Ordering::Relaxed) >= RELOADS, "they worked");

@@ -230,12 +230,16 @@ impl Engine {
     ) -> Result<Answer, Box<dyn std::error::Error>> {
         let asked = Asked::new(person, action, resource, circumstances)?;
         let policies = self.slice(self.index.find(&asked.principals, &asked.resources, action));
+        Ok(self.answer(&asked, &policies))
+    }
+
+    fn answer(&self, asked: &Asked, policies: &PolicySet) -> Answer {
         let response = self
             .authorizer
-            .is_authorized(&asked.request, &policies, &asked.entities);
+            .is_authorized(&asked.request, policies, &asked.entities);
         // The engine skips a policy that it cannot evaluate, also one that forbids.
         if let Some(error) = response.diagnostics().errors().next() {
-            return Ok(Answer::Failed(error.to_string()));
+            return Answer::Failed(error.to_string());
         }
         let decided: Vec<&Known> = response
             .diagnostics()
@@ -244,7 +248,7 @@ impl Engine {
             .collect();
         let mut policies: Vec<String> = decided.iter().map(|known| known.name.clone()).collect();
         policies.sort();
-        Ok(match response.decision() {
+        match response.decision() {
             Decision::Allow => Answer::Permitted(Permit {
                 policies,
                 marks: Marks::of(decided.iter().map(|known| &known.marks)),
@@ -252,7 +256,7 @@ impl Engine {
             }),
             Decision::Deny if policies.is_empty() => Answer::NotPermitted,
             Decision::Deny => Answer::Forbidden(policies),
-        })
+        }
     }
 }
 
@@ -966,6 +970,8 @@ pub(crate) const SCHEMA_TEXT: &str = include_str!("../../../policies/bastion.ced
 
 #[cfg(test)]
 mod tests {
+    use proptest::strategy::Strategy;
+
     use super::*;
 
     #[test]
@@ -1001,5 +1007,94 @@ mod tests {
     #[test]
     fn the_schema_has_no_groups_of_actions() {
         assert_eq!(SCHEMA.action_groups().count(), 0);
+    }
+
+    /// Which policies there are, of a few words each.
+    fn policies() -> impl proptest::strategy::Strategy<Value = String> {
+        use proptest::sample::select;
+        let principal = select(vec![
+            "principal",
+            "principal is User",
+            "principal in Group::\"a\"",
+            "principal in Group::\"b\"",
+            "principal is User in Group::\"a\"",
+            "principal == User::\"i#s\"",
+        ]);
+        let action = select(vec![
+            "action",
+            "action == Action::\"exec\"",
+            "action in [Action::\"exec\", Action::\"shell\"]",
+            "action == Action::\"shell\"",
+        ]);
+        let resource = select(vec![
+            "resource",
+            "resource is Account",
+            "resource in Label::\"x\"",
+            "resource in Target::\"t\"",
+            "resource == Account::\"l@t\"",
+            "resource is Account in Label::\"y\"",
+        ]);
+        let condition = select(vec![
+            "",
+            "when { context.weekday == 3 }",
+            "when { context.weekday == 4 }",
+            // Cannot be evaluated: too large a number.
+            "when { context.weekday * 9223372036854775807 > 0 }",
+        ]);
+        let effect = select(vec!["permit", "permit", "forbid"]);
+        let policy = (effect, principal, action, resource, condition).prop_map(
+            |(effect, principal, action, resource, condition)| {
+                format!("{effect} ({principal}, {action}, {resource}) {condition};\n")
+            },
+        );
+        proptest::collection::vec(policy, 1..12).prop_map(|policies| policies.concat())
+    }
+
+    fn said(answer: Answer) -> String {
+        match answer {
+            Answer::Permitted(permit) => format!("permitted by {:?}", permit.policies),
+            Answer::Forbidden(policies) => format!("forbidden by {policies:?}"),
+            Answer::NotPermitted => "not permitted".to_owned(),
+            Answer::Failed(_) => "failed".to_owned(),
+        }
+    }
+
+    proptest::proptest! {
+        /// The few policies that are asked say what all of them say.
+        #[test]
+        fn a_slice_says_what_all_policies_say(
+            text in policies(),
+            groups in proptest::collection::btree_set("[abc]", 0..3),
+            labels in proptest::collection::vec("[xyz]", 0..3),
+            subject in "[st]",
+            exec in proptest::bool::ANY,
+        ) {
+            let Ok(engine) = Engine::new(&[(PathBuf::from("a.cedar"), text)]) else {
+                // Nothing is permitted, or a policy can never apply.
+                return Ok(());
+            };
+            let now: Timestamp = "2027-01-13T10:00:00Z".parse().unwrap_or_default();
+            let person = Person {
+                issuer: "i",
+                subject: &subject,
+                name: "n",
+                email: None,
+                same_person: super::super::SamePerson::NotAsked,
+                kind: Kind::Person,
+                groups: &groups,
+                signed_in_at: now,
+                key: None,
+            };
+            let action = if exec { Action::Exec } else { Action::Shell };
+            let resource = Resource::Account { login: "l", target: "t", labels: &labels };
+            let circumstances = Circumstances::of(now, IpAddr::from([10, 0, 0, 1]));
+            let sliced = said(engine.ask(&person, action, &resource, circumstances));
+            let all: Vec<usize> = (0..engine.policies.len()).collect();
+            let whole = match Asked::new(&person, action, &resource, circumstances) {
+                Ok(asked) => said(engine.answer(&asked, &engine.set_of(&all))),
+                Err(error) => error.to_string(),
+            };
+            proptest::prop_assert_eq!(sliced, whole);
+        }
     }
 }

@@ -52,12 +52,17 @@ impl Reload {
     /// It cannot be made, or signals cannot be taken.
     pub(super) fn new(rooms: Arc<Rooms>, config: &Config) -> io::Result<Self> {
         let path = socket_path(&config.state_dir);
-        // The folder is ours alone, and the audit log's lock says that no other server runs here:
-        // a socket that is there was left behind.
+        // A socket where nobody answers was left behind by a server that was killed.
         if path
             .symlink_metadata()
             .is_ok_and(|left| left.file_type().is_socket())
         {
+            if std::os::unix::net::UnixStream::connect(&path).is_ok() {
+                return Err(io::Error::new(
+                    io::ErrorKind::AddrInUse,
+                    "another server runs in this state folder",
+                ));
+            }
             std::fs::remove_file(&path)?;
         }
         Ok(Self {

@@ -37,6 +37,8 @@ pub(super) async fn play(actor: &Actor, script: &mut Script<impl Write>) -> io::
     .await?;
     act.step("Customers' data is masked on its way", masked)
         .await?;
+    act.step("Which bytes a rule masks, and why", explained)
+        .await?;
     act.step("Files by scp, where no rule protects the target", copy)
         .await?;
     act.step(
@@ -301,6 +303,34 @@ async fn masked(actor: &Actor, seen: &mut Seen) -> Result<String, Wrong> {
         }
     }
     Ok("names and cities in the clear; e-mail, social security and card numbers masked".to_owned())
+}
+
+async fn explained(actor: &Actor, seen: &mut Seen) -> Result<String, Wrong> {
+    let words = [
+        "policy",
+        "explain",
+        "bastion/policies",
+        "--targets",
+        "bastion/targets.toml",
+        "--target",
+        "orders-db",
+        "--login",
+        "postgres",
+        "--group",
+        "staff",
+        "--text",
+    ];
+    let row = b"{\"name\": \"Ada Okafor\", \"ssn\": \"137-23-1271\", \"note\": \"paid with 4111 1111 1111 1111\"}\n";
+    let ran = seen.keep(actor.run("bin/bastion", &words, row, SignIn::Never).await?);
+    expect(ran.status == Some(0), "exit status 0", &ran)?;
+    for wanted in [
+        "ssn: mask last4 by customer-pii",
+        "its name ends like the field \"ssn\"",
+        "it has the form of payment-card",
+    ] {
+        expect(contains(&ran.stdout, wanted), wanted, &ran)?;
+    }
+    Ok("rule, field and reason for each value, without touching a target".to_owned())
 }
 
 async fn copy(actor: &Actor, seen: &mut Seen) -> Result<String, Wrong> {
