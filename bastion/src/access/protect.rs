@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use scanner::{Detector, Mask, RuleError, Rules, RulesBuilder, Scope, Unreadable};
+use scanner::{Checksum, Detector, Mask, RuleError, Rules, RulesBuilder, Scope, Unreadable};
 
 use crate::config::section::{Field, Placed, Section, Source};
 use crate::config::{Problem, Problems, nearest};
@@ -148,12 +148,36 @@ pub(super) enum Finds {
     /// Values in the output.
     Values {
         fields: Vec<FieldName>,
-        detect: Vec<Detector>,
+        detect: Vec<Detect>,
     },
     /// Whatever is printed.
     Output,
     /// The command, before it runs.
     Commands(Vec<Pattern>),
+}
+
+/// What knows a value by its form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Detect {
+    Known(Detector),
+    Own(Arc<OwnDetector>),
+}
+
+impl Detect {
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Known(detector) => detector.name(),
+            Self::Own(own) => &own.name,
+        }
+    }
+}
+
+/// One `[[detector]]`: a regular expression in linear time, and a checksum.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct OwnDetector {
+    name: String,
+    pattern: String,
+    checksum: Checksum,
 }
 
 /// A field and the other names that it goes by.
@@ -208,13 +232,14 @@ impl Protect {
         let source = Source::new(path, text);
         let mut root = source.root();
         let mut rules: Vec<Rule> = Vec::new();
+        let own = read_own_detectors(&mut root);
         for section in root
             .take("rule")
             .and_then(Field::sections)
             .unwrap_or_default()
         {
             let at = section.start();
-            let Some(rule) = Rule::read(section, inventory) else {
+            let Some(rule) = Rule::read(section, &own, inventory) else {
                 continue;
             };
             if rules.iter().any(|known| known.name == rule.name) {
@@ -225,6 +250,7 @@ impl Protect {
             }
             rules.push(rule);
         }
+        check_use(&source, &own, &rules);
         let at = root.place_of("unreadable");
         let unreadable = OnUnreadable::read(root.section("unreadable"), at, &rules);
         root.finish();
@@ -595,10 +621,17 @@ impl Rule {
             .iter()
             .flat_map(FieldName::all)
             .fold(rule, scanner::Rule::field);
-        Some(detect.iter().copied().fold(rule, scanner::Rule::detector))
+        Some(detect.iter().fold(rule, |rule, detect| match detect {
+            Detect::Known(detector) => rule.detector(*detector),
+            Detect::Own(own) => rule.own_detector(&own.name, &own.pattern, own.checksum),
+        }))
     }
 
-    fn read(mut section: Section<'_, '_>, inventory: Option<&Inventory>) -> Option<Self> {
+    fn read(
+        mut section: Section<'_, '_>,
+        own: &[Placed<Arc<OwnDetector>>],
+        inventory: Option<&Inventory>,
+    ) -> Option<Self> {
         let (at, source) = (section.start(), section.source());
         let name = section.required("name").and_then(Field::text);
         let targets = section.required("targets").and_then(read_patterns);
@@ -614,7 +647,7 @@ impl Rule {
             None => Some(Vec::new()),
         };
         let detect = match section.take("detect") {
-            Some(field) => read_detectors(field),
+            Some(field) => read_detectors(field, own),
             None => Some(Vec::new()),
         };
         let commands = section.take("commands").map(read_commands);
@@ -657,7 +690,7 @@ fn finds(
     source: &Source<'_>,
     at: usize,
     name: &str,
-    (fields, detect): (Vec<FieldName>, Vec<Detector>),
+    (fields, detect): (Vec<FieldName>, Vec<Detect>),
     commands: Option<Option<Vec<Pattern>>>,
     (action, scope): (&Action, Scope),
 ) -> Option<Finds> {
@@ -935,18 +968,79 @@ fn read_commands(field: Field<'_, '_>) -> Option<Vec<Pattern>> {
     Some(patterns)
 }
 
-fn read_detectors(field: Field<'_, '_>) -> Option<Vec<Detector>> {
+/// `[[detector]]` with `name`, `pattern` and `checksum`.
+fn read_own_detectors(root: &mut Section<'_, '_>) -> Vec<Placed<Arc<OwnDetector>>> {
+    let mut detectors: Vec<Placed<Arc<OwnDetector>>> = Vec::new();
+    let sections = root.take("detector").and_then(Field::sections);
+    for mut section in sections.unwrap_or_default() {
+        let (at, source) = (section.start(), section.source());
+        let name = section.required("name").and_then(Field::text);
+        let pattern = section.required("pattern").and_then(Field::placed_string);
+        let checksum = match section.take("checksum") {
+            Some(field) => field.word(&Checksum::ALL.map(|checksum| (checksum.name(), checksum))),
+            None => Some(Checksum::None),
+        };
+        section.finish();
+        let (Some(name), Some(pattern), Some(checksum)) = (name, pattern, checksum) else {
+            continue;
+        };
+        let known = detectors.iter().any(|known| known.value.name == name);
+        if known || name.parse::<Detector>().is_ok() {
+            source.problem(at, format!("the detector \"{name}\" exists already"));
+        }
+        let rule = scanner::Rule::new("", scanner::Action::Refuse);
+        let rule = rule.own_detector(&name, &pattern.value, checksum);
+        if let Err(error) = RulesBuilder::new().rule(rule).build() {
+            let reason = match error {
+                RuleError::BadPattern { reason, .. } => reason,
+                other => other.to_string(),
+            };
+            source.problem(pattern.at, format!("this pattern cannot be used: {reason}"));
+            continue;
+        }
+        let value = Arc::new(OwnDetector {
+            name,
+            pattern: pattern.value,
+            checksum,
+        });
+        detectors.push(Placed { at, value });
+    }
+    detectors
+}
+
+/// A detector that no rule names detects nothing.
+fn check_use(source: &Source<'_>, own: &[Placed<Arc<OwnDetector>>], rules: &[Rule]) {
+    for detector in own {
+        let used = rules.iter().any(|rule| match &rule.finds {
+            Finds::Values { detect, .. } => detect.contains(&Detect::Own(detector.value.clone())),
+            Finds::Output | Finds::Commands(_) => false,
+        });
+        if !used {
+            source.problem_with_hint(
+                detector.at,
+                format!("no rule uses the detector \"{}\"", detector.value.name),
+                format!("write detect = [\"{}\"] in a rule", detector.value.name),
+            );
+        }
+    }
+}
+
+fn read_detectors(field: Field<'_, '_>, own: &[Placed<Arc<OwnDetector>>]) -> Option<Vec<Detect>> {
     let source = field.source();
-    let known = || Detector::ALL.into_iter().map(Detector::name);
+    let mut known: Vec<&str> = Vec::new();
+    known.extend(Detector::ALL.map(Detector::name));
+    known.extend(own.iter().map(|own| own.value.name.as_str()));
     let mut detectors = Vec::new();
     let mut fine = true;
     for placed in field.placed_strings()? {
-        match placed.value.parse() {
-            Ok(detector) => detectors.push(detector),
-            Err(_) => {
-                let hint = match nearest(&placed.value, known()) {
+        let ours = own.iter().find(|own| own.value.name == placed.value);
+        match (placed.value.parse(), ours) {
+            (_, Some(own)) => detectors.push(Detect::Own(own.value.clone())),
+            (Ok(detector), None) => detectors.push(Detect::Known(detector)),
+            (Err(_), None) => {
+                let hint = match nearest(&placed.value, known.iter().copied()) {
                     Some(meant) => format!("did you mean \"{meant}\"?"),
-                    None => format!("there are {}", known().collect::<Vec<_>>().join(", ")),
+                    None => format!("there are {}", known.join(", ")),
                 };
                 source.problem_with_hint(
                     placed.at,
@@ -1487,5 +1581,70 @@ mod tests {
             "{seen}"
         );
         assert!(seen.contains("4444"), "{seen}");
+    }
+
+    #[test]
+    fn own_detectors_are_named_by_rules() {
+        let detector = "[[detector]]\nname = \"badge\"\npattern = '\\bB-[0-9]{6}\\b'\n";
+        let redact = "action = { mask = \"redact\" }";
+        let protect = parse(&format!(
+            "{detector}{}",
+            rule(&format!("detect = [\"badge\", \"email\"]\n{redact}"))
+        ))
+        .unwrap();
+        let rules = protect
+            .rules("orders-db", "postgres", &groups(&[]), Channel::Exec)
+            .unwrap();
+        let (seen, _) = scan(&rules, "seen B-123456 and B-12345\n");
+        assert!(
+            !seen.contains("B-123456") && seen.contains("B-12345\n"),
+            "{seen}"
+        );
+        let luhn = format!("{}checksum = \"luhn\"\n", detector.replace("B-", "7"));
+        let protect = parse(&format!(
+            "{luhn}{}",
+            rule(&format!("detect = [\"badge\"]\n{redact}"))
+        ))
+        .unwrap();
+        let rules = protect
+            .rules("orders-db", "postgres", &groups(&[]), Channel::Exec)
+            .unwrap();
+        let (seen, _) = scan(&rules, "number 7992739 here and 7992738 there\n");
+        assert!(
+            seen.contains("7992738") != seen.contains("7992739"),
+            "{seen}"
+        );
+        for (text, wanted) in [
+            (detector.to_owned(), "no rule uses the detector \"badge\""),
+            (
+                format!(
+                    "{detector}{}",
+                    rule(&format!("detect = [\"bagde\"]\n{redact}"))
+                ),
+                "(did you mean \"badge\"?)",
+            ),
+            (
+                format!(
+                    "{detector}{detector}{}",
+                    rule(&format!("detect = [\"badge\"]\n{redact}"))
+                ),
+                "the detector \"badge\" exists already",
+            ),
+            (
+                detector.replace("badge", "email"),
+                "the detector \"email\" exists already",
+            ),
+            (
+                detector.replace("{6}", "+"),
+                "3:11: this pattern cannot be used: ",
+            ),
+            (
+                format!("{detector}checksum = \"crc\"\n"),
+                "it may be \"none\", \"luhn\"",
+            ),
+        ] {
+            let found = parse(&text).map(drop).expect_err(&text).to_string();
+            assert!(found.contains(wanted), "{text}\ngave\n{found}");
+        }
     }
 }

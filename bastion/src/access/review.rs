@@ -174,7 +174,7 @@ fn keys(rule: &Rule) -> Vec<String> {
             .iter()
             .flat_map(|field| field.all())
             .map(|name| words(name).pop().unwrap_or_default())
-            .chain(detect.iter().map(|detector| format!("={detector}")))
+            .chain(detect.iter().map(|detect| format!("={}", detect.name())))
             .collect(),
         Finds::Output => vec![WHOLE.to_owned()],
         Finds::Commands(_) => vec!["=commands".to_owned()],
