@@ -230,7 +230,7 @@ fn without_the_recorder_sessions_end_with_a_line_and_none_begins() -> Result<()>
     kill(world.bastion()?.recorder()?)?;
     let status = session.end()?;
     ensure!(!status.success(), "{status}");
-    let text = session.stderr.text();
+    let text = String::from_utf8_lossy(&session.stderr.all()?).into_owned();
     ensure!(text.contains("record"), "the line says why: {text:?}");
     // Strict: nothing runs unrecorded. (A recorder that is started again is as good.)
     let output = client.exec("box", "echo unrecorded", b"")?;

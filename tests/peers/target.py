@@ -55,6 +55,9 @@ async def session(process):
         if ASK["mode"] == "opens-nonsense":
             # Too short for its type: there is nothing to answer.
             kinds = [(b"x11", UInt32(0))]
+        else:
+            kinds = [kind for kind in kinds if kind[0].decode() == process.command]
+            assert kinds, process.command
         opened = []
         for kind, *rest in kinds:
             try:

@@ -8,7 +8,7 @@ use russh::client::{self, AuthResult, ChannelOpenHandle, Handle, KeyboardInterac
 use russh::keys::{
     Algorithm, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate,
 };
-use russh::{Channel, ChannelOpenFailure, SshId};
+use russh::{Channel, ChannelId, ChannelOpenFailure, SshId};
 use tokio::net::TcpStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -473,6 +473,12 @@ impl client::Handler for Verifier {
         _: &mut client::Session,
     ) -> Result<(), Self::Error> {
         refuse(reply).await
+    }
+
+    async fn should_accept_unknown_server_channel(&mut self, _: ChannelId, _: &str) -> bool {
+        // Refused below, once: where this says no, the library refuses it twice, and the second
+        // answer is one to no question, which ends the connection.
+        true
     }
 
     async fn server_channel_open_unknown(
