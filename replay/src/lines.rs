@@ -204,7 +204,7 @@ impl Lines {
         out.warnings(&self.warnings);
         for part in [self.table.as_slice(), self.text.as_bytes()] {
             out.number(part.len() as u64);
-            out.bytes(&zstd::bulk::compress(part, 3).unwrap_or_default());
+            out.bytes(&zstd::bulk::compress(part, 1).unwrap_or_default());
         }
         out.0
     }

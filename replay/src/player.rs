@@ -483,7 +483,8 @@ impl Player {
         let begun = self.decoder.position().text;
         let mut items = 0;
         while items < INTAKE_ITEMS && !self.taken_in {
-            if self.decoder.position().text - begun > INTAKE {
+            // A version 1 file begins anew at its end, when its events are given.
+            if self.decoder.position().text.saturating_sub(begun) > INTAKE {
                 break;
             }
             items += 1;

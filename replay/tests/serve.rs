@@ -134,3 +134,15 @@ fn recordings_are_listed_searched_and_played_by_who_knows_the_address() {
         assert_eq!(server.get(path).0, 404, "{path}");
     }
 }
+
+#[test]
+fn a_folder_that_is_not_there_is_not_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_replay"))
+        .args(["serve", "missing"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("missing"));
+}

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use super::{Failure, Out, zone};
+use crate::files;
 use crate::web::serve::Server;
 
 /// Browse, search and play recordings in a browser on this machine, until Ctrl-C
@@ -21,6 +22,12 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args, out: &mut Out) -> Result<(), Failure> {
+    // Recordings may come later, folders have to be there.
+    let (_, errors) = files::find(&args.paths);
+    if !errors.is_empty() {
+        out.find(&args.paths);
+        return Ok(());
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

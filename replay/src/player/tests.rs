@@ -266,6 +266,22 @@ fn a_damaged_recording_plays_and_says_so() {
     );
 }
 
+/// It is one value: where it is read jumps back to its first event once it is whole.
+#[test]
+fn a_version_1_file_plays_though_its_place_jumps_back() {
+    let v1 = br#"{"version":1,"width":40,"height":10,"stdout":[[0.5,"one "],[60.0,"two"]]}"#;
+    let file = Player::of_file(paused(), Box::new(v1.to_vec()));
+    for mut player in [Player::new(paused()), file] {
+        player.feed(v1);
+        settle(&mut player);
+        player.finish();
+        settle(&mut player);
+        press(&mut player, "G");
+        assert_eq!(screen(&player), ["one two"]);
+        assert!(player.index().is_none() && !player.is_stale());
+    }
+}
+
 #[test]
 fn what_is_no_recording_is_said_to_be_none() {
     let mut player = player(b"hello", Options::default());
