@@ -913,7 +913,9 @@ impl Live {
     pub(crate) fn push(&mut self, stream: Stream, bytes: Withheld) -> Result<(), HoldError> {
         let payload = self.payload.as_ref().ok_or(HoldError::Unknown)?;
         let bytes = bytes.into_sealed_payload();
-        self.rows += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+        if stream == Stream::Stdout {
+            self.rows += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+        }
         Ok(payload.push(stream, &bytes)?)
     }
 

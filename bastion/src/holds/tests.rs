@@ -388,22 +388,49 @@ async fn of_twelve_decisions_at_once_one_wins() {
     }
 }
 
-/// How long until somebody who waits hears of a decision.
+/// limits: a decision reaches whoever waits in 50 ms, its event in the log included. The best of a
+/// few, since other tests run beside this one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_decision_wakes_whoever_waits() {
     let here = Here::new();
     let holds = here.start().await;
-    let row = sealed(&holds, 1, b"awaited").await;
-    let waiting = {
-        let holds = holds.clone();
-        async move { holds.decided(row.id).await.unwrap().state }
-    };
-    let row = holds.get(row.id).await.unwrap();
-    let (state, voted) = tokio::join!(waiting, holds.vote(ballot(&row, "carol", true)));
-    assert_eq!(
-        (state, voted.unwrap().state),
-        (Name::Approved, Name::Approved)
-    );
+    let mut best = Duration::MAX;
+    for _ in 0..10 {
+        let row = sealed(&holds, 1, b"awaited").await;
+        let (id, waiting) = (row.id, holds.clone());
+        let waiting = async move {
+            let row = waiting.decided(id).await.unwrap();
+            (row.state, std::time::Instant::now())
+        };
+        let vote = async {
+            // The other one waits by now: it is polled first.
+            let since = std::time::Instant::now();
+            holds.vote(ballot(&row, "carol", true)).await.unwrap();
+            since
+        };
+        let ((state, heard), since) = tokio::join!(waiting, vote);
+        assert_eq!(state, Name::Approved);
+        best = best.min(heard.duration_since(since));
+        holds.cancel(row.id, ana(), None).await.unwrap();
+    }
+    assert!(best < Duration::from_millis(50), "{best:?}");
+}
+
+/// Ten thousand that wait are read in 200 ms; without optimisation it takes a few times as long.
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_are_listed_at_once() {
+    let here = Here::new();
+    let holds = here.start().await;
+    let row = sealed(&holds, 1, b"one of many").await;
+    holds.inner.store.copy_hold(row.id, 9_999).await.unwrap();
+    let mut best = Duration::MAX;
+    for _ in 0..5 {
+        let since = std::time::Instant::now();
+        assert_eq!(holds.list(Which::Live).await.unwrap().len(), 10_000);
+        best = best.min(since.elapsed());
+    }
+    let most = if cfg!(debug_assertions) { 5_000 } else { 200 };
+    assert!(best < Duration::from_millis(most), "{best:?}");
 }
 
 /// Rounds of a test that has a long form.

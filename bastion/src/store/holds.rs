@@ -150,6 +150,23 @@ impl Store {
         .await
     }
 
+    /// More rows like this one, for tests of long lists.
+    #[cfg(test)]
+    pub(crate) async fn copy_hold(&self, id: HoldId, times: u32) -> Result<(), StoreError> {
+        self.write(move |transaction| {
+            for n in 0..times {
+                transaction.execute(
+                    "INSERT OR IGNORE INTO holds SELECT ?2, state, live, issuer, subject, facts, \
+                     seal, votes, opened_at, changed_at, expires_at, version FROM holds \
+                     WHERE id = ?1",
+                    params![id.to_string(), HoldId::of(n).to_string()],
+                )?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// Takes a hold one step further: `next` says what becomes of it, and one conditional update
     /// does it, if nobody else has in between and its time is not over.
     pub(crate) async fn step_hold<R: Send + 'static>(
