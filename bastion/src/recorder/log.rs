@@ -154,8 +154,16 @@ impl Log {
             note,
         };
         self.append_to(&mut state, &leaf)?;
-        state.tail.sync_data()?;
-        self.install(&mut state, next)?;
+        let tail = state.tail.clone();
+        if let Err(error) = tail
+            .sync_data()
+            .and_then(|()| self.install(&mut state, next))
+        {
+            // The log names a key that is not in its place. Nothing may follow, nor be signed,
+            // until the next recorder has put it there.
+            state.broken = Some(format!("its new key cannot be put in place: {error}"));
+            return Err(error);
+        }
         let note = self.write_checkpoint(&mut state)?;
         drop(state);
         tracing::info!("the log has a new key");
@@ -271,6 +279,9 @@ impl Log {
     }
 
     fn write_checkpoint(&self, state: &mut State) -> io::Result<String> {
+        if let Some(broken) = &state.broken {
+            return Err(io::Error::other(broken.clone()));
+        }
         state.tail.sync_data()?;
         let mut edge = Vec::new();
         for tile in state.tree.edge() {

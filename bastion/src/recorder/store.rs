@@ -211,7 +211,11 @@ impl Store {
                 let Some(id) = name.strip_suffix(SUFFIX).and_then(|id| id.parse().ok()) else {
                     continue;
                 };
-                let about = open_file(day, name, false)?.metadata()?;
+                // What only has the name of a recording is left alone.
+                let Ok(file) = open_file(day, name, false) else {
+                    continue;
+                };
+                let about = file.metadata()?;
                 found.push(Kept {
                     id,
                     bytes: about.blocks() * 512,
