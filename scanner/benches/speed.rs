@@ -7,12 +7,30 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use regex_automata::{Input, PatternSet, meta::Regex};
 use scanner::{Action, Detector, Mask, Options, Raw, Rule, Rules, RulesBuilder, Scanner, Stream};
 
 const SOURCE: usize = 256 << 20;
 const CHUNK: usize = 64 << 10;
 
 fn rules() -> Arc<Rules> {
+    with_fields(0)
+}
+
+/// The rules of every benchmark, and `more` fields that none of the sources has.
+fn with_fields(more: usize) -> Arc<Rules> {
+    const WORDS: [&str; 10] = [
+        "salary",
+        "passport",
+        "diagnosis",
+        "pin",
+        "secret",
+        "birth date",
+        "phone",
+        "street",
+        "tax id",
+        "licence",
+    ];
     let redact = Action::Mask(Mask::Redact);
     let mut detectors = Rule::new("detectors", redact);
     for detector in Detector::ALL {
@@ -20,13 +38,18 @@ fn rules() -> Arc<Rules> {
             detectors = detectors.detector(detector);
         }
     }
-    let rules = RulesBuilder::new()
-        .rule(
-            Rule::new("fields", Action::Mask(Mask::Last4))
-                .field("ssn")
-                .field("account_number"),
-        )
-        .rule(detectors);
+    let mut fields = Rule::new("fields", Action::Mask(Mask::Last4))
+        .field("ssn")
+        .field("account_number");
+    for k in 0..more {
+        let word = WORDS.get(k % WORDS.len()).unwrap();
+        let other = WORDS.get(k / WORDS.len() % WORDS.len()).unwrap();
+        fields = fields.field(format!(
+            "{other} {word} {}",
+            char::from(b'a' + (k % 7) as u8)
+        ));
+    }
+    let rules = RulesBuilder::new().rule(fields).rule(detectors);
     Arc::new(rules.build().unwrap())
 }
 
@@ -95,6 +118,75 @@ fn scan(rules: &Arc<Rules>, source: &Bytes) {
     scanner.end();
 }
 
+/// What the detectors look for as regular expressions, as one would write them without a scanner.
+fn patterns() -> Regex {
+    Regex::new_many(&[
+        r"\b(?:\d[ -]?){13,16}\b",
+        r"\b\d{3}-\d{2}-\d{4}\b",
+        r"\b[A-Z]{2}\d{2}[A-Z0-9]{11,30}\b",
+        r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}",
+        r"\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+",
+        r"\bA[KS]IA[A-Z0-9]{16}\b",
+        r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
+        r"://[^\s:@/]+:[^\s@/]+@",
+        r"\bgh[pousr]_[A-Za-z0-9]{36,}",
+        r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}",
+    ])
+    .unwrap()
+}
+
+/// Which of the patterns each line has.
+fn search(regex: &Regex, source: &[u8]) {
+    let mut found = PatternSet::new(regex.pattern_len());
+    for line in source.split(|b| *b == b'\n') {
+        found.clear();
+        regex.which_overlapping_matches(&Input::new(line), &mut found);
+        black_box(&found);
+    }
+}
+
+/// A set of regular expressions beside the scanner: a smaller piece of the same source.
+fn beside(c: &mut Criterion) {
+    const PART: usize = 16 << 20;
+    let regex = patterns();
+    let mut group = c.benchmark_group("regex-set");
+    group
+        .sample_size(10)
+        .throughput(Throughput::Bytes(PART as u64));
+    for (name, source) in [
+        ("text", text as fn() -> Bytes),
+        ("ndjson", ndjson),
+        ("csv", csv),
+        ("psql", aligned),
+    ] {
+        let source = source().slice(..PART);
+        group.bench_function(name, |b| b.iter(|| search(&regex, &source)));
+    }
+    group.finish();
+}
+
+/// The same with 200 protected fields.
+fn many(c: &mut Criterion) {
+    let mut group = c.benchmark_group("fields");
+    group
+        .sample_size(10)
+        .throughput(Throughput::Bytes(SOURCE as u64));
+    for (name, source) in [
+        ("text", text as fn() -> Bytes),
+        ("ndjson", ndjson),
+        ("csv", csv),
+    ] {
+        let source = source();
+        for more in [0, 198] {
+            let rules = with_fields(more);
+            group.bench_function(format!("{name}-{}", more + 2), |b| {
+                b.iter(|| scan(&rules, &source));
+            });
+        }
+    }
+    group.finish();
+}
+
 fn bench(c: &mut Criterion) {
     let rules = rules();
     let mut group = c.benchmark_group("bulk");
@@ -124,5 +216,5 @@ fn bench(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, bench);
+criterion_group!(benches, bench, many, beside);
 criterion_main!(benches);
