@@ -4,6 +4,7 @@
 //! changed from here. Carries no secret and no byte of a target's output. Whatever a person,
 //! target or provider chose is escaped by JSON; no event is put together from text.
 
+mod cef;
 mod ocsf;
 
 use std::collections::VecDeque;
@@ -20,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{self, Instant};
 
+pub use self::cef::event as cef;
 pub use self::ocsf::event as ocsf;
 use crate::record::{RecordError, Recorder};
 
@@ -88,6 +90,8 @@ pub enum Event {
         source: IpAddr,
         /// Fingerprint of the key.
         key: Option<String>,
+        /// Why, in a word of a fixed list.
+        outcome: String,
         /// Why.
         reason: String,
     },
@@ -490,6 +494,7 @@ impl Audit {
     /// The event cannot be written, is not acknowledged within five seconds, or a thousand
     /// events wait. It may be written later all the same.
     pub async fn record(&self, event: Event) -> Result<(), AuditError> {
+        crate::metrics::global().observe(&event);
         let (done, written) = oneshot::channel();
         self.push(&event, Wanted::Durable, Some(done))?;
         acknowledged(written).await
@@ -502,6 +507,7 @@ impl Audit {
     ///
     /// The log could not be written for five seconds, or a thousand events wait.
     pub fn record_soon(&self, event: Event) -> Result<(), AuditError> {
+        crate::metrics::global().observe(&event);
         self.push(&event, Wanted::Written, None)
     }
 

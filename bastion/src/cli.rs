@@ -14,7 +14,11 @@ use crate::config::{Config, Problems};
 use crate::recorder::{Copies, CopyTo, Door, Keep};
 
 mod audit;
+mod backup;
 mod check;
+mod doctor;
+#[cfg(test)]
+mod documents;
 mod init;
 mod policy;
 mod reload;
@@ -44,6 +48,12 @@ enum Command {
     Audit(audit::Audit),
     /// Check the configuration, the inventory, the policies and all keys
     Check(check::Check),
+    /// Look at configuration, files, keys, clock, provider, targets, disk and recorder
+    Doctor(doctor::Doctor),
+    /// Copy the store into one file
+    Backup(backup::Backup),
+    /// Put a copy in the place of the store
+    Restore(backup::Restore),
     /// Make a folder with keys, a configuration, an inventory and policies
     Init(init::Init),
     Recorder(Recorder),
@@ -165,6 +175,9 @@ fn run(command: Command, input: &mut dyn BufRead, out: &mut dyn Write) -> Result
         Command::Serve(args) => serve(&args),
         Command::Audit(args) => audit::run(&args, out),
         Command::Check(args) => check::run(&args, out),
+        Command::Doctor(args) => doctor::run(&args, out),
+        Command::Backup(args) => backup::back_up(&args, out),
+        Command::Restore(args) => backup::restore(&args, out),
         Command::Init(args) => init::run(&args, out),
         Command::Recorder(args) => recorder(&args),
         Command::Scan(args) => scan::run(&args, input, out),
@@ -210,11 +223,23 @@ fn recorder(args: &Recorder) -> Result<(), Failure> {
     crate::recorder::main(options).map_err(Failure::new)
 }
 
-/// Logs to standard error: text for a terminal, JSON lines otherwise, so that nothing that a peer
-/// chose can look like a line of its own. `RUST_LOG` says how much.
+/// Logs to the journal where that reads our standard error; else to standard error, text for a
+/// terminal and JSON lines otherwise, so that nothing that a peer chose can look like a line of its
+/// own. `RUST_LOG` says how much.
 fn log() {
     use tracing_subscriber::EnvFilter;
+    use tracing_subscriber::layer::SubscriberExt;
+    use tracing_subscriber::util::SubscriberInitExt;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    if is_journal()
+        && let Ok(journal) = tracing_journald::layer()
+    {
+        let set = tracing_subscriber::registry()
+            .with(filter)
+            .with(journal)
+            .try_init();
+        return set.unwrap_or(());
+    }
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr);
@@ -225,6 +250,15 @@ fn log() {
     };
     // A program that brings its own log has one already.
     set.unwrap_or(());
+}
+
+/// Whether standard error is the journal's (systemd.exec(5), `$JOURNAL_STREAM`).
+fn is_journal() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else {
+        return false;
+    };
+    let stderr = rustix::fs::fstat(rustix::stdio::stderr());
+    stderr.is_ok_and(|stderr| stream == format!("{}:{}", stderr.st_dev, stderr.st_ino))
 }
 
 /// New files are for their owner only. The processes that hold keys leave no core, and no other

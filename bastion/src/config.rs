@@ -52,6 +52,8 @@ pub struct Config {
     pub approval: Approval,
     /// Limits (limits.md).
     pub limits: Limits,
+    /// Where `/metrics`, `/healthz` and `/readyz` are, where they are: an address of loopback.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// What a reload means for sessions that the new policies would not let in.
@@ -358,6 +360,7 @@ impl Config {
         let holds = Holds::read(root.section("holds"), base);
         let approval = Approval::read(root.section("approval"));
         let limits = Limits::read(root.section("limits"));
+        let metrics = read_metrics(root.section("metrics"));
         root.finish();
         let (policies, on_revoke) = policies?;
         Some(Self {
@@ -388,6 +391,7 @@ impl Config {
             holds: holds?,
             approval: approval?,
             limits: limits?,
+            metrics: metrics?,
         })
     }
 }
@@ -743,6 +747,28 @@ fn read_listen(field: Field<'_, '_>) -> Option<Vec<SocketAddr>> {
     Some(addresses)
 }
 
+/// The outer option is none where the section has a mistake.
+fn read_metrics(mut section: Section<'_, '_>) -> Option<Option<SocketAddr>> {
+    let listen = section.take("listen").map(|field| {
+        let (at, source) = (field.at(), field.source());
+        let address =
+            field.parsed::<SocketAddr>("an address and port such as \"127.0.0.1:9722\"")?;
+        if !address.ip().is_loopback() {
+            source.problem(
+                at,
+                "`metrics.listen` must be on loopback: nobody signs in there",
+            );
+            return None;
+        }
+        Some(address)
+    });
+    section.finish();
+    match listen {
+        None => Some(None),
+        Some(address) => address.map(Some),
+    }
+}
+
 /// A host name, since it goes into the `ssh_config` that users copy.
 fn read_name(field: Field<'_, '_>) -> Option<String> {
     let (at, source) = (field.at(), field.source());
@@ -1004,6 +1030,37 @@ mod tests {
         least.user_ca = sample.user_ca.clone();
         least.store_key = sample.store_key.clone();
         assert_eq!(format!("{sample:?}"), format!("{least:?}"));
+    }
+
+    /// The document of all limits names each key with its default, and no key that is none.
+    #[test]
+    fn the_limits_document_says_what_is() {
+        let document = include_str!("../../docs/limits.md");
+        let sample: toml::Table = toml::from_str(SAMPLE).unwrap();
+        let mut named = std::collections::BTreeSet::new();
+        for row in document.lines().filter(|line| line.starts_with("| `")) {
+            let mut cells = row.split('|').map(str::trim).skip(1);
+            let key = cells.next().unwrap().trim_matches('`');
+            let (section, name) = key.split_once('.').unwrap();
+            let value = sample.get(section).and_then(|section| section.get(name));
+            let value = value.unwrap_or_else(|| panic!("docs/limits.md: no key {key}"));
+            let shown = match value {
+                toml::Value::String(text) => text.clone(),
+                value => value.to_string(),
+            };
+            assert_eq!(cells.next().unwrap(), shown, "docs/limits.md: {key}");
+            named.insert(key.to_owned());
+        }
+        let limits = sample
+            .get("limits")
+            .and_then(toml::Value::as_table)
+            .unwrap();
+        for key in limits.keys() {
+            assert!(
+                named.contains(&format!("limits.{key}")),
+                "docs/limits.md lacks limits.{key}"
+            );
+        }
     }
 
     /// Each key of the sample, commented out or not, is one that the reader knows.

@@ -11,6 +11,8 @@ pub mod console;
 pub mod fuzzing;
 pub(crate) mod holds;
 pub mod login;
+mod manager;
+pub mod metrics;
 pub mod name;
 pub mod record;
 pub mod recorder;

@@ -9,6 +9,7 @@
 //! - `claims`: claims into a [`User`]
 //! - `recheck`: the provider asked again, for as long as a lease lives
 //! - `places`: how many sign-ins may be pending
+//! - `probe`: whether the provider would do, for `bastion doctor`
 //! - `text`: the words that a client sees
 //!
 //! [`Pending::finish`] polls while it is awaited, so a client that hangs up, and so drops it, has
@@ -19,6 +20,7 @@ mod claims;
 mod flow;
 mod issuer;
 mod places;
+mod probe;
 mod recheck;
 mod refusal;
 mod text;
@@ -41,6 +43,7 @@ use crate::store::{Enrolment, Lock, Locked, SealKey, SignIn, Store, StoreError};
 use flow::{Flow, Tokens, Waiting, Woken};
 use issuer::{DeviceCode, Issuer};
 use places::{Place, Places};
+pub use probe::{ProbeError, Probed, probe};
 pub use recheck::Over;
 use recheck::Turns;
 pub use refusal::{Crowd, LoginError, Reason, Refusal};

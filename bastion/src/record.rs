@@ -210,6 +210,19 @@ impl Recorder {
         Ok(sessions.into_vec())
     }
 
+    /// Whether the recorder answers.
+    ///
+    /// # Errors
+    ///
+    /// It is gone, and no other could be reached.
+    pub async fn is_there(&self) -> Result<(), RecordError> {
+        let wire = self.inner.wire().await?;
+        // Beyond the end of the list there is nothing, which costs nothing.
+        let question = (1_u64 << 60).to_le_bytes();
+        wire.ask(wire::Kind::List, &question).await?.page()?;
+        Ok(())
+    }
+
     /// The file of a recording, `.cast.zst`: what is written of it so far. The recorder notes
     /// that it was read.
     ///

@@ -31,6 +31,8 @@ use std::time::Duration;
 use rustix::fs::Mode;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::manager;
+
 pub use self::copies::{Copies, CopyTo, NoPlace};
 pub use self::expire::Keep;
 use self::link::Links;
@@ -106,7 +108,7 @@ pub fn main(options: Options) -> Result<(), RecorderError> {
     let crew = Crew::start(store, options.keep)?;
     let links = Links::new(crew.clone());
     let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
+        .enable_all()
         .build()?;
     let runs = runtime.enter();
     let mut terminate = signal(SignalKind::terminate())?;
@@ -139,9 +141,13 @@ pub fn main(options: Options) -> Result<(), RecorderError> {
             Some(path)
         }
     };
+    if socket.is_some() {
+        manager::ready();
+    }
     runtime.block_on(async {
         loop {
             tokio::select! {
+                never = manager::keep_alive(), if socket.is_some() => match never {},
                 _ = terminate.recv() => tracing::info!("SIGTERM: every recording is finished"),
                 _ = interrupt.recv() => tracing::info!("SIGINT: every recording is finished"),
                 _ = closed.recv() => {}
@@ -153,6 +159,9 @@ pub fn main(options: Options) -> Result<(), RecorderError> {
             return;
         }
     });
+    if socket.is_some() {
+        manager::stopping("finishing every recording");
+    }
     links.stop();
     crew.finish(FINISH);
     if let Some(path) = socket

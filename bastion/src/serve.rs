@@ -5,6 +5,7 @@
 
 mod gate;
 mod news;
+mod observe;
 mod reload;
 
 use std::io;
@@ -24,13 +25,15 @@ use crate::audit::Audit;
 use crate::config::Config;
 use crate::holds::Holds;
 use crate::login::{SignIns, World};
+use crate::manager;
 use crate::record::Recorder;
 use crate::session::{Registry, Rooms};
 use crate::ssh::{HostKeyError, Server, keys};
-use crate::store::{SealKey, Store};
+use crate::store::{self, SealKey, Store};
 use crate::target::{Inventory, UserCa};
 
 pub(crate) use gate::{Gate, Pass};
+use observe::Observer;
 use reload::Reload;
 pub(crate) use reload::{ask, socket_path};
 
@@ -53,6 +56,9 @@ pub enum ServeError {
         /// Why.
         source: io::Error,
     },
+    /// What was handed over by a service manager is no listening socket.
+    #[error("the sockets in LISTEN_FDS cannot be used: {0}")]
+    Sockets(#[source] io::Error),
     /// A host key cannot be used.
     #[error("{0}")]
     HostKey(#[from] HostKeyError),
@@ -64,6 +70,9 @@ pub enum ServeError {
         /// Why.
         source: io::Error,
     },
+    /// Another bastion runs with the same state, or it is being restored.
+    #[error("another bastion uses {}; give each a state_dir of its own", .0.display())]
+    InUse(PathBuf),
     /// A room could not be opened; the line says what to do.
     #[error("{0}")]
     Room(String),
@@ -90,20 +99,21 @@ async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Runtime)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Runtime)?;
 
-    let mut listeners = Vec::new();
-    for address in &config.listen {
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|source| ServeError::Bind {
-                address: *address,
-                source,
-            })?;
-        listeners.push(listener);
-    }
+    let listeners = listeners(&config.listen).await?;
+    let metrics = match config.metrics {
+        Some(address) => Some(bind(address).await?),
+        None => None,
+    };
     let addresses: Vec<SocketAddr> = listeners
         .iter()
         .filter_map(|listener| listener.local_addr().ok())
         .collect();
+    private_dir(&config.state_dir).map_err(|source| ServeError::Write {
+        path: config.state_dir.clone(),
+        source,
+    })?;
+    let _only = store::only_one(&config.state_dir)
+        .map_err(|_| ServeError::InUse(config.state_dir.clone()))?;
     let rooms = Arc::new(open(&config, &addresses).await?);
     let reload = Reload::new(rooms.clone(), &config).map_err(|source| ServeError::Write {
         path: socket_path(&config.state_dir),
@@ -139,6 +149,23 @@ async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
     let keeping = CancellationToken::new();
     keepers.spawn(rooms.holds.clone().maintain(keeping.clone()));
     keepers.close();
+    let pages = TaskTracker::new();
+    if let Some(listener) = metrics {
+        let observer = Arc::new(Observer {
+            rooms: rooms.clone(),
+            gate: gate.clone(),
+            accepting: accepting.clone(),
+            state_dir: config.state_dir.clone(),
+            recordings: config.recording.dir.clone(),
+        });
+        let until = stop.clone();
+        pages.spawn(async move {
+            if let Err(error) = crate::metrics::serve(listener, observer, until).await {
+                error!(%error, "metrics are not answered any more");
+            }
+        });
+    }
+    pages.close();
     if let Some(path) = &options.ready_file {
         write_ready(path, &addresses).map_err(|source| ServeError::Write {
             path: path.clone(),
@@ -146,15 +173,32 @@ async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
         })?;
     }
     info!(?addresses, "accepting");
+    manager::ready();
 
     tokio::select! {
+        never = manager::keep_alive() => match never {},
         _ = terminate.recv() => info!("SIGTERM: draining"),
         _ = interrupt.recv() => info!("SIGINT: draining"),
         never = reload.attend() => match never {},
     }
     accepting.cancel();
+    manager::stopping("waiting for sessions to end");
     acceptors.wait().await;
-    drain(&rooms.registry, &connections, config.limits.drain, &stop).await;
+    let drained = async {
+        let patience = HANDOVER.min(config.limits.drain / 2);
+        if tokio::time::timeout(patience, let_in(&gate, &connections))
+            .await
+            .is_err()
+        {
+            info!("some connections have not signed in: they are not waited for");
+        }
+        drain(&rooms.registry, &connections, config.limits.drain, &stop).await;
+    };
+    tokio::select! {
+        () = drained => {}
+        never = manager::keep_alive() => match never {},
+    }
+    pages.wait().await;
     // A refresh token that was used must not be lost.
     let checked = async {
         rechecks.wait().await;
@@ -177,6 +221,30 @@ async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
     rooms.recorder.clone().close().await;
     info!("stopped");
     Ok(())
+}
+
+/// The sockets that a service manager has handed over, which stay open while this process is
+/// replaced, or else those of the configuration.
+async fn listeners(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ServeError> {
+    let given = manager::sockets().map_err(ServeError::Sockets)?;
+    if !given.is_empty() {
+        info!(
+            count = given.len(),
+            "listening on sockets that were handed over"
+        );
+        let each = given.into_iter().map(TcpListener::from_std);
+        return each.collect::<Result<_, _>>().map_err(ServeError::Sockets);
+    }
+    let mut listeners = Vec::new();
+    for address in addresses {
+        listeners.push(bind(*address).await?);
+    }
+    Ok(listeners)
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|source| ServeError::Bind { address, source })
 }
 
 /// Opens every room that a connection needs; anything that protects and cannot be opened keeps
@@ -303,9 +371,25 @@ impl Doorman {
                     .spawn(server.run(socket, peer, pass, self.stop.clone()));
             }
             // The newest is refused; whoever is in is never touched.
-            None => info!(%peer, "too many connections before sign-in"),
+            None => {
+                crate::metrics::global().connection_refused();
+                info!(%peer, "too many connections before sign-in");
+            }
         }
     }
+}
+
+/// Waits for the connections that were accepted and have not begun a session, so that a client that
+/// came a moment before a restart is not cut for it. Returns at once where there is none.
+async fn let_in(gate: &Gate, connections: &TaskTracker) {
+    if connections.is_empty() {
+        return;
+    }
+    while gate.len() > 0 {
+        tokio::time::sleep(LOOK).await;
+    }
+    // Signed in, a client asks for its session at once.
+    tokio::time::sleep(FIRST_SESSION).await;
 }
 
 async fn drain(
@@ -364,6 +448,11 @@ fn write_ready(path: &std::path::Path, addresses: &[SocketAddr]) -> io::Result<(
     std::fs::rename(&temporary, path)
 }
 
+/// Connections on their way to a session are waited for so long, or for half of `limits.drain`.
+const HANDOVER: Duration = Duration::from_secs(3);
+const LOOK: Duration = Duration::from_millis(20);
+/// Between a client's sign-in and its first session.
+const FIRST_SESSION: Duration = Duration::from_millis(300);
 /// Pause after an `accept` that failed for want of descriptors or memory.
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
 /// After the drain, connections have so long to end (limits.md: 10 s in all).

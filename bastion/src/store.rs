@@ -9,6 +9,7 @@
 //! a writer (write-ahead log). When the file is locked, full or damaged, the call fails, and with it
 //! whatever asked: nobody is let in on a store that can't answer.
 
+mod backup;
 mod checks;
 mod holds;
 mod locks;
@@ -25,10 +26,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Transaction, params};
 use rusqlite_migration::{M, Migrations};
 
 use crate::login::{Identity, KeyId, Lease, User};
+pub use backup::{Copied, back_up, only_one, restore};
 pub use checks::{Means, MeansKind};
 pub(crate) use holds::{Audited, HoldRow, NotOpened, NotStepped, Step, Vote, Which};
 pub use locks::{Lock, Locked};
@@ -347,6 +349,19 @@ impl From<rusqlite::Error> for StoreError {
             _ => Self::Sqlite(error),
         }
     }
+}
+
+/// Looks at a store that may be in use, without changing it: whether it is whole, and of a version
+/// that is known. Says its schema.
+///
+/// # Errors
+///
+/// As for [`Store::open`].
+pub fn inspect(path: &Path) -> Result<i64, StoreError> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    check(&connection, path)?;
+    Ok(connection.pragma_query_value(None, "user_version", |row| row.get(0))?)
 }
 
 /// Makes the file with mode 0600, or checks the mode of the one that is there. Says whether it is

@@ -20,6 +20,7 @@ mod pty;
 mod recording;
 mod refusals;
 mod reload;
+mod service;
 mod sftp;
 mod shutdown;
 mod signin;

@@ -1,8 +1,11 @@
 //! `bastion audit`: the audit log, read where the recorder keeps it.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
+
+use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
 use recording::log::VerifierKey;
@@ -22,6 +25,7 @@ pub(super) struct Audit {
 #[derive(Subcommand, Debug)]
 enum Command {
     Export(Export),
+    Tail(Tail),
     Verify(Verify),
 }
 
@@ -44,10 +48,34 @@ struct Export {
     format: Format,
 }
 
+/// Write the last events of the audit log, and those that come
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  bastion audit tail --dir /var/lib/bastion/recordings
+  bastion audit tail --dir /var/lib/bastion/recordings --lines 0 --follow --format cef
+
+Exit status: 0 the last events are written, 1 the log cannot be read.")]
+struct Tail {
+    /// The folder of the recordings
+    #[arg(long, value_name = "FOLDER")]
+    dir: PathBuf,
+    /// How many of those that are there
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    lines: usize,
+    /// Go on with those that come, until interrupted
+    #[arg(long)]
+    follow: bool,
+    /// The form of the events
+    #[arg(long, value_enum, default_value = "plain")]
+    format: Format,
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
     /// Events of OCSF 1.3
     Ocsf,
+    /// ArcSight's Common Event Format
+    Cef,
     /// The lines as they are chained
     Plain,
 }
@@ -74,6 +102,7 @@ struct Verify {
 pub(super) fn run(args: &Audit, out: &mut dyn Write) -> Result<(), Failure> {
     match &args.command {
         Command::Export(args) => export(args, out),
+        Command::Tail(args) => tail(args, out),
         Command::Verify(args) => verify(args, out),
     }
 }
@@ -100,15 +129,74 @@ fn export(args: &Export, out: &mut dyn Write) -> Result<(), Failure> {
         {
             continue;
         }
-        match args.format {
-            Format::Plain => out.write_all(&line)?,
-            Format::Ocsf => {
-                serde_json::to_writer(&mut *out, &audit::ocsf(&event)).map_err(io::Error::from)?;
-            }
-        }
-        out.write_all(b"\n")?;
+        write(args.format, &line, &event, out)?;
     }
     Ok(())
+}
+
+fn write(
+    format: Format,
+    line: &[u8],
+    event: &Map<String, Value>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    match format {
+        Format::Plain => out.write_all(line)?,
+        Format::Ocsf => serde_json::to_writer(&mut *out, &audit::ocsf(event))?,
+        Format::Cef => out.write_all(audit::cef(event).as_bytes())?,
+    }
+    out.write_all(b"\n")
+}
+
+fn tail(args: &Tail, out: &mut dyn Write) -> Result<(), Failure> {
+    let mut log = open(&args.dir)?;
+    let mut last = VecDeque::new();
+    let mut line = Vec::new();
+    // Lines that are whole: the recorder may be writing the one after them.
+    loop {
+        let n = log.read_until(b'\n', &mut line)?;
+        if line.last() != Some(&b'\n') {
+            if n == 0 || !args.follow {
+                break;
+            }
+            continue;
+        }
+        line.pop();
+        if last.len() == args.lines {
+            last.pop_front();
+        }
+        if args.lines > 0 {
+            last.push_back(std::mem::take(&mut line));
+        }
+        line.clear();
+    }
+    for line in last {
+        show(args.format, &line, out)?;
+    }
+    if !args.follow {
+        return Ok(());
+    }
+    loop {
+        out.flush()?;
+        match log.read_until(b'\n', &mut line)? {
+            0 => std::thread::sleep(LOOK),
+            _ if line.last() == Some(&b'\n') => {
+                line.pop();
+                show(args.format, &line, out)?;
+                line.clear();
+            }
+            // Its end is still to come.
+            _ => {}
+        }
+    }
+}
+
+/// A line of the log; what a crash has torn is followed by an event that says so.
+fn show(format: Format, line: &[u8], out: &mut dyn Write) -> io::Result<()> {
+    match serde_json::from_slice(line) {
+        Ok(event) => write(format, line, &event, out),
+        Err(_) => Ok(()),
+    }
 }
 
 fn verify(args: &Verify, out: &mut dyn Write) -> Result<(), Failure> {
@@ -140,4 +228,44 @@ fn key(argument: &str) -> Result<VerifierKey, Failure> {
     let text = text.map_err(|error| Failure::new(format_args!("--key {argument}: {error}")))?;
     VerifierKey::parse(text.lines().next().unwrap_or_default())
         .map_err(|error| Failure::new(format_args!("--key {argument}: {error}")))
+}
+
+/// How often a log that is followed is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests {
+    #![expect(
+        clippy::unwrap_used,
+        reason = "a test stops where its preparation fails"
+    )]
+
+    use crate::cli::tests::bastion;
+
+    #[test]
+    fn the_last_events_are_shown_in_every_form_and_torn_ones_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().to_str().unwrap();
+        let mut text = String::new();
+        for n in 0..5 {
+            text.push_str(&format!("{{\"seq\":{n},\"event\":\"stopped\"}}\n"));
+        }
+        text.push_str("{\"seq\":5,\"ev\n{\"seq\":6,\"event\":\"started\"}\n{\"seq\":7,");
+        std::fs::write(folder.path().join("audit.jsonl"), text).unwrap();
+        let tail =
+            |more: &[&str]| bastion(&[&["audit", "tail", "--dir", dir], more].concat()).unwrap();
+        assert_eq!(tail(&[]).lines().count(), 6);
+        assert_eq!(tail(&["--lines", "0"]), "");
+        assert_eq!(
+            tail(&["--lines", "1"]),
+            "{\"seq\":6,\"event\":\"started\"}\n"
+        );
+        let cef = tail(&["--lines", "1", "--format", "cef"]);
+        assert!(
+            cef.starts_with("CEF:0|bastion|") && cef.ends_with("externalId=6\n"),
+            "{cef}"
+        );
+        let export = ["audit", "export", "--dir", dir, "--format", "cef"];
+        assert_eq!(bastion(&export).unwrap().lines().count(), 6);
+    }
 }

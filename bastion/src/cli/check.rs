@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::Failure;
 use crate::access::Access;
 use crate::config::{Config, Problem, Problems, read_text};
+use crate::store::SealKey;
 use crate::target::{Inventory, Secret, UserCa, read_private_key};
 
 /// Arguments of `check`.
@@ -68,12 +69,12 @@ struct Report<'a> {
 }
 
 /// What was read.
-struct Loaded {
-    inventory: Arc<Inventory>,
+pub(super) struct Loaded {
+    pub(super) inventory: Arc<Inventory>,
 }
 
 /// Reads everything that the configuration names; goes on after a mistake where it can.
-fn check(path: &Path) -> Result<Loaded, Problems> {
+pub(super) fn check(path: &Path) -> Result<Loaded, Problems> {
     let config = Config::load(path)?;
     let mut problems = Vec::new();
     for key in &config.host_keys {
@@ -94,6 +95,11 @@ fn check(path: &Path) -> Result<Loaded, Problems> {
                 None
             }
         });
+    if let Some(file) = &config.store_key
+        && let Err(error) = SealKey::load(file)
+    {
+        problems.push(Problem::of_file(file, error.to_string()));
+    }
     if let Some(file) = &config.oidc.client_secret_file
         && let Err(error) = Secret::read(file)
     {

@@ -66,6 +66,15 @@ pub(super) struct DeviceCode {
     pub(super) pkce_verifier: Option<SecretString>,
 }
 
+/// What a provider says of itself.
+pub(super) struct About {
+    /// Its clock, where it says it.
+    pub(super) date: Option<Timestamp>,
+    /// Whether it issues refresh tokens.
+    pub(super) refresh: bool,
+    pub(super) pkce: bool,
+}
+
 impl Issuer {
     pub(super) fn new(oidc: &Oidc, keys_pause: Duration) -> Result<Self, LoginError> {
         let issuer = http::trusted_url(&oidc.issuer).map_err(LoginError::Issuer)?;
@@ -165,6 +174,17 @@ impl Issuer {
             Ok(Err(failure)) => Answer::Unreachable(failure.to_string()),
             Err(_) => Answer::Unreachable(NO_ANSWER.to_owned()),
         }
+    }
+
+    /// What the provider says of itself now, whatever is remembered.
+    pub(super) async fn about(&self) -> Result<About, Reason> {
+        let reply = self.in_time(self.client.get(&self.discovery, None)).await?;
+        let metadata = parse::metadata(&reply, &self.expected.issuer)?;
+        Ok(About {
+            date: reply.date,
+            refresh: metadata.refresh,
+            pkce: metadata.pkce_s256,
+        })
     }
 
     /// Uses a refresh token (RFC 6749, section 6).

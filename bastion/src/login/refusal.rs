@@ -134,6 +134,23 @@ impl fmt::Display for Crowd {
 }
 
 impl Reason {
+    /// What came of the sign-in, in a word for logs and metrics.
+    pub fn outcome(&self) -> &'static str {
+        match self {
+            Self::Denied { .. } => "denied",
+            Self::Expired => "expired",
+            Self::Unreachable { .. } => "unreachable",
+            Self::WrongAccount { .. } => "wrong_account",
+            Self::NoGroup { .. } => "no_group",
+            Self::Locked { .. } => "locked",
+            Self::Misconfigured { .. } => "misconfigured",
+            Self::Untrusted(_) => "untrusted",
+            Self::TooMany(_) => "too_many",
+            Self::KeyNeeded => "key_needed",
+            Self::Store(_) | Self::Seal(_) => "store",
+        }
+    }
+
     fn notice(&self) -> &'static str {
         match self {
             Self::Denied { .. } => "the sign-in was denied at the identity provider",

@@ -27,6 +27,11 @@ impl Gate {
         })))
     }
 
+    /// How many are on their way.
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).total
+    }
+
     /// A place for one more connection, which is free again when the pass is dropped.
     pub(crate) fn admit(&self, source: IpAddr) -> Option<Pass> {
         let source = network(source);

@@ -286,7 +286,7 @@ impl Connection {
     /// Starts the device flow for whoever proved `key`.
     async fn begin(&mut self, name: &str, key: Option<KeyId>) -> Result<Auth, russh::Error> {
         if let Err(error) = Destination::parse(name) {
-            self.sign_in_refused(key, &error);
+            self.sign_in_refused(key, BAD_NAME, &error);
             return Ok(self.refuse(&error.notice()));
         }
         let asker = Asker {
@@ -315,7 +315,7 @@ impl Connection {
                 Ok(shown)
             }
             Err(refusal) => {
-                self.sign_in_refused(key, &refusal);
+                self.sign_in_refused(key, refusal.reason().outcome(), &refusal);
                 Ok(self.refuse(&refusal.notice()))
             }
         }
@@ -350,11 +350,11 @@ impl Connection {
                 Ok(Auth::Accept)
             }
             (Err(refusal), _) => {
-                self.sign_in_refused(key, &refusal);
+                self.sign_in_refused(key, refusal.reason().outcome(), &refusal);
                 Ok(self.refuse(&refusal.notice()))
             }
             (Ok(_), Err(error)) => {
-                self.sign_in_refused(key, &error);
+                self.sign_in_refused(key, BAD_NAME, &error);
                 Ok(self.refuse(&error.notice()))
             }
         }
@@ -371,12 +371,18 @@ impl Connection {
         }
     }
 
-    fn sign_in_refused(&self, key: Option<KeyId>, why: &dyn std::fmt::Display) {
+    fn sign_in_refused(
+        &self,
+        key: Option<KeyId>,
+        outcome: &'static str,
+        why: &dyn std::fmt::Display,
+    ) {
         info!(connection = %self.id, peer = %self.peer, %why, "sign-in refused");
         self.audited(Event::SignInRefused {
             connection: self.id.to_string(),
             source: self.peer.ip(),
             key: key.map(|key| key.to_string()),
+            outcome: outcome.to_owned(),
             reason: why.to_string(),
         });
     }
@@ -996,6 +1002,8 @@ fn is_env(name: &str, value: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b"._@:/+-".contains(&b))
 }
 
+/// What came of a sign-in whose user name says neither a target nor the console.
+const BAD_NAME: &str = "bad_name";
 /// What a client is told whose sign-in cannot be written down.
 const NOT_AUDITED: &str = "nobody can sign in now: the audit log is not available";
 /// Every refusal before sign-in takes at least so long, whatever its reason.

@@ -1,4 +1,4 @@
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -597,6 +597,82 @@ async fn a_key_that_was_added_is_told_to_the_older_ones_only() {
     assert_eq!(told("first").await.0, 1);
     enrol("first", 8).await;
     assert_eq!(told("first").await, (0, None));
+}
+
+#[tokio::test]
+async fn a_backup_is_whole_private_and_comes_back_without_leases() {
+    let here = Here::new();
+    let ana = here.sign_in("ana", Some("a"), 0).await;
+    let lock = Lock {
+        locked: Locked::Target("vault".into()),
+        by: user("ana").identity,
+        by_name: "Ana".into(),
+        reason: String::new(),
+        at: at(0),
+    };
+    here.store.lock(lock.clone()).await.unwrap();
+    let copy = here.dir.path().join("copy");
+    // While the store is in use, and with what is still in its log only.
+    let copied = back_up(&here.path(), &copy).unwrap();
+    assert_eq!((copied.users, copied.keys, copied.locks), (1, 1, 1));
+    let mode = std::fs::metadata(&copy).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    // Nothing is overwritten.
+    assert!(matches!(
+        back_up(&here.path(), &copy),
+        Err(StoreError::Open { .. })
+    ));
+
+    here.sign_in("bob", Some("b"), 1).await;
+    let path = here.path();
+    {
+        let _held = only_one(here.dir.path()).unwrap();
+        assert!(matches!(restore(&copy, &path), Err(StoreError::Busy)));
+    }
+    let Here { dir, store } = here;
+    drop(store);
+    let (restored, old) = restore(&copy, &path).unwrap();
+    assert_eq!(restored, copied);
+    let store = Store::open(&path).unwrap();
+    assert_eq!(store.people("bob").await.unwrap(), []);
+    assert_eq!(store.locks().await.unwrap(), [lock]);
+    assert_eq!(store.lease(ana.id, at(1)).await.unwrap(), None);
+    // The key is still hers, and what was there before is there.
+    let refused = store.sign_in(sign_in("bob", Some("a"), 2)).await.unwrap();
+    assert!(matches!(refused, Enrolment::KeyOfAnother(_)));
+    let before = Store::open(&old.unwrap()).unwrap();
+    assert_eq!(before.people("bob").await.unwrap().len(), 1);
+    drop(dir);
+}
+
+/// Each byte of a copy that is changed is found, or changes nothing that counts.
+#[test]
+fn a_backup_that_is_damaged_foreign_or_newer_changes_nothing() {
+    let dir = TempDir::new().unwrap();
+    let (path, copy) = (dir.path().join("db"), dir.path().join("copy"));
+    drop(Store::open(&path).unwrap());
+    back_up(&path, &copy).unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let good = std::fs::read(&copy).unwrap();
+    for change in ["newer", "foreign", "cut", "empty", "torn"] {
+        let mut bytes = good.clone();
+        let middle = bytes.len() / 2;
+        match change {
+            "newer" => bytes[60..64].copy_from_slice(&999_u32.to_be_bytes()),
+            "foreign" => bytes[68..72].copy_from_slice(&[0; 4]),
+            "cut" => bytes.truncate(middle),
+            "empty" => bytes.clear(),
+            _ => bytes[middle..].fill(0xa5),
+        }
+        std::fs::write(&copy, bytes).unwrap();
+        assert!(restore(&copy, &path).is_err(), "{change}");
+        assert_eq!(std::fs::read(&path).unwrap(), before, "{change}");
+        let names = std::fs::read_dir(dir.path()).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        // SQLite's own files beside the store are no trouble.
+        let left: Vec<_> = names.filter(|name| name.contains('.')).collect();
+        assert!(left.is_empty(), "{change} leaves {left:?}");
+    }
 }
 
 #[test]

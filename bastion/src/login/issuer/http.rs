@@ -33,6 +33,8 @@ enum Credential {
 #[derive(Debug)]
 pub(super) struct Reply {
     pub(super) status: u16,
+    /// The other side's clock, where it says it.
+    pub(super) date: Option<jiff::Timestamp>,
     pub(super) body: Vec<u8>,
 }
 
@@ -214,8 +216,14 @@ async fn send(request: RequestBuilder) -> Result<Reply, Failure> {
         500.. => return Err(Failure::Status(status)),
         _ => {}
     }
+    let date = response.headers().get(reqwest::header::DATE);
+    let date = date
+        .and_then(|date| date.to_str().ok())
+        .and_then(|date| jiff::fmt::rfc2822::parse(date).ok())
+        .map(|date| date.timestamp());
     Ok(Reply {
         status,
+        date,
         body: body(&mut response).await?,
     })
 }

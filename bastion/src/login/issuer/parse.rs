@@ -21,6 +21,7 @@ pub(super) struct Metadata {
     pub(super) jwks_uri: Url,
     pub(super) userinfo_endpoint: Option<Url>,
     pub(super) pkce_s256: bool,
+    pub(super) refresh: bool,
 }
 
 /// RFC 8628, section 3.2.
@@ -53,15 +54,18 @@ pub(super) fn metadata(reply: &Reply, issuer: &str) -> Result<Metadata, Reason> 
     let needed = |name: &str| {
         url(name)?.ok_or_else(|| misconfigured(&format!("the discovery document has no {name}")))
     };
+    let lists = |name: &str, word: &str| {
+        let list = document.get(name).and_then(Value::as_array);
+        list.is_some_and(|words| words.iter().any(|found| found == word))
+    };
     Ok(Metadata {
         device_authorization_endpoint: url("device_authorization_endpoint")?,
         token_endpoint: needed("token_endpoint")?,
         jwks_uri: needed("jwks_uri")?,
         userinfo_endpoint: url("userinfo_endpoint")?,
-        pkce_s256: document
-            .get("code_challenge_methods_supported")
-            .and_then(Value::as_array)
-            .is_some_and(|methods| methods.iter().any(|method| method == "S256")),
+        pkce_s256: lists("code_challenge_methods_supported", "S256"),
+        refresh: lists("grant_types_supported", "refresh_token")
+            || lists("scopes_supported", "offline_access"),
     })
 }
 

@@ -10,6 +10,7 @@ const ISSUER: &str = "https://id.example.test";
 fn reply(status: u16, body: &Value) -> Reply {
     Reply {
         status,
+        date: None,
         body: body.to_string().into_bytes(),
     }
 }
@@ -120,6 +121,7 @@ fn answers_to_a_poll_mean_what_they_say() {
     }
     let page = Reply {
         status: 200,
+        date: None,
         body: b"<!DOCTYPE html><p>Sign in to the wireless network".to_vec(),
     };
     assert!(matches!(answer(&page), Answer::Unreachable(_)));
@@ -208,7 +210,7 @@ proptest! {
         if let Some(field) = fields.get(name) {
             object[*field] = json!(text);
         }
-        for reply in [Reply { status, body }, reply(status, &object)] {
+        for reply in [Reply { status, date: None, body }, reply(status, &object)] {
             let said = [
                 metadata(&reply, ISSUER).err(),
                 device_code(&reply).err(),

@@ -1,0 +1,559 @@
+//! What a monitoring system sees: counters, gauges and histograms in Prometheus's text format.
+//!
+//! Fed by the audit's events ([`Metrics::observe`]), so that a room need not know of it; what only
+//! holds at the moment is read when it is asked for ([`Live`]). Labels are words of this program,
+//! never of a peer, so that their number is bounded; no name, address, target or id is one.
+
+mod histogram;
+mod http;
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::audit::Event;
+use histogram::Histogram;
+pub(crate) use http::{Health, serve};
+
+/// The numbers of this process since its start.
+#[derive(Debug)]
+pub struct Metrics {
+    counters: Vec<(Counter, AtomicU64)>,
+    session_seconds: Histogram,
+    sign_in_seconds: Histogram,
+    began: Mutex<Began>,
+}
+
+/// The numbers of this process.
+pub(crate) fn global() -> &'static Metrics {
+    static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::default);
+    &METRICS
+}
+
+/// When sign-ins and sessions began that have not ended.
+#[derive(Debug, Default)]
+struct Began {
+    sign_ins: HashMap<String, Instant>,
+    sessions: HashMap<String, Instant>,
+}
+
+/// What is counted: a family and, where it has one, the value of its label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Counter {
+    family: &'static str,
+    label: Option<(&'static str, &'static str)>,
+}
+
+/// What holds when it is asked for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Live {
+    /// Sessions that run.
+    pub(crate) sessions: usize,
+    /// Connections that have not signed in.
+    pub(crate) unauthenticated: usize,
+    /// Leases that count.
+    pub(crate) leases: Option<usize>,
+    /// Locks that hold.
+    pub(crate) locks: Option<usize>,
+    /// How long the recorder took to answer; none where it did not.
+    pub(crate) recorder: Option<Duration>,
+    /// Free and total bytes of the disk of the recordings, where this process can see it.
+    pub(crate) recordings_disk: Option<(u64, u64)>,
+    /// The same of the state folder.
+    pub(crate) state_disk: Option<(u64, u64)>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let each = |family: &'static str, label: &'static str, values: &[&'static str]| {
+            values
+                .iter()
+                .map(|value| Counter {
+                    family,
+                    label: Some((label, value)),
+                })
+                .collect::<Vec<_>>()
+        };
+        let one = |family: &'static str| {
+            vec![Counter {
+                family,
+                label: None,
+            }]
+        };
+        let counters = [
+            each(SIGN_INS, "outcome", &OUTCOMES),
+            each(CHANNELS, "decision", &["allowed", "denied"]),
+            each(SESSIONS, "kind", &KINDS),
+            each(ENDED, "how", &["by_itself", "cut"]),
+            each(BYTES, "coverage", &COVERAGE),
+            each(LEASES_ENDED, "why", &["provider", "signed_out", "locked"]),
+            one(NOT_RECHECKED),
+            one(NEW_KEYS),
+            one(TARGETS_FAILED),
+            one(REFUSED),
+        ];
+        Self {
+            counters: counters
+                .into_iter()
+                .flatten()
+                .map(|counter| (counter, AtomicU64::new(0)))
+                .collect(),
+            session_seconds: Histogram::new(&SESSION_BOUNDS),
+            sign_in_seconds: Histogram::new(&SIGN_IN_BOUNDS),
+            began: Mutex::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Counts an event.
+    pub(crate) fn observe(&self, event: &Event) {
+        match event {
+            Event::SignInBegun { connection, .. } => {
+                self.begin(|began| &mut began.sign_ins, connection)
+            }
+            Event::SignInSucceeded { connection, .. } => {
+                self.add(SIGN_INS, Some("succeeded"), 1);
+                self.end(
+                    |began| &mut began.sign_ins,
+                    connection,
+                    &self.sign_in_seconds,
+                );
+            }
+            Event::SignInRefused {
+                connection,
+                outcome,
+                ..
+            } => {
+                self.add(SIGN_INS, Some(outcome), 1);
+                self.end(
+                    |began| &mut began.sign_ins,
+                    connection,
+                    &self.sign_in_seconds,
+                );
+            }
+            Event::LeaseUsed { .. } => self.add(SIGN_INS, Some("lease"), 1),
+            Event::ChannelAllowed { .. } => self.add(CHANNELS, Some("allowed"), 1),
+            Event::ChannelDenied { .. } => self.add(CHANNELS, Some("denied"), 1),
+            Event::TargetFailed { .. } => self.add(TARGETS_FAILED, None, 1),
+            Event::SessionStarted { session, kind, .. } => {
+                self.add(SESSIONS, Some(kind), 1);
+                self.begin(|began| &mut began.sessions, session);
+            }
+            Event::SessionEnded {
+                session,
+                passed,
+                masked,
+                held,
+                unreadable,
+                reason,
+                ..
+            } => {
+                let how = if reason.is_none() { "by_itself" } else { "cut" };
+                self.add(ENDED, Some(how), 1);
+                for (value, n) in COVERAGE.iter().zip([passed, masked, held, unreadable]) {
+                    self.add(BYTES, Some(value), *n);
+                }
+                self.end(|began| &mut began.sessions, session, &self.session_seconds);
+            }
+            Event::LeaseEnded { .. } => self.add(LEASES_ENDED, Some("provider"), 1),
+            Event::SignedOut { leases, .. } => {
+                self.add(LEASES_ENDED, Some("signed_out"), *leases as u64);
+            }
+            Event::Locked { leases, .. } => {
+                self.add(LEASES_ENDED, Some("locked"), *leases as u64);
+            }
+            Event::NotRechecked { .. } => self.add(NOT_RECHECKED, None, 1),
+            Event::KeyEnrolled { .. } => self.add(NEW_KEYS, None, 1),
+            _ => {}
+        }
+    }
+
+    /// Counts a connection that was refused because too many had not signed in.
+    pub(crate) fn connection_refused(&self) {
+        self.add(REFUSED, None, 1);
+    }
+
+    fn add(&self, family: &str, value: Option<&str>, n: u64) {
+        let found = self.counters.iter().find(|(counter, _)| {
+            counter.family == family && counter.label.map(|(_, value)| value) == value
+        });
+        if let Some((_, count)) = found {
+            count.fetch_add(n, Ordering::Relaxed);
+        }
+    }
+
+    fn begin(&self, which: impl Fn(&mut Began) -> &mut HashMap<String, Instant>, id: &str) {
+        let mut began = self.began.lock().unwrap_or_else(PoisonError::into_inner);
+        let began = which(&mut began);
+        // Clients that hang up leave one behind.
+        if began.len() >= BEGAN_MAX {
+            began.retain(|_, at| at.elapsed() < BEGAN_AGE);
+        }
+        if began.len() < BEGAN_MAX {
+            began.insert(id.to_owned(), Instant::now());
+        }
+    }
+
+    fn end(
+        &self,
+        which: impl Fn(&mut Began) -> &mut HashMap<String, Instant>,
+        id: &str,
+        histogram: &Histogram,
+    ) {
+        let mut began = self.began.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = which(&mut began).remove(id) {
+            histogram.observe(at.elapsed());
+        }
+    }
+
+    /// Everything in Prometheus's text format, version 0.0.4.
+    pub(crate) fn render(&self, live: &Live) -> String {
+        let mut text = String::new();
+        for (name, kind, help) in FAMILIES {
+            let mut lines = String::new();
+            match kind {
+                "counter" => self.counters(name, &mut lines),
+                "histogram" => self.histogram(name, &mut lines),
+                _ => gauge(name, live, &mut lines),
+            }
+            // What cannot be seen from here is left out, and not called zero.
+            if !lines.is_empty() {
+                push(
+                    &mut text,
+                    format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"),
+                );
+                text.push_str(&lines);
+            }
+        }
+        text
+    }
+
+    fn counters(&self, name: &str, lines: &mut String) {
+        for (counter, count) in &self.counters {
+            if counter.family != name {
+                continue;
+            }
+            let count = count.load(Ordering::Relaxed);
+            match counter.label {
+                Some((label, value)) => {
+                    push(
+                        lines,
+                        format_args!("{name}{{{label}=\"{value}\"}} {count}\n"),
+                    );
+                }
+                None => push(lines, format_args!("{name} {count}\n")),
+            }
+        }
+    }
+
+    fn histogram(&self, name: &str, lines: &mut String) {
+        match name {
+            SESSION_SECONDS => self.session_seconds.render(name, lines),
+            SIGN_IN_SECONDS => self.sign_in_seconds.render(name, lines),
+            _ => {}
+        }
+    }
+}
+
+fn gauge(name: &str, live: &Live, lines: &mut String) {
+    let value = match name {
+        "bastion_build_info" => {
+            let version = env!("CARGO_PKG_VERSION");
+            push(lines, format_args!("{name}{{version=\"{version}\"}} 1\n"));
+            return;
+        }
+        "bastion_sessions_active" => Some(live.sessions as f64),
+        "bastion_connections_unauthenticated" => Some(live.unauthenticated as f64),
+        "bastion_leases" => live.leases.map(|count| count as f64),
+        "bastion_locks" => live.locks.map(|count| count as f64),
+        "bastion_recorder_up" => Some(if live.recorder.is_some() { 1.0 } else { 0.0 }),
+        "bastion_recorder_answer_seconds" => live.recorder.map(|took| took.as_secs_f64()),
+        "bastion_recordings_disk_free_bytes" => live.recordings_disk.map(|(free, _)| free as f64),
+        "bastion_recordings_disk_bytes" => live.recordings_disk.map(|(_, total)| total as f64),
+        "bastion_state_disk_free_bytes" => live.state_disk.map(|(free, _)| free as f64),
+        "bastion_state_disk_bytes" => live.state_disk.map(|(_, total)| total as f64),
+        _ => None,
+    };
+    if let Some(value) = value {
+        push(lines, format_args!("{name} {value}\n"));
+    }
+}
+
+fn push(text: &mut String, more: std::fmt::Arguments<'_>) {
+    text.write_fmt(more)
+        .expect("writing to a string does not fail");
+}
+
+/// The names of all metrics, for those who write dashboards and alerts.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    FAMILIES.iter().map(|(name, _, _)| *name)
+}
+
+const SIGN_INS: &str = "bastion_sign_ins_total";
+const CHANNELS: &str = "bastion_channels_total";
+const SESSIONS: &str = "bastion_sessions_started_total";
+const ENDED: &str = "bastion_sessions_ended_total";
+const BYTES: &str = "bastion_output_bytes_total";
+const LEASES_ENDED: &str = "bastion_leases_ended_total";
+const NOT_RECHECKED: &str = "bastion_rechecks_failed_total";
+const NEW_KEYS: &str = "bastion_new_keys_total";
+const TARGETS_FAILED: &str = "bastion_target_failures_total";
+const REFUSED: &str = "bastion_connections_refused_total";
+const SESSION_SECONDS: &str = "bastion_session_duration_seconds";
+const SIGN_IN_SECONDS: &str = "bastion_sign_in_duration_seconds";
+
+/// Name, type and meaning of each.
+const FAMILIES: [(&str, &str, &str); 23] = [
+    ("bastion_build_info", "gauge", "The version that runs."),
+    (
+        SIGN_INS,
+        "counter",
+        "Sign-ins by what came of them; lease: a key that was signed in already.",
+    ),
+    (
+        SIGN_IN_SECONDS,
+        "histogram",
+        "From the code that was shown to the provider's answer.",
+    ),
+    (CHANNELS, "counter", "Decisions about channels to targets."),
+    (SESSIONS, "counter", "Sessions that began on targets."),
+    (
+        ENDED,
+        "counter",
+        "Sessions that ended, by themselves or cut by a limit, a rule or somebody.",
+    ),
+    (
+        SESSION_SECONDS,
+        "histogram",
+        "Life of the sessions that ended.",
+    ),
+    ("bastion_sessions_active", "gauge", "Sessions that run now."),
+    (
+        BYTES,
+        "counter",
+        "Output of ended sessions in bytes: passed, masked, held, not readable as text.",
+    ),
+    (
+        TARGETS_FAILED,
+        "counter",
+        "Targets that could not be reached or did not prove their identity.",
+    ),
+    (
+        "bastion_connections_unauthenticated",
+        "gauge",
+        "Connections that have not signed in.",
+    ),
+    (
+        REFUSED,
+        "counter",
+        "Connections refused because too many had not signed in.",
+    ),
+    ("bastion_leases", "gauge", "Leases that count."),
+    (
+        LEASES_ENDED,
+        "counter",
+        "Leases that ended before their time.",
+    ),
+    (
+        NOT_RECHECKED,
+        "counter",
+        "Leases about which the provider could not be asked again.",
+    ),
+    (
+        NEW_KEYS,
+        "counter",
+        "Sign-ins of known users with new keys.",
+    ),
+    (
+        "bastion_locks",
+        "gauge",
+        "Users and targets that are locked.",
+    ),
+    (
+        "bastion_recorder_up",
+        "gauge",
+        "1 where the recorder answers.",
+    ),
+    (
+        "bastion_recorder_answer_seconds",
+        "gauge",
+        "How long the recorder took to answer when it was last asked.",
+    ),
+    (
+        "bastion_recordings_disk_free_bytes",
+        "gauge",
+        "Free disk of the recordings, where serve can see it.",
+    ),
+    (
+        "bastion_recordings_disk_bytes",
+        "gauge",
+        "Size of that disk.",
+    ),
+    (
+        "bastion_state_disk_free_bytes",
+        "gauge",
+        "Free disk of the store.",
+    ),
+    ("bastion_state_disk_bytes", "gauge", "Size of that disk."),
+];
+
+/// What may come of a sign-in: the words of `login::Reason::outcome`, and the two good ends.
+const OUTCOMES: [&str; 15] = [
+    "succeeded",
+    "lease",
+    "denied",
+    "expired",
+    "unreachable",
+    "wrong_account",
+    "no_group",
+    "locked",
+    "misconfigured",
+    "untrusted",
+    "too_many",
+    "key_needed",
+    "store",
+    "bad_name",
+    "gone",
+];
+const KINDS: [&str; 3] = ["shell", "exec", "sftp"];
+const COVERAGE: [&str; 4] = ["passed", "masked", "held", "unreadable"];
+/// In seconds.
+const SESSION_BOUNDS: [f64; 10] = [
+    0.1, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0, 3600.0, 14_400.0, 86_400.0,
+];
+const SIGN_IN_BOUNDS: [f64; 8] = [1.0, 2.0, 5.0, 10.0, 20.0, 45.0, 120.0, 300.0];
+const BEGAN_MAX: usize = 20_000;
+const BEGAN_AGE: Duration = Duration::from_secs(30 * 60);
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    fn live() -> Live {
+        Live {
+            sessions: 2,
+            unauthenticated: 1,
+            leases: Some(3),
+            locks: Some(0),
+            recorder: Some(Duration::from_millis(2)),
+            recordings_disk: Some((5, 10)),
+            state_disk: Some((6, 10)),
+        }
+    }
+
+    #[test]
+    fn every_family_is_rendered_once_and_has_a_name_of_the_trade() {
+        let text = Metrics::default().render(&live());
+        for (name, kind, _) in FAMILIES {
+            let types = text.matches(&format!("# TYPE {name} {kind}\n")).count();
+            assert_eq!(types, 1, "{name}");
+            assert!(name.starts_with("bastion_"));
+            assert_eq!(name.ends_with("_total"), kind == "counter", "{name}");
+            assert!(
+                text.lines().any(|line| line.starts_with(name)),
+                "{name} has no sample"
+            );
+        }
+    }
+
+    /// A dashboard or an alert that names what does not exist is silent for ever.
+    #[test]
+    fn dashboards_and_alerts_name_what_exists_and_leave_nothing_out() {
+        let files = [
+            include_str!("../../docs/monitoring/grafana.json"),
+            include_str!("../../docs/monitoring/alerts.yml"),
+        ];
+        serde_json::from_str::<serde_json::Value>(files.concat().split_once("# Alert").unwrap().0)
+            .unwrap();
+        let words: std::collections::BTreeSet<&str> = files
+            .iter()
+            .flat_map(|text| text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'))
+            .filter(|word| word.starts_with("bastion_"))
+            .collect();
+        for word in &words {
+            let family = ["_bucket", "_sum", "_count"]
+                .iter()
+                .find_map(|end| word.strip_suffix(end))
+                .unwrap_or(word);
+            assert!(names().any(|name| name == family), "no metric {word}");
+        }
+        for name in names() {
+            let bucket = format!("{name}_bucket");
+            assert!(
+                words.contains(name) || words.contains(bucket.as_str()),
+                "{name} is on no dashboard"
+            );
+        }
+        let outcomes = files.concat();
+        for part in outcomes.split("outcome=").skip(1) {
+            let value = part.trim_start_matches(['~', '\\', '"']);
+            let value = value.split(['"', '\\']).next().unwrap();
+            for word in value.split('|') {
+                assert!(OUTCOMES.contains(&word), "no outcome {word}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_left_out() {
+        let text = Metrics::default().render(&Live::default());
+        assert!(!text.contains("disk"), "{text}");
+        assert!(text.contains("bastion_recorder_up 0\n"));
+    }
+
+    #[test]
+    fn events_are_counted_under_words_of_ours() {
+        let metrics = Metrics::default();
+        let refused = |outcome: &str| Event::SignInRefused {
+            connection: "c1".into(),
+            source: "192.0.2.1".parse().unwrap(),
+            key: None,
+            outcome: outcome.into(),
+            reason: "whatever \" } the provider said".into(),
+        };
+        metrics.observe(&Event::SignInBegun {
+            connection: "c1".into(),
+            source: "192.0.2.1".parse().unwrap(),
+            key: None,
+        });
+        metrics.observe(&refused("denied"));
+        metrics.observe(&refused("denied"));
+        metrics.observe(&refused("a word that nobody knows"));
+        metrics.observe(&Event::SessionEnded {
+            session: "s1".into(),
+            passed: 10,
+            masked: 3,
+            held: 0,
+            unreadable: 1,
+            status: None,
+            reason: Some("cut".into()),
+        });
+        let text = metrics.render(&live());
+        for line in [
+            "bastion_sign_ins_total{outcome=\"denied\"} 2",
+            "bastion_sign_in_duration_seconds_count 1",
+            "bastion_sessions_ended_total{how=\"cut\"} 1",
+            "bastion_output_bytes_total{coverage=\"masked\"} 3",
+            "bastion_sessions_active 2",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+        assert!(!text.contains("whatever") && !text.contains("nobody knows"));
+    }
+
+    #[test]
+    fn nothing_grows_with_what_peers_do() {
+        let metrics = Metrics::default();
+        let size = metrics.render(&live()).lines().count();
+        for n in 0..BEGAN_MAX + 10 {
+            metrics.begin(|began| &mut began.sign_ins, &n.to_string());
+        }
+        assert_eq!(metrics.began.lock().unwrap().sign_ins.len(), BEGAN_MAX);
+        assert_eq!(metrics.render(&live()).lines().count(), size);
+    }
+}
