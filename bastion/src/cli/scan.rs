@@ -14,6 +14,7 @@ use crate::access::{Action, rules_of_folder};
   bastion scan --policy policies --target orders-db < customers.json
   psql -c 'table customers' | bastion scan --policy policies --target orders-db
   bastion scan --policy policies --target orders-db --pty < typescript
+  bastion scan --policy policies --target orders-db --explain < customers.json > masked.json
 
 Without --target every rule of the folder applies.
 
@@ -35,6 +36,9 @@ pub(super) struct Scan {
     /// The input is what a terminal showed
     #[arg(long)]
     pty: bool,
+    /// Say on standard error which rule covered which bytes, a line for each value
+    #[arg(long)]
+    explain: bool,
 }
 
 pub(super) fn run(
@@ -66,19 +70,49 @@ pub(super) fn run(
         let length = chunk.len();
         if length == 0 {
             scanner.end();
-            return perform(&mut scanner, &rules, out);
+            let done = perform(&mut scanner, &rules, args.pty, out);
+            explain(args, &mut scanner, &rules)?;
+            return done;
         }
         scanner.feed(
             Stream::Stdout,
             Raw::new(bytes::Bytes::copy_from_slice(chunk)),
         );
         input.consume(length);
-        perform(&mut scanner, &rules, out)?;
+        let done = perform(&mut scanner, &rules, args.pty, out);
+        explain(args, &mut scanner, &rules)?;
+        done?;
     }
 }
 
+/// A line for each value that a rule covered: `rule field format at OFFSET+LENGTH, line N`.
+fn explain(args: &Scan, scanner: &mut Scanner, rules: &Rules) -> io::Result<()> {
+    if !args.explain {
+        return Ok(());
+    }
+    let mut errors = io::stderr().lock();
+    for v in scanner.take_verdicts() {
+        let rule = rules.rule_name(v.rule).unwrap_or("?");
+        writeln!(
+            errors,
+            "{rule} {} {} at {}+{}, line {}",
+            v.field,
+            v.format,
+            v.offset,
+            v.length,
+            v.row + 1
+        )?;
+    }
+    Ok(())
+}
+
 /// Writes what may leave; ends with the status of a refusal where there is one.
-fn perform(scanner: &mut Scanner, rules: &Rules, out: &mut dyn Write) -> Result<(), Failure> {
+fn perform(
+    scanner: &mut Scanner,
+    rules: &Rules,
+    pty: bool,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
     while let Some(step) = scanner.next_step() {
         let (rule, field) = match step {
             Step::Pass { bytes, .. } => {
@@ -86,6 +120,10 @@ fn perform(scanner: &mut Scanner, rules: &Rules, out: &mut dyn Write) -> Result<
                 continue;
             }
             Step::Refuse { rule, field } => (rule, field),
+            // Such a value is replaced where it stands, and the terminal goes on.
+            Step::Hold { field, .. } if pty && !matches!(&*field, "output" | "unreadable") => {
+                continue;
+            }
             Step::Hold { rule, field } => (Some(rule), field),
             // It follows the hold, at which this ended.
             Step::Held { .. } | Step::Sealed { .. } => continue,
@@ -137,6 +175,15 @@ mod tests {
             assert_eq!(seen.contains("078-05"), !masked, "{args:?} {seen}");
             assert!(seen.contains("Rome"));
         }
+    }
+
+    #[test]
+    fn what_was_covered_is_explained() {
+        let (status, seen) = scan(
+            &["--target", "orders-db", "--explain"],
+            "{\"ssn\": \"078-05-1120\"}\n",
+        );
+        assert_eq!((status, seen.as_str()), (None, "{\"ssn\": \"***\"}\n"));
     }
 
     #[test]
