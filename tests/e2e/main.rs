@@ -25,6 +25,7 @@ mod sftp;
 mod shutdown;
 mod signin;
 mod tour;
+mod watch;
 
 /// The one line that a refused client is shown, where ssh's own lines are left out.
 ///

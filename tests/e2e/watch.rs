@@ -1,0 +1,52 @@
+//! A session that runs is watched, and played when it is over, in the same player.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tests::terminal::Terminal;
+use tests::world::World;
+
+#[test]
+fn a_session_that_runs_is_watched_and_then_played() -> Result<()> {
+    let world = World::usual()?;
+    let client = world.signed_in()?;
+    let mut command = client.ssh();
+    command.arg(client.on("box"));
+    let mut worker = Terminal::start(&command, 80, 24)?;
+    worker.send("PS1='ready''> '; echo fi''rst\r")?;
+    worker.expect("first")?;
+    worker.expect("ready> ")?;
+    let listed = client.console("sessions --active --json")?.ok()?;
+    let listed: Value = serde_json::from_str(&listed.out())?;
+    let id = listed.pointer("/sessions/0/id").and_then(Value::as_str);
+    let id = id.context("a running session")?;
+
+    let viewer = |what: &str| {
+        let mut command = client.ssh();
+        command.args(["-t", "bastion", "--", what, id]);
+        Terminal::start(&command, 80, 24)
+    };
+    let mut watcher = viewer("watch")?;
+    watcher.expect("first")?;
+    watcher.expect("live")?;
+    // What comes is shown as it comes, whenever that is.
+    worker.send("echo sec''ond\r")?;
+    watcher.expect("second")?;
+    watcher.send("q")?;
+    ensure!(watcher.end()?.success());
+
+    worker.send("exit 3\r")?;
+    ensure!(worker.end()?.code() == Some(3));
+    let mut player = viewer("play")?;
+    player.send("G")?;
+    player.expect("exit")?;
+    player.send("q")?;
+    ensure!(player.end()?.success());
+
+    // There is nothing to watch without a terminal.
+    let refused = client.console(&format!("watch {id}"))?;
+    ensure!(
+        refused.code() == 2 && refused.err().contains("ssh -t"),
+        "{refused:?}"
+    );
+    Ok(())
+}
