@@ -541,6 +541,15 @@ impl Console<'_> {
                 Err(failure) => failure,
             }
         })?;
+        if found.is_active() {
+            // Before the first byte: who has seen a session as it ran took part in it.
+            let seen = self
+                .rooms
+                .holds
+                .watched(found.id.to_string(), self.asked.party());
+            seen.await
+                .map_err(|error| unavailable(&error, "it cannot be noted who watches"))?;
+        }
         self.audit(Event::RecordingRead {
             user: self.lease().who(),
             session: session.to_owned(),

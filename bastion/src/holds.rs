@@ -397,6 +397,12 @@ impl Holds {
         Ok(live)
     }
 
+    /// Notes that somebody sees a session while it runs, who then decides on nothing that it
+    /// produces. Durable when this returns.
+    pub(crate) async fn watched(&self, session: String, by: Party) -> Result<(), HoldError> {
+        Ok(self.inner.store.note_watcher(session, by).await?)
+    }
+
     /// One hold.
     pub(crate) async fn get(&self, id: HoldId) -> Result<HoldRow, HoldError> {
         self.inner.store.hold(id).await?.ok_or(HoldError::Unknown)
@@ -766,7 +772,9 @@ fn voted(
         reason: ballot.reason.clone(),
         at: now,
     };
-    let keeps = |party: &Party| still.contains(&party.identity);
+    let keeps = |party: &Party| {
+        still.contains(&party.identity) && !row.watchers.iter().any(|seen| party.may_be(seen))
+    };
     let (to, expires_at, approvals) = if ballot.approves {
         match sealed.approve(ballot.by, &ballot.digest, now, keeps)? {
             Voted::Waiting(sealed) => (

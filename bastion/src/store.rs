@@ -664,6 +664,7 @@ const SCHEMA: &[M<'_>] = &[
     M::up(USERS_KEYS_LEASES),
     M::up(CHECKS_AND_LOCKS),
     M::up(holds::SCHEMA),
+    M::up(holds::WATCHERS),
 ];
 
 const USERS_KEYS_LEASES: &str = "CREATE TABLE users (

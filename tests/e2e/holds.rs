@@ -171,6 +171,39 @@ fn an_approved_output_arrives_with_its_own_status() -> Result<()> {
     Ok(())
 }
 
+/// Whoever sees a session while it runs takes part in it.
+#[test]
+fn who_watched_decides_no_more_than_the_producer() -> Result<()> {
+    let mut setup = setup();
+    setup.access.push_str(
+        "permit (principal in Group::\"finance-approvers\", action == Action::\"recording\", resource);\n",
+    );
+    let mut world = World::start(&setup)?;
+    let id = {
+        let (ana, carol) = (world.signed_in()?, world.signed_in_as("carol")?);
+        let mut session = start(&ana, QUERY)?;
+        let id = held(&session)?;
+        let listed = json(&ana, "sessions --active --json")?;
+        let running = listed.pointer("/sessions/0/id").and_then(Value::as_str);
+        let running = running.context("a running session")?.to_owned();
+        console(&carol, &format!("recording {running}"), 0)?;
+        for refused in ["approve", "deny", "show --payload"] {
+            let refused = console(&carol, &format!("{refused} {id}"), 77)?;
+            ensure!(!contains(&refused.stdout), "{refused:?}");
+        }
+        ensure!(!console(&carol, "holds", 0)?.out().contains("can decide"));
+        world.bastion()?.signal(Signal::TERM)?;
+        session.end()?;
+        id
+    };
+    // Nor after a restart.
+    world.reap()?;
+    world.start_again()?;
+    let carol = world.signed_in_as("carol")?;
+    console(&carol, &format!("approve {id}"), 77)?;
+    Ok(())
+}
+
 #[test]
 fn a_denied_output_never_arrives() -> Result<()> {
     let world = World::start(&setup())?;

@@ -129,7 +129,7 @@ impl Console<'_> {
             .access()
             .may_show_payload(
                 &asked.person(),
-                &decide::hold_of(row, &id),
+                &decide::hold_of(row, &id, &decide::others_of(row)),
                 asked.source,
                 Timestamp::now(),
             )
@@ -420,13 +420,15 @@ impl Console<'_> {
                 &facts.approvers,
                 &facts.producer,
                 &facts.target,
-                &facts.login
+                &facts.login,
+                &row.watchers
             )
         );
         *parts.deciding.entry(key).or_insert_with(|| {
             let id = row.id.to_string();
             let person = self.asked.person();
-            let hold = decide::hold_of(row, &id);
+            let others = decide::others_of(row);
+            let hold = decide::hold_of(row, &id, &others);
             let (source, now) = (self.asked.source, Timestamp::now());
             let access = self.rooms.access();
             access.may_decide_hold(&person, &hold, source, now).is_ok()

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::party::Party;
-use crate::access::{Access, Denied, HoldOf, Person};
+use crate::access::{self, Access, Denied, HoldOf, Person};
 use crate::config::Approval;
 use crate::store::HoldRow;
 
@@ -84,7 +84,7 @@ pub(crate) fn entitle(
     let id = row.id.to_string();
     let policies = access.may_decide_hold(
         &decider.person,
-        &hold_of(row, &id),
+        &hold_of(row, &id, &others_of(row)),
         decider.source,
         decider.now,
     )?;
@@ -104,14 +104,23 @@ pub(crate) fn entitle(
     Ok((Entitled(decider.party), policies))
 }
 
-/// A hold as `access` asks about it; `id` is its name.
-pub(crate) fn hold_of<'a>(row: &'a HoldRow, id: &'a str) -> HoldOf<'a> {
+/// Who else took part in the session of a hold: whoever saw it while it ran.
+pub(crate) fn others_of(row: &HoldRow) -> Vec<access::Party<'_>> {
+    row.watchers.iter().map(Party::as_access).collect()
+}
+
+/// A hold as `access` asks about it; `id` is its name, `others` what [`others_of`] says.
+pub(crate) fn hold_of<'a>(
+    row: &'a HoldRow,
+    id: &'a str,
+    others: &'a [access::Party<'a>],
+) -> HoldOf<'a> {
     HoldOf {
         id,
         rule: &row.facts.rule,
         approvers: &row.facts.approvers,
         producer: row.facts.producer.as_access(),
-        others: &[],
+        others,
         target: &row.facts.target,
         login: &row.facts.login,
     }

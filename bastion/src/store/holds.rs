@@ -26,6 +26,8 @@ pub(crate) struct HoldRow {
     /// When it came into its state.
     pub(crate) changed_at: Timestamp,
     pub(crate) votes: Vec<Vote>,
+    /// Who has seen its session while it ran, and so decides no more than its producer.
+    pub(crate) watchers: Vec<Party>,
     version: i64,
 }
 
@@ -124,6 +126,28 @@ impl Store {
             tell(transaction, id, &[event])?;
             raise(transaction, now)?;
             Ok(Ok(()))
+        })
+        .await
+    }
+
+    /// Notes that somebody sees a session while it runs. Durable when this returns.
+    pub(crate) async fn note_watcher(
+        &self,
+        session: String,
+        watcher: Party,
+    ) -> Result<(), StoreError> {
+        self.write(move |transaction| {
+            transaction.execute(
+                "INSERT INTO watchers (session, issuer, subject, party) VALUES (?1, ?2, ?3, ?4) \
+                 ON CONFLICT (session, issuer, subject) DO UPDATE SET party = ?4",
+                params![
+                    session,
+                    watcher.identity.issuer,
+                    watcher.identity.subject,
+                    json(&watcher)?
+                ],
+            )?;
+            Ok(())
         })
         .await
     }
@@ -366,6 +390,7 @@ fn of_row(row: &Row<'_>) -> Result<HoldRow, StoreError> {
             .map(of_json)
             .transpose()?,
         votes: of_json(&row.get::<_, String>("votes")?)?,
+        watchers: of_json(&row.get::<_, String>("watchers")?)?,
         opened_at: timestamp(row.get("opened_at")?)?,
         changed_at: timestamp(row.get("changed_at")?)?,
         expires_at: row
@@ -383,7 +408,17 @@ fn id_of(text: &str) -> Result<HoldId, StoreError> {
 }
 
 const HOLDS: &str = "SELECT id, state, facts, seal, votes, opened_at, changed_at, expires_at, \
-    version FROM holds";
+    version, (SELECT json_group_array(json(w.party)) FROM watchers w \
+    WHERE w.session = json_extract(holds.facts, '$.session')) AS watchers FROM holds";
+
+/// Of the store's fourth version. Kept as long as holds are: the decision may come much later.
+pub(super) const WATCHERS: &str = "CREATE TABLE watchers (
+        session TEXT NOT NULL,
+        issuer TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        party TEXT NOT NULL,
+        PRIMARY KEY (session, issuer, subject)
+    ) STRICT;";
 
 /// Of the store's third version.
 pub(super) const SCHEMA: &str = "CREATE TABLE holds (
