@@ -28,11 +28,9 @@ pub(super) struct Backup {
 /// Arguments of `restore`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
-  systemctl stop bastion.service
   bastion restore /var/backups/bastion-2026-11-25.sqlite --config /etc/bastion/bastion.toml
-  systemctl start bastion.service
 
-The copy is checked first; what was there is kept beside it. Leases are not brought back: everybody
+Stop the service before (systemctl stop bastion.service) and start it afterwards. The copy is checked first; what was there is kept beside it. Leases are not brought back: everybody
 signs in anew. Locks are those of the copy.
 
 Exit status: 0 when the copy has taken its place, 1 otherwise; then nothing has changed.")]

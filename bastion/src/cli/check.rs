@@ -205,9 +205,9 @@ mod tests {
         };
         for (change, wanted) in [
             (
-                Box::new(|folder: &Folder| append(folder, "bastion.toml", "drian = \"1s\"\n"))
+                Box::new(|folder: &Folder| append(folder, "bastion.toml", "lisen = \"1s\"\n"))
                     as Box<dyn FnOnce(&Folder)>,
-                "unknown key `limits.drian` (did you mean `limits.drain`?)",
+                "unknown key `metrics.lisen` (did you mean `metrics.listen`?)",
             ),
             (
                 Box::new(move |folder| set_mode(folder, "keys/ssh_host_ed25519_key", 0o644)),
