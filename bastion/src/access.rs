@@ -198,6 +198,7 @@ impl<'a> Person<'a> {
         Party {
             issuer: self.issuer,
             subject: self.subject,
+            name: self.name,
             email: self.email,
             same_person: self.same_person,
             kind: self.kind,

@@ -11,6 +11,8 @@ pub struct Party<'a> {
     pub issuer: &'a str,
     /// Its unchanging name of the person, compared byte by byte.
     pub subject: &'a str,
+    /// What users are called; it may show that somebody is an owner, never that they are not.
+    pub name: &'a str,
     /// The verified address; it may show that two are the same, never that they are not.
     pub email: Option<&'a str>,
     /// The claim `approval.same_person_claim`.
@@ -145,9 +147,14 @@ fn names<'a>(party: &Party<'a>) -> impl Iterator<Item = &'a str> {
         SamePerson::Is(value) => Some(value),
         SamePerson::NotAsked | SamePerson::Missing => None,
     };
-    [Some(party.subject), party.email, same_person]
-        .into_iter()
-        .flatten()
+    [
+        Some(party.subject),
+        Some(party.name),
+        party.email,
+        same_person,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// Case and surrounding space never make two of one.
@@ -169,6 +176,7 @@ mod tests {
         Party {
             issuer,
             subject,
+            name: subject,
             email: None,
             same_person: SamePerson::NotAsked,
             kind: Kind::Person,
@@ -193,6 +201,15 @@ mod tests {
         for (what, decider, producer, wanted) in [
             ("herself", anna, anna, Err(OwnDecision::Own)),
             ("somebody else", anna, party(A, "bob"), Ok(())),
+            (
+                "the owner of a service, by the name that people use",
+                Party {
+                    name: "Olga",
+                    ..party(A, "7d3f-9a")
+                },
+                service(Some("olga")),
+                Err(OwnDecision::Owner),
+            ),
             (
                 "another case of a subject is another person",
                 anna,
@@ -312,6 +329,7 @@ mod tests {
             let text = |n: Option<u8>| n.map(|n| format!("{n}@x"));
             let (mails, links) = (mails.map(text), links.map(text));
             let build = |k: usize| Party {
+                name: "",
                 issuer: &issuer,
                 subject: &subject,
                 email: mails.get(k).and_then(Option::as_deref),

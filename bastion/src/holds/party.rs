@@ -60,6 +60,7 @@ impl Party {
         access::Party {
             issuer: &self.identity.issuer,
             subject: &self.identity.subject,
+            name: &self.name,
             email: self.email.as_deref(),
             same_person: match &self.same_person {
                 SamePerson::NotAsked => access::SamePerson::NotAsked,
