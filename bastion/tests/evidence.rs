@@ -443,6 +443,21 @@ async fn the_audit_log_goes_on_after_a_crash() {
     let text = fs::read_to_string(dir.join("audit.jsonl")).unwrap();
     assert!(text.contains("torn_line") && text.contains("{\"seq\":6,\"ti\n"));
     assert_eq!(verify_audit(dir, &key).unwrap().events, before + 2);
+
+    // The disk was full when the torn line was closed: what was to be said of it is torn itself.
+    let mut torn = fs::OpenOptions::new()
+        .append(true)
+        .open(dir.join("audit.jsonl"))
+        .unwrap();
+    std::io::Write::write_all(&mut torn, b"{\"seq\":8,\"ti\n{\"seq\"").unwrap();
+    let recorder = embedded(dir).await;
+    let audit = Audit::new(recorder.clone());
+    audit.record(event(10)).await.unwrap();
+    drop(audit);
+    recorder.close().await;
+    let text = fs::read_to_string(dir.join("audit.jsonl")).unwrap();
+    assert!(text.contains("number 10") && text.matches("torn_line").count() == 2);
+    assert_eq!(verify_audit(dir, &key).unwrap().events, before + 4);
 }
 
 /// An independent reader: Go's own packages, where they are installed (`tests/run` does it).

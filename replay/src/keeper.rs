@@ -157,7 +157,9 @@ impl std::fmt::Debug for Keeper {
 }
 
 /// `O_NOFOLLOW`: a link that somebody put in the place of a sidecar is neither read nor written.
-const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW
+    .union(rustix::fs::OFlags::NONBLOCK)
+    .bits() as i32;
 
 fn cache_folder() -> Option<PathBuf> {
     let absolute = |name| {

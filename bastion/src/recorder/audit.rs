@@ -83,6 +83,9 @@ impl Audit {
         if let Some(error) = &state.failed {
             return Err(error.clone());
         }
+        if state.waiting.len() >= WAITING_MAX {
+            return Err("too many events wait to be written".to_owned());
+        }
         state.waiting.push_back(waiting);
         drop(state);
         self.more.notify_one();
@@ -253,29 +256,45 @@ impl Chain {
             None => std::mem::take(&mut tail),
         };
         tail.pop();
-        let last = tail.rsplit(|byte| *byte == b'\n').next();
-        let last = last.unwrap_or_default();
+        let mut lines = tail.rsplit(|byte| *byte == b'\n');
+        let mut last = lines.next().unwrap_or_default();
+        // A line that was torn and closed, of which nothing could be said yet: the disk was full.
+        let mut closed = None;
+        if !last.is_empty() && sequence(last).is_none() {
+            closed = Some(last.to_vec());
+            last = lines.next().unwrap_or_default();
+        }
         if !last.is_empty() {
             let number = sequence(last)
                 .ok_or_else(|| io::Error::other("the last line is not one of an audit log"))?;
-            self.next = number + 1;
+            self.next = number
+                .checked_add(1)
+                .ok_or_else(|| io::Error::other("the last line's number is none"))?;
             self.previous = Hash::of(last);
         } else if begin > 0 {
             return Err(io::Error::other(
                 "the last line is too long for an audit log",
             ));
         }
-        if torn.is_empty() {
-            return Ok(());
-        }
-        file.write_all(b"\n")?;
+        let mut text = Vec::new();
+        let torn = match closed {
+            // What follows it is our own event, half written, of which nobody was told.
+            Some(closed) => {
+                file.set_len(length - torn.len() as u64)?;
+                closed
+            }
+            None if torn.is_empty() => return Ok(()),
+            None => {
+                text.push(b'\n');
+                torn
+            }
+        };
         self.previous = Hash::of(&torn);
         if sequence(&torn) == Some(self.next) {
             // Only its line feed was missing.
             self.next += 1;
-            return Ok(());
+            return file.write_all(&text);
         }
-        let mut text = Vec::new();
         let event = json!({ "time": Timestamp::now(), "event": "torn_line", "bytes": torn.len() });
         self.add(&mut text, event.to_string().as_bytes())?;
         file.write_all(&text)
@@ -292,9 +311,24 @@ pub(super) fn is_event(event: &[u8]) -> bool {
     };
     let ours = ["seq", "prev"]
         .iter()
-        .any(|ours| members.contains_key(*ours));
+        .any(|ours| members.contains_key(*ours))
+        || members
+            .get("event")
+            .and_then(Value::as_str)
+            .is_some_and(|event| OWN_EVENTS.contains(&event));
     event.starts_with(b"{") && event.ends_with(b"}") && !members.is_empty() && !ours
 }
+
+/// Events that wait for the disk; whoever is honest has a few dozen on their way.
+const WAITING_MAX: usize = 1024;
+
+/// What only the recorder says, of itself.
+const OWN_EVENTS: [&str; 4] = [
+    "torn_line",
+    "recording_opened",
+    "recording_expired",
+    "audit_opened",
+];
 
 fn sequence(line: &[u8]) -> Option<u64> {
     let line: Value = serde_json::from_slice(line).ok()?;
@@ -305,3 +339,25 @@ fn sequence(line: &[u8]) -> Option<u64> {
 const SYNC_EVERY: Duration = Duration::from_millis(500);
 /// No line is longer: the socket takes no longer event.
 const TAIL_MAX: u64 = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn others_neither_number_events_nor_speak_for_the_recorder() {
+        assert!(is_event(br#"{"event":"signed_out","leases":1}"#));
+        for refused in [
+            r#"{"event":"x","seq":1}"#,
+            r#"{"event":"x","prev":""}"#,
+            r#"{"event":"torn_line"}"#,
+            r#"{"event":"recording_expired"}"#,
+            r#"{"event":"torn\u005fline"}"#,
+            r#"["event"]"#,
+            "{}",
+            "",
+        ] {
+            assert!(!is_event(refused.as_bytes()), "{refused}");
+        }
+    }
+}

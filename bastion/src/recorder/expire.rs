@@ -45,8 +45,13 @@ pub(super) fn run(
         } else {
             continue;
         };
-        expire(store, audit, kept, reason)?;
-        total -= kept.bytes;
+        // One that cannot be removed must not keep the younger ones.
+        match expire(store, audit, kept, reason) {
+            Ok(()) => total -= kept.bytes,
+            Err(error) => {
+                tracing::error!(session = %kept.id, %error, "a recording whose time is over cannot be removed");
+            }
+        }
     }
     Ok(())
 }

@@ -269,13 +269,19 @@ impl Log {
         }
         let place = entries_path(state.tree.size() / TILE as u64 - 1, TILE);
         let folder = make_parents(&self.dir, &place)?;
+        // The next one is there before anything moves: on a full disk this is tried again later.
+        remove(&self.dir, NEXT_TAIL);
+        let next = new_tail(&self.dir, NEXT_TAIL)?;
         rustix::fs::renameat(&self.dir, TAIL, &self.dir, place)?;
-        rustix::fs::fsync(&folder)?;
-        rustix::fs::fsync(&self.dir)?;
-        state.tail = Arc::new(new_tail(&self.dir)?);
+        if let Err(error) = rustix::fs::renameat(&self.dir, NEXT_TAIL, &self.dir, TAIL) {
+            state.broken = Some(format!("its next tail cannot be put in place: {error}"));
+            return Err(error.into());
+        }
+        state.tail = Arc::new(next);
         state.full.clear();
         (state.bytes, state.entries) = (0, 0);
-        Ok(())
+        rustix::fs::fsync(&folder)?;
+        Ok(rustix::fs::fsync(&self.dir)?)
     }
 
     fn write_checkpoint(&self, state: &mut State) -> io::Result<String> {
@@ -393,7 +399,7 @@ fn load(dir: &OwnedFd, told: Option<&Checkpoint>) -> io::Result<Loaded> {
     }
     let tail = match openat(dir, TAIL, OFlags::RDWR | OFlags::APPEND) {
         Ok(tail) => File::from(tail),
-        Err(Errno::NOENT) => new_tail(dir)?,
+        Err(Errno::NOENT) => new_tail(dir, TAIL)?,
         Err(error) => return Err(error.into()),
     };
     let mut bytes = Vec::new();
@@ -466,14 +472,14 @@ fn whole_entries(bytes: &[u8]) -> (Vec<&[u8]>, u64) {
     (entries, (bytes.len() - rest.len()) as u64)
 }
 
-fn new_tail(dir: &OwnedFd) -> io::Result<File> {
+fn new_tail(dir: &OwnedFd, name: &str) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL;
-    let tail = File::from(openat(dir, TAIL, flags)?);
+    let tail = File::from(openat(dir, name, flags)?);
     // So that an end can be logged on a disk that is full.
     match rustix::fs::fallocate(&tail, FallocateFlags::KEEP_SIZE, 0, TAIL_AHEAD) {
         Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
         Err(error) => {
-            remove(dir, TAIL);
+            remove(dir, name);
             return Err(error.into());
         }
     }
@@ -614,6 +620,8 @@ const TAIL: &str = "tail";
 const CHECKPOINT: &str = "checkpoint";
 const KEY: &str = "key";
 const NEXT_KEY: &str = "key.next";
+/// The tail that follows, until it is in its place.
+const NEXT_TAIL: &str = "tail.next";
 const FIRST_KEY: &str = "vkey";
 const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
