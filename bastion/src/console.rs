@@ -12,6 +12,8 @@ mod text;
 
 use std::sync::Arc;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 use scanner::Stream;
@@ -61,6 +63,7 @@ pub(crate) async fn run(
     };
     let answered = tokio::select! {
         answered = console.answer(&command, &mut reader) => answered,
+        () = lease_over(rooms, &asked) => Err(Failure::Denied("your sign-in has ended; connect again to sign in".into())),
         () = stop.cancelled() => Err(Failure::Refused("the bastion is shutting down; connect again later".into())),
     };
     match answered {
@@ -72,6 +75,19 @@ pub(crate) async fn run(
         Err(Failure::Status(line, status)) => give_up(&writer, &notices, &line, status).await,
     }
 }
+
+/// Returns when the sign-in of whoever asked is over: a stream that goes on for long ends with it.
+async fn lease_over(rooms: &Rooms, asked: &Asked) {
+    loop {
+        tokio::time::sleep(LEASE_CHECK).await;
+        if matches!(rooms.sign_ins.renewed(&asked.lease).await, Ok(None)) {
+            return;
+        }
+    }
+}
+
+/// Time between two looks at the lease of somebody whom the console answers.
+const LEASE_CHECK: Duration = Duration::from_secs(2);
 
 /// Why a command has no answer; the line is for the user.
 enum Failure {

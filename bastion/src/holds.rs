@@ -442,14 +442,14 @@ impl Holds {
     /// One entitled person's vote on the bytes of `digest`. The audit log has it when this returns.
     pub(crate) async fn vote(&self, ballot: Ballot) -> Result<HoldRow, HoldError> {
         let row = self.get(ballot.hold).await?;
-        let still = self.still_in_group(&row).await?;
+        let gone = self.gone_from_group(&row).await?;
         let now = self.now();
-        self.step_through(ballot.hold, move |row| voted(row, ballot, &still, now))
+        self.step_through(ballot.hold, move |row| voted(row, ballot, &gone, now))
             .await
     }
 
-    /// Those of the voters who are, by their latest sign-in, in the group that decides.
-    async fn still_in_group(&self, row: &HoldRow) -> Result<Vec<Identity>, HoldError> {
+    /// Those of the voters who are, by their latest sign-in, no longer in the group that decides.
+    async fn gone_from_group(&self, row: &HoldRow) -> Result<Vec<Identity>, HoldError> {
         let people: Vec<_> = row
             .votes
             .iter()
@@ -460,7 +460,7 @@ impl Holds {
             .into_iter()
             .zip(groups)
             .filter(|(_, groups)| {
-                groups
+                !groups
                     .as_ref()
                     .is_some_and(|groups| groups.contains(&row.facts.approvers))
             })
@@ -602,21 +602,27 @@ impl Holds {
     async fn sweep(&self) -> Result<Duration, HoldError> {
         self.tell().await?;
         let orphans = std::mem::take(&mut *lock(&self.inner.orphans));
-        for id in orphans {
+        let mut orphans = orphans.into_iter();
+        while let Some(id) = orphans.next() {
             match self
                 .void(id, "its session ended before it was sealed")
                 .await
             {
                 Ok(()) | Err(HoldError::Unknown | HoldError::Refused(_)) => {}
                 Err(error) => {
-                    lock(&self.inner.orphans).push(id);
+                    let mut left = lock(&self.inner.orphans);
+                    left.push(id);
+                    left.extend(orphans);
                     return Err(error);
                 }
             }
         }
         let now = self.now();
+        // One that is due while it is being delivered is looked at again, not at once.
+        let mut least = SHORTEST_SWEEP;
         for id in self.inner.store.due_holds(now).await? {
             if lock(&self.inner.delivering).contains(&id) {
+                least = Duration::from_secs(1);
                 continue;
             }
             let step = move |row: &HoldRow| {
@@ -633,7 +639,7 @@ impl Holds {
         let pause = next.map_or(SWEEP, |next| {
             Duration::try_from(next.duration_since(self.now())).unwrap_or_default()
         });
-        Ok(pause.clamp(SHORTEST_SWEEP, SWEEP))
+        Ok(pause.clamp(least, SWEEP))
     }
 
     async fn void(&self, id: HoldId, why: &'static str) -> Result<(), HoldError> {
@@ -761,7 +767,7 @@ pub(crate) struct Ballot {
 fn voted(
     row: &HoldRow,
     ballot: Ballot,
-    still: &[Identity],
+    gone: &[Identity],
     now: Timestamp,
 ) -> Result<Step, Refusal> {
     let sealed = hold_of(row).into_sealed()?;
@@ -773,7 +779,7 @@ fn voted(
         at: now,
     };
     let keeps = |party: &Party| {
-        still.contains(&party.identity) && !row.watchers.iter().any(|seen| party.may_be(seen))
+        !gone.contains(&party.identity) && !row.watchers.iter().any(|seen| party.may_be(seen))
     };
     let (to, expires_at, approvals) = if ballot.approves {
         match sealed.approve(ballot.by, &ballot.digest, now, keeps)? {

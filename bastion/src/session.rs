@@ -185,8 +185,8 @@ async fn proxy(
     }
     // From before the decision, so that no change is missed.
     let changes = rooms.access.changes();
-    let grant = match decide(rooms, &asked, login, target) {
-        Ok(grant) => grant,
+    let (access, grant) = match decide(rooms, &asked, login, target) {
+        Ok(decided) => decided,
         Err(line) => return give_up(&client.writer, &notices, &line, NOT_ALLOWED).await,
     };
     if matches!(asked.opening, Opening::Sftp) && grant.covered() {
@@ -219,6 +219,12 @@ async fn proxy(
         target,
         recording,
     };
+    // A lock that came since the first look has not seen this session.
+    if !matches!(rooms.sign_ins.is_target_locked(target).await, Ok(false)) {
+        let line = "the target is locked; ask your administrator";
+        session.finish(None, Coverage::default(), line).await;
+        return give_up(&client.writer, &notices, line, NOT_ALLOWED).await;
+    }
     if let Err(error) = rooms.audit.record_soon(session.started()) {
         warn!(session = %session.id, %error, "not audited");
         session
@@ -262,6 +268,13 @@ async fn proxy(
             approved = approved => approved,
             never = end_with_lease(rooms, &asked, &grant, &active) => match never {},
         };
+        // The decision may have come hours after the grant.
+        let approved = match approved {
+            Ok(()) => still_allowed(rooms, &asked, &grant)
+                .await
+                .map_err(Why::Ended),
+            Err(why) => Err(why),
+        };
         if let Err(why) = approved {
             session
                 .finish(None, Coverage::default(), why.notice())
@@ -279,7 +292,7 @@ async fn proxy(
         }
     };
     let rules = grant.rules();
-    let holding = hold::Holding::new(&rooms.holds, &grant, &notices, origin, &rooms.access());
+    let holding = hold::Holding::new(&rooms.holds, &grant, &notices, origin, &access);
     let ids = holding.ids();
     let pump = pump::Pump {
         rules: rules.clone(),
@@ -372,8 +385,13 @@ async fn end_with_lease(
                 groups.clone_from(&lease.user.groups);
             }
             Ok(None) => active.end(),
-            // The store may come back; the session's own life still bounds it.
-            Err(error) => warn!(%error, "leases cannot be read"),
+            // The store may come back, but not after what it last said has ended.
+            Err(error) => {
+                warn!(%error, "leases cannot be read");
+                if asked.lease.expires_at <= jiff::Timestamp::now() {
+                    active.end();
+                }
+            }
         }
         tokio::time::sleep(LEASE_CHECK).await;
     }
@@ -398,6 +416,18 @@ async fn end_when_revoked(
         }
     }
     std::future::pending().await
+}
+
+/// Whether the sign-in and the policies of this moment let the session go on; the line that says
+/// why not.
+async fn still_allowed(rooms: &Rooms, asked: &Asked, grant: &Grant) -> Result<(), &'static str> {
+    match rooms.sign_ins.renewed(&asked.lease).await {
+        Ok(Some(lease)) if allows_still(&rooms.access(), asked, grant, &lease.user.groups) => {
+            Ok(())
+        }
+        Ok(Some(_)) => Err(REVOKED),
+        Ok(None) | Err(_) => Err(LOST_GROUPS),
+    }
 }
 
 /// Whether the session would have been let in as it began, by these policies and with these groups.
@@ -524,7 +554,14 @@ impl Session<'_> {
 }
 
 /// Asks `access` and writes the answer down; the error is the line for the client.
-fn decide(rooms: &Rooms, asked: &Asked, login: &str, target: &str) -> Result<Grant, String> {
+/// The grant, and the policies that gave it: what is masked in a rendition of held output has to
+/// come from the same ones.
+fn decide(
+    rooms: &Rooms,
+    asked: &Asked,
+    login: &str,
+    target: &str,
+) -> Result<(Arc<Access>, Grant), String> {
     let access = rooms.access();
     let mut granted = None;
     for action in actions(&asked.opening) {
@@ -575,7 +612,8 @@ fn decide(rooms: &Rooms, asked: &Asked, login: &str, target: &str) -> Result<Gra
             .map_err(|error| error.notice().to_owned())?;
         granted = Some(decision.map_err(|denied| denied.notice())?);
     }
-    granted.ok_or_else(|| "nothing was asked for".to_owned())
+    let grant = granted.ok_or_else(|| "nothing was asked for".to_owned())?;
+    Ok((access, grant))
 }
 
 /// One sftp channel reads and writes: both have to be allowed.

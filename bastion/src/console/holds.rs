@@ -307,6 +307,10 @@ impl Console<'_> {
             let line = format!("{id} is a command: run it again once it is approved");
             return Err(Failure::Usage(line));
         }
+        if self.asked.pty.is_some() {
+            let line = "what was held is no text for a terminal; leave -t out";
+            return Err(Failure::Usage(line.to_owned()));
+        }
         match row.state {
             Name::Approved | Name::Releasing => {}
             Name::Open | Name::Sealed => {
@@ -506,7 +510,11 @@ pub(super) fn described(row: &HoldRow) -> String {
             "command",
             facts.command.as_deref().map_or_else(
                 || "a shell".to_owned(),
-                |command| text::shortened(&safe(command), COMMAND_SHOWN),
+                |command| match facts.held {
+                    // What is approved is all of it.
+                    Held::Command => safe(command),
+                    Held::Records | Held::Output => text::shortened(&safe(command), COMMAND_SHOWN),
+                },
             ),
         ),
         (

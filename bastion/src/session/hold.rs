@@ -329,6 +329,11 @@ impl<'a> Holding<'a> {
     }
 
     /// The client has left: the scanner's last steps, and then the seal. Says which holds there are.
+    /// Nothing of what is held and not sealed is ever delivered.
+    pub(super) fn give_up(&mut self) {
+        self.open.clear();
+    }
+
     pub(super) async fn left(&mut self, scanner: &mut Scanner) -> Vec<HoldRow> {
         if self.open.is_empty() {
             return Vec::new();
@@ -512,7 +517,11 @@ impl HeldCommand<'_> {
                 && row.state == Name::Approved
                 && facts.rule == self.terms.rule()
                 && facts.producer.identity == origin.producer.identity
-                && (&facts.target, &facts.login) == (&origin.target, &origin.login);
+                && (&facts.target, &facts.login) == (&origin.target, &origin.login)
+                && facts.pty == origin.pty
+                // A rule that has become stricter since wants its own decision.
+                && facts.approvers == self.terms.approvers()
+                && facts.needed >= u32::try_from(self.terms.count()).unwrap_or(u32::MAX);
             if same && self.is_this(&row).await? {
                 return Ok(Some(row.id));
             }

@@ -469,6 +469,8 @@ impl Download<'_, '_> {
 
     /// Ends the session once what was let through before has reached the client.
     async fn withhold(&mut self, why: Why) -> Result<(), Why> {
+        // A client that leaves now must not turn what is void into a hold.
+        self.holding.give_up();
         self.recording
             .marker(why.notice())
             .await

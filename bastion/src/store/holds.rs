@@ -157,17 +157,17 @@ impl Store {
         self.read(move |connection| by_id(connection, id)).await
     }
 
-    /// Holds, the newest first.
+    /// Holds, the newest first, with the beginnings of their commands; of those that have ended the
+    /// latest thousand.
     pub(crate) async fn holds(&self, which: Which) -> Result<Vec<HoldRow>, StoreError> {
         self.read(move |connection| {
+            // What runs is bounded for each person; a start has to know all of it.
             let condition = match which {
-                Which::Live => "WHERE live",
-                Which::All => "",
+                Which::Live => "WHERE live ORDER BY opened_at DESC, id",
+                Which::All => "ORDER BY opened_at DESC, id LIMIT 1000",
             };
             connection
-                .prepare_cached(&format!(
-                    "{HOLDS} {condition} ORDER BY opened_at DESC, id LIMIT 10000"
-                ))?
+                .prepare_cached(&format!("{LISTED} {condition}"))?
                 .query_and_then([], of_row)?
                 .collect()
         })
@@ -407,9 +407,21 @@ fn id_of(text: &str) -> Result<HoldId, StoreError> {
     })
 }
 
-const HOLDS: &str = "SELECT id, state, facts, seal, votes, opened_at, changed_at, expires_at, \
-    version, (SELECT json_group_array(json(w.party)) FROM watchers w \
-    WHERE w.session = json_extract(holds.facts, '$.session')) AS watchers FROM holds";
+macro_rules! columns {
+    () => {
+        "seal, votes, opened_at, changed_at, expires_at, version, \
+        (SELECT json_group_array(json(w.party)) FROM watchers w \
+        WHERE w.session = json_extract(holds.facts, '$.session')) AS watchers FROM holds"
+    };
+}
+/// One hold, whole.
+const HOLDS: &str = concat!("SELECT id, state, facts, ", columns!());
+/// A list of many: a command can have 64 KiB.
+const LISTED: &str = concat!(
+    "SELECT id, state, json_set(facts, '$.command', \
+    substr(json_extract(facts, '$.command'), 1, 1000)) AS facts, ",
+    columns!()
+);
 
 /// Of the store's fourth version. Kept as long as holds are: the decision may come much later.
 pub(super) const WATCHERS: &str = "CREATE TABLE watchers (
