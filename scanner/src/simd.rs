@@ -433,8 +433,12 @@ impl Short {
     /// Its bytes where a bit of `keep` is, and `b` where none is.
     pub(crate) fn covered(&self, keep: u64, b: u8) -> [u8; BLOCK] {
         let mut new = self.bytes;
-        for (k, slot) in new.iter_mut().enumerate() {
-            *slot = if keep >> k & 1 == 1 { *slot } else { b };
+        let mut hidden = self.all() & !keep;
+        while hidden != 0 {
+            if let Some(slot) = new.get_mut(hidden.trailing_zeros() as usize) {
+                *slot = b;
+            }
+            hidden &= hidden - 1;
         }
         new
     }

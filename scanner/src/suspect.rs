@@ -231,17 +231,28 @@ impl Suspects {
 
     /// Whether a protected name may end before `end`.
     fn names_end(&self, text: &[u8], end: usize) -> bool {
-        let Some(last) = end.checked_sub(1).and_then(|i| text.get(i)) else {
+        let byte = |n: usize| end.checked_sub(n).and_then(|i| text.get(i)).copied();
+        let Some(last) = byte(1) else {
             return false;
         };
-        let last = usize::from(last.to_ascii_lowercase());
-        let mut names = self.names.get(last).into_iter().flatten();
-        names.any(|name| ends_with(text, end, name))
+        let near = text.get(end.saturating_sub(NAME_MAX + ESCAPE_MAX)..end);
+        let escapes = memchr::memchr3(b'\\', b'%', b'&', near.unwrap_or_default()).is_some();
+        // Most words differ in the letter before the last one.
+        let before = byte(2).filter(|b| b.is_ascii_alphanumeric() && !escapes);
+        let before = before.map(|b| b.to_ascii_lowercase());
+        let names = self.names.get(usize::from(last.to_ascii_lowercase()));
+        names.into_iter().flatten().any(|name| {
+            let want = name.len().checked_sub(2).and_then(|i| name.get(i));
+            match (before, want) {
+                (Some(b), Some(want)) if b != *want => false,
+                _ => ends_with(text, end, name, escapes),
+            }
+        })
     }
 }
 
 /// Whether the letters before `end` are those of `name`, which may be written in several words.
-fn ends_with(text: &[u8], end: usize, name: &[u8]) -> bool {
+fn ends_with(text: &[u8], end: usize, name: &[u8], escapes: bool) -> bool {
     let mut at = end;
     for want in name.iter().rev() {
         loop {
@@ -257,7 +268,7 @@ fn ends_with(text: &[u8], end: usize, name: &[u8]) -> bool {
                 continue;
             }
             if !b.eq_ignore_ascii_case(want) {
-                return is_escaped(text, at);
+                return escapes && is_escaped(text, at);
             }
             break;
         }
@@ -266,7 +277,7 @@ fn ends_with(text: &[u8], end: usize, name: &[u8]) -> bool {
         (Some(before), Some(first))
             if before.is_ascii_alphanumeric() && !first.is_ascii_uppercase() =>
         {
-            is_escaped(text, at)
+            escapes && is_escaped(text, at)
         }
         _ => true,
     }

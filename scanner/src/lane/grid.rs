@@ -148,7 +148,7 @@ impl Grid {
             !(matches!(first, b'\n' | b'\r' | b'+' | b'(')
                 || first == b'-' && matches!(second, b'-' | b'+'))
         };
-        let odd = piece.next(&self.map, start).filter(|at| *at < end);
+        let odd = piece.within(&self.map, start, end);
         if !begins || odd.is_some_and(|at| at + 1 != end || piece.byte(at) != b'\r') {
             return false;
         }
@@ -175,8 +175,8 @@ impl Grid {
     /// Whether nothing stands outside of the protected cells that needs a closer look.
     fn is_clear(&self, lane: &Lane, piece: Piece<'_>, start: usize, end: usize) -> bool {
         let rules = lane.rules.compiled();
-        let mut next = piece.suspect(start);
-        while let Some(at) = next.filter(|at| *at <= end) {
+        let mut next = piece.suspect_before(start, end + 1);
+        while let Some(at) = next {
             let inside = self.found.iter().any(|c| at > c.from && at <= c.to);
             let clear = if inside {
                 !piece.is_control(at)
@@ -186,7 +186,7 @@ impl Grid {
             if !clear {
                 return false;
             }
-            next = piece.suspect(at + 1);
+            next = piece.suspect_before(at + 1, end + 1);
         }
         true
     }

@@ -116,6 +116,26 @@ impl Piece<'_> {
         }
     }
 
+    /// The next place before `to`.
+    pub(super) fn within(self, map: &[u64], from: usize, to: usize) -> Option<usize> {
+        let mut at = from.checked_sub(self.base)?;
+        let end = to.checked_sub(self.base)?;
+        while at < end {
+            let word = map.get(at / 64)? >> (at % 64);
+            if word != 0 {
+                let found = at + word.trailing_zeros() as usize;
+                return (found < end).then_some(self.base + found);
+            }
+            at = (at / 64 + 1) * 64;
+        }
+        None
+    }
+
+    /// The next suspect before `to`.
+    pub(super) fn suspect_before(self, from: usize, to: usize) -> Option<usize> {
+        self.within(&self.maps.suspect, from, to)
+    }
+
     pub(super) fn suspect(self, from: usize) -> Option<usize> {
         self.next(&self.maps.suspect, from)
     }
@@ -329,7 +349,7 @@ impl Lane {
         let suspects = &rules.compiled().suspects;
         let mut members = Members::default();
         let mut next = Some(at);
-        while let Some(at) = next.filter(|at| *at <= end) {
+        while let Some(at) = next {
             let mut from = at + 1;
             match suspects.look(rules.compiled(), piece.raw, start, end, at) {
                 Look::Nothing => {}
@@ -343,16 +363,16 @@ impl Lane {
                     if !members.push(member) {
                         return false;
                     }
-                    let mut hidden = piece.suspect(at);
-                    while let Some(k) = hidden.filter(|k| *k < from) {
+                    let mut hidden = piece.suspect_before(at, from);
+                    while let Some(k) = hidden {
                         if piece.is_control(k) {
                             return false;
                         }
-                        hidden = piece.suspect(k + 1);
+                        hidden = piece.suspect_before(k + 1, from);
                     }
                 }
             }
-            next = piece.suspect(from);
+            next = piece.suspect_before(from, end + 1);
         }
         if members.count > 0 {
             self.at_line(piece, gone, start);
