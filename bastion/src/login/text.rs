@@ -148,7 +148,7 @@ pub(super) const URI_MAX: usize = 380;
 /// Longest code that is shown.
 pub(super) const CODE_MAX: usize = 64;
 /// Much longer ones are refused before; those that are not are cut here.
-const USER_NAME_MAX: usize = 60;
+const USER_NAME_MAX: usize = 50;
 /// All of it is shorter than this.
 const TEXT_MAX: usize = 900;
 const NEW_KEY_SHORT: &str = "A new key was added since: ask your administrator.\n";

@@ -183,3 +183,35 @@ fn a_cut_shows() {
         "ab\\u{1b}...".get(..2).unwrap().to_owned() + "..."
     );
 }
+
+/// Everything at its longest at once came to 900 bytes, which is not under 900.
+#[test]
+fn the_longest_instructions_are_short_enough() {
+    let uri = format!("https://{}", "a".repeat(URI_MAX - 8));
+    let code = "B".repeat(CODE_MAX);
+    let source: IpAddr = "7f95:cdfd:5677:c5f2:345d:9e95:9e93:7da9".parse().unwrap();
+    let asker = Asker {
+        source,
+        ..asker(&"n".repeat(200), "::1")
+    };
+    let at = Timestamp::from_second(-377_705_023_201).unwrap();
+    let text = instructions(&Facts {
+        uri: &uri,
+        complete_uri: Some(&uri),
+        user_code: &code,
+        life: Duration::from_secs(99_999),
+        last: Some(LastSignIn {
+            at,
+            source,
+            new_keys: 3000,
+            newest: Some(NewKey {
+                key: asker.key.clone().unwrap(),
+                at,
+                source,
+            }),
+        }),
+        ..facts(&asker)
+    });
+    assert!(text.len() < TEXT_MAX, "{} bytes", text.len());
+    assert!(text.ends_with(NEW_KEY_SHORT));
+}
