@@ -328,12 +328,12 @@ impl<'a> Holding<'a> {
         Ok(sealed)
     }
 
-    /// The client has left: the scanner's last steps, and then the seal. Says which holds there are.
     /// Nothing of what is held and not sealed is ever delivered.
     pub(super) fn give_up(&mut self) {
         self.open.clear();
     }
 
+    /// The client has left: the scanner's last steps, and then the seal. Says which holds there are.
     pub(super) async fn left(&mut self, scanner: &mut Scanner) -> Vec<HoldRow> {
         if self.open.is_empty() {
             return Vec::new();

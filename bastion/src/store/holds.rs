@@ -407,6 +407,7 @@ fn id_of(text: &str) -> Result<HoldId, StoreError> {
     })
 }
 
+/// What both lists of columns end with: `concat!` takes literals only.
 macro_rules! columns {
     () => {
         "seal, votes, opened_at, changed_at, expires_at, version, \
@@ -414,6 +415,7 @@ macro_rules! columns {
         WHERE w.session = json_extract(holds.facts, '$.session')) AS watchers FROM holds"
     };
 }
+
 /// One hold, whole.
 const HOLDS: &str = concat!("SELECT id, state, facts, ", columns!());
 /// A list of many: a command can have 64 KiB.
