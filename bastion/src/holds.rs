@@ -38,6 +38,7 @@ use tracing::{error, info, warn};
 use crate::audit::{Audit, AuditError, Event, Who};
 use crate::config;
 use crate::login::{Identity, KeyId};
+use crate::metrics::LiveHolds;
 use crate::store::{Audited, HoldRow, NotOpened, NotStepped, Step, Store, StoreError, Vote, Which};
 
 use clock::Clock;
@@ -406,6 +407,22 @@ impl Holds {
     /// One hold.
     pub(crate) async fn get(&self, id: HoldId) -> Result<HoldRow, HoldError> {
         self.inner.store.hold(id).await?.ok_or(HoldError::Unknown)
+    }
+
+    /// How many have not ended, and how long the oldest has waited for a decision.
+    pub(crate) async fn count(&self) -> Result<LiveHolds, HoldError> {
+        let counts = self.inner.store.count_holds().await?;
+        let of = |state| counts.iter().find(|(found, ..)| *found == state);
+        let states = Name::ALL.into_iter().filter(|state| !state.is_final());
+        let since = of(Name::Sealed).map(|(_, _, since)| self.now().duration_since(*since));
+        Ok(LiveHolds {
+            by_state: states
+                .map(|state| (state.as_str(), of(state).map_or(0, |(_, count, _)| *count)))
+                .collect(),
+            oldest_undecided: since
+                .and_then(|since| Duration::try_from(since).ok())
+                .unwrap_or_default(),
+        })
     }
 
     /// Holds, the newest first.

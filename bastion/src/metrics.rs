@@ -23,6 +23,7 @@ pub struct Metrics {
     counters: Vec<(Counter, AtomicU64)>,
     session_seconds: Histogram,
     sign_in_seconds: Histogram,
+    hold_seconds: Histogram,
     began: Mutex<Began>,
 }
 
@@ -32,11 +33,12 @@ pub(crate) fn global() -> &'static Metrics {
     &METRICS
 }
 
-/// When sign-ins and sessions began that have not ended.
+/// When sign-ins and sessions began that have not ended, and holds that nobody has decided.
 #[derive(Debug, Default)]
 struct Began {
     sign_ins: HashMap<String, Instant>,
     sessions: HashMap<String, Instant>,
+    holds: HashMap<String, Instant>,
 }
 
 /// What is counted: a family and, where it has one, the value of its label.
@@ -57,12 +59,23 @@ pub(crate) struct Live {
     pub(crate) leases: Option<usize>,
     /// Locks that hold.
     pub(crate) locks: Option<usize>,
+    /// Holds that have not ended.
+    pub(crate) holds: Option<LiveHolds>,
     /// How long the recorder took to answer; none where it did not.
     pub(crate) recorder: Option<Duration>,
     /// Free and total bytes of the disk of the recordings, where this process can see it.
     pub(crate) recordings_disk: Option<(u64, u64)>,
     /// The same of the state folder.
     pub(crate) state_disk: Option<(u64, u64)>,
+}
+
+/// Holds that have not ended.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LiveHolds {
+    /// How many are in each state that is no end.
+    pub(crate) by_state: Vec<(&'static str, u64)>,
+    /// How long the oldest that is sealed has waited for its decision.
+    pub(crate) oldest_undecided: Duration,
 }
 
 impl Default for Metrics {
@@ -93,6 +106,9 @@ impl Default for Metrics {
             one(NEW_KEYS),
             one(TARGETS_FAILED),
             one(REFUSED),
+            each(HOLDS_OPENED, "kind", &HOLD_KINDS),
+            each(HOLD_DECISIONS, "decision", &["approve", "deny"]),
+            each(HOLDS_ENDED, "state", &HOLD_ENDS),
         ];
         Self {
             counters: counters
@@ -102,6 +118,7 @@ impl Default for Metrics {
                 .collect(),
             session_seconds: Histogram::new(&SESSION_BOUNDS),
             sign_in_seconds: Histogram::new(&SIGN_IN_BOUNDS),
+            hold_seconds: Histogram::new(&HOLD_BOUNDS),
             began: Mutex::default(),
         }
     }
@@ -167,6 +184,28 @@ impl Metrics {
             }
             Event::NotRechecked { .. } => self.add(NOT_RECHECKED, None, 1),
             Event::KeyEnrolled { .. } => self.add(NEW_KEYS, None, 1),
+            Event::HoldOpened { kind, .. } => self.add(HOLDS_OPENED, Some(kind), 1),
+            Event::HoldSealed { hold, .. } => self.begin(|began| &mut began.holds, hold),
+            Event::HoldDecided {
+                hold,
+                decision,
+                approvals,
+                needed,
+                ..
+            } => {
+                self.add(HOLD_DECISIONS, Some(decision), 1);
+                let denied = decision == "deny";
+                if denied {
+                    self.add(HOLDS_ENDED, Some("denied"), 1);
+                }
+                if denied || approvals >= needed {
+                    self.end(|began| &mut began.holds, hold, &self.hold_seconds);
+                }
+            }
+            Event::HoldEnded { hold, state, .. } => {
+                self.add(HOLDS_ENDED, Some(state), 1);
+                self.forget(|began| &mut began.holds, hold);
+            }
             _ => {}
         }
     }
@@ -203,10 +242,18 @@ impl Metrics {
         id: &str,
         histogram: &Histogram,
     ) {
-        let mut began = self.began.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(at) = which(&mut began).remove(id) {
+        if let Some(at) = self.forget(which, id) {
             histogram.observe(at.elapsed());
         }
+    }
+
+    fn forget(
+        &self,
+        which: impl Fn(&mut Began) -> &mut HashMap<String, Instant>,
+        id: &str,
+    ) -> Option<Instant> {
+        let mut began = self.began.lock().unwrap_or_else(PoisonError::into_inner);
+        which(&mut began).remove(id)
     }
 
     /// Everything in Prometheus's text format, version 0.0.4.
@@ -253,6 +300,7 @@ impl Metrics {
         match name {
             SESSION_SECONDS => self.session_seconds.render(name, lines),
             SIGN_IN_SECONDS => self.sign_in_seconds.render(name, lines),
+            HOLD_SECONDS => self.hold_seconds.render(name, lines),
             _ => {}
         }
     }
@@ -264,6 +312,16 @@ fn gauge(name: &str, live: &Live, lines: &mut String) {
             let version = env!("CARGO_PKG_VERSION");
             push(lines, format_args!("{name}{{version=\"{version}\"}} 1\n"));
             return;
+        }
+        "bastion_holds" => {
+            for (state, count) in live.holds.iter().flat_map(|holds| &holds.by_state) {
+                push(lines, format_args!("{name}{{state=\"{state}\"}} {count}\n"));
+            }
+            return;
+        }
+        "bastion_hold_oldest_undecided_seconds" => {
+            let holds = live.holds.as_ref();
+            holds.map(|holds| holds.oldest_undecided.as_secs_f64())
         }
         "bastion_sessions_active" => Some(live.sessions as f64),
         "bastion_connections_unauthenticated" => Some(live.unauthenticated as f64),
@@ -302,11 +360,15 @@ const NOT_RECHECKED: &str = "bastion_rechecks_failed_total";
 const NEW_KEYS: &str = "bastion_new_keys_total";
 const TARGETS_FAILED: &str = "bastion_target_failures_total";
 const REFUSED: &str = "bastion_connections_refused_total";
+const HOLDS_OPENED: &str = "bastion_holds_opened_total";
+const HOLD_DECISIONS: &str = "bastion_hold_decisions_total";
+const HOLDS_ENDED: &str = "bastion_holds_ended_total";
+const HOLD_SECONDS: &str = "bastion_hold_decision_seconds";
 const SESSION_SECONDS: &str = "bastion_session_duration_seconds";
 const SIGN_IN_SECONDS: &str = "bastion_sign_in_duration_seconds";
 
 /// Name, type and meaning of each.
-const FAMILIES: [(&str, &str, &str); 23] = [
+const FAMILIES: [(&str, &str, &str); 29] = [
     ("bastion_build_info", "gauge", "The version that runs."),
     (
         SIGN_INS,
@@ -373,6 +435,24 @@ const FAMILIES: [(&str, &str, &str); 23] = [
         "Users and targets that are locked.",
     ),
     (
+        "bastion_holds",
+        "gauge",
+        "Holds that have not ended, by state; sealed: somebody has to decide.",
+    ),
+    (
+        "bastion_hold_oldest_undecided_seconds",
+        "gauge",
+        "How long the oldest sealed hold has waited for a decision; 0 where none waits.",
+    ),
+    (HOLDS_OPENED, "counter", "Holds that began."),
+    (HOLD_DECISIONS, "counter", "Approvals and denials."),
+    (HOLDS_ENDED, "counter", "Holds that ended, and how."),
+    (
+        HOLD_SECONDS,
+        "histogram",
+        "From the seal of a hold to its decision, where both fell into the life of this process.",
+    ),
+    (
         "bastion_recorder_up",
         "gauge",
         "1 where the recorder answers.",
@@ -420,11 +500,15 @@ const OUTCOMES: [&str; 15] = [
 ];
 const KINDS: [&str; 3] = ["shell", "exec", "sftp"];
 const COVERAGE: [&str; 4] = ["passed", "masked", "held", "unreadable"];
+const HOLD_KINDS: [&str; 2] = ["output", "command"];
+/// The states in which a hold has ended.
+const HOLD_ENDS: [&str; 5] = ["delivered", "denied", "expired", "cancelled", "void"];
 /// In seconds.
 const SESSION_BOUNDS: [f64; 10] = [
     0.1, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0, 3600.0, 14_400.0, 86_400.0,
 ];
 const SIGN_IN_BOUNDS: [f64; 8] = [1.0, 2.0, 5.0, 10.0, 20.0, 45.0, 120.0, 300.0];
+const HOLD_BOUNDS: [f64; 8] = [5.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0];
 const BEGAN_MAX: usize = 20_000;
 const BEGAN_AGE: Duration = Duration::from_secs(30 * 60);
 
@@ -440,6 +524,10 @@ mod tests {
             unauthenticated: 1,
             leases: Some(3),
             locks: Some(0),
+            holds: Some(LiveHolds {
+                by_state: vec![("open", 0), ("sealed", 2)],
+                oldest_undecided: Duration::from_secs(7),
+            }),
             recorder: Some(Duration::from_millis(2)),
             recordings_disk: Some((5, 10)),
             state_disk: Some((6, 10)),
@@ -544,6 +632,62 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
         assert!(!text.contains("whatever") && !text.contains("nobody knows"));
+    }
+
+    #[test]
+    fn a_hold_is_counted_from_its_seal_to_its_end() {
+        let metrics = Metrics::default();
+        let sealed = |hold: &str| Event::HoldSealed {
+            hold: hold.into(),
+            digest: "d".into(),
+            bytes: 1,
+            rows: 1,
+            fields: Vec::new(),
+            expires_at: jiff::Timestamp::UNIX_EPOCH,
+        };
+        let decided = |hold: &str, decision: &str, approvals| Event::HoldDecided {
+            hold: hold.into(),
+            digest: "d".into(),
+            user: crate::audit::Who {
+                issuer: "https://id".into(),
+                subject: "1".into(),
+                name: "ann".into(),
+            },
+            decision: decision.into(),
+            reason: None,
+            approvals,
+            needed: 2,
+            policies: Vec::new(),
+            withdrawn: Vec::new(),
+        };
+        for hold in ["H-1", "H-2", "H-3"] {
+            metrics.observe(&sealed(hold));
+        }
+        metrics.observe(&decided("H-1", "approve", 1));
+        let text = metrics.render(&live());
+        assert!(text.contains("bastion_hold_decision_seconds_count 0\n"));
+        metrics.observe(&decided("H-1", "approve", 2));
+        metrics.observe(&decided("H-2", "deny", 0));
+        for (hold, state) in [("H-1", "delivered"), ("H-3", "expired")] {
+            metrics.observe(&Event::HoldEnded {
+                hold: hold.into(),
+                state: state.into(),
+                reason: None,
+            });
+        }
+        assert!(metrics.began.lock().unwrap().holds.is_empty());
+        let text = metrics.render(&live());
+        for line in [
+            "bastion_hold_decision_seconds_count 2",
+            "bastion_hold_decisions_total{decision=\"approve\"} 2",
+            "bastion_holds_ended_total{state=\"delivered\"} 1",
+            "bastion_holds_ended_total{state=\"denied\"} 1",
+            "bastion_holds_ended_total{state=\"expired\"} 1",
+            "bastion_holds{state=\"sealed\"} 2",
+            "bastion_hold_oldest_undecided_seconds 7",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
     }
 
     #[test]

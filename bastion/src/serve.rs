@@ -159,11 +159,7 @@ async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
             recordings: config.recording.dir.clone(),
         });
         let until = stop.clone();
-        pages.spawn(async move {
-            if let Err(error) = crate::metrics::serve(listener, observer, until).await {
-                error!(%error, "metrics are not answered any more");
-            }
-        });
+        pages.spawn(crate::metrics::serve(listener, observer, until));
     }
     pages.close();
     if let Some(path) = &options.ready_file {

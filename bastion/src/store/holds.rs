@@ -250,6 +250,26 @@ impl Store {
         .await
     }
 
+    /// How many holds are in each state that is no end, and when the first of them came into it.
+    pub(crate) async fn count_holds(&self) -> Result<Vec<(Name, u64, Timestamp)>, StoreError> {
+        self.read(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT state, count(*), min(changed_at) FROM holds WHERE live GROUP BY state",
+                )?
+                .query_and_then([], |row| {
+                    let state: String = row.get(0)?;
+                    let state = Name::parse(&state).ok_or_else(|| StoreError::Damaged {
+                        detail: format!("no hold is {state:?}"),
+                    })?;
+                    let count: i64 = row.get(1)?;
+                    Ok((state, count.unsigned_abs(), timestamp(row.get(2)?)?))
+                })?
+                .collect()
+        })
+        .await
+    }
+
     /// When the next one is due.
     pub(crate) async fn next_due_hold(&self) -> Result<Option<Timestamp>, StoreError> {
         self.read(|connection| {
