@@ -246,8 +246,29 @@ impl Frontier {
         }
     }
 
+    /// Withholds bytes that nobody has read.
+    pub(crate) fn hold(
+        &mut self,
+        rule: u16,
+        stream: Stream,
+        bytes: Bytes,
+        steps: &mut VecDeque<Step>,
+    ) {
+        if self.state == State::Records {
+            self.begin(rule, "output", steps);
+        }
+        self.withhold(rule, stream, bytes, steps);
+    }
+
     /// What comes next cannot be read as text.
     pub(crate) fn unreadable(&mut self, policy: Unreadable, steps: &mut VecDeque<Step>) {
+        if self.state == State::Records
+            && let Some(rule) = self.rules.compiled().hold_output
+        {
+            // It is held whatever it looks like.
+            self.begin(rule, "output", steps);
+            return;
+        }
         match (policy, self.state) {
             (Unreadable::Pass, _) | (_, State::Holding { .. } | State::Refused) => {}
             (Unreadable::Hold, State::Open | State::Records) => {

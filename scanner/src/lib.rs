@@ -330,6 +330,10 @@ impl Scanner {
             });
             return;
         }
+        if let Some(rule) = self.rules.hold_unread() {
+            self.frontier.hold(rule, stream, raw.0, &mut self.steps);
+            return;
+        }
         let policy = self.rules.compiled().unreadable;
         let [stdout, stderr] = &mut self.watches;
         let watch = match stream {

@@ -400,6 +400,16 @@ impl Rules {
         self.0.rules.get(usize::from(rule)).map(|r| r.name.as_str())
     }
 
+    /// The rule that withholds everything, where no rule looks for anything in it: nothing has to
+    /// be read then, and nothing waits for what would decide it.
+    pub(crate) fn hold_unread(&self) -> Option<u16> {
+        let compiled = &self.0;
+        let looks = !compiled.fields.is_empty()
+            || compiled.detectors.iter().any(Option::is_some)
+            || compiled.own.is_some();
+        compiled.hold_output.filter(|_| !looks)
+    }
+
     /// Whether some rule withholds output for a decision.
     pub fn may_hold(&self) -> bool {
         self.0.hold_any

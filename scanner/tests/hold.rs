@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use proptest::prelude::*;
 use scanner::{
-    Action, Mask, Options, Raw, Rule, Rules, RulesBuilder, Scanner, Scope, Step, Stream,
+    Action, Mask, Options, Raw, Rule, Rules, RulesBuilder, Scanner, Scope, Step, Stream, Unreadable,
 };
 
 fn rules(scope: Scope) -> Arc<Rules> {
@@ -133,6 +133,47 @@ fn a_table_with_a_held_column_is_held_from_its_first_row() {
 fn a_rule_for_the_whole_output_holds_from_the_first_byte() {
     let said = scan(&rules(Scope::Output), "anything\n", 2);
     assert_eq!(said, "{1 output}[1 anything\n]");
+}
+
+/// Where nothing but the whole output is held, nothing is read: what came is all there when it is
+/// sealed, also bytes that would otherwise wait for those after them. Protocols depend on it.
+#[test]
+fn a_rule_for_the_whole_output_alone_keeps_nothing_back() {
+    let rule = Rule::new("all", Action::Hold(Scope::Output));
+    for policy in [Unreadable::Pass, Unreadable::Hold, Unreadable::Refuse] {
+        for pty in [false, true] {
+            let rules = RulesBuilder::new().rule(rule.clone()).unreadable(policy);
+            let rules = Arc::new(rules.build().unwrap());
+            let mut scanner = Scanner::new(rules, Options { pty });
+            for piece in [&b"\x1f\0\0\0"[..], b"4111", b"a\x1b]0;", b"\xff\0\x08"] {
+                for stream in [Stream::Stdout, Stream::Stderr] {
+                    scanner.feed(stream, raw(piece));
+                    let text = String::from_utf8_lossy(piece).into_owned();
+                    let opens = stream == Stream::Stdout;
+                    let opens = if opens { "{0 output}" } else { "" };
+                    assert_eq!(told(&mut scanner), format!("{opens}[0 {text}]"));
+                }
+                assert_eq!(scanner.coverage().passed, 0);
+                scanner.resume();
+            }
+            scanner.end();
+            assert_eq!(told(&mut scanner), "");
+            assert_eq!(scanner.coverage().held, 2 * (4 + 4 + 5 + 3));
+        }
+    }
+}
+
+/// Also where the first byte cannot be read, and rules beside it look for something.
+#[test]
+fn a_rule_for_the_whole_output_holds_what_would_be_refused() {
+    let rules = RulesBuilder::new()
+        .rule(Rule::new("pii", Action::Mask(Mask::Redact)).field("email"))
+        .rule(Rule::new("all", Action::Hold(Scope::Output)))
+        .unreadable(Unreadable::Refuse);
+    let mut scanner = Scanner::new(Arc::new(rules.build().unwrap()), Options::default());
+    scanner.feed(Stream::Stdout, raw(b"\0\0text\n"));
+    scanner.end();
+    assert_eq!(told(&mut scanner), "{1 output}[1 \0\0text\n]");
 }
 
 /// Approvers of one rule do not speak for those of another.
