@@ -62,7 +62,7 @@ pub(crate) struct Facts {
     pub(crate) session: String,
     pub(crate) target: String,
     pub(crate) login: String,
-    /// The command, with what is not UTF-8 replaced; for display.
+    /// The command as people read it: one text for each string of bytes (`console::exact`).
     pub(crate) command: Option<String>,
     /// Whether it came from a terminal.
     pub(crate) pty: bool,
@@ -458,31 +458,9 @@ impl Holds {
 
     /// One entitled person's vote on the bytes of `digest`. The audit log has it when this returns.
     pub(crate) async fn vote(&self, ballot: Ballot) -> Result<HoldRow, HoldError> {
-        let row = self.get(ballot.hold).await?;
-        let gone = self.gone_from_group(&row).await?;
         let now = self.now();
-        self.step_through(ballot.hold, move |row| voted(row, ballot, &gone, now))
+        self.step_through(ballot.hold, move |row| voted(row, ballot, now))
             .await
-    }
-
-    /// Those of the voters who are, by their latest sign-in, no longer in the group that decides.
-    async fn gone_from_group(&self, row: &HoldRow) -> Result<Vec<Identity>, HoldError> {
-        let people: Vec<_> = row
-            .votes
-            .iter()
-            .map(|vote| vote.by.identity.clone())
-            .collect();
-        let groups = self.inner.store.groups_of(people.clone()).await?;
-        Ok(people
-            .into_iter()
-            .zip(groups)
-            .filter(|(_, groups)| {
-                !groups
-                    .as_ref()
-                    .is_some_and(|groups| groups.contains(&row.facts.approvers))
-            })
-            .map(|(person, _)| person)
-            .collect())
     }
 
     /// The producer takes a hold back.
@@ -496,11 +474,8 @@ impl Holds {
         if delivering {
             return Err(HoldError::Delivering);
         }
-        self.step_through(id, move |row| {
-            let end = hold_of(row).cancel(&by)?;
-            Ok(ended(row, end, reason))
-        })
-        .await
+        self.step_through(id, move |row| cancelled(row, &by, reason))
+            .await
     }
 
     /// Begins to give an approved hold's bytes to its producer: `releasing` and its event are
@@ -532,23 +507,8 @@ impl Holds {
         // What was decided is in the audit log before the step that needs it.
         self.tell().await?;
         let now = self.now();
-        self.step(id, move |row| {
-            let Releasing { expires_at, .. } = hold_of(row).release(&to, &digest, now)?;
-            let event = Event::HoldReleased {
-                hold: row.id.to_string(),
-                digest: digest.to_string(),
-                user: who(&row.facts.producer),
-            };
-            Ok(Step {
-                to: Name::Releasing,
-                seal: row.seal.clone(),
-                expires_at: Some(expires_at),
-                votes: row.votes.clone(),
-                events: vec![event],
-                audited: Audited::Needed,
-            })
-        })
-        .await?;
+        self.step(id, move |row| releasing(row, &to, &digest, now))
+            .await?;
         self.tell().await?;
         Ok(Release {
             delivery,
@@ -642,11 +602,7 @@ impl Holds {
                 least = Duration::from_secs(1);
                 continue;
             }
-            let step = move |row: &HoldRow| {
-                let end = hold_of(row).expire(now)?;
-                Ok(ended(row, end, None))
-            };
-            match self.step_through(id, step).await {
+            match self.step_through(id, move |row| expired(row, now)).await {
                 Ok(_) | Err(HoldError::Refused(_)) => {}
                 Err(error) => return Err(error),
             }
@@ -660,11 +616,7 @@ impl Holds {
     }
 
     async fn void(&self, id: HoldId, why: &'static str) -> Result<(), HoldError> {
-        self.step_through(id, move |row| {
-            let end = hold_of(row).void()?;
-            Ok(ended(row, end, Some(why.to_owned())))
-        })
-        .await?;
+        self.step_through(id, move |row| voided(row, why)).await?;
         Ok(())
     }
 
@@ -781,12 +733,74 @@ pub(crate) struct Ballot {
     pub(crate) policies: Vec<String>,
 }
 
-fn voted(
+fn sealed(row: &HoldRow, seal: Seal, now: Timestamp) -> Result<Step, Refusal> {
+    let Hold::Open(open) = hold_of(row) else {
+        return Err(Refusal::Over(row.state));
+    };
+    let sealed = open.seal(seal.digest, now);
+    let event = Event::HoldSealed {
+        hold: row.id.to_string(),
+        digest: seal.digest.to_string(),
+        bytes: seal.bytes,
+        rows: seal.rows,
+        fields: seal.fields.clone(),
+        expires_at: sealed.expires_at,
+    };
+    Ok(Step {
+        to: Name::Sealed,
+        seal: Some(seal),
+        expires_at: Some(sealed.expires_at),
+        votes: Vec::new(),
+        events: vec![event],
+        audited: Audited::MayWait,
+    })
+}
+
+fn releasing(
     row: &HoldRow,
-    ballot: Ballot,
-    gone: &[Identity],
+    to: &Identity,
+    digest: &Digest,
     now: Timestamp,
 ) -> Result<Step, Refusal> {
+    let Releasing { expires_at, .. } = hold_of(row).release(to, digest, now)?;
+    let event = Event::HoldReleased {
+        hold: row.id.to_string(),
+        digest: digest.to_string(),
+        user: who(&row.facts.producer),
+    };
+    Ok(Step {
+        to: Name::Releasing,
+        seal: row.seal.clone(),
+        expires_at: Some(expires_at),
+        votes: row.votes.clone(),
+        events: vec![event],
+        audited: Audited::Needed,
+    })
+}
+
+fn delivered(row: &HoldRow) -> Result<Step, Refusal> {
+    match hold_of(row) {
+        Hold::Releasing(releasing) => Ok(ended(row, releasing.delivered(), None)),
+        other => Err(Refusal::Over(other.name())),
+    }
+}
+
+fn cancelled(row: &HoldRow, by: &Identity, reason: Option<String>) -> Result<Step, Refusal> {
+    let end = hold_of(row).cancel(by)?;
+    Ok(ended(row, end, reason))
+}
+
+fn expired(row: &HoldRow, now: Timestamp) -> Result<Step, Refusal> {
+    let end = hold_of(row).expire(now)?;
+    Ok(ended(row, end, None))
+}
+
+fn voided(row: &HoldRow, why: &str) -> Result<Step, Refusal> {
+    let end = hold_of(row).void()?;
+    Ok(ended(row, end, Some(why.to_owned())))
+}
+
+fn voted(row: &HoldRow, ballot: Ballot, now: Timestamp) -> Result<Step, Refusal> {
     let sealed = hold_of(row).into_sealed()?;
     let by = ballot.by.party().clone();
     let vote = Vote {
@@ -795,11 +809,14 @@ fn voted(
         reason: ballot.reason.clone(),
         at: now,
     };
-    let keeps = |party: &Party| {
-        !gone.contains(&party.identity) && !row.watchers.iter().any(|seen| party.may_be(seen))
-    };
+    let still = |party: &Party| !row.gone.contains(&party.identity);
+    let (mut votes, withdrawn): (Vec<Vote>, Vec<Vote>) = row
+        .votes
+        .iter()
+        .cloned()
+        .partition(|vote| !ballot.approves || (still(&vote.by) && !sealed.took_part(&vote.by)));
     let (to, expires_at, approvals) = if ballot.approves {
-        match sealed.approve(ballot.by, &ballot.digest, now, keeps)? {
+        match sealed.approve(ballot.by, &ballot.digest, now, still)? {
             Voted::Waiting(sealed) => (
                 Name::Sealed,
                 Some(sealed.expires_at),
@@ -815,11 +832,6 @@ fn voted(
         let end = sealed.deny(ballot.by, &ballot.digest, now)?;
         (end.into(), row.expires_at, approvals)
     };
-    let (mut votes, withdrawn): (Vec<Vote>, Vec<Vote>) = row
-        .votes
-        .iter()
-        .cloned()
-        .partition(|vote| !ballot.approves || keeps(&vote.by));
     votes.push(vote);
     let event = Event::HoldDecided {
         hold: row.id.to_string(),
@@ -870,6 +882,7 @@ fn hold_of(row: &HoldRow) -> Hold {
                 .filter(|vote| vote.approves)
                 .map(|vote| vote.by.clone())
                 .collect(),
+            watchers: row.watchers.clone(),
         }),
         Name::Approved => Hold::Approved(Approved {
             terms,
@@ -995,28 +1008,7 @@ impl Live {
         };
         let row = self
             .holds
-            .step(self.id, move |row| {
-                let Hold::Open(open) = hold_of(row) else {
-                    return Err(Refusal::Over(row.state));
-                };
-                let sealed = open.seal(seal.digest, now);
-                let event = Event::HoldSealed {
-                    hold: row.id.to_string(),
-                    digest: seal.digest.to_string(),
-                    bytes: seal.bytes,
-                    rows: seal.rows,
-                    fields: seal.fields.clone(),
-                    expires_at: sealed.expires_at,
-                };
-                Ok(Step {
-                    to: Name::Sealed,
-                    seal: Some(seal),
-                    expires_at: Some(sealed.expires_at),
-                    votes: Vec::new(),
-                    events: vec![event],
-                    audited: Audited::MayWait,
-                })
-            })
+            .step(self.id, move |row| sealed(row, seal, now))
             .await?;
         self.sealed = true;
         self.holds.after(&row).await?;
@@ -1085,12 +1077,7 @@ impl Release {
     /// The client has everything: it is never delivered again, and erased.
     pub(crate) async fn delivered(self) -> Result<(), HoldError> {
         let holds = self.delivery.holds.clone();
-        holds
-            .step_through(self.delivery.id, |row| match hold_of(row) {
-                Hold::Releasing(releasing) => Ok(ended(row, releasing.delivered(), None)),
-                other => Err(Refusal::Over(other.name())),
-            })
-            .await?;
+        holds.step_through(self.delivery.id, delivered).await?;
         Ok(())
     }
 }
@@ -1138,5 +1125,7 @@ const SWEEP: Duration = Duration::from_secs(30);
 /// No sweep follows another sooner, whatever is due.
 const SHORTEST_SWEEP: Duration = Duration::from_millis(20);
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

@@ -1,15 +1,21 @@
-//! The state machine against a model of what people were promised: whatever is tried, in whatever
-//! order, bytes go out only after enough different people approved exactly them, each of them
-//! somebody else than the producer and entitled until the last approval.
+//! Decisions against a model of what people were promised: whatever is tried, in whatever order,
+//! bytes go out only after enough different people approved exactly them, each of them somebody
+//! else than the producer and whoever watched, and entitled until the last approval.
+//!
+//! What is tried takes the way of a real decision: the policies ([`decide::entitle`]), the steps of
+//! this room, the state machine and the row. Only the file is left out.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 
 use super::*;
-use crate::access::may_decide;
-use crate::holds::{Kind, SamePerson};
+use crate::access::{Access, Person};
+use crate::config::Approval;
+use decide::Decider;
 
 /// Accounts; several may be one human's. Account 0 is the producer's.
 const ACCOUNTS: usize = 7;
@@ -17,6 +23,25 @@ const ACCOUNTS: usize = 7;
 const HUMAN: [u8; ACCOUNTS] = [0, 0, 1, 1, 2, 3, 0];
 const SERVICE: usize = 6;
 const PERIOD: i64 = 100;
+const GROUP: &str = "leads";
+
+/// The group of approvers may approve, and so may anybody whom only this policy knows.
+static ACCESS: LazyLock<Access> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).expect("a policy");
+    };
+    write(
+        "access.cedar",
+        "permit (principal, action == Action::\"approve\", resource);\n",
+    );
+    write("protect.toml", "");
+    Access::load(
+        folder.path(),
+        crate::target::tests::inventory(&[("pay", "app", &[])]),
+    )
+    .expect("policies")
+});
 
 fn party(account: usize) -> Party {
     let human = HUMAN.get(account).copied().unwrap_or(9);
@@ -61,6 +86,8 @@ enum Act {
     /// An account comes into, or leaves, the group that decides.
     Join(usize),
     Leave(usize),
+    /// An account sees the session.
+    Watch(usize),
 }
 
 /// The promise, in other words than the machine's.
@@ -69,6 +96,7 @@ struct Promise {
     needed: u32,
     now: i64,
     members: BTreeSet<usize>,
+    watchers: BTreeSet<usize>,
     state: Name,
     sealed: u8,
     until: i64,
@@ -78,7 +106,14 @@ struct Promise {
 
 impl Promise {
     fn entitled(&self, account: usize) -> bool {
-        self.members.contains(&account) && account != SERVICE && HUMAN.get(account) != HUMAN.first()
+        self.members.contains(&account) && account != SERVICE && !self.took_part(account)
+    }
+
+    /// Whether the human behind an account produced or saw it.
+    fn took_part(&self, account: usize) -> bool {
+        std::iter::once(&0)
+            .chain(&self.watchers)
+            .any(|other| HUMAN.get(*other) == HUMAN.get(account))
     }
 
     /// Those who decide on these bytes now.
@@ -105,6 +140,7 @@ impl ReferenceStateMachine for Model {
                 needed,
                 now: 0,
                 members,
+                watchers: BTreeSet::new(),
                 state: Name::Open,
                 sealed: 0,
                 until: 0,
@@ -129,7 +165,8 @@ impl ReferenceStateMachine for Model {
             2 => Just(Act::Expire),
             2 => (0..60_i64).prop_map(Act::Wait),
             2 => account.clone().prop_map(Act::Join),
-            2 => account.prop_map(Act::Leave),
+            2 => account.clone().prop_map(Act::Leave),
+            1 => account.prop_map(Act::Watch),
         ]
         .boxed()
     }
@@ -145,13 +182,12 @@ impl ReferenceStateMachine for Model {
             }
             Act::Approve(account, bytes) => {
                 if promise.can_decide(account, bytes) {
-                    let members = &promise.members;
                     let human = HUMAN.get(account);
                     let counted: BTreeSet<usize> = promise
                         .approved
                         .iter()
                         .copied()
-                        .filter(|earlier| members.contains(earlier))
+                        .filter(|earlier| promise.entitled(*earlier))
                         .collect();
                     if !counted.iter().any(|earlier| HUMAN.get(*earlier) == human) {
                         promise.approved = counted;
@@ -204,67 +240,116 @@ impl ReferenceStateMachine for Model {
             Act::Wait(seconds) => promise.now += seconds,
             Act::Join(account) => drop(promise.members.insert(account)),
             Act::Leave(account) => drop(promise.members.remove(&account)),
+            Act::Watch(account) => drop(promise.watchers.insert(account)),
         }
         promise
     }
 }
 
-/// The machine, and what it was seen to do.
+/// A hold as it is written down, and how often its bytes went out.
 struct Machine {
-    hold: Hold,
+    row: HoldRow,
     released: u32,
 }
 
 impl Machine {
-    /// What the room does with a vote: whoever may not decide has none.
-    fn ballot(promise: &Promise, account: usize) -> Option<Entitled> {
-        let (decider, producer) = (party(account), party(0));
-        let may = may_decide(&decider.as_access(), [&producer.as_access()]).is_ok();
-        (may && promise.members.contains(&account)).then(|| Entitled::for_test(decider))
+    /// Asks as the console does; whoever may not decide has no ballot.
+    fn ballot(
+        &self,
+        promise: &Promise,
+        account: usize,
+        bytes: u8,
+        approves: bool,
+    ) -> Option<Ballot> {
+        let party = party(account);
+        let of_account = party.as_access();
+        let member = promise.members.contains(&account);
+        let groups = member.then(|| GROUP.to_owned()).into_iter().collect();
+        let now = at(promise.now);
+        let decider = Decider {
+            person: Person {
+                issuer: of_account.issuer,
+                subject: of_account.subject,
+                name: of_account.name,
+                email: of_account.email,
+                same_person: of_account.same_person,
+                kind: of_account.kind,
+                groups: &groups,
+                signed_in_at: now,
+                key: None,
+            },
+            party: party.clone(),
+            key_since: None,
+            source: IpAddr::from([127, 0, 0, 1]),
+            now,
+        };
+        let approval = Approval {
+            same_person_claim: None,
+            owner_claim: String::new(),
+            max_sign_in_age: Duration::from_secs(1),
+            min_key_age: Duration::ZERO,
+        };
+        let (by, policies) = decide::entitle(&ACCESS, &approval, decider, &self.row).ok()?;
+        Some(Ballot {
+            hold: self.row.id,
+            digest: digest(bytes),
+            by,
+            approves,
+            reason: None,
+            policies,
+        })
     }
 
-    fn after(&mut self, promise: &Promise, act: &Act) -> Result<Hold, Refusal> {
-        let hold = self.hold.clone();
+    /// The step that an act leads to, where it is none that changes the hold's surroundings.
+    fn step(&self, promise: &Promise, act: &Act) -> Option<Step> {
+        let row = &self.row;
         // The promise has moved already; the act itself changes neither time nor members unless it
         // is about them.
         let now = at(promise.now);
-        match *act {
-            Act::Seal(bytes) => match hold {
-                Hold::Open(open) => Ok(Hold::Sealed(open.seal(digest(bytes), now))),
-                other => Err(Refusal::Over(other.name())),
-            },
-            Act::Approve(account, bytes) => {
-                let by = Self::ballot(promise, account).ok_or(Refusal::NotYours)?;
-                let still = |earlier: &Party| {
-                    (0..ACCOUNTS).any(|k| promise.members.contains(&k) && party(k) == *earlier)
+        let step = match *act {
+            Act::Seal(bytes) => {
+                let seal = Seal {
+                    digest: digest(bytes),
+                    bytes: 1,
+                    rows: 1,
+                    fields: Vec::new(),
+                    sealed_at: now,
+                    status: None,
                 };
-                let voted = hold
-                    .into_sealed()?
-                    .approve(by, &digest(bytes), now, still)?;
-                Ok(match voted {
-                    Voted::Waiting(sealed) => Hold::Sealed(sealed),
-                    Voted::Approved(approved) => Hold::Approved(approved),
-                })
+                sealed(row, seal, now)
+            }
+            Act::Approve(account, bytes) => {
+                voted(row, self.ballot(promise, account, bytes, true)?, now)
             }
             Act::Deny(account, bytes) => {
-                let by = Self::ballot(promise, account).ok_or(Refusal::NotYours)?;
-                let end = hold.into_sealed()?.deny(by, &digest(bytes), now)?;
-                Ok(Hold::Ended(end))
+                voted(row, self.ballot(promise, account, bytes, false)?, now)
             }
-            Act::Cancel(account) => hold.cancel(&party(account).identity).map(Hold::Ended),
+            Act::Cancel(account) => cancelled(row, &party(account).identity, None),
             Act::Release(account, bytes) => {
-                let to = party(account).identity;
-                let releasing = hold.release(&to, &digest(bytes), now)?;
-                self.released += 1;
-                Ok(Hold::Releasing(releasing))
+                releasing(row, &party(account).identity, &digest(bytes), now)
             }
-            Act::Delivered => match hold {
-                Hold::Releasing(releasing) => Ok(Hold::Ended(releasing.delivered())),
-                other => Err(Refusal::Over(other.name())),
-            },
-            Act::Void => hold.void().map(Hold::Ended),
-            Act::Expire => hold.expire(now).map(Hold::Ended),
-            Act::Wait(_) | Act::Join(_) | Act::Leave(_) => Ok(hold),
+            Act::Delivered => delivered(row),
+            Act::Void => voided(row, "a test"),
+            Act::Expire => expired(row, now),
+            Act::Wait(_) | Act::Join(_) | Act::Leave(_) | Act::Watch(_) => return None,
+        };
+        step.ok()
+    }
+
+    fn act(&mut self, promise: &Promise, act: &Act) {
+        // What the store reads with the row.
+        self.row.watchers = promise.watchers.iter().copied().map(party).collect();
+        let votes = self.row.votes.iter().map(|vote| vote.by.identity.clone());
+        self.row.gone = votes
+            .filter(|voter| {
+                !(0..ACCOUNTS).any(|k| promise.members.contains(&k) && party(k).identity == *voter)
+            })
+            .collect();
+        if let Some(step) = self.step(promise, act) {
+            let releases = step.to == Name::Releasing;
+            if self.row.stepped(step, at(promise.now)) && releases {
+                self.released += 1;
+            }
         }
     }
 }
@@ -276,23 +361,28 @@ impl StateMachineTest for Check {
     type Reference = Model;
 
     fn init_test(promise: &Promise) -> Machine {
+        let facts = Facts {
+            producer: party(0),
+            session: "s".into(),
+            target: "pay".into(),
+            login: "app".into(),
+            command: None,
+            pty: false,
+            held: Held::Output,
+            rule: "all".into(),
+            approvers: GROUP.into(),
+            needed: promise.needed,
+            period_s: PERIOD.unsigned_abs(),
+        };
         Machine {
-            hold: Hold::Open(Open {
-                terms: Terms {
-                    producer: party(0),
-                    needed: promise.needed,
-                    period: SignedDuration::from_secs(PERIOD),
-                },
-            }),
+            row: HoldRow::opened(HoldId::of(1), facts, at(0)),
             released: 0,
         }
     }
 
     fn apply(mut machine: Machine, promise: &Promise, act: Act) -> Machine {
         let before = machine.released;
-        if let Ok(next) = machine.after(promise, &act) {
-            machine.hold = next;
-        }
+        machine.act(promise, &act);
         if machine.released > before {
             let humans: BTreeSet<_> = promise
                 .approved
@@ -307,13 +397,13 @@ impl StateMachineTest for Check {
     }
 
     fn check_invariants(machine: &Machine, promise: &Promise) {
-        assert_eq!(machine.hold.name(), promise.state);
+        assert_eq!(machine.row.state, promise.state);
     }
 }
 
 prop_state_machine! {
     #![proptest_config(ProptestConfig {
-        cases: 512,
+        cases: 256,
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
@@ -329,6 +419,7 @@ fn a_release_is_reached() {
         needed: 2,
         now: 0,
         members: (0..ACCOUNTS).collect(),
+        watchers: BTreeSet::new(),
         state: Name::Open,
         sealed: 0,
         until: 0,
@@ -354,7 +445,7 @@ fn a_release_is_reached() {
     ] {
         promise = Model::apply(promise, &act);
         machine = Check::apply(machine, &promise, act);
-        assert_eq!(machine.hold.name(), state);
+        assert_eq!(machine.row.state, state);
         assert_eq!(promise.state, state);
     }
     assert_eq!(machine.released, 2);

@@ -53,6 +53,8 @@ pub(crate) struct Sealed {
     pub(crate) digest: Digest,
     pub(crate) expires_at: Timestamp,
     pub(crate) approvals: Vec<Party>,
+    /// Who saw the session while it ran, and so decides no more than its producer.
+    pub(crate) watchers: Vec<Party>,
 }
 
 /// Enough people have approved these bytes.
@@ -159,6 +161,8 @@ pub(crate) enum Refusal {
     Expired,
     #[error("you have approved it already")]
     Twice,
+    #[error("you have taken part in it; somebody else has to decide")]
+    Own,
     #[error("its time is not over")]
     NotYet,
     #[error("it is not approved")]
@@ -185,6 +189,7 @@ impl Open {
             digest,
             expires_at,
             approvals: Vec::new(),
+            watchers: Vec::new(),
         }
     }
 
@@ -204,9 +209,11 @@ impl Sealed {
         now: Timestamp,
         still: impl Fn(&Party) -> bool,
     ) -> Result<Voted, Refusal> {
-        self.open_for(digest, now)?;
+        self.open_for(&by, digest, now)?;
         let by = by.into_party();
-        self.approvals.retain(still);
+        let mut approvals = std::mem::take(&mut self.approvals);
+        approvals.retain(|earlier| still(earlier) && !self.took_part(earlier));
+        self.approvals = approvals;
         if self.approvals.iter().any(|earlier| by.may_be(earlier)) {
             return Err(Refusal::Twice);
         }
@@ -225,20 +232,31 @@ impl Sealed {
     /// One person is enough to deny.
     pub(crate) fn deny(
         self,
-        _by: Entitled,
+        by: Entitled,
         digest: &Digest,
         now: Timestamp,
     ) -> Result<End, Refusal> {
-        self.open_for(digest, now)?;
+        self.open_for(&by, digest, now)?;
         Ok(End::Denied)
     }
 
-    fn open_for(&self, digest: &Digest, now: Timestamp) -> Result<(), Refusal> {
+    /// Whether somebody is, or may be, the producer or a watcher. `access` was asked that before; a
+    /// watcher may have come since.
+    pub(crate) fn took_part(&self, party: &Party) -> bool {
+        std::iter::once(&self.terms.producer)
+            .chain(&self.watchers)
+            .any(|other| party.may_be(other))
+    }
+
+    fn open_for(&self, by: &Entitled, digest: &Digest, now: Timestamp) -> Result<(), Refusal> {
         if now >= self.expires_at {
             return Err(Refusal::Expired);
         }
         if *digest != self.digest {
             return Err(Refusal::OtherBytes);
+        }
+        if self.took_part(by.party()) {
+            return Err(Refusal::Own);
         }
         Ok(())
     }
@@ -377,6 +395,3 @@ impl Hold {
 fn later(now: Timestamp, period: SignedDuration) -> Timestamp {
     now.saturating_add(period).unwrap_or(Timestamp::MAX)
 }
-
-#[cfg(test)]
-mod model;

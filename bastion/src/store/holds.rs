@@ -4,6 +4,8 @@
 //! conditional `UPDATE`, and the events of the step in the outbox. Who was told that it happened
 //! finds it in the audit log, also when the machine stopped in between.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
@@ -28,7 +30,45 @@ pub(crate) struct HoldRow {
     pub(crate) votes: Vec<Vote>,
     /// Who has seen its session while it ran, and so decides no more than its producer.
     pub(crate) watchers: Vec<Party>,
+    /// Those of the voters who are, by their latest sign-in, no longer in the group that decides,
+    /// or are locked.
+    pub(crate) gone: Vec<Identity>,
     version: i64,
+}
+
+#[cfg(test)]
+impl HoldRow {
+    /// One that has just been opened, for tests without a store.
+    pub(crate) fn opened(id: HoldId, facts: Facts, now: Timestamp) -> Self {
+        Self {
+            id,
+            state: Name::Open,
+            facts,
+            seal: None,
+            opened_at: now,
+            expires_at: None,
+            changed_at: now,
+            votes: Vec::new(),
+            watchers: Vec::new(),
+            gone: Vec::new(),
+            version: 0,
+        }
+    }
+
+    /// What [`Store::step_hold`] makes of it; whether it did.
+    pub(crate) fn stepped(&mut self, step: Step, now: Timestamp) -> bool {
+        let in_time = self.expires_at.is_none_or(|at| at > now);
+        if self.state.is_final() || (needs_time(step.to) && !in_time) {
+            return false;
+        }
+        self.state = step.to;
+        self.seal = step.seal;
+        self.votes = step.votes;
+        self.expires_at = step.expires_at;
+        self.changed_at = now;
+        self.version += 1;
+        true
+    }
 }
 
 /// One person's word.
@@ -166,27 +206,14 @@ impl Store {
                 Which::Live => "WHERE live ORDER BY opened_at DESC, id",
                 Which::All => "ORDER BY opened_at DESC, id LIMIT 1000",
             };
-            connection
+            let mut rows = connection
                 .prepare_cached(&format!("{LISTED} {condition}"))?
                 .query_and_then([], of_row)?
-                .collect()
-        })
-        .await
-    }
-
-    /// More rows like this one, for tests of long lists.
-    #[cfg(test)]
-    pub(crate) async fn copy_hold(&self, id: HoldId, times: u32) -> Result<(), StoreError> {
-        self.write(move |transaction| {
-            for n in 0..times {
-                transaction.execute(
-                    "INSERT OR IGNORE INTO holds SELECT ?2, state, live, issuer, subject, facts, \
-                     seal, votes, opened_at, changed_at, expires_at, version FROM holds \
-                     WHERE id = ?1",
-                    params![id.to_string(), HoldId::of(n).to_string()],
-                )?;
+                .collect::<Result<Vec<_>, _>>()?;
+            for row in &mut rows {
+                row.gone = gone(connection, row)?;
             }
-            Ok(())
+            Ok(rows)
         })
         .await
     }
@@ -336,29 +363,6 @@ impl Store {
         })
         .await
     }
-
-    /// The groups of a person's latest sign-in; none where the person is locked or not known.
-    pub(crate) async fn groups_of(
-        &self,
-        people: Vec<Identity>,
-    ) -> Result<Vec<Option<std::collections::BTreeSet<String>>>, StoreError> {
-        self.read(move |connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT groups FROM users WHERE issuer = ?1 AND subject = ?2 AND NOT EXISTS \
-                 (SELECT 1 FROM locks WHERE kind = 'user' AND issuer = ?1 AND name = ?2)",
-            )?;
-            people
-                .iter()
-                .map(|person| {
-                    let groups: Option<String> = statement
-                        .query_row(params![person.issuer, person.subject], |row| row.get(0))
-                        .optional()?;
-                    groups.as_deref().map(of_json).transpose()
-                })
-                .collect()
-        })
-        .await
-    }
 }
 
 /// A decision and a release need time left; everything else is about its being over.
@@ -388,11 +392,41 @@ fn raise(transaction: &Transaction<'_>, now: Timestamp) -> Result<(), StoreError
 }
 
 fn by_id(connection: &Connection, id: HoldId) -> Result<Option<HoldRow>, StoreError> {
-    connection
+    let row = connection
         .prepare_cached(&format!("{HOLDS} WHERE id = ?1"))?
         .query_and_then([id.to_string()], of_row)?
         .next()
-        .transpose()
+        .transpose()?;
+    let Some(mut row) = row else { return Ok(None) };
+    row.gone = gone(connection, &row)?;
+    Ok(Some(row))
+}
+
+/// Read with the row, so that nobody leaves between the question and the step.
+fn gone(connection: &Connection, row: &HoldRow) -> Result<Vec<Identity>, StoreError> {
+    if row.votes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut statement = connection.prepare_cached(
+        "SELECT groups FROM users WHERE issuer = ?1 AND subject = ?2 AND NOT EXISTS \
+         (SELECT 1 FROM locks WHERE kind = 'user' AND issuer = ?1 AND name = ?2)",
+    )?;
+    let mut gone = Vec::new();
+    for vote in &row.votes {
+        let person = &vote.by.identity;
+        let groups: Option<String> = statement
+            .query_row(params![person.issuer, person.subject], |row| row.get(0))
+            .optional()?;
+        let groups: BTreeSet<String> = groups
+            .as_deref()
+            .map(of_json)
+            .transpose()?
+            .unwrap_or_default();
+        if !groups.contains(&row.facts.approvers) {
+            gone.push(person.clone());
+        }
+    }
+    Ok(gone)
 }
 
 fn of_row(row: &Row<'_>) -> Result<HoldRow, StoreError> {
@@ -417,6 +451,7 @@ fn of_row(row: &Row<'_>) -> Result<HoldRow, StoreError> {
             .get::<_, Option<i64>>("expires_at")?
             .map(timestamp)
             .transpose()?,
+        gone: Vec::new(),
         version: row.get("version")?,
     })
 }
