@@ -32,7 +32,7 @@ use crate::ssh::{ClientEnd, ClientReader, ClientWriter, Ended, Gone, Opening};
 
 use command::{Command, Usage};
 use text::Table;
-pub(crate) use text::safe;
+pub(crate) use text::{exact, safe};
 
 /// Answers one command and closes the channel with its status.
 pub(crate) async fn run(

@@ -248,9 +248,7 @@ async fn proxy(
         session: session.id.clone(),
         target: target.to_owned(),
         login: login.to_owned(),
-        command: grant
-            .command()
-            .map(|command| String::from_utf8_lossy(command).into_owned()),
+        command: grant.command().map(crate::console::exact),
         pty: asked.pty.is_some(),
         detach: asked.detaches(),
         bastion: rooms.name.clone(),

@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 use super::command::Decision;
 use super::text::{self, SafeLines, Table, safe};
 use super::{Console, Failure, ascii, unavailable};
+use crate::access::{Action, Person, Question};
 use crate::audit::Event;
 use crate::holds::decide::{self, Decider, Entitled, NotEntitled};
-use crate::holds::{Ballot, Held, HoldError, HoldId, Look, Name, Refusal};
+use crate::holds::{Ballot, Facts, Held, HoldError, HoldId, Look, Name, Refusal};
 use crate::session::{DENIED, DETACHED, EXPIRED, REFUSED};
 use crate::store::{HoldRow, Which};
 
@@ -50,7 +51,8 @@ impl Console<'_> {
         }
         let now = self.rooms.holds.now();
         let mut table = Table::new([
-            "HOLD", "AGE", "STATE", "PRODUCER", "ACCOUNT", "RULE", "FIELDS", "ROWS", "BYTES", "YOU",
+            "HOLD", "AGE", "STATE", "PRODUCER", "ACCOUNT", "RULE", "FIELDS", "ROWS", "BYTES",
+            "YOU", "COMMAND",
         ]);
         for (part, row) in &shown {
             let facts = &row.facts;
@@ -80,6 +82,7 @@ impl Console<'_> {
                     Part::Decider | Part::Reader => "",
                 }
                 .to_owned(),
+                text::shortened(&command_of(facts), COMMAND_LISTED),
             ]);
         }
         self.print(table.to_string()).await
@@ -333,6 +336,7 @@ impl Console<'_> {
                 return Err(Failure::Refused(line));
             }
         }
+        self.may_have(&row)?;
         let identity = self.lease().user.identity.clone();
         let release = self.rooms.holds.release(id, identity).await;
         let mut release = release.map_err(|error| failure(&error))?;
@@ -347,6 +351,41 @@ impl Console<'_> {
             }
         }
         release.delivered().await.map_err(|error| failure(&error))
+    }
+
+    /// Whether the policies of today would let the producer do what gave this output. The question
+    /// is that of its beginning, as for sessions that run: an evening that has come, or a request
+    /// whose time is over, takes nothing away; an access that was withdrawn does.
+    fn may_have(&self, row: &HoldRow) -> Result<(), Failure> {
+        let facts = &row.facts;
+        let person = self.asked.person();
+        let question = Question {
+            person: Person {
+                signed_in_at: person.signed_in_at.min(row.opened_at),
+                ..person
+            },
+            target: &facts.target,
+            login: &facts.login,
+            action: match facts.command {
+                Some(_) => Action::Exec,
+                None => Action::Shell,
+            },
+            source: self.asked.source,
+            now: row.opened_at,
+            command: facts.command.as_deref().map(str::as_bytes),
+            approved_until: Some(Timestamp::MAX),
+        };
+        match self.rooms.access().decide(&question) {
+            Ok(_) => Ok(()),
+            Err(denied) => {
+                let id = row.id.to_string();
+                let line = format!(
+                    "{id} is not given to you: you may no longer work on {}",
+                    safe(&facts.target)
+                );
+                Err(self.not_allowed("fetch", &id, &denied.to_string(), line))
+            }
+        }
     }
 
     pub(super) async fn cancel(
@@ -508,14 +547,11 @@ pub(super) fn described(row: &HoldRow) -> String {
         ),
         (
             "command",
-            facts.command.as_deref().map_or_else(
-                || "a shell".to_owned(),
-                |command| match facts.held {
-                    // What is approved is all of it.
-                    Held::Command => safe(command),
-                    Held::Records | Held::Output => text::shortened(&safe(command), COMMAND_SHOWN),
-                },
-            ),
+            match facts.held {
+                // What is approved is all of it.
+                Held::Command => command_of(facts),
+                Held::Records | Held::Output => text::shortened(&command_of(facts), COMMAND_SHOWN),
+            },
         ),
         (
             "rule",
@@ -555,6 +591,14 @@ pub(super) fn described(row: &HoldRow) -> String {
         .into_iter()
         .map(|(name, value)| format!("{name:<10} {value}\n"))
         .collect()
+}
+
+/// The command, which is safe already; made so again, since a store may be an old one.
+fn command_of(facts: &Facts) -> String {
+    facts
+        .command
+        .as_deref()
+        .map_or_else(|| "a shell".to_owned(), safe)
 }
 
 fn hold_json(row: &HoldRow, part: Part) -> Value {
@@ -623,3 +667,5 @@ const PREVIEW_LINES: usize = 20;
 const PREVIEW_WIDTH: usize = 200;
 /// Characters of a command.
 const COMMAND_SHOWN: usize = 500;
+/// The same in a list.
+const COMMAND_LISTED: usize = 48;

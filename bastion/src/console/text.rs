@@ -18,6 +18,38 @@ pub(crate) fn safe(text: &str) -> String {
     out
 }
 
+/// A command so that two different ones never look the same: as it is where it is printable ASCII,
+/// else as bash reads it, `$'…'`, with `\xHH` for a byte, `\uHHHH` and `\UHHHHHHHH` for a character
+/// that is not ASCII. Whoever decides reads all of it, and no control or lookalike in between.
+pub(crate) fn exact(command: &[u8]) -> String {
+    let plain = command.iter().all(|byte| matches!(byte, b' '..=b'~'));
+    // One that begins like the other form would be read as that.
+    if plain && !command.starts_with(b"$'") {
+        return String::from_utf8_lossy(command).into_owned();
+    }
+    let mut out = String::with_capacity(command.len() + 3);
+    out.push_str("$'");
+    for chunk in command.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\\' | '\'' => out.extend(['\\', c]),
+                '\n' => out.push_str("\\n"),
+                '\r' => out.push_str("\\r"),
+                '\t' => out.push_str("\\t"),
+                ' '..='~' => out.push(c),
+                c if c.is_ascii() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+                c if u32::from(c) <= 0xffff => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+                c => out.push_str(&format!("\\U{:08x}", u32::from(c))),
+            }
+        }
+        for byte in chunk.invalid() {
+            out.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    out.push('\'');
+    out
+}
+
 /// A time to the second, in UTC.
 pub(super) fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
@@ -141,7 +173,67 @@ mod tests {
         assert_eq!(table.to_string(), "A          LONG\nwide cell  x\n");
     }
 
+    #[test]
+    fn commands_are_shown_exactly() {
+        for (command, shown) in [
+            (
+                &b"printf 'a\\n' | grep \"x\""[..],
+                r#"printf 'a\n' | grep "x""#,
+            ),
+            (b"cat \xff\xc3(", r"$'cat \xff\xc3('"),
+            (b"a\nb\t\x1b[2J'\\", r"$'a\nb\t\x1b[2J\'\\'"),
+            (
+                "r\u{43c} \u{1f600}\u{202e}".as_bytes(),
+                r"$'r\u043c \U0001f600\u202e'",
+            ),
+            (b"$'a'", r"$'$\'a\''"),
+            (b"", ""),
+        ] {
+            assert_eq!(exact(command), shown);
+        }
+    }
+
+    /// What bash makes of [`exact`], for the law below.
+    fn meant(shown: &str) -> Option<Vec<u8>> {
+        let Some(inner) = shown.strip_prefix("$'") else {
+            return Some(shown.as_bytes().to_vec());
+        };
+        let (mut out, mut chars) = (Vec::new(), inner.strip_suffix('\'')?.chars());
+        while let Some(c) = chars.next() {
+            if c != '\\' {
+                out.extend(c.to_string().bytes());
+                continue;
+            }
+            let escaped = chars.next()?;
+            let mut code = |digits: usize| {
+                let hex: String = chars.by_ref().take(digits).collect();
+                u32::from_str_radix(&hex, 16).ok()
+            };
+            match escaped {
+                'n' => out.push(b'\n'),
+                'r' => out.push(b'\r'),
+                't' => out.push(b'\t'),
+                'x' => out.push(u8::try_from(code(2)?).ok()?),
+                'u' => out.extend(char::from_u32(code(4)?)?.to_string().bytes()),
+                'U' => out.extend(char::from_u32(code(8)?)?.to_string().bytes()),
+                c => out.push(u8::try_from(c).ok()?),
+            }
+        }
+        Some(out)
+    }
+
     proptest! {
+        /// Whoever reads a command knows its bytes: no two look the same.
+        #[test]
+        fn a_command_can_be_read_back(command: Vec<u8>, text: String) {
+            for command in [command.as_slice(), text.as_bytes(), &[b"$'", command.as_slice()].concat()] {
+                let shown = exact(command);
+                prop_assert!(shown.bytes().all(|byte| matches!(byte, b' '..=b'~')));
+                let meant = meant(&shown);
+                prop_assert_eq!(meant.as_deref(), Some(command));
+            }
+        }
+
         /// However a target's bytes were cut, the same safe lines come out.
         #[test]
         fn lines_are_safe_and_cuts_do_not_show(bytes: Vec<u8>, size in 1..9usize) {
