@@ -26,17 +26,17 @@ action = { mask = \"redact\" }
 ";
 
 /// A table with a secret that nothing else contains.
-const QUERY: &str = "echo id,email,salary; for i in 1 2; do echo $i,$i@x.example,k$((4711000+i)); done; echo note >&2; exit 3";
-const HEADER: &str = "id,email,salary\n";
+pub(crate) const QUERY: &str = "echo id,email,salary; for i in 1 2; do echo $i,$i@x.example,k$((4711000+i)); done; echo note >&2; exit 3";
+pub(crate) const HEADER: &str = "id,email,salary\n";
 /// Before it is printed nothing contains it: commands put it together.
-const CANARY: &str = "k4711";
+pub(crate) const CANARY: &str = "k4711";
 
 /// What `staff` and the approvers may do; nobody reads the audit log.
-const ACCESS: &str = "permit (principal in Group::\"staff\", action in [Action::\"shell\", Action::\"exec\"], resource);
+pub(crate) const ACCESS: &str = "permit (principal in Group::\"staff\", action in [Action::\"shell\", Action::\"exec\"], resource);
 permit (principal in Group::\"finance-approvers\", action in [Action::\"approve\", Action::\"show_payload\"], resource);
 ";
 
-fn setup() -> Setup {
+pub(crate) fn setup() -> Setup {
     Setup {
         access: ACCESS.to_owned(),
         protect: PROTECT.to_owned(),
@@ -45,11 +45,11 @@ fn setup() -> Setup {
 }
 
 /// The hold that a client was told of.
-fn held(session: &Session) -> Result<String> {
+pub(crate) fn held(session: &Session) -> Result<String> {
     session.stderr.wait("a hold's name", find)
 }
 
-fn find(bytes: &[u8]) -> Option<String> {
+pub(crate) fn find(bytes: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(bytes);
     let at = text.find("H-")?;
     let id = text.get(at..at + 8)?;
@@ -61,30 +61,30 @@ fn start(client: &Client<'_>, command: &str) -> Result<Session> {
 }
 
 /// Runs a console command; its status must be this.
-fn console(client: &Client<'_>, command: &str, status: i32) -> Result<Output> {
+pub(crate) fn console(client: &Client<'_>, command: &str, status: i32) -> Result<Output> {
     let output = client.console(command)?;
     ensure!(output.code() == status, "{command}: {output:?}");
     Ok(output)
 }
 
-fn json(client: &Client<'_>, command: &str) -> Result<Value> {
+pub(crate) fn json(client: &Client<'_>, command: &str) -> Result<Value> {
     Ok(serde_json::from_slice(
         &console(client, command, 0)?.stdout,
     )?)
 }
 
-fn state(client: &Client<'_>, id: &str) -> Result<String> {
+pub(crate) fn state(client: &Client<'_>, id: &str) -> Result<String> {
     let shown = json(client, &format!("show {id} --json"))?;
     let state = shown.get("state").and_then(Value::as_str);
     Ok(state.context("a state")?.to_owned())
 }
 
 /// Approves as soon as it is sealed.
-fn approve(client: &Client<'_>, id: &str) -> Result<()> {
+pub(crate) fn approve(client: &Client<'_>, id: &str) -> Result<()> {
     decide(client, &format!("approve {id} --reason seen"))
 }
 
-fn decide(client: &Client<'_>, decision: &str) -> Result<()> {
+pub(crate) fn decide(client: &Client<'_>, decision: &str) -> Result<()> {
     loop {
         let output = client.console(decision)?;
         if output.code() == 0 {
@@ -588,12 +588,12 @@ fn held_bytes_are_nowhere_in_clear() -> Result<()> {
     in_no_file(&world)
 }
 
-fn contains(bytes: &[u8]) -> bool {
+pub(crate) fn contains(bytes: &[u8]) -> bool {
     let canary = CANARY.as_bytes();
     bytes.windows(canary.len()).any(|window| window == canary)
 }
 
-fn in_no_file(world: &World) -> Result<()> {
+pub(crate) fn in_no_file(world: &World) -> Result<()> {
     for file in walk(&world.home)? {
         let bytes = if file.extension().is_some_and(|e| e == "zst") {
             // One that is being written ends early.
@@ -611,96 +611,6 @@ fn in_no_file(world: &World) -> Result<()> {
 
 /// Held output that does not end by itself; what comes of its client is the test's business.
 const ENDLESS: &str = "echo id,email,salary; for i in 1 2; do echo $i,$i@x.example,k$((4711000+i)); done; echo k$((4711000)) >&2; exec sleep 1000";
-
-/// How a client, the command or somebody else can end what is held.
-type Ending = fn(&Client<'_>, &Client<'_>, &mut Session, &str) -> Result<()>;
-
-/// Row 40: whatever ends it, no held byte has left. Denial, expiry, limits and a killed bastion
-/// have tests of their own above.
-#[test]
-fn no_ending_lets_a_held_byte_out() -> Result<()> {
-    let world = World::start(&setup())?;
-    let (ana, carol) = (world.signed_in()?, world.signed_in_as("carol")?);
-    let cancel: Ending = |ana, _, session, id| {
-        session.running.signal(Signal::TERM)?;
-        decide(ana, &format!("cancel {id}"))
-    };
-    let endings: [(&str, String, Ending); 12] = [
-        ("interrupt", ENDLESS.to_owned(), |_, _, session, _| {
-            session.running.signal(Signal::INT)
-        }),
-        ("terminate", ENDLESS.to_owned(), |_, _, session, _| {
-            session.running.signal(Signal::TERM)
-        }),
-        ("kill", ENDLESS.to_owned(), |_, _, session, _| {
-            session.running.signal(Signal::KILL)
-        }),
-        (
-            "a client that stands still, then is gone",
-            ENDLESS.to_owned(),
-            |_, _, session, _| {
-                session.running.signal(Signal::STOP)?;
-                session.running.signal(Signal::KILL)
-            },
-        ),
-        (
-            "the end of input",
-            QUERY.replace("exit 3", "cat"),
-            |_, _, session, _| {
-                drop(session.stdin.take());
-                session.running.signal(Signal::HUP)
-            },
-        ),
-        (
-            "the command's own end",
-            QUERY.to_owned(),
-            |_, _, session, _| session.running.signal(Signal::HUP),
-        ),
-        (
-            "a signal ends the command",
-            QUERY.replace("exit 3", "kill -9 $$"),
-            |_, _, session, _| session.running.signal(Signal::HUP),
-        ),
-        (
-            "output closed before the end",
-            QUERY.replace("exit 3", "exec >&- 2>&-; sleep 0.2"),
-            |_, _, session, _| session.running.signal(Signal::HUP),
-        ),
-        ("cancelled", ENDLESS.to_owned(), cancel),
-        ("denied", QUERY.to_owned(), |_, carol, _, id| {
-            decide(carol, &format!("deny {id}"))
-        }),
-        (
-            "a decision without the right",
-            ENDLESS.to_owned(),
-            |ana, _, session, id| {
-                console(ana, &format!("approve {id}"), 77)?;
-                session.running.signal(Signal::TERM)
-            },
-        ),
-        // The last: it takes the lease along.
-        ("signed out", ENDLESS.to_owned(), |ana, _, _, _| {
-            console(ana, "sign-out --all", 0).map(drop)
-        }),
-    ];
-    for (name, command, end) in endings {
-        let mut session = start(&ana, &command)?;
-        let id = held(&session)?;
-        end(&ana, &carol, &mut session, &id).with_context(|| name.to_owned())?;
-        session.end().with_context(|| name.to_owned())?;
-        let (out, err) = (session.stdout.all()?, session.stderr.all()?);
-        ensure!(
-            !contains(&out) && !contains(&err),
-            "{name}: a held byte has left"
-        );
-        ensure!(
-            out == HEADER.as_bytes(),
-            "{name}: {}",
-            String::from_utf8_lossy(&out)
-        );
-    }
-    Ok(())
-}
 
 /// The client renews its keys all the time while output is held, and gets it whole.
 #[test]

@@ -4,7 +4,9 @@
 //! world of its own; `tests/run` installs the peers.
 
 mod canary;
+mod decisions;
 mod differential;
+mod endings;
 mod ends;
 mod evidence;
 mod flow;
@@ -12,10 +14,12 @@ mod harness;
 mod holds;
 mod hostkey;
 mod identity;
+mod kills;
 mod limits;
 mod names;
 mod peers;
 mod policies;
+mod protocols;
 mod pty;
 mod recording;
 mod refusals;

@@ -414,7 +414,7 @@ fn ssh_to(
 }
 
 /// A page of the metrics' port: status and body.
-fn page(port: u16, path: &str) -> Result<(u16, String)> {
+pub(crate) fn page(port: u16, path: &str) -> Result<(u16, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(tests::DEADLINE))?;
     write!(

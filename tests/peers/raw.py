@@ -329,8 +329,116 @@ def interactive(ask):
     return {"left": left, "prompts": prompts, "stdout": out}
 
 
+def signal(transport, channel):
+    """Every signal of RFC 4254, and one that is none."""
+    for name in ["TERM", "HUP", "USR1", "PIPE", "NOPE", "INT", "KILL"]:
+        message = channel_request(channel, "signal")
+        message.add_string(name)
+        transport._send_user_message(message)
+
+
+def resize(transport, channel):
+    """Window sizes that are none, and many."""
+    for n in range(60):
+        message = channel_request(channel, "window-change")
+        for size in ([0, 0], [2**32 - 1, 2**32 - 1], [80 + n, 24])[n % 3] + [0, 0]:
+            message.add_int(size)
+        transport._send_user_message(message)
+
+
+def channel_request(channel, kind):
+    message = Message()
+    message.add_byte(cMSG_CHANNEL_REQUEST)
+    message.add_int(channel.remote_chanid)
+    message.add_string(kind)
+    message.add_boolean(False)
+    return message
+
+
+def windows(transport, channel):
+    """Flow control that is none: nothing, one byte, more than there is."""
+    for n in [0] * 50 + [1] * 50 + [2**31, 2**32 - 1, 2**32 - 1]:
+        message = Message()
+        message.add_byte(paramiko.common.cMSG_CHANNEL_WINDOW_ADJUST)
+        message.add_int(channel.remote_chanid)
+        message.add_int(n)
+        transport._send_user_message(message)
+
+
+def rekey(transport, channel):
+    for _ in range(3):
+        transport.renegotiate_keys()
+
+
+def disconnect(transport, channel):
+    message = Message()
+    message.add_byte(paramiko.common.cMSG_DISCONNECT)
+    message.add_int(11)
+    message.add_string("bye")
+    message.add_string("")
+    transport._send_message(message)
+
+
+def reset(transport, channel):
+    transport.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+    # Whoever reads holds a reference: only this sends it now.
+    transport.sock.shutdown(socket.SHUT_RD)
+    transport.sock.close()
+
+
+def ends_input(transport, channel):
+    channel.shutdown_write()
+
+
+def closes(transport, channel):
+    channel.close()
+
+
+GAMES = {"signal": signal, "resize": resize, "windows": windows, "rekey": rekey, "disconnect": disconnect,
+         "reset": reset, "eof": ends_input, "close": closes, "nothing": lambda *_: None}
+
+
+def held(ask):
+    """Runs commands until each is told that its output is held, then plays a game and leaves. Answers with every byte
+    that was in a packet, whichever channel it was for, and with whether the connection stood at the end."""
+    answers = {}
+    for game in ask["games"]:
+        transport = sign_in(ask)
+        packets, read = [], transport.packetizer.read_message
+
+        def keep(packets=packets, read=read):
+            kind, message = read()
+            packets.append(message.asbytes())
+            return kind, message
+
+        transport.packetizer.read_message = keep
+        channel = transport.open_session(timeout=WAIT)
+        channel.settimeout(WAIT)
+        channel.exec_command(ask["command"])
+        said = b""
+        while b" show H-" not in said and b"bastion: " not in said.rpartition(b"\n")[0]:
+            more = channel.recv_stderr(4096)
+            if not more:
+                break
+            said += more
+        GAMES[game](transport, channel)
+        stood = transport.is_active()
+        try:
+            # Whatever the game made the server do is done once it has answered this.
+            other = transport.open_session(timeout=WAIT)
+            other.settimeout(WAIT)
+            other.exec_command("echo in")
+            stood = other.makefile("rb").read() == b"in\n"
+        except (paramiko.SSHException, OSError, EOFError):
+            stood = False
+        transport.close()
+        transport.join(WAIT)
+        answers[game] = {"said": said.decode("latin-1"), "got": b"".join(packets).decode("latin-1"), "stood": stood}
+    return answers
+
+
 ask = json.loads(sys.argv[1])
 does = {"failures": failures, "bad_signatures": bad_signatures, "offers": offers, "early": early,
         "requests": requests, "globals": globals_, "opens": opens, "twice": twice, "run": run,
-        "interactive": interactive, "names": names, "leaves": leaves}
+        "interactive": interactive, "names": names, "leaves": leaves, "held": held}
 print(json.dumps(does[ask["do"]](ask)))

@@ -37,7 +37,11 @@ impl Bastion {
             .arg(configuration)
             .arg("--ready-file")
             .arg(&ready);
-        command.env("RUST_LOG", log).env_remove("SSH_AUTH_SOCK");
+        // Its temporary files, if it makes any, lie where tests look for what must be nowhere.
+        let temporary = configuration.with_file_name("tmp");
+        std::fs::create_dir_all(&temporary)?;
+        command.env("RUST_LOG", log).env("TMPDIR", temporary);
+        command.env_remove("SSH_AUTH_SOCK");
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -128,6 +132,40 @@ impl Bastion {
             );
         }
         Ok(status)
+    }
+
+    /// The TCP ports that it listens on, beside [`Bastion::port`]: that of the metrics.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn other_ports(&self) -> Result<Vec<u16>> {
+        let mut sockets = Vec::new();
+        for entry in std::fs::read_dir(format!("/proc/{}/fd", self.id()))? {
+            let Ok(link) = std::fs::read_link(entry?.path()) else {
+                continue;
+            };
+            let link = link.to_string_lossy().into_owned();
+            if let Some(inode) = link.strip_prefix("socket:[") {
+                sockets.push(inode.trim_end_matches(']').to_owned());
+            }
+        }
+        let table = std::fs::read_to_string(format!("/proc/{}/net/tcp", self.id()))?;
+        let mut ports = Vec::new();
+        for line in table.lines().skip(1) {
+            // proc(5): local address, remote address, state (0A listens), …, inode.
+            let words: Vec<_> = line.split_whitespace().collect();
+            let (Some(local), Some(&"0A"), Some(inode)) =
+                (words.get(1), words.get(3), words.get(9))
+            else {
+                continue;
+            };
+            if sockets.iter().any(|own| own == inode) {
+                let port = local.rsplit_once(':').context("a port")?.1;
+                ports.push(u16::from_str_radix(port, 16)?);
+            }
+        }
+        ports.retain(|port| *port != self.port);
+        Ok(ports)
     }
 
     /// Waits for its end.

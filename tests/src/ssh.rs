@@ -26,12 +26,19 @@ impl<'w> Client<'w> {
         let dir = world.place("client-")?;
         let key = dir.join("id");
         make_key(&key)?;
-        let port = Cell::new(world.bastion()?.port);
+        Self::at(world, dir)
+    }
+
+    pub(crate) fn again(world: &'w World, dir: &Path) -> Result<Self> {
+        Self::at(world, dir.to_owned())
+    }
+
+    fn at(world: &'w World, dir: PathBuf) -> Result<Self> {
         let client = Self {
             world,
+            key: dir.join("id"),
             dir,
-            key,
-            port,
+            port: Cell::new(world.bastion()?.port),
         };
         std::fs::write(
             client.dir.join("known_hosts"),
@@ -186,6 +193,18 @@ Host *
     /// # Errors
     /// It does not connect.
     pub fn master(&self, target: &str) -> Result<Master<'_>> {
+        self.master_to(self.on(target))
+    }
+
+    /// The same to the console.
+    ///
+    /// # Errors
+    /// It does not connect.
+    pub fn master_of_console(&self) -> Result<Master<'_>> {
+        self.master_to("bastion".to_owned())
+    }
+
+    fn master_to(&self, destination: String) -> Result<Master<'_>> {
         let socket = self.dir.join("m");
         // One that was killed leaves its socket, which would look like the new one's.
         if socket.exists() {
@@ -195,7 +214,7 @@ Host *
         command.args(["-M", "-N", "-S"]).arg(&socket).args([
             "-o",
             "ControlPersist=no",
-            &self.on(target),
+            &destination,
         ]);
         command
             .stdin(Stdio::piped())
@@ -207,7 +226,7 @@ Host *
         Ok(Master {
             client: self,
             socket,
-            destination: self.on(target),
+            destination,
             running,
             stderr,
         })

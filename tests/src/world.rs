@@ -225,6 +225,25 @@ impl World {
         Client::new(self)
     }
 
+    /// A client that was here before, with its folder and key: a bastion that was started again has another port.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn returning(&self, dir: &Path) -> Result<Client<'_>> {
+        Client::again(self, dir)
+    }
+
+    /// Runs SQL on the bastion's store with the stock `sqlite3`, to make what else only time would.
+    ///
+    /// # Errors
+    /// It is missing, or refuses.
+    pub fn sql(&self, sql: &str) -> Result<String> {
+        let mut command = Command::new("sqlite3");
+        command.arg("-bail").args(["-cmd", ".timeout 5000"]);
+        command.arg(self.home.join("state/store.sqlite")).arg(sql);
+        Ok(crate::process::run_ok("sqlite3", &mut command)?.out())
+    }
+
     /// A client with a key of its own that `ana` has signed in with.
     ///
     /// # Errors

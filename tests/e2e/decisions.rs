@@ -1,0 +1,249 @@
+//! Who decides, and that a hold is decided once: races over the network, what `[approval]` asks of a decider, and that
+//! a command is shown as it is.
+
+use std::os::unix::ffi::OsStrExt;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+use tests::process::{run, run_ok};
+use tests::ssh::Client;
+use tests::world::{Setup, World};
+
+use crate::holds::{HEADER, QUERY, approve, console, find, setup, state};
+
+/// Runs the query without waiting for the decision; answers with the hold.
+fn detached(client: &Client<'_>) -> Result<String> {
+    let output = client.run(
+        &[
+            "-o",
+            "SetEnv=BASTION_HOLD=detach",
+            &client.on("vault"),
+            "--",
+            QUERY,
+        ],
+        b"",
+    )?;
+    ensure!(output.code() == 75 && output.out() == HEADER, "{output:?}");
+    find(&output.stderr).context("a hold")
+}
+
+/// Row 37 of the threats, from the outside: twelve connections of two people decide at once, half of them against it.
+#[test]
+fn of_twelve_decisions_over_the_network_one_wins() -> Result<()> {
+    let rounds = if std::env::var_os("BASTION_TEST_LONG").is_some() {
+        50
+    } else {
+        2
+    };
+    let world = World::start(&setup())?;
+    let change = json!({ "name": "bob", "groups": ["finance-approvers", "staff"] });
+    world.provider.control("user", &change)?;
+    let ana = world.signed_in()?;
+    let deciders = [world.signed_in_as("bob")?, world.signed_in_as("carol")?];
+    for round in 0..rounds {
+        let id = detached(&ana)?;
+        let outputs = std::thread::scope(|scope| {
+            let votes: Vec<_> = (0..12)
+                .map(|n| {
+                    // Each of the two says both.
+                    let verb = if (n / 2 + round) % 2 == 0 {
+                        "approve"
+                    } else {
+                        "deny"
+                    };
+                    let client = deciders.get(n % 2).context("a decider")?;
+                    let mut ssh = client.ssh();
+                    ssh.args(["bastion", "--", verb, &id]);
+                    Ok(scope.spawn(move || (verb, run("ssh", &mut ssh, b""))))
+                })
+                .collect::<Result<_>>()?;
+            votes
+                .into_iter()
+                .map(|vote| {
+                    let (verb, output) = vote.join().ok().context("a thread")?;
+                    Ok((verb, output?))
+                })
+                .collect::<Result<Vec<_>>>()
+        })?;
+        let won: Vec<_> = outputs
+            .iter()
+            .filter(|(_, output)| output.code() == 0)
+            .collect();
+        ensure!(won.len() == 1, "round {round}: {outputs:?}");
+        let (verb, _) = won.first().context("a winner")?;
+        for (_, output) in outputs.iter().filter(|(_, output)| output.code() != 0) {
+            // The losers are told who was faster.
+            ensure!(output.code() == 65, "{output:?}");
+            ensure!(output.err().contains("decided by"), "{output:?}");
+        }
+        let (decided, status) = if *verb == "approve" {
+            ("approved", 0)
+        } else {
+            ("denied", 76)
+        };
+        ensure!(state(&ana, &id)? == decided);
+        let fetched = console(&ana, &format!("fetch {id}"), status)?;
+        ensure!(fetched.stdout.is_empty() == (status == 76), "{fetched:?}");
+    }
+    Ok(())
+}
+
+/// `approval.max_sign_in_age` and `approval.min_key_age`: time is put back in the store, where it is written down.
+#[test]
+fn a_decider_needs_a_known_key_and_a_fresh_sign_in() -> Result<()> {
+    let world = World::start(&Setup {
+        approval: "min_key_age = \"24h\"".to_owned(),
+        ..setup()
+    })?;
+    let (ana, carol) = (world.signed_in()?, world.signed_in_as("carol")?);
+    let id = detached(&ana)?;
+    let refused = |why: &str| -> Result<()> {
+        for decision in ["approve", "deny"] {
+            let output = console(&carol, &format!("{decision} {id}"), 77)?;
+            ensure!(output.err().contains(why), "{output:?}");
+        }
+        ensure!(state(&ana, &id)? == "sealed");
+        Ok(())
+    };
+    refused("your key has not been known for 24 h")?;
+    let mut keygen = Command::new("ssh-keygen");
+    let public = carol.key.with_extension("pub");
+    let line = run_ok("ssh-keygen", keygen.arg("-lf").arg(public))?.out();
+    let fingerprint = line.split(' ').nth(1).context("a fingerprint")?;
+    let of_carol = format!("'{fingerprint}'");
+    world.sql(&format!(
+        "UPDATE keys SET first_at = first_at - 25 * 3600000 WHERE fingerprint = {of_carol};
+        UPDATE leases SET signed_in_at = signed_in_at - 3600000 WHERE key = {of_carol}"
+    ))?;
+    refused("you signed in 60 min ago, and deciding needs a sign-in of the last 15 min")?;
+    // As the line says: signing out, and in again on the way to the decision.
+    console(&carol, "sign-out", 0)?;
+    let session = carol.start(&["bastion", "--", &format!("approve {id}")])?;
+    let prompt = session.prompt()?;
+    let browser = world
+        .provider
+        .approve(&prompt.uri, &prompt.code, "carol", &[])?;
+    ensure!(browser.code() == 0, "{browser:?}");
+    session.finish()?.ok()?;
+    ensure!(state(&ana, &id)? == "approved");
+    Ok(())
+}
+
+/// `approval.same_person_claim`: two accounts of one person are one, and whoever has no such claim decides on nothing.
+#[test]
+fn the_same_person_under_another_account_decides_on_nothing() -> Result<()> {
+    let world = World::start(&Setup {
+        approval: "same_person_claim = \"email\"".to_owned(),
+        ..setup()
+    })?;
+    let approver = |name: &str, more: serde_json::Value| -> Result<()> {
+        let mut change = json!({ "name": name, "groups": ["finance-approvers", "staff"] });
+        if let (Some(change), Some(more)) = (change.as_object_mut(), more.as_object()) {
+            change.extend(more.clone());
+        }
+        world.provider.control("user", &change).map(drop)
+    };
+    // `twin` has the address of `ana`, not verified: as an address it counts for nothing, as the claim it does.
+    approver("twin", json!({}))?;
+    approver("bob", json!({ "email": null }))?;
+    let (ana, carol) = (world.signed_in()?, world.signed_in_as("carol")?);
+    let (twin, bob) = (world.signed_in_as("twin")?, world.signed_in_as("bob")?);
+    let id = detached(&ana)?;
+    for (client, why) in [
+        (&ana, "you cannot decide on your own"),
+        (&twin, "you cannot decide on your own"),
+        (&bob, "the provider does not say who is the same person"),
+    ] {
+        for decision in ["approve", "deny"] {
+            let output = console(client, &format!("{decision} {id}"), 77)?;
+            ensure!(output.err().contains(why), "{decision}: {output:?}");
+        }
+        let shown = console(client, &format!("show {id} --payload"), 77)?;
+        ensure!(shown.stdout.is_empty(), "{shown:?}");
+    }
+    ensure!(state(&ana, &id)? == "sealed");
+    // Nor does anybody decide on the output of whom nobody knows.
+    let of_bob = detached(&bob)?;
+    console(&carol, &format!("approve {of_bob}"), 77)?;
+    approve(&carol, &id)?;
+    console(&ana, &format!("fetch {id}"), 0)?;
+    Ok(())
+}
+
+/// An approver sees exactly what runs: no two commands look the same, whatever their bytes.
+#[test]
+fn a_command_is_shown_exactly() -> Result<()> {
+    let world = World::start(&Setup {
+        protect: "[[rule]]\nname = \"dumps\"\ntargets = [\"vault\"]\ncommands = [\"*dump*\"]\naction = { hold = { approvers = \"finance-approvers\" } }\n".to_owned(),
+        ..setup()
+    })?;
+    let (ana, carol) = (world.signed_in()?, world.signed_in_as("carol")?);
+    for (command, shown) in [
+        (
+            &b"printf '%s\\n' dump | tr a-z A-Z"[..],
+            r"printf '%s\n' dump | tr a-z A-Z",
+        ),
+        (b"printf dump'\xff\xc3('", r"$'printf dump\'\xff\xc3(\''"),
+        (
+            "printf dum\u{440}dump\n".as_bytes(),
+            r"$'printf dum\u0440dump\n'",
+        ),
+    ] {
+        let mut ssh = ana.ssh();
+        ssh.args(["-o", "SetEnv=BASTION_HOLD=detach", &ana.on("vault"), "--"]);
+        ssh.arg(std::ffi::OsStr::from_bytes(command));
+        let output = run("ssh", &mut ssh, b"")?;
+        ensure!(output.code() == 75, "{output:?}");
+        let id = find(&output.stderr).context("a hold")?;
+        let text = console(&carol, &format!("show {id}"), 0)?.out();
+        ensure!(text.contains(&format!("command    {shown}\n")), "{text}");
+        ensure!(console(&carol, "holds", 0)?.out().contains(shown));
+        for asked in [format!("show {id} --json"), "holds --json".to_owned()] {
+            let out = console(&carol, &asked, 0)?.out();
+            ensure!(out.contains(&serde_json::to_string(shown)?), "{out}");
+        }
+        approve(&carol, &id)?;
+        // What runs is the bytes: a shell of its own understands them as they were.
+        let mut direct = ana.ssh();
+        direct
+            .args(["direct", "--"])
+            .arg(std::ffi::OsStr::from_bytes(command));
+        let wanted = run("ssh", &mut direct, b"")?;
+        let mut again = ana.ssh();
+        again
+            .args([&ana.on("vault"), "--"])
+            .arg(std::ffi::OsStr::from_bytes(command));
+        let ran = run("ssh", &mut again, b"")?;
+        ensure!(ran.code() == 0 && ran.stdout == wanted.stdout, "{ran:?}");
+    }
+    Ok(())
+}
+
+/// Between the decision and the release the producer lost the access that gave the output: nothing of it is theirs any
+/// more, until they have it back.
+#[test]
+fn a_withdrawn_access_takes_an_approved_hold_with_it() -> Result<()> {
+    let world = World::start(&setup())?;
+    let (ana, carol) = (world.signed_in()?, world.signed_in_as("carol")?);
+    let id = detached(&ana)?;
+    approve(&carol, &id)?;
+    let policies = world.home.join("policies/access.cedar");
+    let before = std::fs::read_to_string(&policies)?;
+    std::fs::write(
+        &policies,
+        before.replace("Group::\"staff\"", "Group::\"dba\""),
+    )?;
+    world.command(&["reload"])?.ok()?;
+    let refused = console(&ana, &format!("fetch {id}"), 77)?;
+    ensure!(refused.stdout.is_empty(), "{refused:?}");
+    ensure!(
+        refused.err().contains("you may no longer work on vault"),
+        "{refused:?}"
+    );
+    ensure!(state(&ana, &id)? == "approved");
+    std::fs::write(&policies, before)?;
+    world.command(&["reload"])?.ok()?;
+    console(&ana, &format!("fetch {id}"), 0)?;
+    Ok(())
+}
