@@ -131,6 +131,7 @@ pub(crate) struct Maps {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Block {
     newline: u64,
+    /// Letters and digits of ASCII.
     word: u64,
     digit: u64,
     space: u64,
@@ -142,92 +143,190 @@ struct Block {
     /// A letter that fits as the last one.
     last: u64,
     mark: u64,
-    /// NUL, and what is not ASCII.
-    other: u64,
+    /// What is not ASCII: it may be part of a word, and of a rule.
+    high: u64,
 }
 
-/// What the block before says about this one.
-#[derive(Clone, Copy, Debug)]
-struct Before {
-    block: Block,
-    ends: u64,
-    spaced: u64,
-    dashes: u64,
-    d2: u64,
-    d4: u64,
-    d8: u64,
+/// Blocks that are looked at before what they say is put together. That is done for all of them at
+/// once, in loops that the compiler turns into vector instructions.
+const RUN: usize = 32;
+
+/// One bitmap of a run of blocks, behind that of the block before them.
+type Map = [u64; RUN + 1];
+
+/// What a run of blocks says.
+#[derive(Clone, Debug)]
+struct Run {
+    newline: Map,
+    word: Map,
+    digit: Map,
+    space: Map,
+    dash: Map,
+    rule: Map,
+    cr: Map,
+    fits: Map,
+    last: Map,
+    mark: Map,
+    high: Map,
+    // What follows from these.
+    ends: Map,
+    spaced: Map,
+    dashes: Map,
+    d2: Map,
+    d4: Map,
+    d8: Map,
+    found: Map,
+    /// How many blocks there are.
+    size: usize,
+    /// The line so far is made of what a rule is made of.
     in_rule: bool,
-    others: u64,
+    /// Something in it was not ASCII, or NUL.
+    other: bool,
 }
 
-impl Before {
+impl Run {
     /// A line begins.
     fn new() -> Self {
+        let none = [0; RUN + 1];
+        let mut newline = none;
+        if let Some(before) = newline.first_mut() {
+            *before = 1 << 63;
+        }
         Self {
-            block: Block {
-                newline: 1 << 63,
-                ..Block::default()
-            },
-            ends: 0,
-            spaced: 0,
-            dashes: 0,
-            d2: 0,
-            d4: 0,
-            d8: 0,
+            newline,
+            word: none,
+            digit: none,
+            space: none,
+            dash: none,
+            rule: none,
+            cr: none,
+            fits: none,
+            last: none,
+            mark: none,
+            high: none,
+            ends: none,
+            spaced: none,
+            dashes: none,
+            d2: none,
+            d4: none,
+            d8: none,
+            found: none,
+            size: 0,
             in_rule: false,
-            others: 0,
+            other: false,
         }
     }
 
-    /// The suspects of the block `b`, which is the next one.
     #[inline(always)]
-    fn next(&mut self, b: Block, t: &Tables) -> u64 {
-        #[inline(always)]
-        fn up<const N: u32>(now: u64, before: u64) -> u64 {
-            now << N | before >> (64 - N)
+    fn push(&mut self, b: Block) {
+        self.size += 1;
+        for (map, word) in [
+            (&mut self.newline, b.newline),
+            (&mut self.word, b.word),
+            (&mut self.digit, b.digit),
+            (&mut self.space, b.space),
+            (&mut self.dash, b.dash),
+            (&mut self.rule, b.rule),
+            (&mut self.cr, b.cr),
+            (&mut self.fits, b.fits),
+            (&mut self.last, b.last),
+            (&mut self.mark, b.mark),
+            (&mut self.high, b.high),
+        ] {
+            if let Some(slot) = map.get_mut(self.size) {
+                *slot = word;
+            }
         }
-        let p = &self.block;
-        // What is not ASCII may be part of a word, and may end one (`│`, a space of another kind):
-        // it is the only thing that is both of a word and of a rule.
-        let inside = b.word & !b.rule;
-        // A word that ends like a name: what follows it is suspect, unless another word does.
-        let ends = b.fits | (b.last & !up::<1>(inside, p.word & !p.rule));
-        let after = up::<1>(ends, self.ends) & !inside;
-        let spaced = after & b.space;
-        let mut found = (after & !b.space) | (up::<1>(spaced, self.spaced) & !inside) | b.mark;
-        // `--name`.
-        let dashes = b.dash & up::<1>(b.dash, p.dash);
-        found |= up::<1>(dashes, self.dashes) & b.word & t.named;
-        // A carriage return inside of a line.
-        found |= up::<1>(b.cr, p.cr) & !b.newline;
-        // Numbers: ddd-dd-dddd, groups of four, fifteen in a row.
-        let d = b.digit;
-        let d2 = d & up::<1>(d, p.digit);
-        let d4 = d2 & up::<2>(d2, self.d2);
-        let d8 = d4 & up::<4>(d4, self.d4);
-        let d15 = d8 & up::<7>(d8, self.d8);
-        let ssn = d4 & up::<4>(b.dash, p.dash) & up::<5>(d2, self.d2) & up::<7>(b.dash, p.dash);
-        let gap = up::<4>(b.dash | b.space, p.dash | p.space);
-        let grouped = d4 & gap & up::<5>(d4, self.d4);
-        let four = d4 & !up::<4>(d, p.digit);
-        found |= (ssn & t.ssn) | ((grouped | d15) & t.card) | (four & t.phone);
-        // A line of nothing but dashes and what crosses them.
-        let starts = up::<1>(b.newline, p.newline);
-        let (sum, over) = b.rule.overflowing_add(starts);
-        let (sum, more) = sum.overflowing_add(u64::from(self.in_rule));
-        found |= sum & !b.rule & b.newline & !starts & t.named;
-        *self = Self {
-            block: b,
-            ends,
-            spaced,
-            dashes,
-            d2,
-            d4,
-            d8,
-            in_rule: over | more,
-            others: self.others | b.other,
-        };
-        found
+    }
+
+    /// Puts together what the blocks say, and goes on behind them.
+    #[inline(always)]
+    fn flush(&mut self, t: &Tables, maps: &mut Maps) {
+        self.suspects(t);
+        self.rules(t);
+        let blocks = 1..=self.size;
+        maps.suspect
+            .extend_from_slice(self.found.get(blocks.clone()).unwrap_or_default());
+        maps.newline
+            .extend_from_slice(self.newline.get(blocks).unwrap_or_default());
+        let size = std::mem::take(&mut self.size);
+        for map in [
+            &mut self.newline,
+            &mut self.word,
+            &mut self.digit,
+            &mut self.space,
+            &mut self.dash,
+            &mut self.cr,
+            &mut self.ends,
+            &mut self.spaced,
+            &mut self.dashes,
+            &mut self.d2,
+            &mut self.d4,
+            &mut self.d8,
+        ] {
+            map.copy_within(size..=size, 0);
+        }
+    }
+
+    /// All of a run, whatever its size: what stands behind its last block is not read.
+    #[inline(always)]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "every index is known to be in the array when this is compiled"
+    )]
+    fn suspects(&mut self, t: &Tables) {
+        // Bits go up to the next bytes, and from the block before into this one.
+        #[inline(always)]
+        fn up<const N: u32>(map: &Map, k: usize) -> u64 {
+            map[k] << N | map[k - 1] >> (64 - N)
+        }
+        for k in 1..=RUN {
+            // A word that ends like a name: what follows it is suspect, unless another word does.
+            self.ends[k] = self.fits[k] | (self.last[k] & !up::<1>(&self.word, k));
+            self.dashes[k] = self.dash[k] & up::<1>(&self.dash, k);
+            self.d2[k] = self.digit[k] & up::<1>(&self.digit, k);
+        }
+        for k in 1..=RUN {
+            self.spaced[k] = up::<1>(&self.ends, k) & !self.word[k] & self.space[k];
+            self.d4[k] = self.d2[k] & up::<2>(&self.d2, k);
+        }
+        for k in 1..=RUN {
+            self.d8[k] = self.d4[k] & up::<4>(&self.d4, k);
+        }
+        for k in 1..=RUN {
+            let after = up::<1>(&self.ends, k) & !self.space[k] | up::<1>(&self.spaced, k);
+            let mut found = after & !self.word[k] | self.mark[k];
+            // `--name`.
+            found |= up::<1>(&self.dashes, k) & (self.word[k] | self.high[k]) & t.named;
+            // A carriage return inside of a line.
+            found |= up::<1>(&self.cr, k) & !self.newline[k];
+            // Numbers: ddd-dd-dddd, groups of four, fifteen in a row.
+            let d4 = self.d4[k];
+            let dashed = up::<4>(&self.dash, k);
+            let gap = dashed | up::<4>(&self.space, k);
+            found |= d4 & dashed & up::<5>(&self.d2, k) & up::<7>(&self.dash, k) & t.ssn;
+            let grouped = d4 & gap & up::<5>(&self.d4, k);
+            let d15 = self.d8[k] & up::<7>(&self.d8, k);
+            found |= (grouped | d15) & t.card;
+            found |= d4 & !up::<4>(&self.digit, k) & t.phone;
+            self.found[k] = found;
+        }
+    }
+
+    /// Lines of nothing but dashes and what crosses them.
+    #[inline(always)]
+    fn rules(&mut self, t: &Tables) {
+        let mut before = self.newline.first().map_or(0, |n| n >> 63);
+        let rules = self.rule.iter().zip(&self.high).zip(&self.newline);
+        for (((rule, high), newline), found) in rules.zip(&mut self.found).skip(1).take(self.size) {
+            let starts = newline << 1 | before;
+            before = newline >> 63;
+            let rule = rule | high;
+            let (sum, over) = rule.overflowing_add(starts);
+            let (sum, more) = sum.overflowing_add(u64::from(self.in_rule));
+            self.in_rule = over | more;
+            *found |= sum & !rule & newline & !starts & t.named;
+        }
     }
 }
 
@@ -240,40 +339,56 @@ pub(crate) fn sweep(width: Width, tables: &Tables, text: &[u8], maps: &mut Maps)
     let size = text.len().div_ceil(BLOCK);
     maps.newline.reserve(size);
     maps.suspect.reserve(size);
-    let mut before = Before::new();
+    let mut run = Run::new();
     // The first block and the last have bytes around them that are not there.
     let mut first = [b'\n'; BLOCK + 2];
     copy(&mut first, 2, text, 0);
-    one(width, tables, &first, &mut before, maps);
+    one(width, tables, &first, &mut run);
     let inner = text.len() / BLOCK;
-    if inner > 1 {
+    let mut next = 1;
+    while next < inner {
+        let to = inner.min(next + RUN - run.size);
         match width {
             Width::Portable => {
-                for k in 1..inner {
+                for k in next..to {
                     let from = k * BLOCK - 2;
                     if let Some(block) = text.get(from..).and_then(<[u8]>::first_chunk) {
-                        one(width, tables, block, &mut before, maps);
+                        one(width, tables, block, &mut run);
                     }
                 }
             }
             #[cfg(target_arch = "x86_64")]
-            Width::Avx2 => {
-                // SAFETY: the width says that the CPU has these instructions.
-                unsafe { x86::sweep_avx2(tables, text, inner, &mut before, maps) }
-            }
+            // SAFETY: the width says that the CPU has these instructions; `text` has the blocks,
+            // and another one before them.
+            Width::Avx2 => unsafe { x86::blocks_avx2(tables, text, next..to, &mut run) },
             #[cfg(target_arch = "x86_64")]
-            Width::Avx512 => {
-                // SAFETY: the width says that the CPU has these instructions.
-                unsafe { x86::sweep_avx512(tables, text, inner, &mut before, maps) }
-            }
+            // SAFETY: as above.
+            Width::Avx512 => unsafe { x86::blocks_avx512(tables, text, next..to, &mut run) },
+        }
+        next = to;
+        if run.size == RUN {
+            flush(width, tables, &mut run, maps);
         }
     }
     if !text.len().is_multiple_of(BLOCK) && inner > 0 {
         let mut last = [b'\n'; BLOCK + 2];
         copy(&mut last, 0, text, inner * BLOCK - 2);
-        one(width, tables, &last, &mut before, maps);
+        one(width, tables, &last, &mut run);
     }
-    maps.plain = before.others == 0;
+    flush(width, tables, &mut run, maps);
+    maps.plain = !run.other;
+}
+
+fn flush(width: Width, t: &Tables, run: &mut Run, maps: &mut Maps) {
+    match width {
+        Width::Portable => run.flush(t, maps),
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the width says that the CPU has these instructions.
+        Width::Avx2 => unsafe { x86::flush_avx2(t, run, maps) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the width says that the CPU has these instructions.
+        Width::Avx512 => unsafe { x86::flush_avx512(t, run, maps) },
+    }
 }
 
 /// Copies what fits from `text` at `from` to `to` at `at`.
@@ -285,7 +400,7 @@ fn copy(to: &mut [u8; BLOCK + 2], at: usize, text: &[u8], from: usize) {
 }
 
 /// One block: its 64 bytes stand behind the two before them.
-fn one(width: Width, t: &Tables, bytes: &[u8; BLOCK + 2], before: &mut Before, maps: &mut Maps) {
+fn one(width: Width, t: &Tables, bytes: &[u8; BLOCK + 2], run: &mut Run) {
     let block = match width {
         Width::Portable => portable(t, bytes),
         #[cfg(target_arch = "x86_64")]
@@ -295,8 +410,8 @@ fn one(width: Width, t: &Tables, bytes: &[u8; BLOCK + 2], before: &mut Before, m
         // SAFETY: the width says that the CPU has these instructions; `bytes` has 66.
         Width::Avx512 => unsafe { x86::block_avx512(&x86::Wide::new(t), bytes.as_ptr().add(2)) },
     };
-    maps.newline.push(block.newline);
-    maps.suspect.push(before.next(block, t));
+    run.other |= block.high != 0 || bytes.iter().skip(2).any(|b| *b == 0);
+    run.push(block);
 }
 
 /// The specification of a block.
@@ -307,11 +422,7 @@ fn portable(t: &Tables, bytes: &[u8; BLOCK + 2]) -> Block {
     let [m0, m1, m2] = &t.mark;
     for (k, w) in bytes.windows(3).enumerate() {
         let &[b2, b1, b] = w else { continue };
-        let c = if b < 0x80 {
-            look(&t.class, b)
-        } else {
-            class::WORD | class::RULE
-        };
+        let c = if b < 0x80 { look(&t.class, b) } else { 0 };
         let bit = |on: bool| u64::from(on) << k;
         block.newline |= bit(c & class::NEWLINE != 0);
         block.word |= bit(c & class::WORD != 0);
@@ -324,7 +435,7 @@ fn portable(t: &Tables, bytes: &[u8; BLOCK + 2]) -> Block {
         block.last |= bit(last != 0);
         block.fits |= bit(last & look(w1, b1) & look(w2, b2) != 0);
         block.mark |= bit(look(m0, b) & look(m1, b1) & look(m2, b2) != 0);
-        block.other |= bit(b == 0 || b >= 0x80);
+        block.high |= bit(b >= 0x80);
     }
     block
 }
@@ -489,7 +600,9 @@ pub(crate) fn unreadable(width: Width, text: &[u8]) -> usize {
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{BLOCK, Before, Block, Maps, Tables, class};
+    use std::ops::Range;
+
+    use super::{BLOCK, Block, Maps, Run, Tables, class};
 
     /// The tables in registers.
     #[derive(Clone, Copy)]
@@ -549,47 +662,51 @@ mod x86 {
         let y2 = _mm512_permutex2var_epi8(m2.0, b2, m2.1);
         Block {
             newline: is(class::NEWLINE),
-            word: is(class::WORD) | high,
+            word: is(class::WORD),
             digit: is(class::DIGIT),
             space: is(class::SPACE),
             dash: is(class::DASH),
-            rule: is(class::RULE) | high,
+            rule: is(class::RULE),
             cr: is(class::CR),
             fits: _mm512_test_epi8_mask(_mm512_and_si512(last, x1), x2),
             last: _mm512_test_epi8_mask(last, last),
             mark: _mm512_test_epi8_mask(_mm512_and_si512(y0, y1), y2),
-            other: _mm512_testn_epi8_mask(b, b) | high,
+            high,
         }
     }
 
     /// # Safety
     ///
-    /// The CPU has the instructions, and `text` at least `inner` blocks.
+    /// The CPU has the instructions, and `text` the blocks and one before them.
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,bmi1,bmi2,popcnt,lzcnt")]
-    pub(super) unsafe fn sweep_avx512(
+    pub(super) unsafe fn blocks_avx512(
         t: &Tables,
         text: &[u8],
-        inner: usize,
-        before: &mut Before,
-        maps: &mut Maps,
+        blocks: Range<usize>,
+        run: &mut Run,
     ) {
         let wide = Wide::new(t);
-        let mut state = *before;
-        let newline = maps.newline.spare_capacity_mut();
-        let suspect = maps.suspect.spare_capacity_mut();
-        let blocks = (1..inner).zip(newline.iter_mut().zip(suspect.iter_mut()));
-        for (k, (newline, suspect)) in blocks {
-            // SAFETY: `k` is from 1 to before `inner`, so the block is in `text`, two bytes before.
-            let block = unsafe { block_avx512(&wide, text.as_ptr().add(k * BLOCK)) };
-            newline.write(block.newline);
-            suspect.write(state.next(block, t));
+        let mut least = _mm512_set1_epi8(1);
+        let mut high = 0;
+        for k in blocks {
+            // SAFETY: the block is in `text`, and two bytes before it are.
+            let (block, b) = unsafe {
+                let at = text.as_ptr().add(k * BLOCK);
+                (block_avx512(&wide, at), _mm512_loadu_si512(at.cast()))
+            };
+            least = _mm512_min_epu8(least, b);
+            high |= block.high;
+            run.push(block);
         }
-        // SAFETY: room was made for every block by the caller, and these were written.
-        unsafe {
-            maps.newline.set_len(maps.newline.len() + inner - 1);
-            maps.suspect.set_len(maps.suspect.len() + inner - 1);
-        }
-        *before = state;
+        run.other |= high != 0 || _mm512_testn_epi8_mask(least, least) != 0;
+    }
+
+    /// # Safety
+    ///
+    /// The CPU has the instructions.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,bmi1,bmi2,popcnt,lzcnt")]
+    pub(super) unsafe fn flush_avx512(t: &Tables, run: &mut Run, maps: &mut Maps) {
+        run.flush(t, maps);
     }
 
     /// The tables split by halves of a byte: a set of a group is wider than what it is made of.
@@ -682,7 +799,7 @@ mod x86 {
             fits: a.fits | b.fits << 32,
             last: a.last | b.last << 32,
             mark: a.mark | b.mark << 32,
-            other: a.other | b.other << 32,
+            high: a.high | b.high << 32,
         }
     }
 
@@ -717,39 +834,51 @@ mod x86 {
         let mark = _mm256_and_si256(_mm256_and_si256(look(m0, b), look(m1, b1)), look(m2, b2));
         Block {
             newline: bits(newline),
-            word: bits(or(digit, letter)) | high,
+            word: bits(or(digit, letter)),
             digit: bits(digit),
             space: bits(space),
             dash: bits(dash),
-            rule: bits(rule) | high,
+            rule: bits(rule),
             cr: bits(cr),
             fits: some(fits),
             last: some(last),
             mark: some(mark),
-            other: high | bits(_mm256_cmpeq_epi8(b, _mm256_setzero_si256())),
+            high,
         }
     }
 
     /// # Safety
     ///
-    /// The CPU has the instructions, and `text` at least `inner` blocks.
+    /// The CPU has the instructions, and `text` the blocks and one before them.
     #[target_feature(enable = "avx2,bmi1,bmi2,popcnt,lzcnt")]
-    pub(super) unsafe fn sweep_avx2(
-        t: &Tables,
-        text: &[u8],
-        inner: usize,
-        before: &mut Before,
-        maps: &mut Maps,
-    ) {
+    pub(super) unsafe fn blocks_avx2(t: &Tables, text: &[u8], blocks: Range<usize>, run: &mut Run) {
         let sets = Sets::new(t);
-        let mut state = *before;
-        for k in 1..inner {
-            // SAFETY: `k` is from 1 to before `inner`, so the block is in `text`, two bytes before.
-            let block = unsafe { block_avx2(&sets, text.as_ptr().add(k * BLOCK)) };
-            maps.newline.push(block.newline);
-            maps.suspect.push(state.next(block, t));
+        let mut least = _mm256_set1_epi8(1);
+        let mut high = 0;
+        for k in blocks {
+            // SAFETY: the block is in `text`, and two bytes before it are.
+            let (block, b) = unsafe {
+                let at = text.as_ptr().add(k * BLOCK);
+                let (a, b) = (
+                    _mm256_loadu_si256(at.cast()),
+                    _mm256_loadu_si256(at.add(32).cast()),
+                );
+                (block_avx2(&sets, at), _mm256_min_epu8(a, b))
+            };
+            least = _mm256_min_epu8(least, b);
+            high |= block.high;
+            run.push(block);
         }
-        *before = state;
+        let zero = _mm256_cmpeq_epi8(least, _mm256_setzero_si256());
+        run.other |= high != 0 || bits(zero) != 0;
+    }
+
+    /// # Safety
+    ///
+    /// The CPU has the instructions.
+    #[target_feature(enable = "avx2,bmi1,bmi2,popcnt,lzcnt")]
+    pub(super) unsafe fn flush_avx2(t: &Tables, run: &mut Run, maps: &mut Maps) {
+        run.flush(t, maps);
     }
 
     /// # Safety
