@@ -5,6 +5,7 @@
 //! name in structured output, or by its form; see `docs/scanner.md` for what is recognised.
 
 mod detect;
+mod endings;
 mod find;
 mod hold;
 mod lane;

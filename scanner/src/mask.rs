@@ -1,11 +1,12 @@
 //! What is written in the place of a value.
 
+use bytes::BytesMut;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use unicode_width::UnicodeWidthChar;
 
 use crate::rules::Mask;
-use crate::simd::{Short, Width};
+use crate::simd::{self, Cover, Kinds, Width};
 
 /// Where a value stands, as far as it matters for what may replace it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +34,14 @@ pub(crate) struct Keyed<'a> {
 }
 
 /// Appends what stands for `value` to `out`.
-pub(crate) fn replace(out: &mut Vec<u8>, mask: Mask, value: &[u8], place: Place, keyed: Keyed<'_>) {
-    if replace_ascii(out, mask, value, place) {
+pub(crate) fn replace(
+    out: &mut BytesMut,
+    mask: Mask,
+    value: &[u8],
+    place: Place,
+    keyed: Keyed<'_>,
+) {
+    if short(Width::best(), out, mask, value, place) {
         return;
     }
     let text = String::from_utf8_lossy(value);
@@ -62,37 +69,48 @@ pub(crate) fn replace(out: &mut Vec<u8>, mask: Mask, value: &[u8], place: Place,
 
 /// The same for a short value of printable ASCII and a mask without a key, as most are: each byte
 /// is a column. Whether it was one.
-fn replace_ascii(out: &mut Vec<u8>, mask: Mask, value: &[u8], place: Place) -> bool {
-    if !matches!(place, Place::Inside | Place::Word | Place::Cell) {
-        return false;
+#[inline]
+pub(crate) fn short(
+    width: Width,
+    out: &mut BytesMut,
+    mask: Mask,
+    value: &[u8],
+    place: Place,
+) -> bool {
+    matches!(place, Place::Inside | Place::Word | Place::Cell)
+        && simd::cover(width, value, out, |kinds| {
+            cover(kinds, mask, place == Place::Cell)
+        })
+}
+
+#[inline(always)]
+fn cover(kinds: Kinds, mask: Mask, cell: bool) -> Cover {
+    if kinds.plain != kinds.all {
+        return Cover::Nothing;
     }
-    let Some(short) = Short::new(Width::best(), value).filter(|s| s.plain == s.all()) else {
-        return false;
-    };
-    let cell = place == Place::Cell;
-    let mut cover = |keep, with| {
-        let new = short.covered(keep, with);
-        out.extend_from_slice(new.get(..short.len).unwrap_or_default());
-    };
+    let all = |with| Cover::Keep { bits: 0, with };
     match mask {
-        Mask::Token | Mask::Format => return false,
-        Mask::Drop if cell => cover(0, b' '),
-        Mask::Drop => {}
-        Mask::Last4 if short.counted.count_ones() >= LAST_OF as u32 => {
-            let marks = if short.number == short.all() {
-                short.all() & !short.counted
+        Mask::Token | Mask::Format => Cover::Nothing,
+        Mask::Drop if cell => all(b' '),
+        Mask::Drop => Cover::Text(b""),
+        Mask::Last4 if kinds.counted.count_ones() >= LAST_OF as u32 => {
+            let marks = if kinds.number == kinds.all {
+                kinds.all & !kinds.counted
             } else {
                 0
             };
-            cover(marks | highest(short.counted, LAST), b'*');
+            Cover::Keep {
+                bits: marks | highest(kinds.counted, LAST),
+                with: b'*',
+            }
         }
-        Mask::Redact | Mask::Last4 if cell => cover(0, b'*'),
-        Mask::Redact | Mask::Last4 => out.extend_from_slice(b"***"),
+        Mask::Redact | Mask::Last4 if cell => all(b'*'),
+        Mask::Redact | Mask::Last4 => Cover::Text(b"***"),
     }
-    true
 }
 
 /// The `n` highest bits that are set.
+#[inline(always)]
 fn highest(map: u64, n: usize) -> u64 {
     let mut left = map;
     for _ in 0..n {
@@ -212,7 +230,7 @@ mod tests {
     use super::*;
 
     fn masked(mask: Mask, value: &str, place: Place) -> String {
-        let mut out = Vec::new();
+        let mut out = BytesMut::new();
         let keyed = Keyed {
             key: b"0123456789abcdef",
             session: b"",
@@ -243,8 +261,11 @@ mod tests {
         fn short_values_are_like_long_ones(value in "[ -~]{1,70}", kind in 0..3usize, at in 0..3usize) {
             let mask = [Mask::Redact, Mask::Last4, Mask::Drop].into_iter().nth(kind).unwrap_or_default();
             let place = [Place::Inside, Place::Word, Place::Cell].into_iter().nth(at).unwrap_or(Place::Cell);
-            let mut short = Vec::new();
-            if replace_ascii(&mut short, mask, value.as_bytes(), place) {
+            for simd in Width::all() {
+            let mut short = BytesMut::new();
+            if !super::short(*simd, &mut short, mask, value.as_bytes(), place) {
+                continue;
+            }
                 let mut new = match mask {
                     Mask::Redact if place == Place::Cell => "*".repeat(width(&value).max(1)),
                     Mask::Redact => "***".to_owned(),

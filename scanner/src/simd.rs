@@ -9,7 +9,10 @@
     reason = "vector instructions: each block says why it is sound"
 )]
 
+use std::ops::Range;
 use std::sync::OnceLock;
+
+use bytes::BytesMut;
 
 /// How blocks are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,14 +39,16 @@ impl Width {
         #[cfg(target_arch = "x86_64")]
         {
             // Miri interprets no vector instructions.
-            if !cfg!(miri) && is_x86_feature_detected!("avx2") {
+            if !cfg!(miri)
+                && is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("bmi1")
+                && is_x86_feature_detected!("bmi2")
+                && is_x86_feature_detected!("popcnt")
+                && is_x86_feature_detected!("lzcnt")
+            {
                 if is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512vbmi")
-                    && is_x86_feature_detected!("bmi1")
-                    && is_x86_feature_detected!("bmi2")
-                    && is_x86_feature_detected!("popcnt")
-                    && is_x86_feature_detected!("lzcnt")
                 {
                     return &[Self::Portable, Self::Avx2, Self::Avx512];
                 }
@@ -54,16 +59,13 @@ impl Width {
     }
 }
 
-/// Classes of bytes below 0x80, a bit each.
-pub(crate) mod class {
-    pub(crate) const WORD: u8 = 1;
-    pub(crate) const DIGIT: u8 = 2;
-    pub(crate) const SPACE: u8 = 4;
-    pub(crate) const DASH: u8 = 8;
+/// Classes of bytes below 0x80 that are more than one byte, a bit each; the highest bit of all
+/// bytes is taken out with one instruction.
+mod class {
+    pub(super) const WORD: u8 = 0x80;
     /// What a rule under a header is made of.
-    pub(crate) const RULE: u8 = 16;
-    pub(crate) const CR: u8 = 32;
-    pub(crate) const NEWLINE: u8 = 64;
+    pub(super) const RULE: u8 = 0x40;
+    pub(super) const DIGIT: u8 = 0x01;
 }
 
 /// What is looked for, compiled from rules: sets of three bytes in a row, in eight groups each.
@@ -96,11 +98,7 @@ impl Tables {
                 c |= class::DIGIT;
             }
             c |= match b {
-                b' ' => class::SPACE | class::RULE,
-                b'-' => class::DASH | class::RULE,
-                b'\r' => class::CR | class::RULE,
-                b'+' | b'=' | b'|' | b':' | b'\t' | 0x0c => class::RULE,
-                b'\n' => class::NEWLINE,
+                b' ' | b'-' | b'\r' | b'+' | b'=' | b'|' | b':' | b'\t' | 0x0c => class::RULE,
                 _ => 0,
             };
             *slot = c;
@@ -217,26 +215,23 @@ impl Run {
         }
     }
 
+    /// Adds a block, of at most `RUN`.
     #[inline(always)]
+    #[expect(clippy::indexing_slicing, reason = "the index is at most the last one")]
     fn push(&mut self, b: Block) {
-        self.size += 1;
-        for (map, word) in [
-            (&mut self.newline, b.newline),
-            (&mut self.word, b.word),
-            (&mut self.digit, b.digit),
-            (&mut self.space, b.space),
-            (&mut self.dash, b.dash),
-            (&mut self.rule, b.rule),
-            (&mut self.cr, b.cr),
-            (&mut self.fits, b.fits),
-            (&mut self.last, b.last),
-            (&mut self.mark, b.mark),
-            (&mut self.high, b.high),
-        ] {
-            if let Some(slot) = map.get_mut(self.size) {
-                *slot = word;
-            }
-        }
+        let at = (self.size + 1).min(RUN);
+        self.size = at;
+        self.newline[at] = b.newline;
+        self.word[at] = b.word;
+        self.digit[at] = b.digit;
+        self.space[at] = b.space;
+        self.dash[at] = b.dash;
+        self.rule[at] = b.rule;
+        self.cr[at] = b.cr;
+        self.fits[at] = b.fits;
+        self.last[at] = b.last;
+        self.mark[at] = b.mark;
+        self.high[at] = b.high;
     }
 
     /// Puts together what the blocks say, and goes on behind them.
@@ -424,13 +419,13 @@ fn portable(t: &Tables, bytes: &[u8; BLOCK + 2]) -> Block {
         let &[b2, b1, b] = w else { continue };
         let c = if b < 0x80 { look(&t.class, b) } else { 0 };
         let bit = |on: bool| u64::from(on) << k;
-        block.newline |= bit(c & class::NEWLINE != 0);
+        block.newline |= bit(b == b'\n');
         block.word |= bit(c & class::WORD != 0);
         block.digit |= bit(c & class::DIGIT != 0);
-        block.space |= bit(c & class::SPACE != 0);
-        block.dash |= bit(c & class::DASH != 0);
+        block.space |= bit(b == b' ');
+        block.dash |= bit(b == b'-');
         block.rule |= bit(c & class::RULE != 0);
-        block.cr |= bit(c & class::CR != 0);
+        block.cr |= bit(b == b'\r');
         let last = look(w0, b);
         block.last |= bit(last != 0);
         block.fits |= bit(last & look(w1, b1) & look(w2, b2) != 0);
@@ -438,6 +433,17 @@ fn portable(t: &Tables, bytes: &[u8; BLOCK + 2]) -> Block {
         block.high |= bit(b >= 0x80);
     }
     block
+}
+
+/// How many bits there are.
+pub(crate) fn ones(width: Width, map: &[u64]) -> u64 {
+    let sum = |map: &[u64]| map.iter().map(|word| u64::from(word.count_ones())).sum();
+    match width {
+        Width::Portable => sum(map),
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: both widths say that the CPU has these instructions.
+        Width::Avx2 | Width::Avx512 => unsafe { x86::ones(map) },
+    }
 }
 
 /// A bitmap of where `byte` stands in `text`.
@@ -500,11 +506,10 @@ pub(crate) fn odd(width: Width, text: &[u8], map: &mut Vec<u64>) {
     }
 }
 
-/// A short value and what its bytes are.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Short {
-    bytes: [u8; BLOCK],
-    pub(crate) len: usize,
+/// What the bytes of a short value are, a bit for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Kinds {
+    pub(crate) all: u64,
     /// Letters and digits of ASCII.
     pub(crate) counted: u64,
     /// What a number may be written with.
@@ -513,45 +518,106 @@ pub(crate) struct Short {
     pub(crate) plain: u64,
 }
 
-impl Short {
-    /// `None`: it is empty, or has more than 64 bytes.
-    pub(crate) fn new(width: Width, value: &[u8]) -> Option<Self> {
-        let mut bytes = [0; BLOCK];
-        if value.is_empty() {
-            return None;
+/// What is written in the place of a short value.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Cover {
+    /// Its own bytes where a bit is, and `with` where none is.
+    Keep {
+        bits: u64,
+        with: u8,
+    },
+    Text(&'static [u8]),
+    /// It is not as plain as that.
+    Nothing,
+}
+
+/// Appends what `decide` says to `out`. False for a value of no byte or of more than 64, and where
+/// nothing was decided.
+#[inline]
+pub(crate) fn cover(
+    width: Width,
+    value: &[u8],
+    out: &mut BytesMut,
+    decide: impl Fn(Kinds) -> Cover,
+) -> bool {
+    if value.is_empty() || value.len() > BLOCK {
+        return false;
+    }
+    if out.capacity() - out.len() < BLOCK {
+        out.reserve(BLOCK);
+    }
+    let all = u64::MAX >> (BLOCK - value.len());
+    let mut bytes = [0; BLOCK];
+    let kinds = match width {
+        #[cfg(target_arch = "x86_64")]
+        Width::Avx512 => {
+            // SAFETY: the width says that the CPU has these instructions; the value has at least
+            // one byte and at most 64, and room for 64 was made.
+            return unsafe { x86::cover_avx512(value, out, decide) };
         }
-        bytes.get_mut(..value.len())?.copy_from_slice(value);
-        let [counted, number, plain] = match width {
-            Width::Portable => kinds(&bytes),
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: both widths say that the CPU has AVX2.
-            Width::Avx2 | Width::Avx512 => unsafe { x86::kinds_avx2(&bytes) },
-        };
-        Some(Self {
-            bytes,
-            len: value.len(),
-            counted,
-            number,
-            plain,
-        })
-    }
-
-    /// One bit for each byte.
-    pub(crate) fn all(&self) -> u64 {
-        u64::MAX >> (BLOCK - self.len)
-    }
-
-    /// Its bytes where a bit of `keep` is, and `b` where none is.
-    pub(crate) fn covered(&self, keep: u64, b: u8) -> [u8; BLOCK] {
-        let mut new = self.bytes;
-        let mut hidden = self.all() & !keep;
-        while hidden != 0 {
-            if let Some(slot) = new.get_mut(hidden.trailing_zeros() as usize) {
-                *slot = b;
+        #[cfg(target_arch = "x86_64")]
+        Width::Avx2 => {
+            fill(&mut bytes, value);
+            // SAFETY: the width says that the CPU has AVX2.
+            unsafe { x86::kinds_avx2(&bytes) }
+        }
+        Width::Portable => {
+            fill(&mut bytes, value);
+            kinds(&bytes)
+        }
+    };
+    let [counted, number, plain] = kinds;
+    match decide(Kinds {
+        all,
+        counted,
+        number,
+        plain,
+    }) {
+        Cover::Nothing => return false,
+        Cover::Text(text) => out.extend_from_slice(text),
+        Cover::Keep { bits, with } => {
+            let mut hidden = all & !bits;
+            while hidden != 0 {
+                if let Some(slot) = bytes.get_mut(hidden.trailing_zeros() as usize) {
+                    *slot = with;
+                }
+                hidden &= hidden - 1;
             }
-            hidden &= hidden - 1;
+            out.extend_from_slice(bytes.get(..value.len()).unwrap_or_default());
         }
-        new
+    }
+    true
+}
+
+fn fill(bytes: &mut [u8; BLOCK], value: &[u8]) {
+    for (slot, b) in bytes.iter_mut().zip(value) {
+        *slot = *b;
+    }
+}
+
+/// Appends the bytes of `text` in `range` to `out`. A short run is copied in whole blocks where
+/// there is room for them: a call of a copy of any size costs more than the bytes.
+#[inline]
+pub(crate) fn append(out: &mut BytesMut, text: &[u8], range: Range<usize>) {
+    let Range { start, end } = range;
+    let Some(size) = end.checked_sub(start) else {
+        return;
+    };
+    let blocks = size.next_multiple_of(BLOCK);
+    let room = out.capacity() - out.len();
+    if size > 4 * BLOCK || blocks > room || text.len().saturating_sub(start) < blocks {
+        out.extend_from_slice(text.get(start..end).unwrap_or_default());
+        return;
+    }
+    // SAFETY: `text` has `blocks` bytes from `start` on, and `out` has room for as many; `size` of
+    // them are written.
+    unsafe {
+        let from = text.as_ptr().add(start);
+        let to = out.spare_capacity_mut().as_mut_ptr().cast::<u8>();
+        for k in (0..blocks).step_by(BLOCK) {
+            std::ptr::copy_nonoverlapping(from.add(k), to.add(k), BLOCK);
+        }
+        out.set_len(out.len() + size);
     }
 }
 
@@ -602,7 +668,9 @@ mod x86 {
 
     use std::ops::Range;
 
-    use super::{BLOCK, Block, Maps, Run, Tables, class};
+    use bytes::BytesMut;
+
+    use super::{BLOCK, Block, Cover, Kinds, Maps, Run, Tables, class};
 
     /// The tables in registers.
     #[derive(Clone, Copy)]
@@ -653,7 +721,8 @@ mod x86 {
         let [m0, m1, m2] = t.mark;
         let high = _mm512_movepi8_mask(b);
         let c = _mm512_maskz_permutex2var_epi8(!high, t.class.0, b, t.class.1);
-        let is = |bit: u8| _mm512_test_epi8_mask(c, _mm512_set1_epi8(bit.cast_signed()));
+        let has = |bit: u8| _mm512_test_epi8_mask(c, _mm512_set1_epi8(bit.cast_signed()));
+        let is = |byte: u8| _mm512_cmpeq_epi8_mask(b, _mm512_set1_epi8(byte.cast_signed()));
         let last = _mm512_permutex2var_epi8(w0.0, b, w0.1);
         let x1 = _mm512_permutex2var_epi8(w1.0, b1, w1.1);
         let x2 = _mm512_permutex2var_epi8(w2.0, b2, w2.1);
@@ -661,13 +730,14 @@ mod x86 {
         let y1 = _mm512_permutex2var_epi8(m1.0, b1, m1.1);
         let y2 = _mm512_permutex2var_epi8(m2.0, b2, m2.1);
         Block {
-            newline: is(class::NEWLINE),
-            word: is(class::WORD),
-            digit: is(class::DIGIT),
-            space: is(class::SPACE),
-            dash: is(class::DASH),
-            rule: is(class::RULE),
-            cr: is(class::CR),
+            newline: is(b'\n'),
+            // The highest bit.
+            word: _mm512_movepi8_mask(c),
+            digit: has(class::DIGIT),
+            space: is(b' '),
+            dash: is(b'-'),
+            rule: has(class::RULE),
+            cr: is(b'\r'),
             fits: _mm512_test_epi8_mask(_mm512_and_si512(last, x1), x2),
             last: _mm512_test_epi8_mask(last, last),
             mark: _mm512_test_epi8_mask(_mm512_and_si512(y0, y1), y2),
@@ -883,6 +953,48 @@ mod x86 {
 
     /// # Safety
     ///
+    /// The CPU has the instructions; the value has at least one byte and at most 64, and there is
+    /// room for 64 in `out`.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,bmi1,bmi2,popcnt,lzcnt")]
+    pub(super) unsafe fn cover_avx512(
+        value: &[u8],
+        out: &mut BytesMut,
+        decide: impl Fn(Kinds) -> Cover,
+    ) -> bool {
+        let size = value.len();
+        let all = u64::MAX >> (BLOCK - size);
+        // SAFETY: no byte behind the value is read.
+        let b = unsafe { _mm512_maskz_loadu_epi8(all, value.as_ptr().cast()) };
+        let is = |byte: u8| _mm512_cmpeq_epi8_mask(b, _mm512_set1_epi8(byte.cast_signed()));
+        let within = |v, from: u8, size: u8| {
+            let moved = _mm512_sub_epi8(v, _mm512_set1_epi8(from.cast_signed()));
+            _mm512_cmplt_epu8_mask(moved, _mm512_set1_epi8(size.cast_signed()))
+        };
+        let lower = _mm512_or_si512(b, _mm512_set1_epi8(0x20));
+        let digit = within(b, b'0', 10);
+        let kinds = Kinds {
+            all,
+            counted: digit | within(lower, b'a', 26),
+            number: digit | is(b' ') | is(b'-') | is(b'.'),
+            plain: within(b, 0x20, 0x5f) & !is(b'\\'),
+        };
+        match decide(kinds) {
+            Cover::Nothing => return false,
+            Cover::Text(text) => out.extend_from_slice(text),
+            Cover::Keep { bits, with } => {
+                let new = _mm512_mask_mov_epi8(_mm512_set1_epi8(with.cast_signed()), bits, b);
+                // SAFETY: there is room for a block, and `size` bytes of it are the value's.
+                unsafe {
+                    _mm512_storeu_si512(out.spare_capacity_mut().as_mut_ptr().cast(), new);
+                    out.set_len(out.len() + size);
+                }
+            }
+        }
+        true
+    }
+
+    /// # Safety
+    ///
     /// The CPU has the instructions.
     #[target_feature(enable = "avx2")]
     pub(super) unsafe fn kinds_avx2(bytes: &[u8; BLOCK]) -> [u64; 3] {
@@ -909,6 +1021,14 @@ mod x86 {
             }
         }
         all
+    }
+
+    /// # Safety
+    ///
+    /// The CPU has the instructions.
+    #[target_feature(enable = "avx2,popcnt")]
+    pub(super) unsafe fn ones(map: &[u64]) -> u64 {
+        map.iter().map(|word| u64::from(word.count_ones())).sum()
     }
 
     /// Whether something in a run is not readable: no more than one test for all of it.
@@ -978,6 +1098,8 @@ mod x86 {
 mod tests {
     #![allow(clippy::indexing_slicing)]
 
+    use std::cell::Cell;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -1028,8 +1150,20 @@ mod tests {
                 prop_assert_eq!(unreadable(*width, &text), unreadable(Width::Portable, &text));
                 prop_assert_eq!(got.plain, want.plain);
                 let value = text.get(..text.len() % 65).unwrap_or_default();
-                let kinds = |w| Short::new(w, value).map(|s| (s.counted, s.number, s.plain));
-                prop_assert_eq!(kinds(*width), kinds(Width::Portable));
+                for (bits, with) in [(0x5555, b'*'), (0, b' ')] {
+                    let covered = |w| {
+                        let mut out = BytesMut::from(&b"x"[..]);
+                        let kinds = Cell::new(None);
+                        let done = cover(w, value, &mut out, |k| {
+                            kinds.set(Some(k));
+                            Cover::Keep { bits, with }
+                        });
+                        append(&mut out, &text, value.len()..text.len());
+                        (done, out, kinds.get())
+                    };
+                    prop_assert_eq!(covered(*width), covered(Width::Portable));
+                }
+                prop_assert_eq!(ones(*width, &got.newline), ones(Width::Portable, &want.newline));
             }
         }
     }

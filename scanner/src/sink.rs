@@ -1,10 +1,13 @@
 //! What has been decided: bytes on their way out, verdicts, and the account.
 
+use std::ops::Range;
+
 use bytes::{Bytes, BytesMut};
 
 use crate::hold::{Ends, Held, Holds, Record, Rows};
 use crate::mask::{self, Keyed, Place};
 use crate::rules::{Action, Hit, Mask, Rules};
+use crate::simd::{self, Width};
 use crate::{Coverage, Noted};
 
 /// The most verdicts that are kept until somebody takes them; later ones are only counted.
@@ -32,7 +35,7 @@ pub(crate) struct Sink {
     /// Raw bytes decided so far.
     pub(crate) offset: u64,
     pub(crate) row: u64,
-    scratch: Vec<u8>,
+    scratch: BytesMut,
 }
 
 /// What becomes of the rest of a value whose beginning has been decided.
@@ -112,7 +115,7 @@ impl Sink {
             coverage: Coverage::default(),
             offset: 0,
             row: 0,
-            scratch: Vec::new(),
+            scratch: BytesMut::new(),
         }
     }
 
@@ -241,16 +244,7 @@ impl Sink {
         long: bool,
     ) -> bool {
         let compiled = rules.compiled();
-        if self.verdicts.len() < VERDICTS_MAX {
-            self.verdicts.push(Noted {
-                hit: found.hit,
-                format: found.format,
-                offset: self.offset,
-                length: value.len() as u64,
-                row: self.row,
-            });
-        }
-        self.rest = Rest::Dropped;
+        self.note(found, value.len(), self.offset);
         let hit = found.hit;
         match compiled.action(hit) {
             Action::Mask(mask) => self.replace(rules, session, value, found, mask, long),
@@ -282,6 +276,68 @@ impl Sink {
             },
         }
         true
+    }
+
+    /// Notes the verdict of a value, at `offset`.
+    #[inline]
+    fn note(&mut self, found: Value, size: usize, offset: u64) {
+        if self.verdicts.len() < VERDICTS_MAX {
+            self.verdicts.push(Noted {
+                hit: found.hit,
+                format: found.format,
+                offset,
+                length: size as u64,
+                row: self.row,
+            });
+        }
+        self.rest = Rest::Dropped;
+    }
+
+    /// Lets what stands in `raw` from `from` up to `range` go as it came, and replaces the value
+    /// in it. Only where no rule withholds or refuses.
+    pub(crate) fn cover(
+        &mut self,
+        (rules, session): (&Rules, &[u8]),
+        raw: &Bytes,
+        from: usize,
+        range: Range<usize>,
+        found: Value,
+        width: Width,
+    ) {
+        let value = raw.get(range.clone()).unwrap_or_default();
+        self.pass_part(raw, from..range.start);
+        let offset = self.offset;
+        let done = match rules.compiled().action(found.hit) {
+            Action::Mask(mask) if !found.begins_scalar => {
+                mask::short(width, &mut self.out, mask, value, found.place)
+            }
+            Action::Mask(_) | Action::Hold(_) | Action::Refuse => false,
+        };
+        if done {
+            self.note(found, value.len(), offset);
+            self.coverage.masked += value.len() as u64;
+            self.offset += value.len() as u64;
+        } else if !self.value(rules, session, value, found, false) {
+            self.pass(value);
+        }
+    }
+
+    /// Lets a part of what was fed go: without a copy, where that is worth it. Only where no rule
+    /// withholds or refuses.
+    #[inline]
+    pub(crate) fn pass_part(&mut self, raw: &Bytes, range: Range<usize>) {
+        let size = range.len();
+        if size >= SHARED_MIN {
+            self.pass_shared(raw.slice(range));
+            return;
+        }
+        if self.out.capacity() - self.out.len() < size + PART_MIN {
+            // The rest of the piece may come in parts, too.
+            self.out.reserve(raw.len() - range.start + PART_MIN);
+        }
+        simd::append(&mut self.out, raw, range);
+        self.coverage.passed += size as u64;
+        self.offset += size as u64;
     }
 
     fn replace(
@@ -345,6 +401,10 @@ impl Sink {
     }
 }
 
+/// A smaller part is copied: each one that leaves costs its receiver something.
+const SHARED_MIN: usize = 4096;
+/// Room behind a part for what comes next.
+const PART_MIN: usize = 256;
 /// A record that is longer is withheld from its beginning, where nothing else was said.
 const RECORD_MAX: usize = 1 << 20;
 /// What a hold is called in which such a record is.

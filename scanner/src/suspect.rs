@@ -7,6 +7,7 @@
 //! new, it has to be added here.
 
 use crate::detect::{self, Found, Region};
+use crate::endings::Endings;
 use crate::name::{NAME_MAX, is_word, unescape};
 use crate::rules::{Action, Compiled, Detector, Unreadable};
 use crate::simd::Tables;
@@ -16,8 +17,7 @@ use crate::table;
 #[derive(Clone, Debug)]
 pub(crate) struct Suspects {
     pub(crate) tables: Tables,
-    /// Names of fields by their last letter, in lower case.
-    names: Vec<Vec<Box<[u8]>>>,
+    names: Endings,
     /// Whether the rules can be compiled to this at all.
     pub(crate) usable: bool,
     /// Whether everything leaves, at least masked: no rule withholds or refuses.
@@ -36,15 +36,13 @@ pub(crate) enum Look {
 
 /// How far back a tag is looked for, as in `lane`.
 const TAG_MAX: usize = 512;
-/// An escape is at most this long.
-const ESCAPE_MAX: usize = 12;
 
 impl Suspects {
     /// Nothing is.
     pub(crate) fn none() -> Self {
         Self {
             tables: Tables::new(),
-            names: Vec::new(),
+            names: Endings::default(),
             usable: false,
             all_leaves: false,
         }
@@ -53,7 +51,7 @@ impl Suspects {
     pub(crate) fn new(rules: &Compiled) -> Self {
         let mut new = Self {
             tables: Tables::new(),
-            names: vec![Vec::new(); 128],
+            names: Endings::default(),
             usable: !rules.has_paths,
             all_leaves: rules.unreadable == Unreadable::Pass
                 && rules
@@ -66,13 +64,7 @@ impl Suspects {
             let mut last = field.name.iter().rev().copied();
             // 0 stands for anything.
             let ending = [(); 3].map(|()| last.next().unwrap_or(0));
-            let slot = ending
-                .first()
-                .and_then(|b| new.names.get_mut(usize::from(*b)));
-            match slot {
-                Some(names) if ending.is_ascii() => names.push(field.name.clone().into()),
-                Some(_) | None => new.usable = false,
-            }
+            new.usable &= ending.is_ascii() && new.names.add(&field.name);
             endings.push(ending);
         }
         endings.sort_unstable();
@@ -222,73 +214,12 @@ impl Suspects {
             return Look::Nothing;
         }
         let word = at.saturating_sub(usize::from(before == b' '));
-        if self.names_end(text, word) {
+        if self.names.may_end(text, word) {
             Look::Name(word)
         } else {
             Look::Nothing
         }
     }
-
-    /// Whether a protected name may end before `end`.
-    fn names_end(&self, text: &[u8], end: usize) -> bool {
-        let byte = |n: usize| end.checked_sub(n).and_then(|i| text.get(i)).copied();
-        let Some(last) = byte(1) else {
-            return false;
-        };
-        let near = text.get(end.saturating_sub(NAME_MAX + ESCAPE_MAX)..end);
-        let escapes = memchr::memchr3(b'\\', b'%', b'&', near.unwrap_or_default()).is_some();
-        // Most words differ in the letter before the last one.
-        let before = byte(2).filter(|b| b.is_ascii_alphanumeric() && !escapes);
-        let before = before.map(|b| b.to_ascii_lowercase());
-        let names = self.names.get(usize::from(last.to_ascii_lowercase()));
-        names.into_iter().flatten().any(|name| {
-            let want = name.len().checked_sub(2).and_then(|i| name.get(i));
-            match (before, want) {
-                (Some(b), Some(want)) if b != *want => false,
-                _ => ends_with(text, end, name, escapes),
-            }
-        })
-    }
-}
-
-/// Whether the letters before `end` are those of `name`, which may be written in several words.
-fn ends_with(text: &[u8], end: usize, name: &[u8], escapes: bool) -> bool {
-    let mut at = end;
-    for want in name.iter().rev() {
-        loop {
-            // What began before this text, or is longer than what is compared, may be anything.
-            let Some(b) = at.checked_sub(1).and_then(|i| text.get(i)) else {
-                return true;
-            };
-            at -= 1;
-            if end - at > NAME_MAX {
-                return true;
-            }
-            if !is_word(*b) {
-                continue;
-            }
-            if !b.eq_ignore_ascii_case(want) {
-                return escapes && is_escaped(text, at);
-            }
-            break;
-        }
-    }
-    match (at.checked_sub(1).and_then(|i| text.get(i)), text.get(at)) {
-        (Some(before), Some(first))
-            if before.is_ascii_alphanumeric() && !first.is_ascii_uppercase() =>
-        {
-            escapes && is_escaped(text, at)
-        }
-        _ => true,
-    }
-}
-
-/// Whether what stands at `at` may be part of an escape.
-fn is_escaped(text: &[u8], at: usize) -> bool {
-    text.get(at.saturating_sub(ESCAPE_MAX)..=at)
-        .unwrap_or_default()
-        .iter()
-        .any(|b| matches!(b, b'\\' | b'%' | b'&'))
 }
 
 fn is_value(found: Found) -> bool {

@@ -6,7 +6,7 @@
 use super::Lane;
 use super::skim::{Gone, Piece};
 use crate::mask::Place;
-use crate::rules::Hit;
+use crate::rules::{Hit, Rules};
 use crate::simd;
 use crate::sink::Value;
 use crate::suspect::Look;
@@ -221,13 +221,16 @@ impl Lane {
         if let Some(table) = &self.table {
             grid.read(table, piece);
         }
+        let rules = self.rules.clone();
+        self.at_line(piece, gone, from);
         let (mut at, mut rows) = (from, 0);
         while let Some(end) = piece.newline(at) {
             if !grid.row(piece, at, end) || !grid.is_clear(self, piece, at, end) || !grid.cut(piece)
             {
                 break;
             }
-            self.cover_row(&grid, piece, at, gone);
+            self.cover_row(&rules, &grid, piece, gone);
+            self.after_line(gone, end);
             at = end + 1;
             rows += 1;
         }
@@ -239,12 +242,11 @@ impl Lane {
         at
     }
 
-    fn cover_row(&mut self, grid: &Grid, piece: Piece<'_>, start: usize, gone: &mut Gone) {
+    fn cover_row(&mut self, rules: &Rules, grid: &Grid, piece: Piece<'_>, gone: &mut Gone) {
         let (place, format) = match grid.kind {
             Some(Kind::Delimited { .. }) => (Place::Inside, "csv"),
             _ => (Place::Cell, "table"),
         };
-        self.at_line(piece, gone, start);
         for cell in grid.found.iter().filter(|c| c.from < c.to) {
             let value = Value {
                 hit: cell.hit,
@@ -252,7 +254,7 @@ impl Lane {
                 format,
                 begins_scalar: false,
             };
-            self.cover(piece, gone, cell.from..cell.to, value);
+            self.cover(rules, piece, gone, cell.from..cell.to, value);
         }
     }
 }

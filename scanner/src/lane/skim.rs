@@ -22,8 +22,6 @@ use crate::suspect::{Look, Suspects};
 
 /// A smaller piece is read byte by byte: that is what a person types or a prompt shows.
 const LEAST: usize = 256;
-/// A smaller run of lines is copied: each part that leaves costs its receiver something.
-const SHARED_MIN: usize = 4096;
 /// The most that the byte machine is given before the fast path is tried again.
 const BATCH_MAX: usize = 8192;
 
@@ -39,6 +37,8 @@ pub(super) struct Skim {
     pub(super) grid: Grid,
     /// Keys that were looked up last.
     keys: VecDeque<(Box<[u8]>, Option<Hit>)>,
+    /// The protected values of the line that is looked at.
+    members: Vec<Member>,
 }
 
 impl Skim {
@@ -49,6 +49,7 @@ impl Skim {
             maps: Maps::default(),
             grid: Grid::default(),
             keys: VecDeque::new(),
+            members: Vec::new(),
         }
     }
 
@@ -155,26 +156,32 @@ impl Piece<'_> {
 
     /// Where the line begins that `at` stands in.
     fn line(self, at: usize) -> usize {
-        let before = self.raw.get(self.base..at).unwrap_or_default();
-        memchr::memrchr(b'\n', before).map_or(self.base, |i| self.base + i + 1)
+        let at = at.saturating_sub(self.base);
+        let mut k = at / 64;
+        let word = |k: usize| self.maps.newline.get(k).copied().unwrap_or(0);
+        let mut newlines = word(k) & !(u64::MAX << (at % 64));
+        while newlines == 0 {
+            let Some(before) = k.checked_sub(1) else {
+                return self.base;
+            };
+            k = before;
+            newlines = word(k);
+        }
+        self.base + k * 64 + 64 - newlines.leading_zeros() as usize
     }
 
     /// How many lines end in the range.
     fn lines(self, range: Range<usize>) -> u64 {
         let (from, to) = (range.start - self.base, range.end - self.base);
-        let words = self.maps.newline.get(from / 64..to.div_ceil(64));
-        let mut sum = 0;
-        for (k, word) in (from / 64..).zip(words.unwrap_or_default()) {
-            let mut word = *word;
-            if k == from / 64 {
-                word &= u64::MAX << (from % 64);
-            }
-            if k == to / 64 {
-                word &= !(u64::MAX << (to % 64));
-            }
-            sum += u64::from(word.count_ones());
+        let (a, b) = (from / 64, to / 64);
+        let word = |k: usize| self.maps.newline.get(k).copied().unwrap_or(0);
+        let (first, last) = (u64::MAX << (from % 64), !(u64::MAX << (to % 64)));
+        let count = |word: u64| u64::from(word.count_ones());
+        if a >= b {
+            return count(word(a) & first & last);
         }
-        sum
+        let inner = self.maps.newline.get(a + 1..b).unwrap_or_default();
+        count(word(a) & first) + simd::ones(self.width, inner) + count(word(b) & last)
     }
 }
 
@@ -318,40 +325,51 @@ impl Lane {
 
     /// Lines that are no rows.
     fn skim_text(&mut self, piece: Piece<'_>, from: usize, gone: &mut Gone) -> usize {
+        let rules = self.rules.clone();
+        let mut members = std::mem::take(&mut self.skim.members);
         let mut at = from;
+        let mut to = piece.limit;
         while let Some(suspect) = piece.suspect(at) {
             if Suspects::is_nothing(piece.raw, suspect) {
                 at = suspect + 1;
                 continue;
             }
             let start = piece.line(suspect);
-            let Some(end) = piece.newline(suspect) else {
-                return start;
-            };
-            if !self.skim_line(piece, start, end, suspect, gone) {
-                return start;
+            let end = piece.newline(suspect);
+            members.clear();
+            match end {
+                Some(end) if self.skim_line(&rules, piece, start..end, suspect, &mut members) => {
+                    if !members.is_empty() {
+                        self.at_line(piece, gone, start);
+                        self.cover_members(&rules, piece, gone, &members);
+                    }
+                    at = end + 1;
+                }
+                Some(_) | None => {
+                    to = start;
+                    break;
+                }
             }
-            at = end + 1;
         }
-        piece.limit
+        self.skim.members = members;
+        to
     }
 
     /// A line whose first suspect stands at `at`. Whether it needs no closer look.
     fn skim_line(
         &mut self,
+        rules: &Rules,
         piece: Piece<'_>,
-        start: usize,
-        end: usize,
+        line: Range<usize>,
         at: usize,
-        gone: &mut Gone,
+        members: &mut Vec<Member>,
     ) -> bool {
-        let rules = self.rules.clone();
-        let suspects = &rules.compiled().suspects;
-        let mut members = Members::default();
+        let Range { start, end } = line;
+        let rules = rules.compiled();
         let mut next = Some(at);
         while let Some(at) = next {
             let mut from = at + 1;
-            match suspects.look(rules.compiled(), piece.raw, start, end, at) {
+            match rules.suspects.look(rules, piece.raw, start, end, at) {
                 Look::Nothing => {}
                 Look::Doubt => return false,
                 Look::Name(_) if !self.may_mask() => return false,
@@ -360,9 +378,10 @@ impl Lane {
                         return false;
                     };
                     from = member.to + 1;
-                    if !members.push(member) {
+                    if members.len() >= MEMBERS_MAX {
                         return false;
                     }
+                    members.push(member);
                     let mut hidden = piece.suspect_before(at, from);
                     while let Some(k) = hidden {
                         if piece.is_control(k) {
@@ -374,19 +393,25 @@ impl Lane {
             }
             next = piece.suspect_before(from, end + 1);
         }
-        if members.count > 0 {
-            self.at_line(piece, gone, start);
-            for member in members.all().filter(|m| m.from < m.to) {
-                let value = Value {
-                    hit: member.hit,
-                    place: member.place,
-                    format: "key-value",
-                    begins_scalar: false,
-                };
-                self.cover(piece, gone, member.from..member.to, value);
-            }
-        }
         true
+    }
+
+    fn cover_members(
+        &mut self,
+        rules: &Rules,
+        piece: Piece<'_>,
+        gone: &mut Gone,
+        members: &[Member],
+    ) {
+        for member in members.iter().filter(|m| m.from < m.to) {
+            let value = Value {
+                hit: member.hit,
+                place: member.place,
+                format: "key-value",
+                begins_scalar: false,
+            };
+            self.cover(rules, piece, gone, member.from..member.to, value);
+        }
     }
 
     /// Counts the lines before the one that begins at `start`.
@@ -395,34 +420,35 @@ impl Lane {
         gone.counted = start;
     }
 
+    /// Counts the line that ends at `end`, the first one that was not.
+    pub(super) fn after_line(&mut self, gone: &mut Gone, end: usize) {
+        self.sink.row += 1;
+        gone.counted = end + 1;
+    }
+
     /// Replaces a value, after everything before it has left.
+    #[inline]
     pub(super) fn cover(
         &mut self,
+        rules: &Rules,
         piece: Piece<'_>,
         gone: &mut Gone,
         range: Range<usize>,
         value: Value,
     ) {
-        let Range { start, end } = range;
-        self.leave(piece, gone, start);
-        let text = piece.raw.get(start..end).unwrap_or_default();
-        let masked = self
-            .sink
-            .value(&self.rules, &self.session, text, value, false);
-        if !masked {
-            self.sink.pass(text);
-        }
-        gone.to = end;
+        let from = std::mem::replace(&mut gone.to, range.end);
+        let by = (rules, self.session.as_slice());
+        self.sink
+            .cover(by, piece.raw, from, range, value, piece.width);
     }
 
     /// What stands before `to` leaves as it came.
     fn leave(&mut self, piece: Piece<'_>, gone: &mut Gone, to: usize) {
-        let from = gone.to;
-        gone.to = to;
-        if to - from < SHARED_MIN || !self.may_mask() {
-            self.sink.pass(piece.raw.get(from..to).unwrap_or_default());
+        let from = std::mem::replace(&mut gone.to, to);
+        if self.may_mask() {
+            self.sink.pass_part(piece.raw, from..to);
         } else {
-            self.sink.pass_shared(piece.raw.slice(from..to));
+            self.sink.pass(piece.raw.get(from..to).unwrap_or_default());
         }
     }
 
@@ -453,7 +479,7 @@ impl Lane {
 }
 
 /// A value under a protected key of JSON.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Member {
     pub(super) hit: Hit,
     pub(super) from: usize,
@@ -461,24 +487,5 @@ pub(super) struct Member {
     pub(super) place: Place,
 }
 
-/// Those of one line.
-#[derive(Default)]
-struct Members {
-    found: [Option<Member>; MEMBERS_MAX],
-    count: usize,
-}
-
-/// A line with more is left to the byte machine.
+/// A line with more protected values is left to the byte machine.
 const MEMBERS_MAX: usize = 8;
-
-impl Members {
-    fn push(&mut self, member: Member) -> bool {
-        let slot = self.found.get_mut(self.count);
-        self.count += 1;
-        slot.is_some_and(|slot| slot.replace(member).is_none())
-    }
-
-    fn all(&self) -> impl Iterator<Item = Member> {
-        self.found.iter().flatten().copied()
-    }
-}

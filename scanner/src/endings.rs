@@ -1,0 +1,218 @@
+//! The names of fields from their last letter to their first, as a tree: how long it takes to see
+//! that none ends at a place depends on how many letters agree, not on how many names there are.
+
+use crate::name::{NAME_MAX, is_word};
+
+/// An escape is at most this long.
+const ESCAPE_MAX: usize = 12;
+/// Most words differ from every name within a few letters: that much is looked at in one piece.
+const NEAR: usize = 16;
+
+/// The names; where nothing was added, none ends anywhere.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Endings {
+    /// The node of each last letter; 0 where no name has it.
+    last: Vec<u32>,
+    nodes: Vec<Node>,
+}
+
+/// A letter behind which the rest of some names stands.
+#[derive(Clone, Copy, Debug, Default)]
+struct Node {
+    letter: u8,
+    /// A name begins here.
+    whole: bool,
+    /// The first of the letters that stand before it, and the next of its siblings; 0 is none.
+    child: u32,
+    next: u32,
+}
+
+impl Endings {
+    /// Adds a name: letters and digits in lower case, the last one of ASCII. False where it can't
+    /// be added.
+    pub(crate) fn add(&mut self, name: &[u8]) -> bool {
+        if self.nodes.is_empty() {
+            self.last = vec![0; 128];
+            // The one that stands for none.
+            self.nodes.push(Node::default());
+        }
+        let Some((last, before)) = name.split_last() else {
+            return false;
+        };
+        let Some(mut at) = self.last.get(usize::from(*last)).copied() else {
+            return false;
+        };
+        if at == 0 {
+            at = self.push(*last, 0);
+            if let Some(slot) = self.last.get_mut(usize::from(*last)) {
+                *slot = at;
+            }
+        }
+        for letter in before.iter().rev() {
+            let node = self.node(at);
+            at = match self.child(node, *letter) {
+                Some(child) => child,
+                None => {
+                    let child = self.push(*letter, node.child);
+                    if let Some(slot) = self.nodes.get_mut(at as usize) {
+                        slot.child = child;
+                    }
+                    child
+                }
+            };
+        }
+        if let Some(slot) = self.nodes.get_mut(at as usize) {
+            slot.whole = true;
+        }
+        true
+    }
+
+    fn push(&mut self, letter: u8, next: u32) -> u32 {
+        self.nodes.push(Node {
+            letter,
+            next,
+            ..Node::default()
+        });
+        u32::try_from(self.nodes.len() - 1).unwrap_or(0)
+    }
+
+    fn node(&self, at: u32) -> Node {
+        self.nodes.get(at as usize).copied().unwrap_or_default()
+    }
+
+    fn child(&self, node: Node, letter: u8) -> Option<u32> {
+        let mut at = node.child;
+        while at != 0 {
+            let node = self.node(at);
+            if node.letter == letter {
+                return Some(at);
+            }
+            at = node.next;
+        }
+        None
+    }
+
+    /// Whether a name may end before `end`, written in one word or in several. What stands before
+    /// `text` may be anything, and so may an escape.
+    pub(crate) fn may_end(&self, text: &[u8], end: usize) -> bool {
+        let Some(mut at) = end.checked_sub(1) else {
+            return false;
+        };
+        let last = text.get(at).map_or(0xff, u8::to_ascii_lowercase);
+        let mut node = match self.last.get(usize::from(last)) {
+            None | Some(0) => return false,
+            Some(node) => self.node(*node),
+        };
+        loop {
+            if node.whole && begins(text, at) {
+                return true;
+            }
+            if node.child == 0 {
+                return is_escaped(text, at, end);
+            }
+            let letter = loop {
+                at = match at.checked_sub(1) {
+                    Some(at) if end - at <= NAME_MAX => at,
+                    _ => return true,
+                };
+                match text.get(at) {
+                    Some(b) if is_word(*b) => break b.to_ascii_lowercase(),
+                    Some(_) => {}
+                    None => return true,
+                }
+            };
+            node = match self.child(node, letter) {
+                Some(child) => self.node(child),
+                None => return is_escaped(text, at, end),
+            };
+        }
+    }
+}
+
+/// Whether a word may begin at `at`.
+fn begins(text: &[u8], at: usize) -> bool {
+    match (at.checked_sub(1).and_then(|i| text.get(i)), text.get(at)) {
+        (Some(before), Some(first)) => {
+            !before.is_ascii_alphanumeric() || first.is_ascii_uppercase()
+        }
+        _ => true,
+    }
+}
+
+/// Whether what stands from `from` to `end` may be part of an escape.
+fn is_escaped(text: &[u8], from: usize, end: usize) -> bool {
+    let from = from.saturating_sub(ESCAPE_MAX);
+    if end - from <= NEAR
+        && let Some(near) = end.checked_sub(NEAR).and_then(|i| text.get(i..))
+        && let Some(near) = near.first_chunk::<NEAR>()
+    {
+        // Without a branch for each byte; it may see a little more than what was asked for.
+        let escapes =
+            near.map(|b| u8::from(b == b'\\') | u8::from(b == b'%') | u8::from(b == b'&'));
+        return escapes.iter().fold(0, |sum, b| sum | b) != 0;
+    }
+    memchr::memchr3(b'\\', b'%', b'&', text.get(from..end).unwrap_or_default()).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endings(names: &[&str]) -> Endings {
+        let mut all = Endings::default();
+        for name in names {
+            assert!(all.add(name.as_bytes()), "{name}");
+        }
+        all
+    }
+
+    #[test]
+    fn names_end_where_their_words_do() {
+        let all = endings(&["ssn", "accountnumber", "number", "taxid", "id2", "e"]);
+        for (text, ends) in [
+            ("the ssn", true),
+            ("the_ssn", true),
+            ("theSsn", true),
+            ("thessn", false),
+            ("a row number", true),
+            ("my account number", true),
+            ("renumber", false),
+            ("\"tax id", true),
+            ("syntax id", false),
+            ("ID-2", true),
+            ("the", false),
+            ("th e", true),
+            ("a name", false),
+            ("ss\\u006e", true),
+            ("s\\u0073n", true),
+            ("a long word, and the name of asn", false),
+            ("a & b: the name of asn", false),
+            ("é", false),
+        ] {
+            let text = format!("  and so on: {text}");
+            assert_eq!(all.may_end(text.as_bytes(), text.len()), ends, "{text}");
+        }
+        // What stands before is not known.
+        assert!(all.may_end(b"sn", 2));
+        assert!(all.may_end(b"ssn", 3));
+        assert!(!all.may_end(b"", 0));
+        assert!(!Endings::default().may_end(b"ssn", 3));
+    }
+
+    /// Far more names than were ever compared one by one.
+    #[test]
+    fn many_names_are_one_tree() {
+        let names: Vec<String> = (0..2000).map(|k| format!("field{k}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let all = endings(&names);
+        for (text, ends) in [
+            ("  a field 1999", true),
+            ("  a field 2000", false),
+            ("  a field 0", true),
+            ("  a yield 0", false),
+            ("  a subfield 7", false),
+        ] {
+            assert_eq!(all.may_end(text.as_bytes(), text.len()), ends, "{text}");
+        }
+    }
+}
