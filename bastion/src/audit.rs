@@ -249,6 +249,15 @@ pub enum Event {
         /// The policies that permitted it.
         policies: Vec<String>,
     },
+    /// Somebody read the audit log in the console.
+    AuditRead {
+        /// Who.
+        user: Who,
+        /// From when on.
+        since: Timestamp,
+        /// The policies that permitted it.
+        policies: Vec<String>,
+    },
     /// A console command was refused.
     ConsoleDenied {
         /// Who.

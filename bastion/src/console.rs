@@ -4,6 +4,7 @@
 //! and no file that a user names. Nothing that a user, a target or a provider chose is printed
 //! unless it is safe for a terminal.
 
+mod audit;
 mod command;
 mod holds;
 mod lock;
@@ -119,6 +120,7 @@ impl Console<'_> {
             Command::Targets { json } => self.targets(*json).await,
             Command::Config { json } => self.config(*json).await,
             Command::Sessions { active, json } => self.sessions(*active, *json).await,
+            Command::Audit { since, json } => self.audit_log(since.as_deref(), *json).await,
             Command::Leases { json } => self.leases(*json).await,
             Command::SignOut { all, json } => self.sign_out(*all, *json).await,
             Command::End { session, json } => self.end_session(session, *json).await,

@@ -7,10 +7,10 @@ use tests::world::{Setup, World};
 
 use crate::one_line;
 
-/// Everybody of `staff` works; `dba` may end and lock.
+/// Everybody of `staff` works; `dba` may end, lock and read the audit log.
 const ACCESS: &str = "permit (principal in Group::\"staff\", action, resource)
-unless { action in [Action::\"end\", Action::\"lock\"] };
-permit (principal in Group::\"dba\", action in [Action::\"end\", Action::\"lock\"], resource);
+unless { action in [Action::\"end\", Action::\"lock\", Action::\"audit\"] };
+permit (principal in Group::\"dba\", action in [Action::\"end\", Action::\"lock\", Action::\"audit\"], resource);
 ";
 
 fn world(oidc: &str) -> Result<World> {
@@ -160,6 +160,42 @@ fn sessions_are_ended_from_the_console_by_whoever_may() -> Result<()> {
     ensure!(bob.console("end --user nobody")?.code() == 2);
     audited(&world, "sessions_ended", 2)?;
     audited(&world, "console_denied", 2)?;
+    Ok(())
+}
+
+#[test]
+fn the_audit_log_is_read_in_the_console_by_whoever_may() -> Result<()> {
+    let world = world("")?;
+    let ana = world.signed_in_as("ana")?;
+    let bob = world.signed_in_as("bob")?;
+    ana.exec("box", "true", b"")?.ok()?;
+    ensure!(ana.console("audit")?.code() == 77, "she may not");
+    audited(&world, "console_denied", 1)?;
+    audited(&world, "session_ended", 1)?;
+    let log = bob.console("audit --since 1h --json")?.ok()?.out();
+    let events: Vec<Value> = log
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()?;
+    for (event, field, value) in [
+        ("session_started", "target", "box"),
+        ("console_denied", "action", "audit"),
+    ] {
+        let found = events.iter().any(|line| {
+            find(line, "event") == Some(&json!(event)) && find(line, field) == Some(&json!(value))
+        });
+        ensure!(found, "no {event}: {log}");
+    }
+    let rows = bob.console("audit")?.ok()?.out();
+    ensure!(rows.lines().count() >= events.len(), "{rows}");
+    ensure!(
+        rows.contains("channel_allowed") && rows.contains("target=box"),
+        "{rows}"
+    );
+    let later = bob.console("audit --since 2100-01-01T00:00:00Z")?.ok()?;
+    ensure!(later.out().is_empty(), "{later:?}");
+    ensure!(bob.console("audit --since yesterday")?.code() == 2);
+    audited(&world, "audit_read", 3)?;
     Ok(())
 }
 

@@ -95,7 +95,9 @@ impl Class {
             "session_ended" => (SSH, 2, false),
             "target_failed" => (SSH, 4, true),
             "channel_denied" | "connection_refused" => (SSH, 5, true),
-            "recording_read" | "recording_opened" | "audit_opened" => (API, 2, false),
+            "recording_read" | "recording_opened" | "audit_read" | "audit_opened" => {
+                (API, 2, false)
+            }
             _ if event.ends_with("_denied") || event.ends_with("_refused") => (API, OTHER, true),
             _ => (API, OTHER, false),
         };

@@ -23,6 +23,10 @@ pub(super) enum Command {
         active: bool,
         json: bool,
     },
+    Audit {
+        since: Option<String>,
+        json: bool,
+    },
     Leases {
         json: bool,
     },
@@ -117,7 +121,7 @@ impl Command {
             match word {
                 "--payload" => given.payload = true,
                 // Each takes what follows, up to the next option: names and reasons have spaces.
-                "--user" | "--target" | "--reason" => {
+                "--user" | "--target" | "--reason" | "--since" => {
                     let mut text = Vec::new();
                     while let Some(more) = words.next_if(|next| !next.starts_with("--")) {
                         text.push(more);
@@ -143,6 +147,10 @@ impl Command {
             "config" => Self::Config { json },
             "sessions" => Self::Sessions {
                 active: std::mem::take(&mut given.active),
+                json,
+            },
+            "audit" => Self::Audit {
+                since: given.since.take(),
                 json,
             },
             "leases" => Self::Leases { json },
@@ -209,7 +217,11 @@ impl Command {
             },
             _ => return Err(Usage::Unknown),
         };
-        if given.user.is_some() || given.target.is_some() || given.reason.is_some() {
+        if given.user.is_some()
+            || given.target.is_some()
+            || given.reason.is_some()
+            || given.since.is_some()
+        {
             return Err(Usage::Option);
         }
         if given.explain || given.active || given.all || given.payload {
@@ -223,7 +235,7 @@ impl Command {
 }
 
 /// The commands with what they do, for `help`.
-pub(super) const HELP: [(&str, &str); 20] = [
+pub(super) const HELP: [(&str, &str); 21] = [
     ("help", "this text"),
     ("whoami [--explain]", "who you are here, and why"),
     ("targets", "the accounts that you may reach"),
@@ -235,6 +247,10 @@ pub(super) const HELP: [(&str, &str); 20] = [
     ("deny HOLD [--reason R]", "erase it"),
     ("fetch HOLD", "collect a released output of yours"),
     ("cancel HOLD [--reason R]", "withdraw one of yours"),
+    (
+        "audit [--since T]",
+        "the audit log from T on, or of a day: 2h, a time",
+    ),
     ("leases", "the keys that you are signed in with"),
     (
         "sign-out [--all]",
@@ -298,6 +314,7 @@ struct Given {
     target: Option<String>,
     payload: bool,
     reason: Option<String>,
+    since: Option<String>,
     arguments: Vec<String>,
 }
 
@@ -306,6 +323,7 @@ impl Given {
         let place = match option {
             "--user" => &mut self.user,
             "--target" => &mut self.target,
+            "--since" => &mut self.since,
             _ => &mut self.reason,
         };
         // Nothing, or a second one.
@@ -428,6 +446,13 @@ mod tests {
                 },
             ),
             (
+                "audit --since 2h --json",
+                Command::Audit {
+                    since: Some("2h".into()),
+                    json: true,
+                },
+            ),
+            (
                 "unlock --target orders-db",
                 Command::Unlock {
                     whom: Whom::Target("orders-db".into()),
@@ -469,6 +494,9 @@ mod tests {
             "unlock --user a --reason b",
             "locks --user a",
             "help --reason x",
+            "audit x",
+            "audit --since",
+            "leases --since 2h",
             "$(id)",
             "../recording x",
         ] {

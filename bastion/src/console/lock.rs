@@ -226,7 +226,12 @@ impl Console<'_> {
             })
     }
 
-    fn refused(&self, action: Action, what: &str, denied: &Denied) -> Result<(), Failure> {
+    pub(super) fn refused(
+        &self,
+        action: Action,
+        what: &str,
+        denied: &Denied,
+    ) -> Result<(), Failure> {
         self.audit(Event::ConsoleDenied {
             user: self.lease().who(),
             action: action.name().to_owned(),
