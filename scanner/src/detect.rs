@@ -293,6 +293,7 @@ fn grouped(r: Region<'_>, i: usize, gap: u8, groups: &[usize]) -> Found {
     let mut start = i;
     while neighbours == 0
         && start >= 5
+        && i - start < GROUPS_BACK
         && r.at(start - 1) == Some(gap)
         && r.text.get(start - 5..start - 1).is_some_and(is_group)
     {
@@ -326,6 +327,9 @@ fn grouped(r: Region<'_>, i: usize, gap: u8, groups: &[usize]) -> Found {
         Some(_) => Found::No(i),
     }
 }
+
+/// How far back groups are looked at.
+const GROUPS_BACK: usize = 320;
 
 /// Four hexadecimal digits with a letter among them, as dumps and tables of code points have them.
 fn is_dump(group: Option<&[u8]>) -> bool {
@@ -525,18 +529,14 @@ fn iban(r: Region<'_>, i: usize) -> Found {
     }
 }
 
+/// A sign or a bracket before the first digit may have left already: it stays.
 fn phone(r: Region<'_>, i: usize) -> Found {
-    let mut start = i;
     let plus = r.before(i) == Some(b'+');
-    let bracket = r.before(i) == Some(b'(');
-    if plus || bracket {
-        start -= 1;
-    }
     let (end, certain) = r.run(i, 24, |b| {
         b.is_ascii_digit() || matches!(b, b' ' | b'-' | b'.' | b'(' | b')')
     });
     if !certain {
-        return Found::More(start);
+        return Found::More(i);
     }
     let text = r.text.get(i..end).unwrap_or_default();
     let size = text
@@ -558,8 +558,8 @@ fn phone(r: Region<'_>, i: usize) -> Found {
     };
     match (good, ends(r, i + size)) {
         (false, _) | (_, Some(false)) => Found::No(i),
-        (true, None) => Found::More(start),
-        (true, Some(true)) => Found::Value(start, i + size, Detector::Phone),
+        (true, None) => Found::More(i),
+        (true, Some(true)) => Found::Value(i, i + size, Detector::Phone),
     }
 }
 

@@ -47,6 +47,11 @@ use skim::Skim;
 
 /// Text that has left but may still be looked back at.
 const CONTEXT: usize = 1024;
+/// How far back anything looks in a line that is longer than [`LINE_NEAR`]: it is there then,
+/// however the line was cut, since what was last examined keeps [`CONTEXT`] bytes before it.
+const LOOK_BACK: usize = 768;
+/// Up to here from its beginning all of a line is there.
+const LINE_NEAR: usize = 4096;
 /// A longer line is not looked at as a header.
 const LINE_CONTEXT: usize = 8192;
 /// A value that is longer is masked before its end is known.
@@ -399,6 +404,21 @@ impl Lane {
 
     fn slice(&self, from: usize, to: usize) -> &[u8] {
         self.view.text.get(from..to).unwrap_or_default()
+    }
+
+    /// Up to where what stands at `at` may look back in its line: the same however the line was
+    /// cut.
+    fn line_floor(&self, at: usize) -> usize {
+        if self.is_far(at) {
+            at.saturating_sub(LOOK_BACK)
+        } else {
+            self.line
+        }
+    }
+
+    /// Whether the beginning of the line may be gone.
+    fn is_far(&self, at: usize) -> bool {
+        self.line_cut || at.saturating_sub(self.line) > LINE_NEAR
     }
 
     fn run(&mut self, end: bool) {

@@ -184,10 +184,7 @@ fn values_of_another_rule_that_holds_are_redacted() {
         "salary=500 verdict=guilty\nverdict=x\n",
         5,
     );
-    assert_eq!(
-        said,
-        "{1 salary}[1 salary=500 verdict=***\nverdict=***\n]".replace("=***", "=x**")
-    );
+    assert_eq!(said, "{1 salary}[1 salary=500 verdict=***\nverdict=***\n]");
 }
 
 #[test]

@@ -66,6 +66,17 @@ impl Lane {
                     Some(_) => return self.not_a_row(),
                 }
             }
+            if b == b'\r' && self.pty {
+                match self.view.text.get(at + 1) {
+                    None if !end => break,
+                    None | Some(b'\n') => {}
+                    // It went back, and the row is what stands before.
+                    Some(_) => {
+                        newline = Some(at);
+                        break;
+                    }
+                }
+            }
             let expected = closes_at.saturating_add_signed(self.row.shift);
             if boxed
                 && c == '|'
@@ -176,6 +187,13 @@ impl Lane {
                 self.row.column += 1;
                 self.row.last = b'|';
                 self.pos = at + size;
+                true
+            }
+            (None, Some(at)) if self.byte(at) == Some(b'\r') => {
+                self.pos = at + 1;
+                self.line = at + 1;
+                self.line_cut = false;
+                self.frame = Frame::Start;
                 true
             }
             (None, Some(at)) => {

@@ -6,7 +6,7 @@ use crate::value::{self, End, Key, Quote, Style};
 
 use super::Flow::{At, More};
 use super::pair::Paired;
-use super::{Block, BlockKind, Flow, Frame, Inner, Lane, Until, VALUE_MAX};
+use super::{Block, BlockKind, Flow, Frame, Inner, LINE_NEAR, LOOK_BACK, Lane, Until, VALUE_MAX};
 
 impl Lane {
     pub(super) fn separator(&mut self, at: usize, limit: usize, closed: bool) -> Flow {
@@ -150,6 +150,9 @@ impl Lane {
     }
 
     pub(super) fn indent_of(&self, start: usize) -> usize {
+        if self.is_far(start) {
+            return LINE_NEAR;
+        }
         start.saturating_sub(self.line)
     }
 
@@ -587,7 +590,7 @@ impl Lane {
     fn opened(&self, at: usize) -> bool {
         let mut depth = 0i32;
         for b in self
-            .slice(self.line.max(at.saturating_sub(1024)), at)
+            .slice(self.line.max(at.saturating_sub(LOOK_BACK)), at)
             .iter()
             .rev()
         {
@@ -605,7 +608,7 @@ impl Lane {
 
     /// The quote that was opened on this line before `at` and not closed.
     fn inside_quote(&self, at: usize) -> Option<u8> {
-        let before = self.slice(self.line.max(at.saturating_sub(1024)), at);
+        let before = self.slice(self.line.max(at.saturating_sub(LOOK_BACK)), at);
         let mut open = None;
         let mut last = b' ';
         for b in before {

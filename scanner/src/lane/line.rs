@@ -233,7 +233,7 @@ impl Lane {
         let rules = self.rules.clone();
         let compiled = rules.compiled();
         let line = self.slice(from, to).to_vec();
-        let line = line.as_slice();
+        let line = self.whole(&line);
         let mut found = None;
         if line.iter().all(u8::is_ascii_whitespace) {
             if let Some(table) = &self.table {

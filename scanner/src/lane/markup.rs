@@ -151,8 +151,14 @@ impl Lane {
             if b"<![CDATA[".starts_with(rest) && !closed {
                 return self.more_after(limit.saturating_sub(1));
             }
-            let Some(end) = rest.iter().take(4096).position(|b| *b == b'>') else {
-                if rest.len() >= 4096 || closed {
+            let Some(end) = rest.iter().take(INNER_TAG_MAX).position(|b| *b == b'>') else {
+                if rest.len() >= INNER_TAG_MAX {
+                    // It is none: what stands in it has left.
+                    self.inner = Inner::Text;
+                    self.own.skip(at + INNER_TAG_MAX);
+                    return At(at + INNER_TAG_MAX);
+                }
+                if closed {
                     self.inner = Inner::Text;
                     return At(at + 1);
                 }
@@ -219,6 +225,9 @@ impl Lane {
         At(at + size.max(1))
     }
 }
+
+/// A tag inside of a protected element is at most this long.
+const INNER_TAG_MAX: usize = 4096;
 
 /// The value of one of these attributes in a tag.
 pub(crate) fn attribute(tag: &[u8], names: &[&[u8]]) -> Option<Vec<u8>> {

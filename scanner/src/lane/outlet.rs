@@ -141,10 +141,7 @@ impl Lane {
     /// Whether a plain scalar of YAML may begin here, where a star would be an alias.
     fn begins_scalar(&self, at: usize) -> bool {
         let before = self.slice(at.saturating_sub(2), at);
-        matches!(
-            before,
-            [b':' | b'-' | b',' | b'?', b' '] | [_, b'[' | b'{' | b'=']
-        ) || at == self.line
+        matches!(before, [b':' | b'-' | b',' | b'?', b' '] | [_, b'[' | b'{']) || at == self.line
     }
 
     /// Forgets text that nobody will look back at.

@@ -7,7 +7,7 @@ use crate::value::Key;
 use crate::{table, value};
 
 use super::Flow::At;
-use super::{Flow, Frame, Lane, Pair, Until, VALUE_MAX, first_char};
+use super::{Flow, Frame, LOOK_BACK, Lane, Pair, Until, VALUE_MAX, first_char};
 
 impl Lane {
     /// Whether the key is one half of `{"Name": N, "Value": V}`.
@@ -32,6 +32,10 @@ impl Lane {
             let Some(pair) = self.pair else {
                 return Paired::No;
             };
+            if key.start.saturating_sub(pair.at) > LOOK_BACK {
+                self.pair = None;
+                return Paired::No;
+            }
             let between = self.slice(pair.at, key.start);
             let closes = between.iter().filter(|b| **b == b'}').count();
             let opens = between.iter().filter(|b| **b == b'{').count();
@@ -39,7 +43,7 @@ impl Lane {
                 .split(|b| *b == b'\n')
                 .skip(1)
                 .any(|l| l.trim_ascii_start().starts_with(b"- "));
-            return if closes > opens || item || self.line_cut {
+            return if closes > opens || item {
                 Paired::No
             } else {
                 Paired::Value(pair.hit)

@@ -6,11 +6,12 @@ use super::{DEPTH_MAX, Lane, Level};
 
 impl Lane {
     pub(super) fn parent(&self) -> Option<&[u8]> {
-        let indent = self
-            .slice(self.line, self.pos)
-            .iter()
-            .take_while(|b| matches!(b, b' ' | b'-'))
-            .count();
+        let indent = if self.is_far(self.pos) {
+            usize::MAX
+        } else {
+            let line = self.slice(self.line, self.pos).iter();
+            line.take_while(|b| matches!(b, b' ' | b'-')).count()
+        };
         self.path
             .iter()
             .rev()

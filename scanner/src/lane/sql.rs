@@ -13,7 +13,7 @@ impl Lane {
     /// A bracket after `INSERT INTO t` or `VALUES` opens a list of columns or of values.
     pub(super) fn insert(&mut self, at: usize, limit: usize) -> Flow {
         let next = At(at + 1);
-        if self.rules.compiled().fields.is_empty() || self.line_cut {
+        if self.rules.compiled().fields.is_empty() {
             return next;
         }
         let before = self.slice(self.line.max(at.saturating_sub(4096)), at);

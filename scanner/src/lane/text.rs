@@ -219,7 +219,7 @@ impl Lane {
             Some(Kind::Aligned { .. } | Kind::Spaced | Kind::Ruled | Kind::Expanded)
         );
         let piped = self
-            .slice(self.line, from)
+            .slice(self.line_floor(from), from)
             .iter()
             .any(|b| matches!(b, b'|' | 0xe2));
         if table || piped {
