@@ -8,6 +8,7 @@
 mod aligned;
 mod container;
 mod delimited;
+mod encoded;
 mod expanded;
 mod field;
 mod grid;
@@ -41,6 +42,7 @@ use crate::table::Table;
 use crate::term::{Term, View};
 use crate::value::Quote;
 use crate::{Coverage, Noted};
+pub(crate) use encoded::opens_data;
 pub(crate) use line::is_record;
 pub(crate) use markup::attribute;
 use skim::Skim;
@@ -91,6 +93,10 @@ pub(crate) struct Lane {
     painted: bool,
     block: Option<Block>,
     pair: Option<Pair>,
+    /// A `data` whose members may be base64.
+    data: Option<encoded::Data>,
+    /// How many values were decoded to get to this text.
+    depth: u32,
     /// Rows of a table without protected columns: none of them is a header.
     body: bool,
     /// The columns of a `CREATE TABLE` that is being read.
@@ -259,6 +265,8 @@ impl Lane {
             painted: false,
             block: None,
             pair: None,
+            data: None,
+            depth: 0,
             body: false,
             creating: None,
             html: Html::default(),

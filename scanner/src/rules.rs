@@ -622,6 +622,18 @@ impl Compiled {
         })
     }
 
+    /// What stands for a value that is masked because nobody can read it.
+    pub(crate) fn any(&self) -> Option<Hit> {
+        let by_detector = Detector::ALL.into_iter().find_map(|d| self.detector(d));
+        let by_field = || {
+            self.fields.first().map(|field| Hit {
+                rule: field.rule,
+                by: By::Field(0),
+            })
+        };
+        by_detector.or_else(by_field).or_else(|| self.own_hit(0))
+    }
+
     /// The first rule that withholds: whatever has to be withheld without a value of its own.
     pub(crate) fn first_hold(&self) -> u16 {
         let at = self

@@ -67,6 +67,8 @@ impl Suspects {
             new.usable &= ending.is_ascii() && new.names.add(&field.name);
             endings.push(ending);
         }
+        // `data` of a Kubernetes Secret.
+        endings.push(*b"ata");
         endings.sort_unstable();
         endings.dedup();
         let each = endings.len().div_ceil(8).max(1);
@@ -214,6 +216,9 @@ impl Suspects {
             return Look::Nothing;
         }
         let word = at.saturating_sub(usize::from(before == b' '));
+        if near.opens_data(word) {
+            return Look::Doubt;
+        }
         if self.names.may_end(text, word) {
             Look::Name(word)
         } else {
@@ -287,6 +292,14 @@ impl Near<'_> {
                 self.ahead(skip + 1).to_ascii_lowercase(),
                 b'a' | b'r' | b'd' | b'h'
             )
+    }
+
+    /// Whether `data:` or `"data":` stands here, whose word ends before `word`.
+    fn opens_data(self, word: usize) -> bool {
+        let rest = self.text.get(word..).unwrap_or_default();
+        let mut rest = rest.iter().take(5);
+        crate::lane::opens_data(self.text.get(..word).unwrap_or_default())
+            && rest.find(|b| !matches!(b, b'"' | b'\\')) == Some(&b':')
     }
 
     /// Whether a tag ends here that names something, or may begin before what is known.

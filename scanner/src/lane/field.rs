@@ -44,6 +44,11 @@ impl Lane {
             (_, None) if !closed => return self.more_after(at),
             _ => {}
         }
+        if b == b':'
+            && let Some(flow) = self.encoded(at, after, limit, closed)
+        {
+            return flow;
+        }
         let floor = match self.frame {
             Frame::Row => self.row.cell,
             Frame::Start | Frame::Line | Frame::Block | Frame::Painted => self.line,

@@ -18,6 +18,9 @@ impl Lane {
             self.frame = Frame::Line;
             return true;
         }
+        if !self.data_goes_on(end) {
+            return false;
+        }
         if let Some(block) = self.block {
             match self.in_block(block, end) {
                 None => return false,
@@ -207,6 +210,7 @@ impl Lane {
         let above = self.above;
         self.above = (!cut && to - from <= LINE_CONTEXT).then_some((from, to));
         self.frame = Frame::Start;
+        self.data_line();
         self.note_painted(at);
         if was_row {
             if let Some(table) = &mut self.table {

@@ -5,6 +5,7 @@ use crate::mask::Place;
 use crate::rules::Hit;
 use crate::sink::Value;
 
+use super::encoded::Data;
 use super::{CONTEXT, LINE_CONTEXT, Lane, Pair, VALUE_MAX};
 
 impl Lane {
@@ -96,7 +97,7 @@ impl Lane {
             return;
         }
         self.pass_to(from);
-        let begins_scalar = (format == "yaml" && place == Place::Word)
+        let begins_scalar = (matches!(format, "yaml" | "base64") && place == Place::Word)
             || matches!(format, "key-value" | "detector" | "argument") && self.begins_scalar(from);
         let Self {
             sink,
@@ -178,6 +179,9 @@ impl Lane {
                 ..p
             })
         });
+        if let Some(Data::Object { at: Some(at), .. }) = &mut self.data {
+            *at = at.saturating_sub(keep);
+        }
         self.own.forget(keep);
         self.echoed = self.echoed.saturating_sub(keep);
         for mark in &mut self.view.marks {

@@ -1,0 +1,158 @@
+//! Kubernetes Secrets: what their base64 says is read.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::{Arc, LazyLock};
+
+use bytes::Bytes;
+use data_encoding::BASE64;
+use proptest::prelude::*;
+use scanner::{
+    Action, Detector, Mask, Options, Raw, Rule, Rules, RulesBuilder, Scanner, Step, Stream, Way,
+};
+
+fn rules() -> Arc<Rules> {
+    static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| {
+        let mut rule = Rule::new("pii", Action::Mask(Mask::Redact))
+            .field("password")
+            .field("ssn");
+        for detector in Detector::ALL {
+            rule = rule.detector(detector);
+        }
+        Arc::new(RulesBuilder::new().rule(rule).build().unwrap())
+    });
+    Arc::clone(&RULES)
+}
+
+fn scan(rules: &Arc<Rules>, way: Way, text: &str, size: usize) -> String {
+    let mut scanner = Scanner::new(Arc::clone(rules), Options::default()).with_way(way);
+    let mut out = Vec::new();
+    for piece in text.as_bytes().chunks(size) {
+        scanner.feed(Stream::Stdout, Raw::new(Bytes::copy_from_slice(piece)));
+    }
+    scanner.end();
+    while let Some(step) = scanner.next_step() {
+        if let Step::Pass { bytes, .. } = step {
+            out.extend_from_slice(bytes.as_bytes());
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// What comes out, whatever way and however cut.
+fn out(text: &str) -> String {
+    let want = scan(&rules(), Way::Bytes, text, usize::MAX);
+    for size in [1, 3, 17, usize::MAX] {
+        for way in [Way::Bytes, Way::Blocks(0), Way::Blocks(2)] {
+            assert_eq!(scan(&rules(), way, text, size), want, "{way:?} {size}");
+        }
+    }
+    want
+}
+
+/// Each secret with a word that its decoded text has, and one of which nothing is protected.
+fn values() -> [(&'static str, String); 6] {
+    [
+        ("conn", BASE64.encode(b"postgres://app:hunter2@db/app")),
+        (".dockerconfigjson", BASE64.encode(br#"{"auths":{"r.io":{"username":"ci","password":"hunter2"}}}"#)),
+        ("tls.key", BASE64.encode(b"-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n-----END PRIVATE KEY-----\n")),
+        ("config.yaml", BASE64.encode(b"a: 1\nssn: 131-45-1438\n")),
+        ("owner", BASE64.encode(b"joe@example.com")),
+        ("ca.crt", BASE64.encode(b"-----BEGIN CERTIFICATE-----\nMIIBdzCCAR2gAwIBAgIBADAKBggqhkjO\n-----END CERTIFICATE-----\n")),
+    ]
+}
+
+#[test]
+fn values_of_a_secret_are_read_decoded() {
+    let values = values();
+    let yaml: String = values
+        .iter()
+        .map(|(k, v)| format!("  {k}: {v}\n"))
+        .collect();
+    let json: Vec<String> = values
+        .iter()
+        .map(|(k, v)| format!("\"{k}\": \"{v}\""))
+        .collect();
+    let nested: String = values
+        .iter()
+        .map(|(k, v)| format!("    {k}: {v}\r\n"))
+        .collect();
+    let compact = format!("{{\"data\":{{{}}},\"kind\":\"Secret\"}}", json.join(","));
+    for text in [
+        format!("apiVersion: v1\ndata:\n{yaml}kind: Secret\n"),
+        format!("items:\r\n- apiVersion: v1\r\n  data:\r\n{nested}  kind: Secret\r\n"),
+        format!(
+            "{{\n  \"data\": {{\n    {}\n  }},\n  \"kind\": \"Secret\"\n}}\n",
+            json.join(",\n    ")
+        ),
+        format!("{compact}\n"),
+        // What `kubectl apply` keeps of it, in YAML and in JSON.
+        format!("    last-applied-configuration: |\n      {compact}\n"),
+        format!(
+            "{{\"last-applied-configuration\": {:?}}}\n",
+            format!("{compact}\n")
+        ),
+    ] {
+        let out = out(&text);
+        for (key, value) in &values {
+            assert_eq!(out.contains(value), *key == "ca.crt", "{key}: {out}");
+            assert!(out.contains(key), "{key}: {out}");
+        }
+        assert!(out.contains("kind") || !text.contains("kind"), "{out}");
+    }
+}
+
+#[test]
+fn members_are_protected_by_name_as_well() {
+    let text = "data:\n  db-password: aHVudGVyMg==\n  user: YWRtaW4xMjM=\n";
+    assert_eq!(
+        out(text),
+        "data:\n  db-password: x**\n  user: YWRtaW4xMjM=\n"
+    );
+}
+
+#[test]
+fn what_is_no_secret_is_left_alone() {
+    for text in [
+        "data:\n  name: abcdefgh\n  text: some words of it\n\nmore\n",
+        "{\"data\": {\"id\": 1, \"name\": \"abcdefgh\"}, \"x\": \"am9lQGV4YW1wbGUuY29t\"}\n",
+        "data: am9lQGV4YW1wbGUuY29t\nother: am9lQGV4YW1wbGUuY29t\n",
+        "data:\nother: am9lQGV4YW1wbGUuY29t\n",
+        "metadata:\n  name: am9lQGV4YW1wbGUuY29t\n",
+    ] {
+        assert_eq!(out(text), text);
+    }
+}
+
+/// A value without an end is masked before its end is known, and the next one is still read.
+#[test]
+fn a_value_without_an_end_is_masked() {
+    let long = "QUJD".repeat(40_000);
+    let text = format!("data:\n  a: {long}\n  b: am9lQGV4YW1wbGUuY29t\nkind: Secret\n");
+    let cut = scan(&rules(), Way::Bytes, &text, 1000);
+    assert!(cut == scan(&rules(), Way::Bytes, &text, usize::MAX));
+    assert_eq!(cut, "data:\n  a: x**\n  b: x**\nkind: Secret\n");
+    let text = format!("{{\"data\":{{\"a\":\"{long}\",\"b\":\"am9lQGV4YW1wbGUuY29t\"}}}}\n");
+    let cut = scan(&rules(), Way::Bytes, &text, 1000);
+    assert_eq!(cut, "{\"data\":{\"a\":\"***\",\"b\":\"***\"}}\n");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Cuts do not show, and the fast path gives the same.
+    #[test]
+    fn cuts_do_not_show(
+        parts in prop::collection::vec(prop::sample::select(vec![
+            "data:", "\"data\":{", "\\\"data\\\":{", "binaryData:", "  data:\n", "\n", "\n    ", "  ", "a: ", "\"a\":", "\"ssn\":\"",
+            "am9lQGV4YW1wbGUuY29t", "\"am9lQGV4YW1wbGUuY29t\"", "\\\"am9lQGV4YW1wbGUuY29t\\\"", "aHVudGVyMg==", ",", "}", "{", "\"", "x",
+            "password: ", ":", " | ", "\r\n", "ssn: 1\n", "\x1b[1m", "\x08", "- ",
+        ]), 0..24),
+        size in 1..40usize,
+    ) {
+        let text = parts.concat();
+        let want = scan(&rules(), Way::Bytes, &text, usize::MAX);
+        prop_assert_eq!(&scan(&rules(), Way::Bytes, &text, size), &want);
+        prop_assert_eq!(&scan(&rules(), Way::Blocks(2), &text, size), &want);
+        prop_assert_eq!(&scan(&rules(), Way::Blocks(0), &text, usize::MAX), &want);
+    }
+}
