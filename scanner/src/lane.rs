@@ -102,6 +102,8 @@ pub(crate) struct Lane {
     /// The columns of a `CREATE TABLE` that is being read.
     creating: Option<(Vec<u8>, Vec<Option<Hit>>)>,
     html: Html,
+    /// The columns of an `INSERT` whose rows come in the next lines.
+    values: Option<Vec<Option<Hit>>>,
     sql: Vec<(Vec<u8>, Vec<Option<Hit>>)>,
     path: Vec<(Level, Vec<u8>)>,
     /// Where the policy's own detectors have looked.
@@ -270,6 +272,7 @@ impl Lane {
             body: false,
             creating: None,
             html: Html::default(),
+            values: None,
             sql: Vec::new(),
             path: Vec::new(),
             own: own::Looked::default(),

@@ -89,7 +89,7 @@ fn text() -> impl Strategy<Value = String> {
         2 => prop::sample::select(vec![
             "ssn", "email", "password", "accountNumber", "\"customer\":{", "customer:\n  ", "phone", "\"phone\"", "phone: ", "name", "value", "\"ssn\"", "\"email\"", "'password'",
             "--password", "\\\"ssn\\\"", "\"\"ssn\"\"", "<ssn>", "</ssn>", "<td>", "<th>", "</th>", "</td>", "<tr>",
-            "VALUES", "INSERT INTO t (id, ssn)", "COPY t (id, ssn) FROM stdin;", "-[ RECORD 1 ]", "* Record 1",
+            "VALUES", "INSERT INTO t (id, ssn)", "INSERT INTO t (id,ssn) VALUES\n", "(1, 'x'),\n", "COPY t (id, ssn) FROM stdin;", "-[ RECORD 1 ]", "* Record 1",
             "-----BEGIN RSA PRIVATE KEY-----", "-----END RSA PRIVATE KEY-----", "Bearer ", "https://a:", "eyJ",
             "AKIAX2KKQUKA7TSPMI3O", "ghp_0123456789abcdefghijABCDEFGHIJ012345", "xoxb-123456789012-abcdef",
         ]).prop_map(str::to_owned),

@@ -209,6 +209,9 @@ impl Lane {
         let was_row = self.frame == Frame::Row && self.row.is_row;
         let above = self.above;
         self.above = (!cut && to - from <= LINE_CONTEXT).then_some((from, to));
+        if self.frame == Frame::Line && !cut && !self.rules.compiled().fields.is_empty() {
+            self.inserted(from, to);
+        }
         self.frame = Frame::Start;
         self.data_line();
         self.note_painted(at);
@@ -231,7 +234,7 @@ impl Lane {
 
     /// What a whole line that was no row says about those that follow.
     fn look_at_line(&mut self, from: usize, to: usize, above: Option<(usize, usize)>) {
-        if self.is_plain_line(from, to) {
+        if self.values.is_some() || self.is_plain_line(from, to) {
             return;
         }
         let rules = self.rules.clone();

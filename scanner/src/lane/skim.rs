@@ -292,6 +292,7 @@ impl Lane {
             && self.seen.is_none()
             && self.broken.is_none()
             && self.sql.is_empty()
+            && self.values.is_none()
             && self.html == Html::default()
             && self.echo.is_empty()
             && self.view.marks.is_empty()

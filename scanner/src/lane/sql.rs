@@ -7,7 +7,7 @@ use crate::{find, value};
 
 use super::Flow::{At, More};
 use super::row::trimmed;
-use super::{Flow, Inner, Lane, VALUE_MAX};
+use super::{Flow, Inner, LINE_CONTEXT, Lane, VALUE_MAX};
 
 impl Lane {
     /// A bracket after `INSERT INTO t` or `VALUES` opens a list of columns or of values.
@@ -16,44 +16,25 @@ impl Lane {
         if self.rules.compiled().fields.is_empty() {
             return next;
         }
-        let before = self.slice(self.line.max(at.saturating_sub(4096)), at);
-        let words = before.trim_ascii_end();
+        let before = self.slice(self.line_floor(at), at);
+        let alone = before.trim_ascii();
+        if (alone.is_empty() || alone.eq_ignore_ascii_case(b"values"))
+            && let Some(cols) = self.values.take()
+        {
+            self.inner = Inner::Sql {
+                cols,
+                at: 0,
+                depth: 1,
+            };
+            return next;
+        }
+        let words = self.slice(self.line_floor(at), at).trim_ascii_end();
         let tail = words
             .get(words.len().saturating_sub(6)..)
             .unwrap_or_default();
         if tail.eq_ignore_ascii_case(b"values") {
-            let head = words
-                .get(..words.len() - 6)
-                .unwrap_or_default()
-                .trim_ascii();
-            let cols = if head.last() == Some(&b')') || head.is_empty() {
-                let list =
-                    memchr::memrchr(b'(', head).and_then(|i| head.get(i + 1..head.len() - 1));
-                match list {
-                    Some(list) => list
-                        .split(|b| *b == b',')
-                        .map(|c| self.rules.compiled().field(column(c)))
-                        .collect(),
-                    None => self
-                        .sql
-                        .last()
-                        .filter(|(n, _)| n.is_empty())
-                        .map(|(_, c)| c.clone())
-                        .unwrap_or_default(),
-                }
-            } else {
-                let table = column(
-                    head.rsplit(|b| matches!(b, b' ' | b'.'))
-                        .next()
-                        .unwrap_or_default(),
-                )
-                .to_ascii_lowercase();
-                self.sql
-                    .iter()
-                    .find(|(name, _)| *name == table)
-                    .map(|(_, cols)| cols.clone())
-                    .unwrap_or_default()
-            };
+            let head = words.get(..words.len() - 6).unwrap_or_default();
+            let cols = self.insert_columns(head.trim_ascii());
             if cols.iter().any(Option::is_some) {
                 self.inner = Inner::Sql {
                     cols,
@@ -87,6 +68,52 @@ impl Lane {
             self.creating = Some((name, Vec::new()));
         }
         next
+    }
+
+    /// The columns that `INSERT INTO t` or `INSERT INTO t (a, b)` fills.
+    fn insert_columns(&self, head: &[u8]) -> Vec<Option<Hit>> {
+        if head.last() == Some(&b')') {
+            let list = memchr::memrchr(b'(', head).and_then(|i| head.get(i + 1..head.len() - 1));
+            let names = list.unwrap_or_default().split(|b| *b == b',');
+            return names
+                .map(|c| self.rules.compiled().field(column(c)))
+                .collect();
+        }
+        let name = head.rsplit(|b| matches!(b, b' ' | b'.')).next();
+        let name = column(name.unwrap_or_default()).to_ascii_lowercase();
+        let created = self.sql.iter().find(|(created, _)| *created == name);
+        created.map(|(_, cols)| cols.clone()).unwrap_or_default()
+    }
+
+    /// A line ends: the rows of an INSERT may begin in the next one, as dumps have them.
+    pub(super) fn inserted(&mut self, from: usize, to: usize) {
+        let before = self.values.take();
+        let line = self.slice(from, to).trim_ascii();
+        let first = line.first().map(u8::to_ascii_lowercase);
+        if !matches!(first, Some(b'i' | b'r' | b'v')) || line.len() > LINE_CONTEXT {
+            return;
+        }
+        let ends = line
+            .len()
+            .checked_sub(6)
+            .and_then(|at| line.split_at_checked(at));
+        let (head, values) = match ends {
+            Some((head, word)) if word.eq_ignore_ascii_case(b"values") => (head.trim_ascii(), true),
+            _ => (line, false),
+        };
+        if head.is_empty() {
+            self.values = before;
+            return;
+        }
+        let begins = |word: &[u8]| {
+            head.get(..word.len())
+                .is_some_and(|w| w.eq_ignore_ascii_case(word))
+        };
+        let list = head.last() == Some(&b')') || !head.contains(&b'(');
+        if (values || list) && (begins(b"insert ") || begins(b"replace ")) {
+            let cols = self.insert_columns(head);
+            self.values = cols.iter().any(Option::is_some).then_some(cols);
+        }
     }
 
     /// A line of a `CREATE TABLE`, the first one with everything where it is the only one.
