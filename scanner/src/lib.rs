@@ -8,6 +8,7 @@ mod detect;
 mod endings;
 mod find;
 mod hold;
+mod joint;
 mod lane;
 mod mask;
 mod name;
@@ -30,6 +31,7 @@ use bytes::{Buf, Bytes};
 
 use hold::Frontier;
 pub use hold::Withheld;
+use joint::{Joint, Next};
 use lane::Lane;
 pub use own::{Checksum, OWN_MATCH_MAX};
 use rules::Hit;
@@ -250,6 +252,8 @@ pub struct Scanner {
     stdout: Lane,
     stderr: Lane,
     frontier: Frontier,
+    /// Both streams in the order in which they came, where detectors look at them.
+    joint: Option<Joint>,
     steps: VecDeque<Step>,
     pty: bool,
     fed: u64,
@@ -269,6 +273,7 @@ impl Scanner {
             stdout: lane(),
             stderr: lane(),
             frontier,
+            joint: (!options.pty && rules.compiled().detects()).then(Joint::default),
             rules,
             pty: options.pty,
             steps: VecDeque::new(),
@@ -351,14 +356,55 @@ impl Scanner {
                 .flatten();
             if let Some(at) = bad.into_iter().chain(seen.first).min() {
                 let before = rest.split_to(at);
-                self.piece(stream, &before);
+                self.piece(stream, before);
+                self.settle(true);
                 self.frontier.unreadable(policy, &mut self.steps);
             }
         }
-        self.piece(stream, &rest);
+        self.piece(stream, rest);
     }
 
-    fn piece(&mut self, stream: Stream, bytes: &Bytes) {
+    fn piece(&mut self, stream: Stream, bytes: Bytes) {
+        if bytes.is_empty() {
+            return;
+        }
+        match &mut self.joint {
+            Some(joint) => {
+                joint.push(stream, bytes);
+                self.settle(false);
+            }
+            None => self.read(stream, &bytes),
+        }
+    }
+
+    /// Reads what need not wait for what the other stream brings; at the `end` all of it.
+    fn settle(&mut self, end: bool) {
+        while let Some(joint) = &mut self.joint
+            && let Some(next) = joint.next(&self.rules, &self.stdout, &self.stderr, end)
+        {
+            match next {
+                Next::Read(stream, bytes) => self.read(stream, &bytes),
+                Next::Value(stream, hit, parts) => {
+                    self.cover(stream, &[], hit);
+                    for (stream, bytes) in parts {
+                        self.cover(stream, &bytes, hit);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Masks what `stream` has not decided, and `bytes`, as parts of a value on both.
+    fn cover(&mut self, stream: Stream, bytes: &[u8], hit: Hit) {
+        let lane = match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        };
+        lane.mask_undecided(bytes, hit);
+        self.frontier.take(lane, stream, &mut self.steps);
+    }
+
+    fn read(&mut self, stream: Stream, bytes: &Bytes) {
         let lane = match stream {
             Stream::Stdout => &mut self.stdout,
             Stream::Stderr => &mut self.stderr,
@@ -406,6 +452,7 @@ impl Scanner {
         if self.rules.is_empty() {
             return;
         }
+        self.settle(true);
         for (lane, stream) in [
             (&mut self.stdout, Stream::Stdout),
             (&mut self.stderr, Stream::Stderr),

@@ -622,6 +622,14 @@ impl Compiled {
         })
     }
 
+    /// Whether values are found by their form.
+    pub(crate) fn detects(&self) -> bool {
+        self.own.is_some()
+            || Detector::ALL
+                .into_iter()
+                .any(|d| self.detector(d).is_some())
+    }
+
     /// What stands for a value that is masked because nobody can read it.
     pub(crate) fn any(&self) -> Option<Hit> {
         let by_detector = Detector::ALL.into_iter().find_map(|d| self.detector(d));
