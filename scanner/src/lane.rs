@@ -21,6 +21,7 @@ mod outlet;
 mod own;
 mod pair;
 mod path;
+mod recall;
 mod row;
 mod screen;
 mod secret;
@@ -93,6 +94,7 @@ pub(crate) struct Lane {
     broken: Option<usize>,
     /// The line began with a move of the cursor.
     painted: bool,
+    screen: recall::Screen,
     block: Option<Block>,
     pair: Option<Pair>,
     /// A `data` whose members may be base64.
@@ -267,6 +269,7 @@ impl Lane {
             row: Row::default(),
             broken: None,
             painted: false,
+            screen: recall::Screen::default(),
             block: None,
             pair: None,
             data: None,
@@ -436,6 +439,7 @@ impl Lane {
 
     fn run(&mut self, end: bool) {
         self.hold = usize::MAX;
+        self.screen.waits = false;
         let mut stuck = 0;
         loop {
             let before = (self.pos, self.frame);
@@ -478,10 +482,15 @@ impl Lane {
             && self.hold >= self.out
             && self.inner == Inner::Text
             && self.seen.is_none()
+            && !self.screen.waits
         {
             until = len;
         }
         self.pass_to(until.max(self.out));
+        if !self.view.signals.is_empty() {
+            // Those at the beginning of a line are told when it begins.
+            self.signals_before(self.pos.min(self.out));
+        }
         self.trim();
     }
 }

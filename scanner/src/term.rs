@@ -42,6 +42,25 @@ pub(crate) struct View {
     pub(crate) marks: VecDeque<Mark>,
     /// Ranges of the text which were never sent.
     pub(crate) virt: VecDeque<(usize, usize)>,
+    /// What the terminal was told about its screen, before the text at a position.
+    pub(crate) signals: VecDeque<(usize, Signal)>,
+}
+
+/// What a sequence says about the screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signal {
+    /// The alternate screen is shown.
+    Enter,
+    /// It is left.
+    Leave,
+    /// A part of the screen scrolls by itself.
+    Region,
+    /// The screen scrolls back.
+    Reverse,
+    /// The keypad is normal again: a program with a screen ends.
+    Normal,
+    /// The rest of the line is erased: what was painted on it is whole.
+    Erase,
 }
 
 const SEQ_MAX: usize = 4096;
@@ -104,6 +123,9 @@ impl Term {
                     for mark in view.marks.drain(first..) {
                         self.seq.extend(mark.raw);
                     }
+                    for (place, _) in &mut view.signals {
+                        *place = at.min(*place);
+                    }
                     self.seq.push(b);
                     self.mark(view);
                 }
@@ -149,14 +171,21 @@ impl Term {
             }
         };
         if done || self.seq.len() >= SEQ_MAX {
-            let moved = if self.state == State::Csi {
-                moved(&self.seq)
-            } else {
-                Moved::No
+            let (moved, signal) = match self.state {
+                State::Csi => (moved(&self.seq), signal(&self.seq)),
+                State::Escape => escaped(b),
+                State::Ground | State::Charset | State::Text | State::TextEscape => {
+                    (Moved::No, None)
+                }
             };
             self.mark(view);
             self.state = State::Ground;
             let start = view.text.len();
+            if let Some(signal) = signal
+                && view.signals.back() != Some(&(start, signal))
+            {
+                view.signals.push_back((start, signal));
+            }
             match moved {
                 Moved::No => return,
                 Moved::Right(n) => view.text.extend(std::iter::repeat_n(b' ', n)),
@@ -227,9 +256,43 @@ fn moved(seq: &[u8]) -> Moved {
         Some(b'C' | b'a') => Moved::Right(number(0)),
         Some(b'H' | b'f') => Moved::To(number(1) - 1),
         Some(b'G' | b'`') => Moved::To(number(0) - 1),
-        Some(b'A' | b'B' | b'd') => Moved::Line,
+        // Lines that are put in, taken out or scrolled move under the cursor.
+        Some(b'A' | b'B' | b'd' | b'L' | b'M' | b'S' | b'T') => Moved::Line,
+        Some(b'h' | b'l') if is_alternate(seq) => Moved::To(0),
         Some(b'E' | b'F') => Moved::To(0),
         Some(_) | None => Moved::No,
+    }
+}
+
+/// Whether a mode that is set or reset is the alternate screen's (xterm).
+fn is_alternate(seq: &[u8]) -> bool {
+    let body = seq.get(2..seq.len() - 1).unwrap_or_default();
+    body.strip_prefix(b"?").is_some_and(|modes| {
+        modes
+            .split(|b| *b == b';')
+            .any(|mode| matches!(mode, b"47" | b"1047" | b"1049"))
+    })
+}
+
+/// What a CSI sequence says about the screen.
+fn signal(seq: &[u8]) -> Option<Signal> {
+    match seq.last() {
+        Some(b'h') if is_alternate(seq) => Some(Signal::Enter),
+        Some(b'l') if is_alternate(seq) => Some(Signal::Leave),
+        Some(b'r') if !seq.contains(&b'?') => Some(Signal::Region),
+        Some(b'K' | b'J') => Some(Signal::Erase),
+        Some(_) | None => None,
+    }
+}
+
+/// What a sequence of two bytes does (ECMA-48 §8.3, DEC STD 070).
+fn escaped(b: u8) -> (Moved, Option<Signal>) {
+    match b {
+        b'M' => (Moved::Line, Some(Signal::Reverse)),
+        b'D' => (Moved::Line, None),
+        b'E' => (Moved::To(0), None),
+        b'>' => (Moved::No, Some(Signal::Normal)),
+        _ => (Moved::No, None),
     }
 }
 

@@ -81,6 +81,95 @@ fn a_table_that_is_painted_itself_is_known() {
     }
 }
 
+/// What has left before the output ends.
+fn fed(text: &str, size: usize) -> String {
+    let mut scanner = Scanner::new(rules(), Options { pty: true });
+    let mut out = Vec::new();
+    for piece in text.as_bytes().chunks(size) {
+        scanner.feed(Stream::Stdout, Raw::new(Bytes::copy_from_slice(piece)));
+        while let Some(step) = scanner.next_step() {
+            if let Step::Pass { bytes, .. } = step {
+                out.extend_from_slice(bytes.as_bytes());
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// What `less` sends when it begins, and after a table that ends on the first page.
+const LESS: &str = "\x1b[?1049h\x1b[22;0;0t\x1b[?1h\x1b=\r";
+const END: &str = "(1 row)\r\n\r\n\x1b[7m(END)\x1b[27m\x1b[K";
+
+#[test]
+fn rows_that_a_pager_paints_again_stay_masked() {
+    for (painted, shown) in [
+        // Back by a line: the row stands alone, the prompt leaves at once.
+        (
+            "\r\x1b[K\x1b[H\x1bM  7 |    900 | Rome \r\n\x1b[12;1H\r\x1b[K:\x1b[K",
+            "\r\x1b[K\x1b[H\x1bM  7 |    *** | Rome \r\n\x1b[12;1H\r\x1b[K:\x1b[K",
+        ),
+        // To another place.
+        (
+            "\r\x1b[K...skipping...\r\n 70 |  90000 | Oslo \r\n 71 |        | Bonn \r\n:\x1b[K",
+            "\r\x1b[K...skipping...\r\n 70 |  ***** | Oslo \r\n 71 |        | Bonn \r\n:\x1b[K",
+        ),
+        // A window of the row, or the rest of it in the next line; cut at the right.
+        (
+            "\r\x1b[H\x1b[2J\x1b[H   900 | Rome \r\n  9000 | Bonn \r\n:\x1b[K",
+            "\r\x1b[H\x1b[2J\x1b[H   *** | Rome \r\n  **** | Bonn \r\n:\x1b[K",
+        ),
+        (
+            "\r\x1b[K\x1b[H\x1bM  7 |    90\x1b[7m>\x1b[27m\r\n:\x1b[K",
+            // The 7 may be the end of a salary.
+            "\r\x1b[K\x1b[H\x1bM  * |    **\x1b[7m*\x1b[27m\r\n:\x1b[K",
+        ),
+        // Text that is no row.
+        (
+            "\r\x1b[K900 and more\r\n\x1b[H\x1bM(80 rows)\r\n:\x1b[K",
+            "\r\x1b[K900 and more\r\n\x1b[H\x1bM(80 rows)\r\n:\x1b[K",
+        ),
+    ] {
+        for size in [1, 3, 1000] {
+            let got = fed(&format!("{LESS}{TABLE}{END}{painted}"), size);
+            let got = got.replace("\x1b[7m", "").replace("\x1b[27m", "");
+            let want = format!("{LESS}{MASKED}{END}{shown}");
+            let want = want.replace("\x1b[7m", "").replace("\x1b[27m", "");
+            assert_eq!(got, want, "{size}");
+        }
+    }
+}
+
+#[test]
+fn rows_of_two_tables_come_back() {
+    let other = " id | ssn \r\n----+-----\r\n  1 | abc \r\n(1 row)\r\n\r\n:\x1b[K";
+    let back = "\r\x1b[K\x1b[H\x1bM  2 |    900 | Rome \r\n\x1b[H\x1bM  2 | xyz \r\n\x1b[12;1H\r\x1b[K:\x1b[K";
+    for size in [1, 5, 1000] {
+        let got = fed(&format!("{LESS}{TABLE}{END}\r\x1b[K{other}{back}"), size);
+        assert!(
+            !got.contains("900") && !got.contains("xyz") && !got.contains("abc"),
+            "{got}"
+        );
+        assert!(got.contains("Rome") && got.ends_with(":\x1b[K"), "{got}");
+    }
+}
+
+/// A shell in a multiplexer, whose screen is the alternate one all day.
+#[test]
+fn a_prompt_on_the_alternate_screen_leaves_at_once() {
+    let start = "\x1b[?1049h\x1b[1;24r\x1b[H";
+    for prompt in ["db=> ", "user@host:~$ ", "> "] {
+        let got = fed(&format!("{start}{TABLE}(1 row)\r\n\r\n{prompt}"), 7);
+        assert!(got.ends_with(prompt), "{got}");
+    }
+}
+
+#[test]
+fn what_is_painted_between_spaces_is_masked() {
+    let table = "NAME   SALARY   CITY\r\njoe    500      Rome\r\n";
+    let got = scan(&format!("{table}\x1b[2;8H600\x1b[2;17HOslo\x1b[9;1H"), 3);
+    assert!(!got.contains("600") && got.contains("Oslo"), "{got}");
+}
+
 fn cases() -> u32 {
     std::env::var("LAWS_CASES")
         .ok()
@@ -97,7 +186,7 @@ proptest! {
         parts in prop::collection::vec(prop::sample::select(vec![
             TABLE, " id | ssn \n----+-----\n", "| id | ssn |\n+----+-----+\n", "\x1b[3;10H", "\x1b[1;1H", "\x1b[B", "\x1b[5d", "\x1b[9G",
             "\x1b[2C", "\x1b[K", "\x1b[H", "\r", "\n", "\r\n", " ", "|", " | ", "500", "x", "ssn", "salary", ":", "joe@example.com", "宮",
-            "\x08", "131-45-1438", "=", "\"", "{", "\x1b[?1049h", "\x1b[4b",
+            "\x08", "\x1b[?1049l", "\x1bM", "\x1b[1;9r", "\x1b>", "(1 row)\r\n\r\n", ":\x1b[K", "  1 |    500 | Rome ", "500 | Rome ", "NAME   SALARY   CITY\r\n", "joe    500      Rome", "131-45-1438", "=", "\"", "{", "\x1b[?1049h", "\x1b[4b",
         ]), 0..24),
         size in 1..9usize,
     ) {

@@ -3,6 +3,7 @@
 use crate::rules::{Hit, Rules};
 use crate::table::{self, Kind, Table};
 
+use super::recall::Recalled;
 use super::sql::column;
 use super::{Frame, Inner, LINE_CONTEXT, Lane, Row, first_char};
 
@@ -31,6 +32,18 @@ impl Lane {
                 Some(false) => {}
             }
         }
+        match self.recall(end) {
+            Recalled::Wait => return false,
+            Recalled::Row => {
+                self.begin_row();
+                return true;
+            }
+            Recalled::Text => {
+                self.frame = Frame::Line;
+                return true;
+            }
+            Recalled::Unknown => {}
+        }
         if self.is_painted() {
             self.frame = Frame::Painted;
             return true;
@@ -39,18 +52,7 @@ impl Lane {
             match self.may_be_row(kind, end) {
                 None => return false,
                 Some(true) => {
-                    self.stop_at_row();
-                    let key = self.row.key;
-                    let broken = self.broken.take();
-                    self.row = Row {
-                        cell: self.pos,
-                        scan: self.pos,
-                        spaces: 2,
-                        key,
-                        broken,
-                        ..Row::default()
-                    };
-                    self.frame = Frame::Row;
+                    self.begin_row();
                     return true;
                 }
                 Some(false) => {}
@@ -58,6 +60,22 @@ impl Lane {
         }
         self.frame = Frame::Line;
         true
+    }
+
+    /// The line is a row of the table.
+    fn begin_row(&mut self) {
+        self.stop_at_row();
+        let key = self.row.key;
+        let broken = self.broken.take();
+        self.row = Row {
+            cell: self.pos,
+            scan: self.pos,
+            spaces: 2,
+            key,
+            broken,
+            ..Row::default()
+        };
+        self.frame = Frame::Row;
     }
 
     /// A table with a held column is held from its first data row, also where the cell is empty.
@@ -314,6 +332,7 @@ impl Lane {
         if found.is_some() {
             self.row.key = None;
             self.table = found;
+            self.remember();
             return;
         }
         if rule {

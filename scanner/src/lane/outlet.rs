@@ -187,6 +187,9 @@ impl Lane {
         for mark in &mut self.view.marks {
             mark.at = mark.at.saturating_sub(keep);
         }
+        for (at, _) in &mut self.view.signals {
+            *at = at.saturating_sub(keep);
+        }
         for (start, end) in &mut self.view.virt {
             *start = start.saturating_sub(keep);
             *end = end.saturating_sub(keep);

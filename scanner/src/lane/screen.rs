@@ -17,10 +17,10 @@ impl Lane {
     pub(super) fn is_painted(&self) -> bool {
         self.painted
             && self.pty
-            && self
-                .table
-                .as_ref()
-                .is_some_and(|t| matches!(t.kind, Kind::Aligned { .. }) && !t.cols.is_empty())
+            && self.table.as_ref().is_some_and(|t| {
+                matches!(t.kind, Kind::Aligned { .. } | Kind::Spaced | Kind::Ruled)
+                    && !t.cols.is_empty()
+            })
     }
 
     /// A piece of a painted line: what stands in one column, or between two protected ones.
@@ -101,6 +101,7 @@ impl Lane {
         let line = self.slice(self.line, at).trim_ascii_end();
         if let Some(table) = table::header(self.rules.compiled(), line) {
             self.table = Some(table);
+            self.remember();
         }
         self.note_painted(at);
         self.sink.row += 1;
@@ -126,15 +127,28 @@ impl Lane {
     /// The protected column that a display column is in, and where that changes next.
     fn column_at(&self, column: usize) -> (Option<Hit>, usize) {
         let mut bound = usize::MAX;
-        for col in self.table.iter().flat_map(|t| &t.cols) {
+        let Some(table) = &self.table else {
+            return (None, bound);
+        };
+        let aligned = matches!(table.kind, Kind::Aligned { .. });
+        let mut before = 0;
+        for (k, col) in table.cols.iter().enumerate() {
+            // Where only spaces separate, a value may begin or end beside its header.
+            let (start, end) = if aligned {
+                (col.start, col.end)
+            } else {
+                let next = table.cols.get(k + 1).map_or(usize::MAX, |c| c.start);
+                (before, next)
+            };
+            before = col.end;
             if col.hit.is_none() {
                 continue;
             }
-            if (col.start..col.end).contains(&column) {
-                return (col.hit, col.end);
+            if (start..end).contains(&column) {
+                return (col.hit, end);
             }
-            if col.start > column {
-                bound = bound.min(col.start);
+            if start > column {
+                bound = bound.min(start);
             }
         }
         (None, bound)

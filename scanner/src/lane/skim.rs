@@ -277,6 +277,7 @@ impl Lane {
         let len = self.view.text.len();
         self.frame == Frame::Start
             && !self.painted
+            && !(self.pty && self.screen.is_watched())
             && self.pos == len
             && self.out == len
             && self.inner == Inner::Text
@@ -297,6 +298,7 @@ impl Lane {
             && self.echo.is_empty()
             && self.view.marks.is_empty()
             && self.view.virt.is_empty()
+            && self.view.signals.is_empty()
             && self.term.is_ground()
     }
 
