@@ -168,6 +168,7 @@ impl Spool {
                 bytes: 0,
                 on_disk,
                 finished: false,
+                broken: false,
             })),
         })
     }
@@ -288,6 +289,8 @@ struct Writing {
     bytes: u64,
     on_disk: Reserved,
     finished: bool,
+    /// A write has failed: nobody knows what is in the file, and nothing more goes into it.
+    broken: bool,
 }
 
 /// Room in the spool; given back when what took it did not get to its end.
@@ -375,9 +378,16 @@ impl Drop for Payload {
 
 impl Writing {
     fn write_chunk(&mut self, id: HoldId, flags: u32) -> Result<(), SpoolError> {
-        if self.finished {
+        if self.finished || self.broken {
             return Err(SpoolError::Damaged);
         }
+        self.broken = true;
+        self.append(id, flags)?;
+        self.broken = false;
+        Ok(())
+    }
+
+    fn append(&mut self, id: HoldId, flags: u32) -> Result<(), SpoolError> {
         if flags & PREVIEW == 0 {
             self.hasher.update(&self.buffer);
         }

@@ -219,3 +219,32 @@ fn keys_are_bytes_or_digits() {
         assert!(SpoolKey::parse(bytes).is_none());
     }
 }
+
+/// A disk without room, as the kernel says it: what came is gone, and cannot be sealed later either.
+#[test]
+fn a_full_disk_keeps_nothing() {
+    let (folder, spool) = spool(1 << 20, 1 << 20);
+    for flushed in [true, false] {
+        runtime().block_on(async {
+            let payload = spool.begin(id(1)).unwrap();
+            let file = payload.lock().file.try_clone().unwrap();
+            payload.lock().file = OpenOptions::new().write(true).open("/dev/full").unwrap();
+            payload.push(Stream::Stdout, &[b'x'; 60_000]).unwrap();
+            if flushed {
+                let error = payload.flush().await.unwrap_err();
+                assert!(matches!(error, SpoolError::Io(error) if error.kind() == io::ErrorKind::StorageFull));
+                // There is room again, but not for this one.
+                payload.lock().file = file;
+                payload.push(Stream::Stdout, &[b'y'; 60_000]).unwrap_err();
+            }
+            payload.finish(Vec::new()).await.unwrap_err();
+        });
+        assert_eq!(spool.used(), 0);
+        assert_eq!(
+            std::fs::read_dir(folder.path().join("held"))
+                .unwrap()
+                .count(),
+            0
+        );
+    }
+}
