@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::access::{Access, Current};
-use crate::audit::Audit;
+use crate::audit::{Audit, Event};
 use crate::config::Config;
 use crate::holds::Holds;
 use crate::login::{SignIns, World};
@@ -130,6 +130,13 @@ async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
     let stop = CancellationToken::new();
     let acceptors = TaskTracker::new();
     let connections = TaskTracker::new();
+    note(
+        &rooms,
+        Event::Started {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            addresses: addresses.iter().map(SocketAddr::to_string).collect(),
+        },
+    );
     for listener in listeners {
         let doorman = Doorman {
             server: server.clone(),
@@ -211,12 +218,20 @@ async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
     // After the last session: what it left is ended, and the audit log told.
     keeping.cancel();
     keepers.wait().await;
+    note(&rooms, Event::Stopped);
     if let Err(error) = rooms.audit.flush().await {
         error!(%error, "the last events are not in the audit log");
     }
     rooms.recorder.clone().close().await;
     info!("stopped");
     Ok(())
+}
+
+/// Tells the audit log what concerns the whole server. Where it cannot be told, nobody signs in either.
+fn note(rooms: &Rooms, event: Event) {
+    if let Err(error) = rooms.audit.record_soon(event) {
+        error!(%error, "an event is not in the audit log");
+    }
 }
 
 /// The sockets that a service manager has handed over, which stay open while this process is

@@ -20,6 +20,18 @@ fn sigterm_ends_everything_and_says_so_to_those_who_work() -> Result<()> {
     ensure!(!session.end()?.success());
     let cast = world.recordings().of_command("echo started; exec cat")?;
     ensure!(cast.output() == "started\r\n", "{:?}", cast.events);
+    // The audit log has the whole life of the process, its end last.
+    let log = std::fs::read_to_string(world.home.join("recordings/audit.jsonl"))?;
+    let events: Vec<serde_json::Value> = log
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()?;
+    let of = |event: &str| events.iter().position(|line| line["event"] == event);
+    ensure!(
+        of("started").is_some() && of("started") < of("session_started"),
+        "{log}"
+    );
+    ensure!(of("stopped") == Some(events.len() - 1), "{log}");
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     reason = "a test stops where its preparation fails"
 )]
 
@@ -156,4 +157,45 @@ fn every_test_that_security_names_exists() {
         }
     }
     assert!(seen > 20, "{seen}");
+}
+
+/// A package whose list names what is not there is not built, and what the list forgets is missed later.
+#[test]
+fn the_package_has_every_policy_and_document() {
+    let manifest: toml::Table = toml::from_str(&text("bastion/Cargo.toml")).unwrap();
+    let assets = manifest["package"]["metadata"]["deb"]["assets"].clone();
+    let assets: Vec<Vec<String>> = assets.try_into().unwrap();
+    let packed: Vec<PathBuf> = assets
+        .iter()
+        .map(|asset| Path::new(env!("CARGO_MANIFEST_DIR")).join(&asset[0]))
+        .filter(|path| !path.starts_with(root().join("target-package")))
+        .collect();
+    for path in &packed {
+        let is_there = match path
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .strip_prefix('*')
+        {
+            Some(end) => fs::read_dir(path.parent().unwrap())
+                .is_ok_and(|mut all| all.any(|entry| named(&entry.unwrap(), end))),
+            None => path.exists(),
+        };
+        assert!(is_there, "{} is not there", path.display());
+    }
+    for folder in ["policies", "docs"] {
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            let found = packed.iter().any(|asset| match path.is_dir() {
+                true => asset.parent().unwrap() == path,
+                false => asset == &path || asset.parent() == path.parent(),
+            });
+            assert!(found, "{} is not in the package", path.display());
+        }
+    }
+}
+
+fn named(entry: &fs::DirEntry, end: &str) -> bool {
+    entry.file_name().to_str().unwrap().ends_with(end)
 }
