@@ -6,7 +6,7 @@ use crate::name::{NAME_MAX, is_word};
 /// An escape is at most this long.
 const ESCAPE_MAX: usize = 12;
 /// Most words differ from every name within a few letters: that much is looked at in one piece.
-const NEAR: usize = 16;
+const NEAR: usize = 32;
 
 /// The names; where nothing was added, none ends anywhere.
 #[derive(Clone, Debug, Default)]
@@ -95,37 +95,122 @@ impl Endings {
     /// Whether a name may end before `end`, written in one word or in several. What stands before
     /// `text` may be anything, and so may an escape.
     pub(crate) fn may_end(&self, text: &[u8], end: usize) -> bool {
+        match self.walk(text, end) {
+            Walk::Name(_) | Walk::Unknown => true,
+            Walk::Other(at) => is_escaped(text, at, end),
+            Walk::Nothing => false,
+        }
+    }
+
+    fn walk(&self, text: &[u8], end: usize) -> Walk {
         let Some(mut at) = end.checked_sub(1) else {
-            return false;
+            return Walk::Nothing;
         };
         let last = text.get(at).map_or(0xff, u8::to_ascii_lowercase);
         let mut node = match self.last.get(usize::from(last)) {
-            None | Some(0) => return false,
+            None | Some(0) => return Walk::Nothing,
             Some(node) => self.node(*node),
         };
         loop {
             if node.whole && begins(text, at) {
-                return true;
+                return Walk::Name(at);
             }
             if node.child == 0 {
-                return is_escaped(text, at, end);
+                return Walk::Other(at);
             }
             let letter = loop {
                 at = match at.checked_sub(1) {
                     Some(at) if end - at <= NAME_MAX => at,
-                    _ => return true,
+                    _ => return Walk::Unknown,
                 };
                 match text.get(at) {
                     Some(b) if is_word(*b) => break b.to_ascii_lowercase(),
                     Some(_) => {}
-                    None => return true,
+                    None => return Walk::Unknown,
                 }
             };
             node = match self.child(node, letter) {
                 Some(child) => self.node(child),
-                None => return is_escaped(text, at, end),
+                None => return Walk::Other(at),
             };
         }
+    }
+}
+
+/// What stands before a place.
+#[derive(Clone, Copy, Debug)]
+enum Walk {
+    /// A name, whose first letter is here.
+    Name(usize),
+    /// Something that differs from every name here, if it is no escape.
+    Other(usize),
+    /// The end of no name.
+    Nothing,
+    /// What may be a name if it goes on where nothing is known.
+    Unknown,
+}
+
+/// Words that were looked at lately: the same few stand in every line of most outputs.
+#[derive(Clone, Debug)]
+pub(crate) struct Recent {
+    words: [Word; RECENT],
+}
+
+/// The bytes that were looked at, the last one on top; no bit of `mask` is set where there are none.
+#[derive(Clone, Copy, Debug, Default)]
+struct Word {
+    bytes: u128,
+    mask: u128,
+    is_name: bool,
+    letters: usize,
+}
+
+const RECENT: usize = 64;
+/// A shorter look is as cheap as to remember it.
+const SHORT: usize = 4;
+
+impl Recent {
+    pub(crate) fn new() -> Self {
+        Self {
+            words: [Word::default(); RECENT],
+        }
+    }
+
+    /// The same as [`Endings::may_end`]; `names` are the same ones in every call.
+    pub(crate) fn may_end(&mut self, names: &Endings, text: &[u8], end: usize) -> bool {
+        let near = end
+            .checked_sub(size_of::<u128>())
+            .and_then(|i| text.get(i..));
+        let Some(near) = near.and_then(<[u8]>::first_chunk) else {
+            return names.may_end(text, end);
+        };
+        let near = u128::from_le_bytes(*near);
+        let tail = (near >> 64) as u64;
+        let at = tail.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - RECENT.ilog2());
+        let Some(word) = self.words.get_mut(at as usize) else {
+            return names.may_end(text, end);
+        };
+        if word.mask != 0 && (near ^ word.bytes) & word.mask == 0 {
+            return word.is_name || is_escaped(text, end - word.letters, end);
+        }
+        let (is_name, from) = match names.walk(text, end) {
+            Walk::Name(at) => (true, at),
+            Walk::Other(at) => (false, at),
+            Walk::Nothing => return false,
+            Walk::Unknown => return true,
+        };
+        // Whether a word begins is seen by the byte before it.
+        let looked = end - from + 1;
+        if looked > SHORT && looked <= size_of::<u128>() {
+            let mask = u128::MAX << (8 * (size_of::<u128>() - looked));
+            *word = Word {
+                bytes: near & mask,
+                mask,
+                is_name,
+                letters: end - from,
+            };
+        }
+        is_name || is_escaped(text, from, end)
     }
 }
 
@@ -168,6 +253,7 @@ mod tests {
 
     #[test]
     fn names_end_where_their_words_do() {
+        let mut recent = Recent::new();
         let all = endings(&["ssn", "accountnumber", "number", "taxid", "id2", "e"]);
         for (text, ends) in [
             ("the ssn", true),
@@ -186,11 +272,15 @@ mod tests {
             ("ss\\u006e", true),
             ("s\\u0073n", true),
             ("a long word, and the name of asn", false),
-            ("a & b: the name of asn", false),
+            ("a & b, and so on up to the place of the name of asn", false),
             ("é", false),
         ] {
             let text = format!("  and so on: {text}");
             assert_eq!(all.may_end(text.as_bytes(), text.len()), ends, "{text}");
+            for _ in 0..2 {
+                let got = recent.may_end(&all, text.as_bytes(), text.len());
+                assert_eq!(got, ends, "{text}");
+            }
         }
         // What stands before is not known.
         assert!(all.may_end(b"sn", 2));

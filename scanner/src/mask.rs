@@ -99,24 +99,15 @@ fn cover(kinds: Kinds, mask: Mask, cell: bool) -> Cover {
             } else {
                 0
             };
-            Cover::Keep {
-                bits: marks | highest(kinds.counted, LAST),
+            Cover::Last {
+                bits: marks,
+                count: LAST as u32,
                 with: b'*',
             }
         }
         Mask::Redact | Mask::Last4 if cell => all(b'*'),
         Mask::Redact | Mask::Last4 => Cover::Text(b"***"),
     }
-}
-
-/// The `n` highest bits that are set.
-#[inline(always)]
-fn highest(map: u64, n: usize) -> u64 {
-    let mut left = map;
-    for _ in 0..n {
-        left &= !(1u64 << 63 >> left.leading_zeros().min(63));
-    }
-    map & !left
 }
 
 /// The columns that a terminal needs for `text`.

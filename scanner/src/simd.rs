@@ -49,6 +49,7 @@ impl Width {
                 if is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512vbmi")
+                    && is_x86_feature_detected!("avx512vbmi2")
                 {
                     return &[Self::Portable, Self::Avx2, Self::Avx512];
                 }
@@ -446,6 +447,29 @@ pub(crate) fn ones(width: Width, map: &[u64]) -> u64 {
     }
 }
 
+/// Writes out where the bits of a map are.
+pub(crate) fn positions(width: Width, map: &[u64], out: &mut Vec<u32>) {
+    out.clear();
+    match width {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the width says that the CPU has these instructions.
+        Width::Avx512 => unsafe { x86::positions_avx512(map, out) },
+        #[cfg(target_arch = "x86_64")]
+        Width::Avx2 => bits_of(map, out),
+        Width::Portable => bits_of(map, out),
+    }
+}
+
+fn bits_of(map: &[u64], out: &mut Vec<u32>) {
+    for (word, at) in map.iter().zip((0..).step_by(BLOCK)) {
+        let mut left = *word;
+        while left != 0 {
+            out.push(at + left.trailing_zeros());
+            left &= left - 1;
+        }
+    }
+}
+
 /// A bitmap of where `byte` stands in `text`.
 pub(crate) fn places(width: Width, text: &[u8], byte: u8, map: &mut Vec<u64>) {
     map.clear();
@@ -526,6 +550,12 @@ pub(crate) enum Cover {
         bits: u64,
         with: u8,
     },
+    /// The same, with those of its letters and digits that come last kept, so many of them.
+    Last {
+        bits: u64,
+        count: u32,
+        with: u8,
+    },
     Text(&'static [u8]),
     /// It is not as plain as that.
     Nothing,
@@ -567,26 +597,39 @@ pub(crate) fn cover(
         }
     };
     let [counted, number, plain] = kinds;
-    match decide(Kinds {
+    let decided = decide(Kinds {
         all,
         counted,
         number,
         plain,
-    }) {
+    });
+    let (bits, with) = match decided {
         Cover::Nothing => return false,
-        Cover::Text(text) => out.extend_from_slice(text),
-        Cover::Keep { bits, with } => {
-            let mut hidden = all & !bits;
-            while hidden != 0 {
-                if let Some(slot) = bytes.get_mut(hidden.trailing_zeros() as usize) {
-                    *slot = with;
-                }
-                hidden &= hidden - 1;
-            }
-            out.extend_from_slice(bytes.get(..value.len()).unwrap_or_default());
+        Cover::Text(text) => {
+            out.extend_from_slice(text);
+            return true;
         }
+        Cover::Keep { bits, with } => (bits, with),
+        Cover::Last { bits, count, with } => (bits | highest(counted, count), with),
+    };
+    let mut hidden = all & !bits;
+    while hidden != 0 {
+        if let Some(slot) = bytes.get_mut(hidden.trailing_zeros() as usize) {
+            *slot = with;
+        }
+        hidden &= hidden - 1;
     }
+    out.extend_from_slice(bytes.get(..value.len()).unwrap_or_default());
     true
+}
+
+/// The `n` highest bits that are set.
+fn highest(map: u64, n: u32) -> u64 {
+    let mut left = map;
+    for _ in 0..n {
+        left &= !(1u64 << 63 >> left.leading_zeros().min(63));
+    }
+    map & !left
 }
 
 fn fill(bytes: &mut [u8; BLOCK], value: &[u8]) {
@@ -978,17 +1021,25 @@ mod x86 {
             number: digit | is(b' ') | is(b'-') | is(b'.'),
             plain: within(b, 0x20, 0x5f) & !is(b'\\'),
         };
-        match decide(kinds) {
+        let (bits, with) = match decide(kinds) {
             Cover::Nothing => return false,
-            Cover::Text(text) => out.extend_from_slice(text),
-            Cover::Keep { bits, with } => {
-                let new = _mm512_mask_mov_epi8(_mm512_set1_epi8(with.cast_signed()), bits, b);
-                // SAFETY: there is room for a block, and `size` bytes of it are the value's.
-                unsafe {
-                    _mm512_storeu_si512(out.spare_capacity_mut().as_mut_ptr().cast(), new);
-                    out.set_len(out.len() + size);
-                }
+            Cover::Text(text) => {
+                out.extend_from_slice(text);
+                return true;
             }
+            Cover::Keep { bits, with } => (bits, with),
+            Cover::Last { bits, count, with } => {
+                // As many ones as are kept, moved to the highest places that count.
+                let first = kinds.counted.count_ones().saturating_sub(count);
+                let last = u64::MAX.checked_shl(first).unwrap_or(0);
+                (bits | _pdep_u64(last, kinds.counted), with)
+            }
+        };
+        let new = _mm512_mask_mov_epi8(_mm512_set1_epi8(with.cast_signed()), bits, b);
+        // SAFETY: there is room for a block, and `size` bytes of it are the value's.
+        unsafe {
+            _mm512_storeu_si512(out.spare_capacity_mut().as_mut_ptr().cast(), new);
+            out.set_len(out.len() + size);
         }
         true
     }
@@ -1029,6 +1080,42 @@ mod x86 {
     #[target_feature(enable = "avx2,popcnt")]
     pub(super) unsafe fn ones(map: &[u64]) -> u64 {
         map.iter().map(|word| u64::from(word.count_ones())).sum()
+    }
+
+    /// # Safety
+    ///
+    /// The CPU has the instructions.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,bmi1,bmi2,popcnt,lzcnt")]
+    pub(super) unsafe fn positions_avx512(map: &[u64], out: &mut Vec<u32>) {
+        let mut each = [0u8; BLOCK];
+        for (k, slot) in (0u8..).zip(each.iter_mut()) {
+            *slot = k;
+        }
+        // SAFETY: there are 64 bytes; loads need no alignment.
+        let each = unsafe { _mm512_loadu_si512(each.as_ptr().cast()) };
+        for (word, at) in map.iter().zip((0i32..).step_by(BLOCK)) {
+            out.reserve(BLOCK);
+            let packed = _mm512_maskz_compress_epi8(*word, each);
+            let size = word.count_ones() as usize;
+            let at = _mm512_set1_epi32(at);
+            let parts = [
+                _mm512_extracti32x4_epi32::<0>(packed),
+                _mm512_extracti32x4_epi32::<1>(packed),
+                _mm512_extracti32x4_epi32::<2>(packed),
+                _mm512_extracti32x4_epi32::<3>(packed),
+            ];
+            let mut to = out.spare_capacity_mut().as_mut_ptr();
+            for part in parts.into_iter().take(size.div_ceil(16).max(1)) {
+                let part = _mm512_add_epi32(_mm512_cvtepu8_epi32(part), at);
+                // SAFETY: there is room for 64, and each of at most four parts has 16.
+                unsafe {
+                    _mm512_storeu_si512(to.cast(), part);
+                    to = to.add(16);
+                }
+            }
+            // SAFETY: these have been written.
+            unsafe { out.set_len(out.len() + size) };
+        }
     }
 
     /// Whether something in a run is not readable: no more than one test for all of it.
@@ -1144,19 +1231,28 @@ mod tests {
                 places(*width, &text, b'-', &mut a);
                 places(Width::Portable, &text, b'-', &mut b);
                 prop_assert_eq!(&a, &b);
+                let (mut places_a, mut places_b) = (Vec::new(), Vec::new());
+                positions(*width, &a, &mut places_a);
+                positions(Width::Portable, &b, &mut places_b);
+                prop_assert_eq!(&places_a, &places_b);
                 odd(*width, &text, &mut a);
                 odd(Width::Portable, &text, &mut b);
                 prop_assert_eq!(&a, &b);
                 prop_assert_eq!(unreadable(*width, &text), unreadable(Width::Portable, &text));
                 prop_assert_eq!(got.plain, want.plain);
                 let value = text.get(..text.len() % 65).unwrap_or_default();
-                for (bits, with) in [(0x5555, b'*'), (0, b' ')] {
+                for decided in [
+                    Cover::Keep { bits: 0x5555, with: b'*' },
+                    Cover::Keep { bits: 0, with: b' ' },
+                    Cover::Last { bits: 2, count: 3, with: b'*' },
+                    Cover::Text(b"***"),
+                ] {
                     let covered = |w| {
                         let mut out = BytesMut::from(&b"x"[..]);
                         let kinds = Cell::new(None);
                         let done = cover(w, value, &mut out, |k| {
                             kinds.set(Some(k));
-                            Cover::Keep { bits, with }
+                            decided
                         });
                         append(&mut out, &text, value.len()..text.len());
                         (done, out, kinds.get())

@@ -7,7 +7,7 @@
 //! new, it has to be added here.
 
 use crate::detect::{self, Found, Region};
-use crate::endings::Endings;
+use crate::endings::{Endings, Recent};
 use crate::name::{NAME_MAX, is_word, unescape};
 use crate::rules::{Action, Compiled, Detector, Unreadable};
 use crate::simd::Tables;
@@ -176,6 +176,7 @@ impl Suspects {
         start: usize,
         end: usize,
         at: usize,
+        recent: &mut Recent,
     ) -> Look {
         let near = Near { text, at };
         let (b, before) = (near.back(0), near.back(1));
@@ -219,7 +220,7 @@ impl Suspects {
         if near.opens_data(word) {
             return Look::Doubt;
         }
-        if self.names.may_end(text, word) {
+        if recent.may_end(&self.names, text, word) {
             Look::Name(word)
         } else {
             Look::Nothing

@@ -5,8 +5,9 @@
 
 use super::Lane;
 use super::skim::{Gone, Piece};
+use crate::endings::Recent;
 use crate::mask::Place;
-use crate::rules::{Hit, Rules};
+use crate::rules::{Compiled, Hit, Rules};
 use crate::simd;
 use crate::sink::Value;
 use crate::suspect::Look;
@@ -20,10 +21,20 @@ pub(super) struct Grid {
     cells: usize,
     /// The protected columns, in order.
     hits: Vec<(usize, Hit)>,
-    /// Aligned: where separators stand in a row.
+    /// Aligned: where separators stand in a row, also as a bitmap.
     seps: Vec<usize>,
-    /// Where the separating byte stands, or what is not one column wide.
-    map: Vec<u64>,
+    wanted: Vec<u64>,
+    /// The last of them.
+    reach: usize,
+    /// What is not one column wide.
+    odd: Vec<u64>,
+    /// Where the separating byte stands.
+    bars: Vec<u64>,
+    /// Delimited: where quotes stand, if there are any.
+    quotes: Vec<u64>,
+    /// Delimited: where cells end, from the beginning of the bitmaps, and which of them is next.
+    ends: Vec<u32>,
+    next: usize,
     mapped: Option<Kind>,
     /// The protected cells of the row that is read.
     found: Vec<Cell>,
@@ -65,7 +76,7 @@ impl Grid {
     }
 
     /// Gets ready for rows of `table`.
-    fn read(&mut self, table: &Table, piece: Piece<'_>) {
+    fn read(&mut self, table: &Table, piece: Piece<'_>, from: usize) {
         self.kind = Some(table.kind);
         self.cells = table.cols.len();
         self.hits.clear();
@@ -78,13 +89,38 @@ impl Grid {
         }
         let ends = table.cols.iter().map(|c| c.end);
         self.seps.extend(ends.filter(|end| *end != usize::MAX));
+        self.reach = self.seps.iter().copied().max().unwrap_or(0);
+        self.wanted.clear();
+        for sep in &self.seps {
+            self.wanted.resize(self.wanted.len().max(sep / 64 + 1), 0);
+            if let Some(word) = self.wanted.get_mut(sep / 64) {
+                *word |= 1 << (sep % 64);
+            }
+        }
         if self.mapped != self.kind {
             let text = piece.raw.get(piece.base..piece.limit).unwrap_or_default();
-            match table.kind {
-                Kind::Delimited { by, .. } => simd::places(piece.width, text, by, &mut self.map),
-                _ => simd::odd(piece.width, text, &mut self.map),
-            }
+            self.map(table.kind, text, piece);
             self.mapped = self.kind;
+        }
+        let from = from.saturating_sub(piece.base);
+        self.next = self.ends.partition_point(|end| (*end as usize) < from);
+    }
+
+    fn map(&mut self, kind: Kind, text: &[u8], piece: Piece<'_>) {
+        self.quotes.clear();
+        self.ends.clear();
+        if let Kind::Delimited { by, quote, .. } = kind {
+            simd::places(piece.width, text, by, &mut self.bars);
+            for (bars, newlines) in self.bars.iter_mut().zip(piece.newlines()) {
+                *bars |= newlines;
+            }
+            simd::positions(piece.width, &self.bars, &mut self.ends);
+            if quote != 0 && memchr::memchr(quote, text).is_some() {
+                simd::places(piece.width, text, quote, &mut self.quotes);
+            }
+        } else {
+            simd::places(piece.width, text, b'|', &mut self.bars);
+            simd::odd(piece.width, text, &mut self.odd);
         }
     }
 
@@ -92,13 +128,13 @@ impl Grid {
     fn row(&mut self, piece: Piece<'_>, start: usize, end: usize) -> bool {
         self.found.clear();
         match self.kind {
-            Some(Kind::Delimited { by, quote, .. }) => self.delimited(piece, start, end, by, quote),
+            Some(Kind::Delimited { by, .. }) => self.delimited(piece, start, end, by),
             Some(Kind::Aligned { boxed }) => self.aligned(piece, start, end, boxed),
             _ => false,
         }
     }
 
-    fn delimited(&mut self, piece: Piece<'_>, start: usize, end: usize, by: u8, quote: u8) -> bool {
+    fn delimited(&mut self, piece: Piece<'_>, start: usize, end: usize, by: u8) -> bool {
         let first = piece.byte(start);
         if matches!(
             first,
@@ -107,31 +143,40 @@ impl Grid {
         {
             return false;
         }
-        let mut hits = self.hits.iter().copied();
-        let mut hit = hits.next();
-        let (mut cell, mut index) = (start, 0);
-        let mut places = piece.places(&self.map, start);
-        loop {
-            if quote != 0 && piece.byte(cell) == quote {
-                return false;
-            }
-            let to = places.next().unwrap_or(end).min(end);
-            if let Some((at, protects)) = hit
-                && at == index
-            {
-                self.found.push(Cell {
-                    from: cell,
-                    to,
-                    hit: protects,
-                });
-                hit = hits.next();
-            }
-            index += 1;
-            if to == end {
-                return index == self.cells;
-            }
-            cell = to + 1;
+        if !self.quotes.is_empty() && self.opens_quote(piece, start, end) {
+            return false;
         }
+        let ends = self.ends.get(self.next..self.next + self.cells);
+        let is_last = |to: u32| piece.base + to as usize == end;
+        let Some(ends) = ends.filter(|ends| ends.last().is_some_and(|to| is_last(*to))) else {
+            return false;
+        };
+        for (index, hit) in &self.hits {
+            let end_of = |k: usize| ends.get(k).map_or(end, |to| piece.base + *to as usize);
+            self.found.push(Cell {
+                from: index.checked_sub(1).map_or(start, |k| end_of(k) + 1),
+                to: end_of(*index),
+                hit: *hit,
+            });
+        }
+        self.next += self.cells;
+        true
+    }
+
+    /// Whether a cell of a row begins with a quote.
+    fn opens_quote(&self, piece: Piece<'_>, start: usize, end: usize) -> bool {
+        let mut next = piece.within(&self.quotes, start, end);
+        while let Some(at) = next {
+            if at == start || self.is_bar(piece, at - 1) {
+                return true;
+            }
+            next = piece.within(&self.quotes, at + 1, end);
+        }
+        false
+    }
+
+    fn is_bar(&self, piece: Piece<'_>, at: usize) -> bool {
+        piece.within(&self.bars, at, at + 1).is_some()
     }
 
     fn aligned(&mut self, piece: Piece<'_>, start: usize, end: usize, boxed: bool) -> bool {
@@ -148,12 +193,11 @@ impl Grid {
             !(matches!(first, b'\n' | b'\r' | b'+' | b'(')
                 || first == b'-' && matches!(second, b'-' | b'+'))
         };
-        let odd = piece.within(&self.map, start, end);
+        let odd = piece.within(&self.odd, start, end);
         if !begins || odd.is_some_and(|at| at + 1 != end || piece.byte(at) != b'\r') {
             return false;
         }
-        let apart = |sep: &usize| start + sep < end && piece.byte(start + sep) == b'|';
-        if !self.seps.iter().all(apart) {
+        if start + self.reach >= end || !piece.has(&self.bars, start, &self.wanted) {
             return false;
         }
         for (index, hit) in &self.hits {
@@ -173,15 +217,24 @@ impl Grid {
     }
 
     /// Whether nothing stands outside of the protected cells that needs a closer look.
-    fn is_clear(&self, lane: &Lane, piece: Piece<'_>, start: usize, end: usize) -> bool {
-        let rules = lane.rules.compiled();
+    fn is_clear(
+        &self,
+        rules: &Compiled,
+        recent: &mut Recent,
+        piece: Piece<'_>,
+        start: usize,
+        end: usize,
+    ) -> bool {
         let mut next = piece.suspect_before(start, end + 1);
         while let Some(at) = next {
             let inside = self.found.iter().any(|c| at > c.from && at <= c.to);
             let clear = if inside {
                 !piece.is_control(at)
             } else {
-                rules.suspects.look(rules, piece.raw, start, end, at) == Look::Nothing
+                rules
+                    .suspects
+                    .look(rules, piece.raw, start, end, at, recent)
+                    == Look::Nothing
             };
             if !clear {
                 return false;
@@ -219,13 +272,16 @@ impl Lane {
     pub(super) fn skim_rows(&mut self, piece: Piece<'_>, from: usize, gone: &mut Gone) -> usize {
         let mut grid = std::mem::take(&mut self.skim.grid);
         if let Some(table) = &self.table {
-            grid.read(table, piece);
+            grid.read(table, piece, from);
         }
         let rules = self.rules.clone();
         self.at_line(piece, gone, from);
         let (mut at, mut rows) = (from, 0);
         while let Some(end) = piece.newline(at) {
-            if !grid.row(piece, at, end) || !grid.is_clear(self, piece, at, end) || !grid.cut(piece)
+            let recent = &mut self.skim.recent;
+            if !grid.row(piece, at, end)
+                || !grid.is_clear(rules.compiled(), recent, piece, at, end)
+                || !grid.cut(piece)
             {
                 break;
             }

@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 use super::grid::Grid;
 use super::{CONTEXT, Frame, Html, Inner, LINE_CONTEXT, Lane};
+use crate::endings::Recent;
 use crate::mask::Place;
 use crate::rules::{Hit, Rules};
 use crate::simd::{self, Maps, Width};
@@ -39,6 +40,7 @@ pub(super) struct Skim {
     keys: VecDeque<(Box<[u8]>, Option<Hit>)>,
     /// The protected values of the line that is looked at.
     members: Vec<Member>,
+    pub(super) recent: Box<Recent>,
 }
 
 impl Skim {
@@ -50,6 +52,7 @@ impl Skim {
             grid: Grid::default(),
             keys: VecDeque::new(),
             members: Vec::new(),
+            recent: Box::new(Recent::new()),
         }
     }
 
@@ -105,16 +108,20 @@ impl Piece<'_> {
         (at < self.limit).then_some(at)
     }
 
-    /// All places from `from` on that a bitmap has.
-    pub(super) fn places<'m>(self, map: &'m [u64], from: usize) -> Places<'m> {
+    /// Whether a bitmap has all bits of `wanted`, which begins at `from`.
+    pub(super) fn has(self, map: &[u64], from: usize, wanted: &[u64]) -> bool {
         let at = from.saturating_sub(self.base);
-        let mut words = map.get(at / 64..).unwrap_or_default().iter();
-        let word = words.next().map_or(0, |w| w & (u64::MAX << (at % 64)));
-        Places {
-            words,
-            word,
-            at: self.base + at / 64 * 64,
-        }
+        let (k, bit) = (at / 64, at % 64);
+        let word = |k: usize| map.get(k).copied().unwrap_or(0);
+        wanted.iter().enumerate().all(|(i, wanted)| {
+            // The second shift in two steps: there is none of 64.
+            let bits = word(k + i) >> bit | word(k + i + 1) << 1 << (63 - bit);
+            bits & wanted == *wanted
+        })
+    }
+
+    pub(super) fn newlines(&self) -> &[u64] {
+        &self.maps.newline
     }
 
     /// The next place before `to`.
@@ -182,28 +189,6 @@ impl Piece<'_> {
         }
         let inner = self.maps.newline.get(a + 1..b).unwrap_or_default();
         count(word(a) & first) + simd::ones(self.width, inner) + count(word(b) & last)
-    }
-}
-
-/// Places that a bitmap has, in order.
-pub(super) struct Places<'m> {
-    words: std::slice::Iter<'m, u64>,
-    word: u64,
-    at: usize,
-}
-
-impl Iterator for Places<'_> {
-    type Item = usize;
-
-    #[inline]
-    fn next(&mut self) -> Option<usize> {
-        while self.word == 0 {
-            self.word = *self.words.next()?;
-            self.at += 64;
-        }
-        let bit = self.word.trailing_zeros() as usize;
-        self.word &= self.word - 1;
-        Some(self.at + bit)
     }
 }
 
@@ -373,7 +358,9 @@ impl Lane {
         let mut next = Some(at);
         while let Some(at) = next {
             let mut from = at + 1;
-            match rules.suspects.look(rules, piece.raw, start, end, at) {
+            let look = &rules.suspects;
+            let recent = &mut self.skim.recent;
+            match look.look(rules, piece.raw, start, end, at, recent) {
                 Look::Nothing => {}
                 Look::Doubt => return false,
                 Look::Name(_) if !self.may_mask() => return false,
