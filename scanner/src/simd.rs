@@ -22,7 +22,8 @@ pub(crate) enum Width {
     /// 32 bytes at a time.
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// 64 bytes at a time, with a table look-up of 128 entries (VBMI).
+    /// 64 bytes at a time, with a table look-up of 128 entries (VBMI) and shifts from word to word
+    /// (VBMI2).
     #[cfg(target_arch = "x86_64")]
     Avx512,
 }
@@ -817,7 +818,7 @@ mod x86 {
     /// # Safety
     ///
     /// The CPU has the instructions.
-    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,bmi1,bmi2,popcnt,lzcnt")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,bmi1,bmi2,popcnt,lzcnt")]
     pub(super) unsafe fn flush_avx512(t: &Tables, run: &mut Run, maps: &mut Maps) {
         run.flush(t, maps);
     }

@@ -225,23 +225,13 @@ impl Grid {
         start: usize,
         end: usize,
     ) -> bool {
-        let mut next = piece.suspect_before(start, end + 1);
-        while let Some(at) = next {
-            let inside = self.found.iter().any(|c| at > c.from && at <= c.to);
-            let clear = if inside {
-                !piece.is_control(at)
-            } else {
-                rules
-                    .suspects
-                    .look(rules, piece.raw, start, end, at, recent)
-                    == Look::Nothing
-            };
-            if !clear {
-                return false;
+        piece.suspects(start).take_while(|at| *at <= end).all(|at| {
+            if self.found.iter().any(|c| at > c.from && at <= c.to) {
+                return !piece.is_control(at);
             }
-            next = piece.suspect_before(at + 1, end + 1);
-        }
-        true
+            let look = &rules.suspects;
+            look.look(rules, piece.raw, start, end, at, recent) == Look::Nothing
+        })
     }
 
     /// Cuts the cells to what is in them. Whether that is plain.

@@ -6,12 +6,72 @@
 use super::Lane;
 use super::skim::{Member, Piece};
 use crate::mask::Place;
+use crate::rules::Hit;
 use crate::table;
 use crate::value;
 
 /// A longer key or value is left to the byte machine.
 const KEY_MAX: usize = 64;
 const STRING_MAX: usize = 1024;
+
+/// Protected keys that were read lately: those of one line stand in the next one, too.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    keys: [Option<Key>; KEYS],
+}
+
+/// A key with its quote and the byte before it: the last bytes of these numbers, where `mask` is.
+#[derive(Clone, Copy, Debug)]
+struct Key {
+    bytes: [u128; 2],
+    mask: [u128; 2],
+    hit: Hit,
+}
+
+const KEYS: usize = 16;
+/// As many bytes are compared.
+const NEAR: usize = 2 * size_of::<u128>();
+
+impl Keys {
+    /// The last bytes before `name`, and which slot is theirs.
+    fn near(text: &[u8], name: usize) -> Option<([u128; 2], usize)> {
+        let near: &[u8; NEAR] = text.get(name.checked_sub(NEAR)?..)?.first_chunk()?;
+        let (&first, &last) = (near.first_chunk()?, near.last_chunk()?);
+        let near = [u128::from_le_bytes(first), u128::from_le_bytes(last)];
+        let tail = ((near[1] >> 96) as u32).wrapping_mul(0x9e37_79b9);
+        Some((near, (tail >> (32 - KEYS.ilog2())) as usize))
+    }
+
+    #[inline]
+    fn find(&self, text: &[u8], name: usize) -> Option<Hit> {
+        let (near, slot) = Self::near(text, name)?;
+        let key = self.keys.get(slot)?.as_ref()?;
+        let differ = |((near, bytes), mask): ((&u128, &u128), &u128)| (near ^ bytes) & mask != 0;
+        let mut words = near.iter().zip(&key.bytes).zip(&key.mask);
+        (!words.any(differ)).then_some(key.hit)
+    }
+
+    /// Keeps a key of `size` bytes, if it is not too long for that.
+    fn keep(&mut self, text: &[u8], name: usize, size: usize, hit: Hit) {
+        let bytes = size + 2;
+        if bytes <= NEAR
+            && let Some((near, slot)) = Self::near(text, name)
+            && let Some(slot) = self.keys.get_mut(slot)
+        {
+            // The last so many bytes of a number.
+            let ones = |n: usize| match n {
+                0 => 0,
+                n => u128::MAX << (8 * (size_of::<u128>() - n)),
+            };
+            let last = bytes.min(size_of::<u128>());
+            *slot = Some(Key {
+                bytes: near,
+                mask: [ones(bytes - last), ones(last)],
+                hit,
+            });
+        }
+    }
+}
 
 impl Lane {
     /// The value of the key whose name ends before `name`; `None`: it is not as plain as that.
@@ -24,19 +84,10 @@ impl Lane {
     ) -> Option<Member> {
         let text = piece.raw.get(..end)?;
         let rest = text.get(name..)?.strip_prefix(b"\":")?;
-        let key = text.get(start.max(name.saturating_sub(KEY_MAX))..name)?;
-        let open = key
-            .iter()
-            .rposition(|b| !(b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-')))?;
-        let (before, key) = (key.get(..=open)?, key.get(open + 1..)?);
-        if before.last() != Some(&b'"') || matches!(before, [.., b'\\' | b'"', _]) {
-            return None;
-        }
-        // At the key's beginning there has to be more than the window shows.
-        if before.len() == 1 && start + 1 + key.len() != name {
-            return None;
-        }
-        let hit = self.skim.field(&self.rules, key)?;
+        let hit = match self.skim.keys.find(text, name) {
+            Some(hit) => hit,
+            None => self.member_key(text, start, name)?,
+        };
         let spaces = rest.iter().take_while(|b| **b == b' ').count();
         let from = end - rest.len() + spaces;
         let rest = rest.get(spaces..)?;
@@ -70,6 +121,25 @@ impl Lane {
             to,
             place,
         })
+    }
+
+    /// The field of the key that ends before `name`, if it is a plain one.
+    fn member_key(&mut self, text: &[u8], start: usize, name: usize) -> Option<Hit> {
+        let key = text.get(start.max(name.saturating_sub(KEY_MAX))..name)?;
+        let open = key
+            .iter()
+            .rposition(|b| !(b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-')))?;
+        let (before, key) = (key.get(..=open)?, key.get(open + 1..)?);
+        if before.last() != Some(&b'"') || matches!(before, [.., b'\\' | b'"', _]) {
+            return None;
+        }
+        // At the key's beginning there has to be more than the window shows.
+        if before.len() == 1 && start + 1 + key.len() != name {
+            return None;
+        }
+        let hit = self.rules.compiled().field(key)?;
+        self.skim.keys.keep(text, name, key.len(), hit);
+        Some(hit)
     }
 
     /// Whether a line with a protected name is JSON, and no header of a table.

@@ -7,12 +7,12 @@
 //! back at, as if it had read everything itself. That both give the same is shown by
 //! `tests/ways.rs`.
 
-use std::collections::VecDeque;
 use std::ops::Range;
 
 use bytes::Bytes;
 
 use super::grid::Grid;
+use super::member::Keys;
 use super::{CONTEXT, Frame, Html, Inner, LINE_CONTEXT, Lane};
 use crate::endings::Recent;
 use crate::mask::Place;
@@ -26,9 +26,6 @@ const LEAST: usize = 256;
 /// The most that the byte machine is given before the fast path is tried again.
 const BATCH_MAX: usize = 8192;
 
-/// How many keys are remembered.
-const KEYS_MAX: usize = 16;
-
 /// What the fast path keeps.
 #[derive(Debug)]
 pub(super) struct Skim {
@@ -36,8 +33,7 @@ pub(super) struct Skim {
     least: usize,
     maps: Maps,
     pub(super) grid: Grid,
-    /// Keys that were looked up last.
-    keys: VecDeque<(Box<[u8]>, Option<Hit>)>,
+    pub(super) keys: Keys,
     /// The protected values of the line that is looked at.
     members: Vec<Member>,
     pub(super) recent: Box<Recent>,
@@ -50,7 +46,7 @@ impl Skim {
             least: LEAST,
             maps: Maps::default(),
             grid: Grid::default(),
-            keys: VecDeque::new(),
+            keys: Keys::default(),
             members: Vec::new(),
             recent: Box::new(Recent::new()),
         }
@@ -63,17 +59,6 @@ impl Skim {
             least: 1,
             ..Self::new(Width::Portable)
         }
-    }
-
-    /// The field that a key is.
-    pub(super) fn field(&mut self, rules: &Rules, key: &[u8]) -> Option<Hit> {
-        if let Some((_, hit)) = self.keys.iter().find(|(k, _)| **k == *key) {
-            return *hit;
-        }
-        let hit = rules.compiled().field(key);
-        self.keys.truncate(KEYS_MAX - 1);
-        self.keys.push_front((key.into(), hit));
-        hit
     }
 
     pub(super) fn is_off(&self, rules: &Rules) -> bool {
@@ -108,6 +93,18 @@ impl Piece<'_> {
         (at < self.limit).then_some(at)
     }
 
+    /// All suspects from `from` on.
+    pub(super) fn suspects(&self, from: usize) -> Suspected<'_> {
+        let at = from.saturating_sub(self.base);
+        let mut words = self.maps.suspect.get(at / 64..).unwrap_or_default().iter();
+        let word = words.next().map_or(0, |w| w & (u64::MAX << (at % 64)));
+        Suspected {
+            words,
+            word,
+            at: self.base + at / 64 * 64,
+        }
+    }
+
     /// Whether a bitmap has all bits of `wanted`, which begins at `from`.
     pub(super) fn has(self, map: &[u64], from: usize, wanted: &[u64]) -> bool {
         let at = from.saturating_sub(self.base);
@@ -137,11 +134,6 @@ impl Piece<'_> {
             at = (at / 64 + 1) * 64;
         }
         None
-    }
-
-    /// The next suspect before `to`.
-    pub(super) fn suspect_before(self, from: usize, to: usize) -> Option<usize> {
-        self.within(&self.maps.suspect, from, to)
     }
 
     pub(super) fn suspect(self, from: usize) -> Option<usize> {
@@ -189,6 +181,28 @@ impl Piece<'_> {
         }
         let inner = self.maps.newline.get(a + 1..b).unwrap_or_default();
         count(word(a) & first) + simd::ones(self.width, inner) + count(word(b) & last)
+    }
+}
+
+/// Suspects in order.
+pub(super) struct Suspected<'m> {
+    words: std::slice::Iter<'m, u64>,
+    word: u64,
+    at: usize,
+}
+
+impl Iterator for Suspected<'_> {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        while self.word == 0 {
+            self.word = *self.words.next()?;
+            self.at += 64;
+        }
+        let bit = self.word.trailing_zeros() as usize;
+        self.word &= self.word - 1;
+        Some(self.at + bit)
     }
 }
 
@@ -355,12 +369,20 @@ impl Lane {
     ) -> bool {
         let Range { start, end } = line;
         let rules = rules.compiled();
-        let mut next = Some(at);
-        while let Some(at) = next {
-            let mut from = at + 1;
-            let look = &rules.suspects;
+        // What stands before it is part of a value that is covered.
+        let mut from = at;
+        for at in piece.suspects(at).take_while(|at| *at <= end) {
+            if at < from {
+                if piece.is_control(at) {
+                    return false;
+                }
+                continue;
+            }
             let recent = &mut self.skim.recent;
-            match look.look(rules, piece.raw, start, end, at, recent) {
+            match rules
+                .suspects
+                .look(rules, piece.raw, start, end, at, recent)
+            {
                 Look::Nothing => {}
                 Look::Doubt => return false,
                 Look::Name(_) if !self.may_mask() => return false,
@@ -373,16 +395,8 @@ impl Lane {
                         return false;
                     }
                     members.push(member);
-                    let mut hidden = piece.suspect_before(at, from);
-                    while let Some(k) = hidden {
-                        if piece.is_control(k) {
-                            return false;
-                        }
-                        hidden = piece.suspect_before(k + 1, from);
-                    }
                 }
             }
-            next = piece.suspect_before(from, end + 1);
         }
         true
     }
