@@ -22,8 +22,8 @@ pub(crate) enum Width {
     /// 32 bytes at a time.
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// 64 bytes at a time, with a table look-up of 128 entries (VBMI) and shifts from word to word
-    /// (VBMI2).
+    /// 64 bytes at a time, with a table look-up of 128 entries (VBMI), shifts from word to word
+    /// (VBMI2) and products of matrices of bits (GFNI).
     #[cfg(target_arch = "x86_64")]
     Avx512,
 }
@@ -51,6 +51,7 @@ impl Width {
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512vbmi")
                     && is_x86_feature_detected!("avx512vbmi2")
+                    && is_x86_feature_detected!("gfni")
                 {
                     return &[Self::Portable, Self::Avx2, Self::Avx512];
                 }
@@ -61,13 +62,19 @@ impl Width {
     }
 }
 
-/// Classes of bytes below 0x80 that are more than one byte, a bit each; the highest bit of all
-/// bytes is taken out with one instruction.
+/// Classes of bytes, a bit each, in the order of the bitmaps that are made of them.
 mod class {
-    pub(super) const WORD: u8 = 0x80;
+    pub(super) const WORD: u8 = 0x01;
+    pub(super) const DIGIT: u8 = 0x02;
+    pub(super) const SPACE: u8 = 0x04;
+    pub(super) const DASH: u8 = 0x08;
     /// What a rule under a header is made of.
-    pub(super) const RULE: u8 = 0x40;
-    pub(super) const DIGIT: u8 = 0x01;
+    pub(super) const RULE: u8 = 0x10;
+    pub(super) const CR: u8 = 0x20;
+    pub(super) const NEWLINE: u8 = 0x40;
+    /// What is not ASCII.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) const HIGH: u8 = 0x80;
 }
 
 /// What is looked for, compiled from rules: sets of three bytes in a row, in eight groups each.
@@ -100,7 +107,11 @@ impl Tables {
                 c |= class::DIGIT;
             }
             c |= match b {
-                b' ' | b'-' | b'\r' | b'+' | b'=' | b'|' | b':' | b'\t' | 0x0c => class::RULE,
+                b' ' => class::SPACE | class::RULE,
+                b'-' => class::DASH | class::RULE,
+                b'\r' => class::CR | class::RULE,
+                b'+' | b'=' | b'|' | b':' | b'\t' | 0x0c => class::RULE,
+                b'\n' => class::NEWLINE,
                 _ => 0,
             };
             *slot = c;
@@ -234,6 +245,17 @@ impl Run {
         self.last[at] = b.last;
         self.mark[at] = b.mark;
         self.high[at] = b.high;
+    }
+
+    /// Notes where three bytes fit in the `k`th block from here on.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    #[expect(clippy::indexing_slicing, reason = "the index is at most the last one")]
+    fn fit(&mut self, k: usize, fits: u64, last: u64, mark: u64) {
+        let at = (self.size + k).min(RUN);
+        self.fits[at] = fits;
+        self.last[at] = last;
+        self.mark[at] = mark;
     }
 
     /// Puts together what the blocks say, and goes on behind them.
@@ -421,13 +443,13 @@ fn portable(t: &Tables, bytes: &[u8; BLOCK + 2]) -> Block {
         let &[b2, b1, b] = w else { continue };
         let c = if b < 0x80 { look(&t.class, b) } else { 0 };
         let bit = |on: bool| u64::from(on) << k;
-        block.newline |= bit(b == b'\n');
+        block.newline |= bit(c & class::NEWLINE != 0);
         block.word |= bit(c & class::WORD != 0);
         block.digit |= bit(c & class::DIGIT != 0);
-        block.space |= bit(b == b' ');
-        block.dash |= bit(b == b'-');
+        block.space |= bit(c & class::SPACE != 0);
+        block.dash |= bit(c & class::DASH != 0);
         block.rule |= bit(c & class::RULE != 0);
-        block.cr |= bit(b == b'\r');
+        block.cr |= bit(c & class::CR != 0);
         let last = look(w0, b);
         block.last |= bit(last != 0);
         block.fits |= bit(last & look(w1, b1) & look(w2, b2) != 0);
@@ -714,7 +736,7 @@ mod x86 {
 
     use bytes::BytesMut;
 
-    use super::{BLOCK, Block, Cover, Kinds, Maps, Run, Tables, class};
+    use super::{BLOCK, Block, Cover, Kinds, Maps, RUN, Run, Tables, class};
 
     /// The tables in registers.
     #[derive(Clone, Copy)]
@@ -747,12 +769,23 @@ mod x86 {
         }
     }
 
+    /// What one block says: a class for each byte, and where three bytes fit.
+    struct Looked {
+        bytes: __m512i,
+        classes: __m512i,
+        fits: u64,
+        last: u64,
+        mark: u64,
+    }
+
     /// # Safety
     ///
     /// The CPU has the instructions; 2 bytes before `at` and 64 from it on can be read.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,bmi1,bmi2,popcnt,lzcnt")]
-    pub(super) unsafe fn block_avx512(t: &Wide, at: *const u8) -> Block {
+    #[target_feature(
+        enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,gfni,bmi1,bmi2,popcnt,lzcnt"
+    )]
+    unsafe fn look_avx512(t: &Wide, at: *const u8) -> Looked {
         // SAFETY: what the caller promises.
         let (b, b1, b2) = unsafe {
             (
@@ -763,28 +796,98 @@ mod x86 {
         };
         let [w0, w1, w2] = t.word;
         let [m0, m1, m2] = t.mark;
-        let high = _mm512_movepi8_mask(b);
-        let c = _mm512_maskz_permutex2var_epi8(!high, t.class.0, b, t.class.1);
-        let has = |bit: u8| _mm512_test_epi8_mask(c, _mm512_set1_epi8(bit.cast_signed()));
-        let is = |byte: u8| _mm512_cmpeq_epi8_mask(b, _mm512_set1_epi8(byte.cast_signed()));
+        let class = _mm512_permutex2var_epi8(t.class.0, b, t.class.1);
+        let high = _mm512_set1_epi8(class::HIGH.cast_signed());
         let last = _mm512_permutex2var_epi8(w0.0, b, w0.1);
         let x1 = _mm512_permutex2var_epi8(w1.0, b1, w1.1);
         let x2 = _mm512_permutex2var_epi8(w2.0, b2, w2.1);
         let y0 = _mm512_permutex2var_epi8(m0.0, b, m0.1);
         let y1 = _mm512_permutex2var_epi8(m1.0, b1, m1.1);
         let y2 = _mm512_permutex2var_epi8(m2.0, b2, m2.1);
-        Block {
-            newline: is(b'\n'),
-            // The highest bit.
-            word: _mm512_movepi8_mask(c),
-            digit: has(class::DIGIT),
-            space: is(b' '),
-            dash: is(b'-'),
-            rule: has(class::RULE),
-            cr: is(b'\r'),
+        Looked {
+            bytes: b,
+            classes: _mm512_mask_mov_epi8(class, _mm512_movepi8_mask(b), high),
             fits: _mm512_test_epi8_mask(_mm512_and_si512(last, x1), x2),
             last: _mm512_test_epi8_mask(last, last),
             mark: _mm512_test_epi8_mask(_mm512_and_si512(y0, y1), y2),
+        }
+    }
+
+    /// The bitmaps of the eight classes of a block, one in each word: to take each out by a mask of
+    /// its own costs three times as much.
+    #[inline]
+    #[target_feature(
+        enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,gfni,bmi1,bmi2,popcnt,lzcnt"
+    )]
+    fn bitmaps(classes: __m512i) -> __m512i {
+        // A product of matrices of 8 by 8 bits transposes those of 8 bytes, read backwards.
+        let back = _mm512_set4_epi32(0x0809_0a0b, 0x0c0d_0e0f, 0x0001_0203, 0x0405_0607);
+        let ones = _mm512_set1_epi64(0x8040_2010_0804_0201_u64.cast_signed());
+        let bits = _mm512_gf2p8affine_epi64_epi8::<0>(ones, _mm512_shuffle_epi8(classes, back));
+        // The bytes of a bitmap are those at the same place of each word.
+        let mut order = [0u8; BLOCK];
+        for (k, slot) in (0u8..).zip(order.iter_mut()) {
+            *slot = k % 8 * 8 + k / 8;
+        }
+        // SAFETY: there are 64 bytes; loads need no alignment.
+        let order = unsafe { _mm512_loadu_si512(order.as_ptr().cast()) };
+        _mm512_permutexvar_epi8(order, bits)
+    }
+
+    /// The words of eight blocks by class.
+    #[inline]
+    #[target_feature(
+        enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,gfni,bmi1,bmi2,popcnt,lzcnt"
+    )]
+    fn transpose(blocks: [__m512i; 8]) -> [__m512i; 8] {
+        let low = |x, y| _mm512_unpacklo_epi64(x, y);
+        let high = |x, y| _mm512_unpackhi_epi64(x, y);
+        let even = |x, y| _mm512_shuffle_i64x2::<0b10_00_10_00>(x, y);
+        let odd = |x, y| _mm512_shuffle_i64x2::<0b11_01_11_01>(x, y);
+        let [a, b, c, d, e, f, g, h] = blocks;
+        let (ab, cd, ef, gh) = (low(a, b), low(c, d), low(e, f), low(g, h));
+        let (u0, u2) = (even(ab, cd), odd(ab, cd));
+        let (v0, v2) = (even(ef, gh), odd(ef, gh));
+        let (ab, cd, ef, gh) = (high(a, b), high(c, d), high(e, f), high(g, h));
+        let (u1, u3) = (even(ab, cd), odd(ab, cd));
+        let (v1, v3) = (even(ef, gh), odd(ef, gh));
+        [
+            even(u0, v0),
+            even(u1, v1),
+            even(u2, v2),
+            even(u3, v3),
+            odd(u0, v0),
+            odd(u1, v1),
+            odd(u2, v2),
+            odd(u3, v3),
+        ]
+    }
+
+    /// # Safety
+    ///
+    /// The CPU has the instructions; 2 bytes before `at` and 64 from it on can be read.
+    #[inline]
+    #[target_feature(
+        enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,gfni,bmi1,bmi2,popcnt,lzcnt"
+    )]
+    pub(super) unsafe fn block_avx512(t: &Wide, at: *const u8) -> Block {
+        // SAFETY: what the caller promises.
+        let looked = unsafe { look_avx512(t, at) };
+        let mut words = [0; 8];
+        // SAFETY: there are 64 bytes; stores need no alignment.
+        unsafe { _mm512_storeu_si512(words.as_mut_ptr().cast(), bitmaps(looked.classes)) };
+        let [word, digit, space, dash, rule, cr, newline, high] = words;
+        Block {
+            newline,
+            word,
+            digit,
+            space,
+            dash,
+            rule,
+            cr,
+            fits: looked.fits,
+            last: looked.last,
+            mark: looked.mark,
             high,
         }
     }
@@ -792,7 +895,9 @@ mod x86 {
     /// # Safety
     ///
     /// The CPU has the instructions, and `text` the blocks and one before them.
-    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,bmi1,bmi2,popcnt,lzcnt")]
+    #[target_feature(
+        enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,gfni,bmi1,bmi2,popcnt,lzcnt"
+    )]
     pub(super) unsafe fn blocks_avx512(
         t: &Tables,
         text: &[u8],
@@ -801,24 +906,55 @@ mod x86 {
     ) {
         let wide = Wide::new(t);
         let mut least = _mm512_set1_epi8(1);
-        let mut high = 0;
-        for k in blocks {
+        let mut all = _mm512_setzero_si512();
+        let mut next = blocks.start;
+        while next + 8 <= blocks.end && run.size + 8 <= RUN {
+            let mut classes = [all; 8];
+            for (k, slot) in classes.iter_mut().enumerate() {
+                // SAFETY: the block is in `text`, and two bytes before it are.
+                let looked = unsafe { look_avx512(&wide, text.as_ptr().add((next + k) * BLOCK)) };
+                least = _mm512_min_epu8(least, looked.bytes);
+                all = _mm512_or_si512(all, looked.bytes);
+                *slot = bitmaps(looked.classes);
+                run.fit(k + 1, looked.fits, looked.last, looked.mark);
+            }
+            let maps = [
+                &mut run.word,
+                &mut run.digit,
+                &mut run.space,
+                &mut run.dash,
+                &mut run.rule,
+                &mut run.cr,
+                &mut run.newline,
+                &mut run.high,
+            ];
+            for (map, words) in maps.into_iter().zip(transpose(classes)) {
+                // SAFETY: there are words for `RUN` blocks behind the first one, and `size` and
+                // eight more are at most that many.
+                unsafe { _mm512_storeu_si512(map.as_mut_ptr().add(run.size + 1).cast(), words) };
+            }
+            run.size += 8;
+            next += 8;
+        }
+        for k in next..blocks.end {
             // SAFETY: the block is in `text`, and two bytes before it are.
             let (block, b) = unsafe {
                 let at = text.as_ptr().add(k * BLOCK);
                 (block_avx512(&wide, at), _mm512_loadu_si512(at.cast()))
             };
             least = _mm512_min_epu8(least, b);
-            high |= block.high;
+            all = _mm512_or_si512(all, b);
             run.push(block);
         }
-        run.other |= high != 0 || _mm512_testn_epi8_mask(least, least) != 0;
+        run.other |= _mm512_movepi8_mask(all) != 0 || _mm512_testn_epi8_mask(least, least) != 0;
     }
 
     /// # Safety
     ///
     /// The CPU has the instructions.
-    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,bmi1,bmi2,popcnt,lzcnt")]
+    #[target_feature(
+        enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,gfni,bmi1,bmi2,popcnt,lzcnt"
+    )]
     pub(super) unsafe fn flush_avx512(t: &Tables, run: &mut Run, maps: &mut Maps) {
         run.flush(t, maps);
     }
@@ -1086,7 +1222,9 @@ mod x86 {
     /// # Safety
     ///
     /// The CPU has the instructions.
-    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,bmi1,bmi2,popcnt,lzcnt")]
+    #[target_feature(
+        enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,gfni,bmi1,bmi2,popcnt,lzcnt"
+    )]
     pub(super) unsafe fn positions_avx512(map: &[u64], out: &mut Vec<u32>) {
         let mut each = [0u8; BLOCK];
         for (k, slot) in (0u8..).zip(each.iter_mut()) {
