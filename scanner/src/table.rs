@@ -122,6 +122,12 @@ pub(crate) fn header(rules: &Compiled, line: &[u8]) -> Option<Table> {
     {
         return None;
     }
+    if line.starts_with("┌─".as_bytes()) {
+        // ClickHouse writes the names into the border.
+        let text = String::from_utf8_lossy(line);
+        let text = text.replace('─', " ").replace(['┌', '┬', '┐'], "│");
+        return piped(rules, text.as_bytes());
+    }
     if line.contains(&b'|') || memchr::memmem::find(line, b"\xe2").is_some() {
         if let Some(found) = asciidoc(rules, line) {
             return Some(found);

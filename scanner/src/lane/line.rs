@@ -228,7 +228,7 @@ impl Lane {
         let above = self.above;
         self.above = (!cut && to - from <= LINE_CONTEXT).then_some((from, to));
         if self.frame == Frame::Line && !cut && !self.rules.compiled().fields.is_empty() {
-            self.inserted(from, to);
+            self.inserted(from, to, above);
         }
         self.frame = Frame::Start;
         self.data_line();

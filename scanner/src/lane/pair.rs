@@ -99,11 +99,22 @@ impl Lane {
         {
             return At(after);
         }
-        let before = self.slice(self.line, at).trim_ascii_start();
-        let before = before
+        // A box may stand in a box: `||  name |  value ||`.
+        let line = self.slice(self.line, at).trim_ascii_start();
+        let mut before = line;
+        let mut boxes = 0;
+        while let Some(inner) = before
             .strip_prefix(b"|")
             .or_else(|| before.strip_prefix("│".as_bytes()))
-            .unwrap_or(before);
+        {
+            before = inner;
+            boxes += 1;
+        }
+        let before = if boxes > 0 {
+            before.trim_ascii_start()
+        } else {
+            before
+        };
         let tight = before.last() != Some(&b' ');
         if before.contains(&b'|') || (tight && (size > 1 || before.contains(&b' '))) {
             return At(after);
@@ -142,9 +153,8 @@ impl Lane {
             return At(end.max(after));
         };
         let cell = text.split(table::is_separator).next().unwrap_or("");
-        let boxed = self.slice(self.line, at).trim_ascii_start().len() > before.len();
         let others = text.split(table::is_separator).count() - 1;
-        let more = others > usize::from(boxed)
+        let more = others > boxes
             || text
                 .split(table::is_separator)
                 .skip(1)

@@ -86,11 +86,11 @@ impl Lane {
     }
 
     /// A line ends: the rows of an INSERT may begin in the next one, as dumps have them.
-    pub(super) fn inserted(&mut self, from: usize, to: usize) {
+    pub(super) fn inserted(&mut self, from: usize, to: usize, above: Option<(usize, usize)>) {
         let before = self.values.take();
         let line = self.slice(from, to).trim_ascii();
         let first = line.first().map(u8::to_ascii_lowercase);
-        if !matches!(first, Some(b'i' | b'r' | b'v')) || line.len() > LINE_CONTEXT {
+        if !matches!(first, Some(b'i' | b'r' | b'v' | b'(')) || line.len() > LINE_CONTEXT {
             return;
         }
         let ends = line
@@ -105,12 +105,16 @@ impl Lane {
             self.values = before;
             return;
         }
-        let begins = |word: &[u8]| {
-            head.get(..word.len())
-                .is_some_and(|w| w.eq_ignore_ascii_case(word))
+        let inserts = |line: &[u8]| {
+            [b"insert ".as_slice(), b"replace "].iter().any(|word| {
+                line.get(..word.len())
+                    .is_some_and(|w| w.eq_ignore_ascii_case(word))
+            })
         };
         let list = head.last() == Some(&b')') || !head.contains(&b'(');
-        if (values || list) && (begins(b"insert ") || begins(b"replace ")) {
+        let goes_on = head.first() == Some(&b'(')
+            && above.is_some_and(|(a, b)| inserts(self.slice(a, b).trim_ascii()));
+        if (values || list) && (inserts(head) || goes_on) {
             let cols = self.insert_columns(head);
             self.values = cols.iter().any(Option::is_some).then_some(cols);
         }
