@@ -50,12 +50,13 @@ fn out(text: &str) -> String {
 }
 
 /// Each secret with a word that its decoded text has, and one of which nothing is protected.
-fn values() -> [(&'static str, String); 6] {
+fn values() -> [(&'static str, String); 7] {
     [
         ("conn", BASE64.encode(b"postgres://app:hunter2@db/app")),
         (".dockerconfigjson", BASE64.encode(br#"{"auths":{"r.io":{"username":"ci","password":"hunter2"}}}"#)),
         ("tls.key", BASE64.encode(b"-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n-----END PRIVATE KEY-----\n")),
         ("config.yaml", BASE64.encode(b"a: 1\nssn: 131-45-1438\n")),
+        ("db-password", BASE64.encode(b"hunter2-Xy")),
         ("owner", BASE64.encode(b"joe@example.com")),
         ("ca.crt", BASE64.encode(b"-----BEGIN CERTIFICATE-----\nMIIBdzCCAR2gAwIBAgIBADAKBggqhkjO\n-----END CERTIFICATE-----\n")),
     ]

@@ -82,9 +82,10 @@ impl Lane {
         let is_member = match self.data? {
             Data::Block(indent) => self.leads(key.start) && self.indent_of(key.start) > indent,
             Data::Object { at: None, .. } => true,
+            // It has been looked at: more of its value was needed.
+            Data::Object { at: Some(at), .. } if at > key.start => return None,
             Data::Object { at: Some(at), .. } => {
                 key.quote.is_some()
-                    && at <= key.start
                     && key.start - at <= GAP_MAX
                     && self
                         .slice(at, key.start)
