@@ -14,7 +14,7 @@ use super::{Console, Failure, ascii, unavailable};
 use crate::access::{Action, Person, Question};
 use crate::audit::Event;
 use crate::holds::decide::{self, Decider, Entitled, NotEntitled};
-use crate::holds::{Ballot, Facts, Held, HoldError, HoldId, Look, Name, Refusal};
+use crate::holds::{Ballot, Facts, Held, HoldError, HoldId, Look, Name, Party, Refusal};
 use crate::session::{DENIED, DETACHED, EXPIRED, REFUSED};
 use crate::store::{HoldRow, Which};
 
@@ -33,10 +33,10 @@ impl Console<'_> {
     pub(super) async fn holds(&self, all: bool, json: bool) -> Result<(), Failure> {
         let which = if all { Which::All } else { Which::Live };
         let rows = self.listed(which).await?;
-        let shown: Vec<(Part, HoldRow)> = {
+        let shown: Vec<(Part, &HoldRow)> = {
             let mut parts = Parts::default();
-            rows.into_iter()
-                .filter_map(|row| Some((self.part(&mut parts, &row, all)?, row)))
+            rows.iter()
+                .filter_map(|row| Some((self.part(&mut parts, row, all)?, row)))
                 .collect()
         };
         if json {
@@ -441,7 +441,7 @@ impl Console<'_> {
         rows.map_err(|error| failure(&error))
     }
 
-    fn part(&self, parts: &mut Parts, row: &HoldRow, all: bool) -> Option<Part> {
+    fn part<'r>(&self, parts: &mut Parts<'r>, row: &'r HoldRow, all: bool) -> Option<Part> {
         let identity = &self.lease().user.identity;
         if row.facts.producer.identity == *identity {
             return Some(Part::Producer);
@@ -453,20 +453,17 @@ impl Console<'_> {
         (all && (voted || self.audits(parts))).then_some(Part::Reader)
     }
 
-    fn may_decide(&self, parts: &mut Parts, row: &HoldRow) -> bool {
+    fn may_decide<'r>(&self, parts: &mut Parts<'r>, row: &'r HoldRow) -> bool {
         let facts = &row.facts;
         // What a policy can ask about a hold, but for its name: a list may be long.
-        let key = format!(
-            "{:?}",
-            (
-                &facts.rule,
-                &facts.approvers,
-                &facts.producer,
-                &facts.target,
-                &facts.login,
-                &row.watchers
-            )
-        );
+        let key = Asks {
+            rule: &facts.rule,
+            approvers: &facts.approvers,
+            producer: &facts.producer,
+            target: &facts.target,
+            login: &facts.login,
+            watchers: &row.watchers,
+        };
         *parts.deciding.entry(key).or_insert_with(|| {
             let id = row.id.to_string();
             let person = self.asked.person();
@@ -478,7 +475,7 @@ impl Console<'_> {
         })
     }
 
-    fn audits(&self, parts: &mut Parts) -> bool {
+    fn audits(&self, parts: &mut Parts<'_>) -> bool {
         *parts.audits.get_or_insert_with(|| {
             let (person, source) = (self.asked.person(), self.asked.source);
             let access = self.rooms.access();
@@ -503,9 +500,20 @@ impl Console<'_> {
 
 /// Answers that are the same for many holds.
 #[derive(Default)]
-struct Parts {
-    deciding: HashMap<String, bool>,
+struct Parts<'r> {
+    deciding: HashMap<Asks<'r>, bool>,
     audits: Option<bool>,
+}
+
+/// What a policy is asked about a hold.
+#[derive(PartialEq, Eq, Hash)]
+struct Asks<'r> {
+    rule: &'r str,
+    approvers: &'r str,
+    producer: &'r Party,
+    target: &'r str,
+    login: &'r str,
+    watchers: &'r [Party],
 }
 
 fn not_entitled(not: &NotEntitled, bastion: &str) -> String {
@@ -603,7 +611,7 @@ fn command_of(facts: &Facts) -> String {
 
 fn hold_json(row: &HoldRow, part: Part) -> Value {
     let facts = &row.facts;
-    let person = |party: &crate::holds::Party| {
+    let person = |party: &Party| {
         json!({
             "user": party.name,
             "issuer": party.identity.issuer,

@@ -6,7 +6,7 @@ use crate::access;
 use crate::login::{Account, Identity, User};
 
 /// A person, kept with the hold: the identity, and what else says who is the same person.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Party {
     pub(crate) identity: Identity,
@@ -18,7 +18,7 @@ pub(crate) struct Party {
 }
 
 /// What the claim says that links the accounts of one person.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum SamePerson {
     NotAsked,
@@ -27,7 +27,7 @@ pub(crate) enum SamePerson {
 }
 
 /// A person, or a service that somebody owns.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
     Person,
