@@ -35,6 +35,8 @@ fn main() -> Result<()> {
     let world = World::start(&Setup {
         access: ACCESS.to_owned(),
         protect: PROTECT.to_owned(),
+        // The approver looks until something is sealed, over one connection.
+        limits: "channel_opens_per_minute = 10000".to_owned(),
         ..Setup::default()
     })?;
     let (ana, carol) = (world.signed_in()?, world.signed_in_as("carol")?);
@@ -157,9 +159,9 @@ impl Bench<'_> {
         let id = self.sealed(&session)?;
         self.world.sql(&format!(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})
-            INSERT INTO holds SELECT printf('H-X%05d', i), state, live, issuer, subject || i / 20,
-            json_set(facts, '$.producer.identity.subject', subject || i / 20, '$.producer.name', 'user ' || i / 20,
-            '$.producer.email', i / 20 || '@example.test', '$.session', 'session-' || i), seal, votes, opened_at,
+            INSERT INTO holds SELECT printf('H-X%05d', i), state, live, issuer, subject || (i / 20),
+            json_set(facts, '$.producer.identity.subject', subject || (i / 20), '$.producer.name', 'user ' || (i / 20),
+            '$.producer.email', (i / 20) || '@example.test', '$.session', 'session-' || i), seal, votes, opened_at,
             changed_at, expires_at, version FROM holds, n WHERE id = '{id}' AND i < {count}"
         ))?;
         for (name, command) in [("holds", "holds"), ("holds --json", "holds --json")] {
