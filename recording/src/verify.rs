@@ -209,6 +209,30 @@ pub struct Known {
     pub last: Option<Head>,
     /// The head at its end.
     pub end: Option<Head>,
+    /// Where its recorder died and another one ended the file: the bytes that this one found
+    /// behind the last seal, and wrote anew.
+    pub torn: Option<u64>,
+}
+
+impl Known {
+    /// Whether the frame that was open when `last` was logged was written anew, as much of it
+    /// being there as was logged.
+    fn rewrote(&self, last: &Head) -> Result<bool, Level> {
+        let (Some(torn), Some(end), Some(open)) = (self.torn, &self.end, &last.open) else {
+            return Ok(false);
+        };
+        if end.frames != last.frames.saturating_add(1) {
+            // It had its seal before its recorder died.
+            return Ok(false);
+        }
+        if torn < open.bytes {
+            return Err(Level::Truncated {
+                frames: last.frames,
+                logged: end.frames,
+            });
+        }
+        Ok(true)
+    }
 }
 
 /// What a recording is found to be.
@@ -286,7 +310,16 @@ fn verdict(walk: &Walk, known: &Known) -> Result<Level, Level> {
         }
     }
     if let Some(last) = &known.last {
-        walk.agrees(last)?;
+        // A recovery need not have touched the frame: then it is still there.
+        if let Err(level) = walk.agrees(last) {
+            if !known.rewrote(last)? {
+                return Err(level);
+            }
+            walk.agrees(&Head {
+                open: None,
+                ..*last
+            })?;
+        }
     }
     let Some(end) = &known.end else {
         return Ok(match walk.tail {

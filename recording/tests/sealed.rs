@@ -13,9 +13,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 use recording::event::{Header, Stream};
 use recording::repair::Survey;
-use recording::seal::Seal;
+use recording::seal::{Hash, Seal};
 use recording::verify::{Known, Level, Walk, judge};
-use recording::write::{Ending, Head, Newlines, Presses, Sealing, Settings, Writer};
+use recording::write::{Ending, Head, Newlines, Open, Presses, Sealing, Settings, Writer};
 use serde_json::json;
 
 const SESSION: &[u8; 26] = b"0123456789abcdefghjkmnpqrs";
@@ -73,6 +73,7 @@ fn recorded(session: &[u8; 26], seed: u64, rounds: u64) -> (Vec<u8>, Known) {
         start: Some(start.head),
         last: Some(start),
         end: totals.head,
+        torn: None,
     };
     (file, known)
 }
@@ -220,6 +221,7 @@ fn a_live_recording_is_held_against_its_last_head_within_a_frame() {
         start: Some(start.head),
         last: Some(last),
         end: None,
+        torn: None,
     };
     let logged = writer.get_ref().clone();
     assert_eq!(level(&logged, &known(head)), Level::Live);
@@ -246,6 +248,81 @@ fn a_live_recording_is_held_against_its_last_head_within_a_frame() {
         level(logged.get(..logged.len() - 1).unwrap(), &known(head)),
         Level::Truncated { .. }
     ));
+}
+
+/// What a recorder that starts again makes of a file that was cut at `cut`, and what is known then.
+fn recovered(file: &[u8], cut: usize, known: &Known) -> (Vec<u8>, Known) {
+    let file = file.get(..cut).unwrap();
+    let mut survey = Survey::of(file).unwrap();
+    let whole = usize::try_from(survey.whole).unwrap();
+    let mut repaired = file.get(..whole).unwrap().to_vec();
+    let frame = survey.closing_frame(&Ending::default(), 5).unwrap();
+    repaired.extend(frame);
+    let chain = survey.chain.unwrap();
+    let head = Head {
+        frames: chain.frames(),
+        head: chain.head(),
+        bytes: repaired.len() as u64,
+        open: None,
+    };
+    let known = Known {
+        end: Some(head),
+        torn: Some((cut - whole) as u64),
+        ..known.clone()
+    };
+    (repaired, known)
+}
+
+#[test]
+fn what_is_cut_before_a_recovery_is_missed_although_the_end_is_whole() {
+    let mut writer = writer(SESSION);
+    let start = writer.head().unwrap();
+    print(&mut writer, 1, 300);
+    print(&mut writer, 2, 10);
+    writer.flush(Duration::from_secs(1)).unwrap();
+    let head = writer.head().unwrap();
+    let logged = usize::try_from(head.bytes + head.open.unwrap().bytes).unwrap();
+    let known = Known {
+        start: Some(start.head),
+        last: Some(head),
+        end: None,
+        torn: None,
+    };
+    print(&mut writer, 20, 60);
+    writer.flush(Duration::from_secs(3)).unwrap();
+    let live = writer.get_ref().clone();
+    assert_eq!(cuts(&live).len() - 1, head.frames as usize);
+    let sealed = usize::try_from(head.bytes).unwrap();
+    let edges = [logged - 1, logged, live.len()];
+    for cut in (sealed..live.len()).step_by(13).chain(edges) {
+        let (file, known) = recovered(&live, cut, &known);
+        let expected = if cut < logged {
+            Level::Truncated {
+                frames: head.frames,
+                logged: head.frames + 1,
+            }
+        } else {
+            Level::Complete
+        };
+        assert_eq!(level(&file, &known), expected, "cut at {cut} of {logged}");
+    }
+    // The frame that was open has its seal: it has to be the one that was logged.
+    print(&mut writer, 40, 400);
+    writer.flush(Duration::from_secs(5)).unwrap();
+    let longer = writer.get_ref().clone();
+    let (file, known) = recovered(&longer, longer.len(), &known);
+    assert_eq!(level(&file, &known), Level::Complete);
+    let other = Known {
+        last: Some(Head {
+            open: Some(Open {
+                bytes: 1,
+                sha256: Hash::of(b"another"),
+            }),
+            ..head
+        }),
+        ..known
+    };
+    assert!(matches!(level(&file, &other), Level::Altered { .. }));
 }
 
 #[test]

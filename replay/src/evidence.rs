@@ -155,16 +155,9 @@ impl Session {
     /// What a file has to agree with.
     fn known(&self) -> Known {
         let mut known = self.known.clone();
-        match (&known.end, self.recovered) {
+        if known.end.is_some() && !self.recovered {
             // Whoever wrote the end wrote what was before it.
-            (Some(_), false) => known.last = None,
-            // The frame that was open was written anew.
-            (_, true) => {
-                if let Some(last) = &mut known.last {
-                    last.open = None;
-                }
-            }
-            (None, false) => {}
+            known.last = None;
         }
         known
     }
@@ -314,9 +307,10 @@ fn note(
             entry.known.end = Some(head);
             entry.places = [entry.places[0], Some(index)];
         }
-        Leaf::Recovered { head, .. } => {
+        Leaf::Recovered { head, torn, .. } => {
             entry.recovered = true;
             entry.known.end = head;
+            entry.known.torn = Some(torn.map_or(0, |torn| torn.bytes));
             entry.places = [entry.places[0], Some(index)];
         }
         Leaf::Expired { .. } => entry.expired = true,

@@ -173,6 +173,7 @@ impl Proof {
             start: Some(first.head),
             last: Some(first),
             end: Some(head),
+            torn: None,
         };
         Ok(Proved {
             session,
