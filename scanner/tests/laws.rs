@@ -237,3 +237,60 @@ fn what_has_no_end_stays_bounded() {
         }
     }
 }
+
+/// Whatever comes, and however long it is: at most 64 KiB are withheld.
+#[test]
+fn no_more_than_64_kib_are_withheld() {
+    const MAX: u64 = 64 * 1024;
+    let rules = rules();
+    let long = |piece: &str| piece.repeat((200 << 10) / piece.len());
+    let mut over = Vec::new();
+    for (head, tail) in [
+        ("", "x"),
+        ("", "a,"),
+        ("", "["),
+        ("{\"password\":", "["),
+        ("{\"password\":", " "),
+        ("{\"password\":\"", "\\\\\""),
+        ("{\"password\": \"", "x1"),
+        ("password: ", "x1 "),
+        ("password: |\n  ", "x1 "),
+        ("password=", "x1"),
+        ("password='''", "a\n"),
+        ("run --password ", " "),
+        ("run --password ", "x1"),
+        ("id,password\n1,\"", "x\n"),
+        (" id | password \n----+----\n 1 | ", "x"),
+        ("NAME   PASSWORD   AGE\njoe   ", "x"),
+        ("-[ RECORD 1 ]\npassword | ", "x"),
+        ("^l|id ^l|password\n|1 |", "x"),
+        ("id & password \\\\\n1 & ", "x"),
+        ("<password>", "x1"),
+        ("<password><![CDATA[", "x1"),
+        ("<password ", "x1"),
+        ("INSERT INTO t (id, password) VALUES (1, '", "x\n"),
+        ("data:\n  a: ", "QUJD"),
+        ("{\"data\":{\"a\":\"", "QUJD"),
+        ("-----BEGIN RSA PRIVATE KEY-----\n", "QUJD"),
+        ("eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.", "abc"),
+        ("https://a:", "b"),
+        ("", "4111 "),
+        ("", "1.2"),
+        ("", "\u{1b}["),
+        ("\u{1b}]", "x"),
+    ] {
+        for pty in [false, true] {
+            let mut scanner = Scanner::new(Arc::clone(&rules), Options { pty });
+            let text = format!("{head}{}", long(tail));
+            for piece in text.as_bytes().chunks(4096) {
+                scanner.feed(Stream::Stdout, Raw::new(Bytes::copy_from_slice(piece)));
+                while scanner.next_step().is_some() {}
+                if scanner.coverage().held > MAX {
+                    over.push((head, tail, pty));
+                    break;
+                }
+            }
+        }
+    }
+    assert!(over.is_empty(), "{over:?}");
+}

@@ -1,7 +1,7 @@
 //! The policy's own detectors, between the events of a text.
 
 use crate::detect;
-use crate::own::Next;
+use crate::own::{Next, OWN_MATCH_MAX};
 use crate::rules::Detector;
 
 use super::Flow::{At, More};
@@ -72,6 +72,15 @@ impl Lane {
     /// for.
     pub(super) fn own_hold(&mut self) {
         if self.rules.compiled().own.is_some() && self.inner == Inner::Text {
+            let len = self.view.text.len();
+            let blank = self.slice(self.own.upto, len);
+            // A value may be waited for behind any number of blanks, in which none begins.
+            if self.own.found.is_none()
+                && blank.len() > 2 * OWN_MATCH_MAX
+                && blank.iter().all(u8::is_ascii_whitespace)
+            {
+                self.own.upto = len - OWN_MATCH_MAX;
+            }
             let from = self.own.found.map_or(self.own.upto, |(from, _, _)| from);
             self.hold = self.hold.min(from);
         }
