@@ -832,6 +832,46 @@ impl Access {
         })
     }
 
+    /// Whether a channel that is refused could be asked for: the person may, and nothing but the
+    /// approval is in the way.
+    pub fn may_be_asked_for(&self, question: &Question<'_>) -> bool {
+        let Question {
+            person,
+            target,
+            login,
+            source,
+            now,
+            ..
+        } = question;
+        let approved = Question {
+            approved_until: Some(Timestamp::MAX),
+            ..*question
+        };
+        self.may_request(person, login, target, *source, *now)
+            .is_ok()
+            && self.decide(&approved).is_ok()
+    }
+
+    /// The accounts that the person may ask for on a target, sorted.
+    pub fn may_be_requested(
+        &self,
+        person: &Person<'_>,
+        target: &str,
+        source: IpAddr,
+        now: Timestamp,
+    ) -> Vec<String> {
+        let Some(known) = self.inventory.target(target) else {
+            return Vec::new();
+        };
+        let logins = known.logins().iter().map(|login| login.name());
+        let mut logins: Vec<String> = logins
+            .filter(|login| self.may_request(person, login, target, source, now).is_ok())
+            .map(str::to_owned)
+            .collect();
+        logins.sort();
+        logins
+    }
+
     /// Whether the person may approve or deny a request for access; gives the policies that permit
     /// it. As for holds, nobody decides on their own.
     ///

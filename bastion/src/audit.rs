@@ -408,6 +408,78 @@ pub enum Event {
         /// Why, where that is not said by the state.
         reason: Option<String>,
     },
+    /// Somebody asked for access that needs an approval.
+    AccessRequested {
+        /// Id of the request.
+        request: String,
+        /// Who asked.
+        user: Who,
+        /// The address of the client.
+        source: IpAddr,
+        /// The target.
+        target: String,
+        /// The account there.
+        login: String,
+        /// Why, in their words.
+        words: String,
+        /// For how long.
+        seconds: u64,
+        /// The groups that decide.
+        approvers: Vec<String>,
+        /// How many people have to approve.
+        needed: u32,
+        /// Until when it can be decided.
+        expires_at: Timestamp,
+        /// The policies that permit asking.
+        policies: Vec<String>,
+    },
+    /// Somebody approved or denied a request for access.
+    AccessDecided {
+        /// Id of the request.
+        request: String,
+        /// Who decided.
+        user: Who,
+        /// Who had asked.
+        requester: Who,
+        /// The target.
+        target: String,
+        /// The account there.
+        login: String,
+        /// `approve` or `deny`.
+        decision: String,
+        /// Why, in their words.
+        words: Option<String>,
+        /// How many have approved now.
+        approvals: u32,
+        /// How many have to.
+        needed: u32,
+        /// Until when the account is open, where this was the last approval that it needed.
+        until: Option<Timestamp>,
+        /// The policies that permitted it.
+        policies: Vec<String>,
+        /// People whose earlier approval counts no more, since they may not approve any more.
+        withdrawn: Vec<Who>,
+    },
+    /// A request or a grant has come to its end: `expired`, `withdrawn`, `void`, `over`, `revoked`,
+    /// `returned`.
+    AccessEnded {
+        /// Id of the request.
+        request: String,
+        /// Who ended it, where somebody did.
+        user: Option<Who>,
+        /// Who had asked.
+        requester: Who,
+        /// The target.
+        target: String,
+        /// The account there.
+        login: String,
+        /// How.
+        state: String,
+        /// Why, in their words, or where that is not said by the state.
+        words: Option<String>,
+        /// The policies that permitted it.
+        policies: Vec<String>,
+    },
     /// Somebody looked at a hold's preview or payload.
     HoldShown {
         /// Id of the hold.

@@ -48,7 +48,9 @@ pub struct Config {
     pub recording: Recording,
     /// Held output.
     pub holds: Holds,
-    /// Decisions on what is held.
+    /// Access that is asked for.
+    pub requests: Requests,
+    /// Decisions on what is held, and on access that is asked for.
     pub approval: Approval,
     /// Limits (limits.md).
     pub limits: Limits,
@@ -235,6 +237,15 @@ pub struct Holds {
     pub wait: Duration,
 }
 
+/// `[requests]`: access that somebody asks for and others approve.
+#[derive(Clone, Debug)]
+pub struct Requests {
+    /// How long a request waits for its decision.
+    pub wait: Duration,
+    /// Requests that wait and grants that are in force, of one person.
+    pub per_person: usize,
+}
+
 /// `[approval]`: who may decide.
 #[derive(Clone, Debug)]
 pub struct Approval {
@@ -358,6 +369,7 @@ impl Config {
         };
         let recording = Recording::read(root.section("recording"), base);
         let holds = Holds::read(root.section("holds"), base);
+        let requests = Requests::read(root.section("requests"));
         let approval = Approval::read(root.section("approval"));
         let limits = Limits::read(root.section("limits"));
         let metrics = read_metrics(root.section("metrics"));
@@ -389,6 +401,7 @@ impl Config {
             },
             recording: recording?,
             holds: holds?,
+            requests: requests?,
             approval: approval?,
             limits: limits?,
             metrics: metrics?,
@@ -604,6 +617,21 @@ impl Holds {
             per_person: per_person?,
             spool_bytes: spool_bytes?,
             wait: wait?,
+        })
+    }
+}
+
+impl Requests {
+    fn read(mut section: Section<'_, '_>) -> Option<Self> {
+        let wait = duration_or(&mut section, "wait", 4 * HOUR, SECOND, 30 * DAY);
+        let per_person = match section.take("per_person") {
+            Some(field) => field.count(1..=10_000),
+            None => Some(20),
+        };
+        section.finish();
+        Some(Self {
+            wait: wait?,
+            per_person: per_person?,
         })
     }
 }

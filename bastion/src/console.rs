@@ -9,6 +9,7 @@ mod command;
 mod holds;
 mod lock;
 mod play;
+mod requests;
 mod text;
 
 use std::sync::Arc;
@@ -136,6 +137,45 @@ impl Console<'_> {
             }
             Command::Recording { session, json } => self.recording(session, *json).await,
             Command::Holds { all, json } => self.holds(*all, *json).await,
+            Command::Request {
+                target,
+                login,
+                reason,
+                period,
+                json,
+            } => {
+                let ask = requests::Ask {
+                    target,
+                    login: login.as_deref(),
+                    reason,
+                    period: *period,
+                };
+                self.request(ask, *json).await
+            }
+            Command::Requests { all, json } => self.requests(*all, *json).await,
+            Command::Revoke {
+                request,
+                reason,
+                json,
+            } => self.revoke(request, reason.as_deref(), *json).await,
+            // The letter says what a name is of; what is no whole name is told so there.
+            Command::Show {
+                hold,
+                payload: false,
+                json,
+            } if requests::names(hold) => self.show_request(hold, *json).await,
+            Command::Decide {
+                hold,
+                decision,
+                reason,
+                json,
+            } if requests::names(hold) => {
+                self.decide_request(hold, *decision, reason.as_deref(), *json)
+                    .await
+            }
+            Command::Cancel { hold, reason, json } if requests::names(hold) => {
+                self.cancel_request(hold, reason.as_deref(), *json).await
+            }
             Command::Show {
                 hold,
                 payload,

@@ -9,12 +9,8 @@
 //! - `seal`: the form of a payload and its digest
 //! - `spool`: the encrypted files
 //! - `decide`: who may decide
-//! - `clock`: the time that holds live by
 
-mod clock;
 pub(crate) mod decide;
-mod id;
-mod party;
 mod seal;
 mod spool;
 mod state;
@@ -22,7 +18,6 @@ mod state;
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -35,23 +30,25 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-use crate::audit::{Audit, AuditError, Event, Who};
+use crate::approval::{Ledger, LedgerError, ShortId, recounted, who};
+use crate::audit::{AuditError, Event};
 use crate::config;
 use crate::login::{Identity, KeyId};
 use crate::metrics::LiveHolds;
 use crate::store::{Audited, HoldRow, NotOpened, NotStepped, Step, Store, StoreError, Vote, Which};
 
-use clock::Clock;
-pub(crate) use decide::Entitled;
-pub(crate) use id::HoldId;
-pub(crate) use party::Party;
+pub(crate) use crate::approval::Party;
 #[cfg(test)]
-pub(crate) use party::{Kind, SamePerson};
+pub(crate) use crate::approval::{Kind, SamePerson};
+pub(crate) use decide::Entitled;
 pub(crate) use seal::{Digest, encode as encode_frame};
 pub(crate) use spool::PREVIEW_MAX;
 use spool::{Payload, Reader, Spool, SpoolError, SpoolKey};
 use state::{Approved, End, Hold, Open, Releasing, Sealed, Voted};
 pub(crate) use state::{Name, Refusal, Terms};
+
+/// The name of a hold: `H-` and six characters.
+pub(crate) type HoldId = ShortId<'H'>;
 
 /// What is known of a hold from its beginning, and never changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,8 +116,7 @@ pub(crate) struct Holds {
 struct Inner {
     store: Store,
     keeping: Keeping,
-    log: Log,
-    clock: Clock,
+    ledger: Ledger,
     config: config::Holds,
     /// Whoever waits for a hold's next state.
     waiting: Mutex<HashMap<HoldId, watch::Sender<Name>>>,
@@ -129,30 +125,8 @@ struct Inner {
     /// Holds whose session is gone without having sealed them.
     orphans: Mutex<Vec<HoldId>>,
     changed: Notify,
-    telling: tokio::sync::Mutex<()>,
     /// What is done to its end also when nobody waits for it any more.
     tasks: TaskTracker,
-}
-
-/// Writes events to the audit log, in order; they are on disk when it answers.
-pub(crate) type Log = Box<dyn Fn(Vec<Event>) -> Written + Send + Sync>;
-type Written = Pin<Box<dyn Future<Output = Result<(), AuditError>> + Send>>;
-
-/// The log of this bastion.
-fn log_of(audit: Audit) -> Log {
-    Box::new(move |mut events| {
-        let audit = audit.clone();
-        Box::pin(async move {
-            let Some(last) = events.pop() else {
-                return Ok(());
-            };
-            for event in events {
-                audit.record_soon(event)?;
-            }
-            // Written in order, so that the last one on disk means all.
-            audit.record(last).await
-        })
-    })
 }
 
 /// Whether anything can be held.
@@ -232,17 +206,7 @@ impl Holds {
         dir: &Path,
         needed: bool,
         store: Store,
-        audit: Audit,
-    ) -> Result<Self, HoldsError> {
-        Self::start_with(config, dir, needed, store, log_of(audit)).await
-    }
-
-    async fn start_with(
-        config: config::Holds,
-        dir: &Path,
-        needed: bool,
-        store: Store,
-        log: Log,
+        ledger: Ledger,
     ) -> Result<Self, HoldsError> {
         let keeping = match config::read_private(&config.key_file) {
             Ok(bytes) => {
@@ -259,19 +223,16 @@ impl Holds {
             }
             Err(error) => return Err(HoldsError::KeyFile(error)),
         };
-        let high_water = store.high_water().await?;
         let holds = Self {
             inner: Arc::new(Inner {
                 store,
                 keeping,
-                log,
-                clock: Clock::new(Timestamp::now(), high_water),
+                ledger,
                 config,
                 waiting: Mutex::default(),
                 delivering: Mutex::default(),
                 orphans: Mutex::default(),
                 changed: Notify::new(),
-                telling: tokio::sync::Mutex::default(),
                 tasks: TaskTracker::new(),
             }),
         };
@@ -308,12 +269,12 @@ impl Holds {
 
     /// The time that holds live by.
     pub(crate) fn now(&self) -> Timestamp {
-        self.inner.clock.now()
+        self.inner.ledger.now()
     }
 
     /// When a key was first seen.
     pub(crate) async fn key_since(&self, key: &KeyId) -> Result<Option<Timestamp>, HoldError> {
-        Ok(self.inner.store.key_since(key).await?)
+        Ok(self.inner.ledger.key_since(key).await?)
     }
 
     /// How long output has to be quiet to be sealed.
@@ -333,9 +294,7 @@ impl Holds {
 
     /// A name for a hold that is opened later; none where the system gives no random numbers.
     pub(crate) fn name() -> Option<HoldId> {
-        let mut bits = [0; 4];
-        aws_lc_rs::rand::fill(&mut bits).ok()?;
-        Some(HoldId::of(u32::from_le_bytes(bits)))
+        HoldId::random()
     }
 
     /// Begins to hold. The audit log knows of it when this returns.
@@ -690,16 +649,15 @@ impl Holds {
 
     /// Writes what waits in the outbox to the audit log. All of it is on disk when this returns.
     pub(crate) async fn tell(&self) -> Result<(), HoldError> {
-        let _one = self.inner.telling.lock().await;
-        loop {
-            let waiting = self.inner.store.outbox().await?;
-            let Some((last, _)) = waiting.last() else {
-                return Ok(());
-            };
-            let last = *last;
-            let events = waiting.into_iter().map(|(_, event)| event).collect();
-            (self.inner.log)(events).await?;
-            self.inner.store.outbox_done(last).await?;
+        Ok(self.inner.ledger.tell().await?)
+    }
+}
+
+impl From<LedgerError> for HoldError {
+    fn from(error: LedgerError) -> Self {
+        match error {
+            LedgerError::Store(error) => Self::Store(error),
+            LedgerError::Audit(error) => Self::Audit(error),
         }
     }
 }
@@ -810,11 +768,9 @@ fn voted(row: &HoldRow, ballot: Ballot, now: Timestamp) -> Result<Step, Refusal>
         at: now,
     };
     let still = |party: &Party| !row.gone.contains(&party.identity);
-    let (mut votes, withdrawn): (Vec<Vote>, Vec<Vote>) = row
-        .votes
-        .iter()
-        .cloned()
-        .partition(|vote| !ballot.approves || (still(&vote.by) && !sealed.took_part(&vote.by)));
+    let (votes, withdrawn) = recounted(&row.votes, vote, |party| {
+        still(party) && !sealed.took_part(party)
+    });
     let (to, expires_at, approvals) = if ballot.approves {
         match sealed.approve(ballot.by, &ballot.digest, now, still)? {
             Voted::Waiting(sealed) => (
@@ -832,7 +788,6 @@ fn voted(row: &HoldRow, ballot: Ballot, now: Timestamp) -> Result<Step, Refusal>
         let end = sealed.deny(ballot.by, &ballot.digest, now)?;
         (end.into(), row.expires_at, approvals)
     };
-    votes.push(vote);
     let event = Event::HoldDecided {
         hold: row.id.to_string(),
         digest: ballot.digest.to_string(),
@@ -842,7 +797,7 @@ fn voted(row: &HoldRow, ballot: Ballot, now: Timestamp) -> Result<Step, Refusal>
         approvals: u32::try_from(approvals).unwrap_or(u32::MAX),
         needed: row.facts.needed,
         policies: ballot.policies,
-        withdrawn: withdrawn.iter().map(|vote| who(&vote.by)).collect(),
+        withdrawn,
     };
     Ok(Step {
         to,
@@ -915,14 +870,6 @@ fn ended(row: &HoldRow, end: End, reason: Option<String>) -> Step {
             reason,
         }],
         audited: Audited::MayWait,
-    }
-}
-
-pub(crate) fn who(party: &Party) -> Who {
-    Who {
-        issuer: party.identity.issuer.clone(),
-        subject: party.identity.subject.clone(),
-        name: party.name.clone(),
     }
 }
 

@@ -3,6 +3,7 @@
 //! `docs/architecture.md` is the map: which room owns what, and the way of one byte.
 
 pub mod access;
+pub(crate) mod approval;
 pub mod audit;
 pub mod cli;
 pub mod config;
@@ -16,6 +17,7 @@ pub mod metrics;
 pub mod name;
 pub mod record;
 pub mod recorder;
+pub(crate) mod requests;
 pub mod serve;
 pub mod session;
 pub mod ssh;

@@ -21,12 +21,14 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::access::{Access, Current};
+use crate::approval::{Ledger, log_of};
 use crate::audit::{Audit, Event};
 use crate::config::Config;
 use crate::holds::Holds;
 use crate::login::{SignIns, World};
 use crate::manager;
 use crate::record::Recorder;
+use crate::requests::Requests;
 use crate::session::{Registry, Rooms};
 use crate::ssh::{HostKeyError, Server, keys};
 use crate::store::{self, SealKey, Store};
@@ -155,6 +157,7 @@ async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
     let keepers = TaskTracker::new();
     let keeping = CancellationToken::new();
     keepers.spawn(rooms.holds.clone().maintain(keeping.clone()));
+    keepers.spawn(rooms.requests.clone().maintain(keeping.clone()));
     keepers.close();
     let pages = TaskTracker::new();
     if let Some(listener) = metrics {
@@ -279,12 +282,16 @@ async fn open(config: &Config, addresses: &[SocketAddr]) -> Result<Rooms, ServeE
     let audit = Audit::new(recorder.clone());
     let store =
         Store::open(&config.state_dir.join("store.sqlite")).map_err(|error| room(&error))?;
+    let ledger = Ledger::start(store.clone(), log_of(audit.clone()))
+        .await
+        .map_err(|error| room(&error))?;
+    let requests = Requests::new(config.requests.clone(), store.clone(), ledger.clone());
     let holds = Holds::start(
         config.holds.clone(),
         &config.state_dir.join("held"),
         access.holds(),
         store.clone(),
-        audit.clone(),
+        ledger,
     )
     .await
     .map_err(|error| room(&error))?;
@@ -321,6 +328,7 @@ async fn open(config: &Config, addresses: &[SocketAddr]) -> Result<Rooms, ServeE
         audit,
         registry,
         holds,
+        requests,
         approval: config.approval.clone(),
     })
 }

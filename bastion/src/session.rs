@@ -26,6 +26,7 @@ use crate::holds::{Holds, Party};
 use crate::login::{Account, KeyId, Lease, SignIns};
 use crate::name::Destination;
 use crate::record::{About, Bulk, End, ExitStatus, Kind, RecordError, Recorder, Recording};
+use crate::requests::Requests;
 use crate::ssh::{ClientEnd, ClientWriter, ConnectionId, Ended, Opening, Pty, TargetEnd, dial};
 use crate::target::UserCa;
 
@@ -52,6 +53,7 @@ pub(crate) struct Rooms {
     pub(crate) audit: Audit,
     pub(crate) registry: Registry,
     pub(crate) holds: Holds,
+    pub(crate) requests: Requests,
     pub(crate) approval: Approval,
 }
 
@@ -185,7 +187,11 @@ async fn proxy(
     }
     // From before the decision, so that no change is missed.
     let changes = rooms.access.changes();
-    let (access, grant) = match decide(rooms, &asked, login, target) {
+    let approved_until = match approved_until(rooms, &asked, login, target).await {
+        Ok(until) => until,
+        Err(line) => return give_up(&client.writer, &notices, line, NOT_ALLOWED).await,
+    };
+    let (access, grant) = match decide(rooms, &asked, login, target, approved_until) {
         Ok(decided) => decided,
         Err(line) => return give_up(&client.writer, &notices, &line, NOT_ALLOWED).await,
     };
@@ -265,6 +271,7 @@ async fn proxy(
         let approved = tokio::select! {
             approved = approved => approved,
             never = end_with_lease(rooms, &asked, &grant, &active) => match never {},
+            never = end_with_approval(rooms, &asked, &grant, &active) => match never {},
         };
         // The decision may have come hours after the grant.
         let approved = match approved {
@@ -316,6 +323,7 @@ async fn proxy(
         carried = pump.run() => carried,
         never = end_with_lease(rooms, &asked, &grant, &active) => match never {},
         never = end_when_revoked(rooms, changes, &asked, &grant, &active) => match never {},
+        never = end_with_approval(rooms, &asked, &grant, &active) => match never {},
     };
     // The recording is whole before the client hears the status.
     session
@@ -340,7 +348,12 @@ async fn locked_out(
     client: &ClientEnd,
     notices: &Notices,
 ) {
-    let line = match decide(rooms, asked, login, target) {
+    let approved_until = approved_until(rooms, asked, login, target).await;
+    let decided = match approved_until {
+        Ok(until) => decide(rooms, asked, login, target, until),
+        Err(line) => Err(line.to_owned()),
+    };
+    let line = match decided {
         Err(line) => line,
         Ok(_) => {
             let denied = Event::ChannelDenied {
@@ -416,9 +429,37 @@ async fn end_when_revoked(
     std::future::pending().await
 }
 
-/// Whether the sign-in and the policies of this moment let the session go on; the line that says
-/// why not.
+/// Ends the session when the approved request that alone allows it is over, or was taken away. Never
+/// returns.
+async fn end_with_approval(
+    rooms: &Rooms,
+    asked: &Asked,
+    grant: &Grant,
+    active: &Active,
+) -> std::convert::Infallible {
+    if let (Some(until), OnRevoke::Cut) = (grant.until(), rooms.on_revoke) {
+        let left = until.duration_since(grant.given_at());
+        let left = Duration::try_from(left).unwrap_or_default();
+        let (login, target) = (grant.login().name(), grant.target().name());
+        let identity = &asked.lease.user.identity;
+        rooms.requests.over(identity, login, target, left).await;
+        active.cut(APPROVAL_OVER);
+    }
+    std::future::pending().await
+}
+
+/// Whether the sign-in, the policies and the approval of this moment let the session go on; the line
+/// that says why not.
 async fn still_allowed(rooms: &Rooms, asked: &Asked, grant: &Grant) -> Result<(), &'static str> {
+    if grant.until().is_some() && rooms.on_revoke == OnRevoke::Cut {
+        let (login, target) = (grant.login().name(), grant.target().name());
+        let left = rooms
+            .requests
+            .left(&asked.lease.user.identity, login, target);
+        if !matches!(left.await, Ok(Some(_))) {
+            return Err(APPROVAL_OVER);
+        }
+    }
     match rooms.sign_ins.renewed(&asked.lease).await {
         Ok(Some(lease)) if allows_still(&rooms.access(), asked, grant, &lease.user.groups) => {
             Ok(())
@@ -551,6 +592,27 @@ impl Session<'_> {
     }
 }
 
+/// Until when an approved request opens the account to whoever asks, by the wall clock; the error is
+/// the line for the client.
+async fn approved_until(
+    rooms: &Rooms,
+    asked: &Asked,
+    login: &str,
+    target: &str,
+) -> Result<Option<jiff::Timestamp>, &'static str> {
+    let identity = &asked.lease.user.identity;
+    let left = rooms.requests.left(identity, login, target).await;
+    let left = left.map_err(|error| {
+        warn!(connection = %asked.connection, %error, "grants cannot be read");
+        "the bastion cannot decide now; try again later"
+    })?;
+    // What is left is known by a clock that is never set.
+    Ok(left.map(|left| {
+        let now = jiff::Timestamp::now();
+        now.saturating_add(left).unwrap_or(jiff::Timestamp::MAX)
+    }))
+}
+
 /// Asks `access` and writes the answer down; the error is the line for the client.
 /// The grant, and the policies that gave it: what is masked in a rendition of held output has to
 /// come from the same ones.
@@ -559,11 +621,15 @@ fn decide(
     asked: &Asked,
     login: &str,
     target: &str,
+    approved_until: Option<jiff::Timestamp>,
 ) -> Result<(Arc<Access>, Grant), String> {
     let access = rooms.access();
     let mut granted = None;
     for action in actions(&asked.opening) {
-        let question = question(asked, login, target, *action);
+        let question = Question {
+            approved_until,
+            ..question(asked, login, target, *action)
+        };
         let decision = access.decide(&question);
         let text = question
             .command
@@ -608,7 +674,16 @@ fn decide(
             .audit
             .record_soon(event)
             .map_err(|error| error.notice().to_owned())?;
-        granted = Some(decision.map_err(|denied| denied.notice())?);
+        granted = Some(decision.map_err(|denied| {
+            let line = denied.notice();
+            if !access.may_be_asked_for(&question) {
+                return line;
+            }
+            format!(
+                "{line}; ask with: ssh {} request {} --login {} --reason WHY",
+                rooms.name, question.target, question.login
+            )
+        })?);
     }
     let grant = granted.ok_or_else(|| "nothing was asked for".to_owned())?;
     Ok((access, grant))
@@ -726,6 +801,9 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 /// What a client is told whose access new policies take away.
 const REVOKED: &str = "the session was ended: new policies no longer allow it";
+/// What a client is told whose access stood on an approved request.
+const APPROVAL_OVER: &str =
+    "the session was ended: the access that was approved is over; ask for it again";
 /// What a client is told whose groups take the access away.
 const LOST_GROUPS: &str = "the session was ended: your groups no longer allow it";
 /// How often a running session's lease is looked at.

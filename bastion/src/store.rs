@@ -13,6 +13,7 @@ mod backup;
 mod checks;
 mod holds;
 mod locks;
+mod requests;
 mod seal;
 mod worker;
 
@@ -34,6 +35,7 @@ pub use backup::{Copied, back_up, only_one, restore};
 pub use checks::{Means, MeansKind};
 pub(crate) use holds::{Audited, HoldRow, NotOpened, NotStepped, Step, Vote, Which};
 pub use locks::{Lock, Locked};
+pub(crate) use requests::{NotAsked, NotDone, RequestRow, RequestStep};
 pub use seal::{SealError, SealKey};
 use worker::Worker;
 
@@ -665,6 +667,7 @@ const SCHEMA: &[M<'_>] = &[
     M::up(CHECKS_AND_LOCKS),
     M::up(holds::SCHEMA),
     M::up(holds::WATCHERS),
+    M::up(requests::SCHEMA),
 ];
 
 const USERS_KEYS_LEASES: &str = "CREATE TABLE users (

@@ -24,6 +24,7 @@ mod pty;
 mod recording;
 mod refusals;
 mod reload;
+mod requests;
 mod service;
 mod sftp;
 mod shutdown;

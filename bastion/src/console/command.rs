@@ -2,6 +2,9 @@
 //! no expansion, no file.
 
 use std::fmt;
+use std::time::Duration;
+
+use crate::config::section::parse_duration;
 
 /// One command, as it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +93,23 @@ pub(super) enum Command {
         reason: Option<String>,
         json: bool,
     },
+    Request {
+        /// `TARGET`, or `LOGIN@TARGET`.
+        target: String,
+        login: Option<String>,
+        reason: String,
+        period: Option<Duration>,
+        json: bool,
+    },
+    Requests {
+        all: bool,
+        json: bool,
+    },
+    Revoke {
+        request: String,
+        reason: Option<String>,
+        json: bool,
+    },
 }
 
 /// Whom or what a lock is about.
@@ -127,6 +147,10 @@ impl Command {
                         text.push(more);
                     }
                     given.value(word, text.join(" "))?;
+                }
+                "--for" | "--login" => {
+                    let value = words.next_if(|next| !next.starts_with("--"));
+                    given.value(word, value.unwrap_or_default().to_owned())?;
                 }
                 "--json" => given.json = true,
                 "--explain" => given.explain = true,
@@ -215,8 +239,34 @@ impl Command {
                 reason: given.reason.take(),
                 json,
             },
+            "request" => Self::Request {
+                target: given.one(Usage::Request)?,
+                login: given.login.take(),
+                reason: given.reason.take().ok_or(Usage::Request)?,
+                period: match given.period.take() {
+                    Some(period) => Some(
+                        parse_duration(&period)
+                            .filter(|period| *period >= Duration::from_secs(1))
+                            .ok_or(Usage::Period)?,
+                    ),
+                    None => None,
+                },
+                json,
+            },
+            "requests" => Self::Requests {
+                all: std::mem::take(&mut given.all),
+                json,
+            },
+            "revoke" => Self::Revoke {
+                request: given.one(Usage::Revoke)?,
+                reason: given.reason.take(),
+                json,
+            },
             _ => return Err(Usage::Unknown),
         };
+        if given.login.is_some() || given.period.is_some() {
+            return Err(Usage::Option);
+        }
         if given.user.is_some()
             || given.target.is_some()
             || given.reason.is_some()
@@ -235,18 +285,39 @@ impl Command {
 }
 
 /// The commands with what they do, for `help`.
-pub(super) const HELP: [(&str, &str); 21] = [
+pub(super) const HELP: [(&str, &str); 24] = [
     ("help", "this text"),
     ("whoami [--explain]", "who you are here, and why"),
     ("targets", "the accounts that you may reach"),
     ("config", "an ssh_config block with those accounts"),
     ("sessions [--active]", "sessions, newest first"),
     ("holds [--all]", "what waits for you, and what you wait for"),
-    ("show HOLD [--payload]", "who, what and why, with a preview"),
-    ("approve HOLD [--reason R]", "let its producer have it"),
-    ("deny HOLD [--reason R]", "erase it"),
+    (
+        "show HOLD [--payload]",
+        "who, what and why, with a preview; REQUESTs too",
+    ),
+    (
+        "approve HOLD [--reason R]",
+        "let its producer have it; REQUESTs too",
+    ),
+    ("deny HOLD [--reason R]", "erase it; REQUESTs too"),
     ("fetch HOLD", "collect a released output of yours"),
-    ("cancel HOLD [--reason R]", "withdraw one of yours"),
+    (
+        "cancel HOLD [--reason R]",
+        "withdraw one of yours; REQUESTs too",
+    ),
+    (
+        "request TARGET --reason R",
+        "ask for access; --login L, --for 1h",
+    ),
+    (
+        "requests [--all]",
+        "access that is asked for, and that is open",
+    ),
+    (
+        "revoke REQUEST [--reason R]",
+        "take an approved access away",
+    ),
     (
         "audit [--since T]",
         "the audit log from T on, or of a day: 2h, a time",
@@ -282,6 +353,9 @@ pub(super) enum Usage {
     Session,
     Whom,
     Hold,
+    Request,
+    Period,
+    Revoke,
 }
 
 impl Usage {
@@ -300,6 +374,9 @@ impl fmt::Display for Usage {
             Self::Whom => "name one: --user U, or --target T",
             Self::Session => "name one session; try: sessions",
             Self::Hold => "name one hold by its whole id, such as H-7K3QX9; try: holds",
+            Self::Request => "write: request TARGET --reason WHY [--login L] [--for 1h]",
+            Self::Period => "--for takes a time such as 30m, 1h or 2d",
+            Self::Revoke => "name one request by its whole id, such as R-7K3QX9; try: requests",
         })
     }
 }
@@ -315,6 +392,8 @@ struct Given {
     payload: bool,
     reason: Option<String>,
     since: Option<String>,
+    login: Option<String>,
+    period: Option<String>,
     arguments: Vec<String>,
 }
 
@@ -324,6 +403,8 @@ impl Given {
             "--user" => &mut self.user,
             "--target" => &mut self.target,
             "--since" => &mut self.since,
+            "--login" => &mut self.login,
+            "--for" => &mut self.period,
             _ => &mut self.reason,
         };
         // Nothing, or a second one.
@@ -343,16 +424,18 @@ impl Given {
     }
 
     fn session(&mut self) -> Result<String, Usage> {
-        match self.arguments.len() {
-            1 => self.arguments.pop().ok_or(Usage::Session),
-            _ => Err(Usage::Session),
-        }
+        self.one(Usage::Session)
     }
 
     fn hold(&mut self) -> Result<String, Usage> {
+        self.one(Usage::Hold)
+    }
+
+    /// The one argument that there is.
+    fn one(&mut self, otherwise: Usage) -> Result<String, Usage> {
         match self.arguments.len() {
-            1 => self.arguments.pop().ok_or(Usage::Hold),
-            _ => Err(Usage::Hold),
+            1 => self.arguments.pop().ok_or(otherwise),
+            _ => Err(otherwise),
         }
     }
 }
@@ -413,6 +496,31 @@ mod tests {
                 Command::Show {
                     hold: "H-7K3QX9".into(),
                     payload: true,
+                    json: false,
+                },
+            ),
+            (
+                "request db --login app --reason the nightly job, failed --for 2h",
+                Command::Request {
+                    target: "db".into(),
+                    login: Some("app".into()),
+                    reason: "the nightly job, failed".into(),
+                    period: Some(Duration::from_secs(7200)),
+                    json: false,
+                },
+            ),
+            (
+                "requests --all --json",
+                Command::Requests {
+                    all: true,
+                    json: true,
+                },
+            ),
+            (
+                "revoke R-7K3QX9",
+                Command::Revoke {
+                    request: "R-7K3QX9".into(),
+                    reason: None,
                     json: false,
                 },
             ),

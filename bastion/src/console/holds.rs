@@ -276,6 +276,20 @@ impl Console<'_> {
 
     async fn entitled(&self, row: &HoldRow) -> Result<(Entitled, Vec<String>), Failure> {
         let id = row.id.to_string();
+        let decider = self.decider().await?;
+        let entitled = decide::entitle(&self.rooms.access(), &self.rooms.approval, decider, row);
+        entitled.map_err(|not| {
+            self.not_allowed(
+                "approve",
+                &id,
+                &not.to_string(),
+                not_entitled(&not, &self.rooms.name),
+            )
+        })
+    }
+
+    /// This user as one who decides, now.
+    pub(super) async fn decider(&self) -> Result<Decider<'_>, Failure> {
         let key_since = match &self.lease().key {
             Some(key) => self
                 .rooms
@@ -285,21 +299,12 @@ impl Console<'_> {
                 .map_err(|error| unavailable(&error, "the keys cannot be read now"))?,
             None => None,
         };
-        let decider = Decider {
+        Ok(Decider {
             person: self.asked.person(),
             party: self.asked.party(),
             key_since,
             source: self.asked.source,
             now: Timestamp::now(),
-        };
-        let entitled = decide::entitle(&self.rooms.access(), &self.rooms.approval, decider, row);
-        entitled.map_err(|not| {
-            self.not_allowed(
-                "approve",
-                &id,
-                &not.to_string(),
-                not_entitled(&not, &self.rooms.name),
-            )
         })
     }
 
@@ -481,20 +486,6 @@ impl Console<'_> {
             let access = self.rooms.access();
             access.may_audit(&person, source, Timestamp::now()).is_ok()
         })
-    }
-
-    /// A refusal that is in the audit log.
-    fn not_allowed(&self, action: &str, what: &str, reason: &str, line: String) -> Failure {
-        let denied = Event::ConsoleDenied {
-            user: self.lease().who(),
-            action: action.to_owned(),
-            what: what.to_owned(),
-            reason: reason.to_owned(),
-        };
-        match self.audit(denied) {
-            Ok(()) => Failure::Denied(line),
-            Err(failure) => failure,
-        }
     }
 }
 

@@ -14,9 +14,8 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::decide::Entitled;
-use super::party::Party;
 use super::seal::Digest;
+use crate::approval::{Counted, Entitled, Party, count};
 use crate::login::Identity;
 
 /// What does not change over a hold's life.
@@ -210,16 +209,14 @@ impl Sealed {
         still: impl Fn(&Party) -> bool,
     ) -> Result<Voted, Refusal> {
         self.open_for(&by, digest, now)?;
-        let by = by.into_party();
-        let mut approvals = std::mem::take(&mut self.approvals);
-        approvals.retain(|earlier| still(earlier) && !self.took_part(earlier));
-        self.approvals = approvals;
-        if self.approvals.iter().any(|earlier| by.may_be(earlier)) {
-            return Err(Refusal::Twice);
-        }
-        self.approvals.push(by);
-        if self.approvals.len() < usize::try_from(self.terms.needed.max(1)).unwrap_or(usize::MAX) {
-            return Ok(Voted::Waiting(self));
+        let approvals = std::mem::take(&mut self.approvals);
+        let still = |earlier: &Party| still(earlier) && !self.took_part(earlier);
+        match count(approvals, by, self.terms.needed, still).ok_or(Refusal::Twice)? {
+            Counted::Waiting(approvals) => {
+                self.approvals = approvals;
+                return Ok(Voted::Waiting(self));
+            }
+            Counted::Enough => {}
         }
         let expires_at = later(now, self.terms.period);
         Ok(Voted::Approved(Approved {

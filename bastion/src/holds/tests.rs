@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use tempfile::TempDir;
 
 use super::*;
+use crate::approval::Log;
 use crate::login::{KeyId, Links, User};
 use crate::store::{Enrolment, SignIn};
 
@@ -40,15 +41,11 @@ impl Here {
     /// The bastion starts.
     async fn start(&self) -> Holds {
         let store = Store::open(&self.dir.path().join("store.sqlite")).unwrap();
-        Holds::start_with(
-            self.config.clone(),
-            &self.dir.path().join("held"),
-            true,
-            store,
-            self.log(),
-        )
-        .await
-        .unwrap()
+        let ledger = Ledger::start(store.clone(), self.log()).await.unwrap();
+        let held = self.dir.path().join("held");
+        Holds::start(self.config.clone(), &held, true, store, ledger)
+            .await
+            .unwrap()
     }
 
     /// A log that is a file.
@@ -272,11 +269,7 @@ async fn a_restart_keeps_what_is_sealed_and_nothing_else() {
         // The forgotten ones hold the store's file open; a lock is not in the way.
         (open, kept.id, row.id)
     };
-    let store = Store::open(&here.dir.path().join("store.sqlite")).unwrap();
-    let dir = here.dir.path().join("held");
-    let holds = Holds::start_with(here.config.clone(), &dir, true, store, here.log())
-        .await
-        .unwrap();
+    let holds = here.start().await;
     assert_eq!(holds.get(open).await.unwrap().state, Name::Void);
     assert_eq!(holds.get(kept).await.unwrap().state, Name::Sealed);
     assert_eq!(here.payloads(), 2);
@@ -314,7 +307,7 @@ async fn what_is_late_is_refused_and_expires() {
     let row = sealed(&holds, 1, b"late").await;
     let approved = sealed(&holds, 1, b"approved").await;
     holds.vote(ballot(&approved, "carol", true)).await.unwrap();
-    holds.inner.clock.advance(SignedDuration::from_secs(3600));
+    holds.inner.ledger.advance(SignedDuration::from_secs(3600));
     assert!(matches!(
         holds.vote(ballot(&row, "carol", true)).await,
         Err(HoldError::Refused(Refusal::Expired))

@@ -163,7 +163,7 @@ impl Store {
             if made == 0 {
                 return Ok(Err(NotOpened::Taken));
             }
-            tell(transaction, id, &[event])?;
+            tell(transaction, &id, &[event])?;
             raise(transaction, now)?;
             Ok(Ok(()))
         })
@@ -211,7 +211,7 @@ impl Store {
                 .query_and_then([], of_row)?
                 .collect::<Result<Vec<_>, _>>()?;
             for row in &mut rows {
-                row.gone = gone(connection, row)?;
+                row.gone = gone_from(connection, row)?;
             }
             Ok(rows)
         })
@@ -239,7 +239,7 @@ impl Store {
                  changed_at = ?8, version = version + 1 \
                  WHERE id = ?1 AND version = ?2 \
                  AND (expires_at IS NULL OR expires_at > ?8 OR NOT ?9) \
-                 AND (NOT ?10 OR NOT EXISTS (SELECT 1 FROM outbox WHERE hold = ?1))",
+                 AND (NOT ?10 OR NOT EXISTS (SELECT 1 FROM outbox WHERE about = ?1))",
                 params![
                     id.to_string(),
                     row.version,
@@ -257,7 +257,7 @@ impl Store {
                 // Within one transaction only the outbox can have said no.
                 return Ok(Err(NotStepped::NotAudited));
             }
-            tell(transaction, id, &step.events)?;
+            tell(transaction, &id, &step.events)?;
             raise(transaction, now)?;
             Ok(by_id(transaction, id)?.ok_or(NotStepped::Unknown))
         })
@@ -373,16 +373,22 @@ fn needs_time(to: Name) -> bool {
     }
 }
 
-fn tell(transaction: &Transaction<'_>, id: HoldId, events: &[Event]) -> Result<(), StoreError> {
+/// Leaves events about something for the audit log, to be told with this transaction.
+pub(super) fn tell(
+    transaction: &Transaction<'_>,
+    about: &impl std::fmt::Display,
+    events: &[Event],
+) -> Result<(), StoreError> {
     let mut statement =
-        transaction.prepare_cached("INSERT INTO outbox (hold, event) VALUES (?1, ?2)")?;
+        transaction.prepare_cached("INSERT INTO outbox (about, event) VALUES (?1, ?2)")?;
     for event in events {
-        statement.execute(params![id.to_string(), json(event)?])?;
+        statement.execute(params![about.to_string(), json(event)?])?;
     }
     Ok(())
 }
 
-fn raise(transaction: &Transaction<'_>, now: Timestamp) -> Result<(), StoreError> {
+/// Writes a time down; an earlier one than before changes nothing.
+pub(super) fn raise(transaction: &Transaction<'_>, now: Timestamp) -> Result<(), StoreError> {
     transaction.execute(
         "INSERT INTO high_water (one, at) VALUES (1, ?1) \
          ON CONFLICT (one) DO UPDATE SET at = max(at, ?1)",
@@ -398,35 +404,49 @@ fn by_id(connection: &Connection, id: HoldId) -> Result<Option<HoldRow>, StoreEr
         .next()
         .transpose()?;
     let Some(mut row) = row else { return Ok(None) };
-    row.gone = gone(connection, &row)?;
+    row.gone = gone_from(connection, &row)?;
     Ok(Some(row))
 }
 
-/// Read with the row, so that nobody leaves between the question and the step.
-fn gone(connection: &Connection, row: &HoldRow) -> Result<Vec<Identity>, StoreError> {
-    if row.votes.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut statement = connection.prepare_cached(
-        "SELECT groups FROM users WHERE issuer = ?1 AND subject = ?2 AND NOT EXISTS \
-         (SELECT 1 FROM locks WHERE kind = 'user' AND issuer = ?1 AND name = ?2)",
-    )?;
+fn gone_from(connection: &Connection, row: &HoldRow) -> Result<Vec<Identity>, StoreError> {
+    gone(
+        connection,
+        &row.votes,
+        &BTreeSet::from([row.facts.approvers.clone()]),
+    )
+}
+
+/// Those of the voters who are not in all of these groups any more, or are locked. Read with the
+/// row, so that nobody leaves between the question and the step.
+pub(super) fn gone(
+    connection: &Connection,
+    votes: &[Vote],
+    groups: &BTreeSet<String>,
+) -> Result<Vec<Identity>, StoreError> {
     let mut gone = Vec::new();
-    for vote in &row.votes {
+    for vote in votes {
         let person = &vote.by.identity;
-        let groups: Option<String> = statement
-            .query_row(params![person.issuer, person.subject], |row| row.get(0))
-            .optional()?;
-        let groups: BTreeSet<String> = groups
-            .as_deref()
-            .map(of_json)
-            .transpose()?
-            .unwrap_or_default();
-        if !groups.contains(&row.facts.approvers) {
+        let now = groups_of(connection, person)?.unwrap_or_default();
+        if !groups.is_subset(&now) {
             gone.push(person.clone());
         }
     }
     Ok(gone)
+}
+
+/// The groups of a person's latest sign-in; none where the person is locked or not known.
+pub(super) fn groups_of(
+    connection: &Connection,
+    person: &Identity,
+) -> Result<Option<BTreeSet<String>>, StoreError> {
+    let groups: Option<String> = connection
+        .prepare_cached(
+            "SELECT groups FROM users WHERE issuer = ?1 AND subject = ?2 AND NOT EXISTS \
+             (SELECT 1 FROM locks WHERE kind = 'user' AND issuer = ?1 AND name = ?2)",
+        )?
+        .query_row(params![person.issuer, person.subject], |row| row.get(0))
+        .optional()?;
+    groups.as_deref().map(of_json).transpose()
 }
 
 fn of_row(row: &Row<'_>) -> Result<HoldRow, StoreError> {

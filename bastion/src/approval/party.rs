@@ -1,11 +1,11 @@
-//! Somebody who takes part in a hold, as their sign-in described them.
+//! Somebody who takes part in a decision, as their sign-in described them.
 
 use serde::{Deserialize, Serialize};
 
 use crate::access;
 use crate::login::{Account, Identity, User};
 
-/// A person, kept with the hold: the identity, and what else says who is the same person.
+/// A person, kept with what they took part in: the identity, and what else says who is the same person.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Party {

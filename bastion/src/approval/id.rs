@@ -1,21 +1,28 @@
-//! The name of a hold, as people read it aloud and type it.
+//! The names of what waits for a decision, as people read them aloud and type them.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// `H-` and six characters without those that are mistaken for others. It is a name and no secret:
-/// knowing it gives nothing.
+/// A letter for its kind, `-`, and six characters without those that are mistaken for others. It is
+/// a name and no secret: knowing it gives nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct HoldId([u8; HoldId::LEN]);
+pub(crate) struct ShortId<const KIND: char>([u8; LEN]);
 
-impl HoldId {
-    const LEN: usize = 6;
+const LEN: usize = 6;
+
+impl<const KIND: char> ShortId<KIND> {
+    /// A name that nobody chose; none where the system gives no random numbers.
+    pub(crate) fn random() -> Option<Self> {
+        let mut bits = [0; 4];
+        aws_lc_rs::rand::fill(&mut bits).ok()?;
+        Some(Self::of(u32::from_le_bytes(bits)))
+    }
 
     /// A name of the random `bits`.
     pub(crate) fn of(mut bits: u32) -> Self {
-        let mut name = [b'0'; Self::LEN];
+        let mut name = [b'0'; LEN];
         for slot in &mut name {
             let digit = usize::try_from(bits & 31).unwrap_or(0);
             *slot = ALPHABET.get(digit).copied().unwrap_or(b'0');
@@ -30,45 +37,48 @@ impl HoldId {
     }
 }
 
-/// What was given is not the whole name of a hold.
+/// What was given is not a whole name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a hold is named by H- and six characters, such as H-7K3QX9")]
-pub(crate) struct NotAHold;
+#[error("it is named by a letter, - and six characters, such as H-7K3QX9")]
+pub(crate) struct NotAName;
 
-impl FromStr for HoldId {
-    type Err = NotAHold;
+impl<const KIND: char> FromStr for ShortId<KIND> {
+    type Err = NotAName;
 
-    /// The whole name in its one spelling: a decision is about exactly one hold.
-    fn from_str(text: &str) -> Result<Self, NotAHold> {
-        let name = text.strip_prefix("H-").ok_or(NotAHold)?;
-        let name: [u8; Self::LEN] = name.as_bytes().try_into().map_err(|_| NotAHold)?;
+    /// The whole name in its one spelling: a decision is about exactly one thing.
+    fn from_str(text: &str) -> Result<Self, NotAName> {
+        let name = text
+            .strip_prefix(KIND)
+            .and_then(|text| text.strip_prefix('-'));
+        let name = name.ok_or(NotAName)?;
+        let name: [u8; LEN] = name.as_bytes().try_into().map_err(|_| NotAName)?;
         if name.iter().all(|b| ALPHABET.contains(b)) {
             Ok(Self(name))
         } else {
-            Err(NotAHold)
+            Err(NotAName)
         }
     }
 }
 
-impl fmt::Display for HoldId {
+impl<const KIND: char> fmt::Display for ShortId<KIND> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "H-{}", self.as_str())
+        write!(f, "{KIND}-{}", self.as_str())
     }
 }
 
-impl fmt::Debug for HoldId {
+impl<const KIND: char> fmt::Debug for ShortId<KIND> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
     }
 }
 
-impl Serialize for HoldId {
+impl<const KIND: char> Serialize for ShortId<KIND> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl<'de> Deserialize<'de> for HoldId {
+impl<'de, const KIND: char> Deserialize<'de> for ShortId<KIND> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?
             .parse()
@@ -84,6 +94,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    type HoldId = ShortId<'H'>;
 
     proptest! {
         #[test]
@@ -114,8 +126,9 @@ mod tests {
             "H-7K3QXO",
             "H-../..",
             " H-7K3QX9",
+            "R-7K3QX9",
         ] {
-            assert_eq!(text.parse::<HoldId>(), Err(NotAHold), "{text:?}");
+            assert_eq!(text.parse::<HoldId>(), Err(NotAName), "{text:?}");
         }
     }
 }

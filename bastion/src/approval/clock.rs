@@ -1,4 +1,4 @@
-//! The time that holds live by: it never goes back, not even over a restart.
+//! The time that what waits lives by: it never goes back, not even over a restart.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -7,8 +7,8 @@ use std::time::Instant;
 use jiff::{SignedDuration, Timestamp};
 
 /// A clock that begins at the later of the wall clock and the latest time that was ever written
-/// down, and goes on by the monotonic clock: setting the wall clock back lengthens no hold, and
-/// setting it forward while the program runs shortens none.
+/// down, and goes on by the monotonic clock: setting the wall clock back lengthens nothing,
+/// and setting it forward while the program runs shortens nothing.
 #[derive(Debug)]
 pub(crate) struct Clock {
     base: Timestamp,

@@ -1,0 +1,393 @@
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test stops where its preparation fails"
+)]
+
+use std::sync::Mutex;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::access::{Kind as AccessKind, SamePerson as AccessSame};
+use crate::approval::{Kind, Log, SamePerson};
+use crate::login::{KeyId, Links, User};
+use crate::store::{Enrolment, Lock, Locked, SignIn};
+use crate::target::tests::inventory;
+
+const ISSUER: &str = "https://id.example.test";
+const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+const ASK: &str = r#"@id("ask") @approvers("leads") @longest("2h")
+permit (principal in Group::"staff", action == Action::"request", resource);
+"#;
+const DECIDE: &str = r#"@id("decide")
+permit (principal in Group::"leads", action == Action::"approve", resource);
+"#;
+
+struct Here {
+    dir: TempDir,
+    config: config::Requests,
+    /// Whether the audit log takes nothing.
+    deaf: Arc<Mutex<bool>>,
+    log: Arc<Mutex<Vec<Event>>>,
+}
+
+impl Here {
+    fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            config: config::Requests {
+                wait: Duration::from_secs(600),
+                per_person: 3,
+            },
+            deaf: Arc::default(),
+            log: Arc::default(),
+        }
+    }
+
+    /// The bastion starts.
+    async fn start(&self) -> Requests {
+        let store = Store::open(&self.dir.path().join("store.sqlite")).unwrap();
+        let (deaf, log) = (self.deaf.clone(), self.log.clone());
+        let log: Log = Box::new(move |events| {
+            let deaf = *deaf.lock().unwrap();
+            if !deaf {
+                log.lock().unwrap().extend(events);
+            }
+            Box::pin(std::future::ready(if deaf {
+                Err(AuditError::Full)
+            } else {
+                Ok(())
+            }))
+        });
+        let ledger = Ledger::start(store.clone(), log).await.unwrap();
+        Requests::new(self.config.clone(), store, ledger)
+    }
+
+    fn access(&self, policies: &str) -> Arc<Access> {
+        let folder = tempfile::tempdir_in(self.dir.path()).unwrap();
+        std::fs::write(folder.path().join("access.cedar"), policies).unwrap();
+        std::fs::write(
+            folder.path().join("protect.toml"),
+            "[[rule]]\nname = \"never\"\ntargets = [\"*\"]\ncommands = [\"reboot*\"]\naction = \"refuse\"\n",
+        )
+        .unwrap();
+        Arc::new(Access::load(folder.path(), inventory(&[("db", "app", &[])])).unwrap())
+    }
+
+    /// Names of events, and of states where they have one.
+    fn audited(&self, id: RequestId) -> Vec<String> {
+        let log = self.log.lock().unwrap();
+        let lines = log.iter().map(|event| serde_json::to_value(event).unwrap());
+        lines
+            .filter(|line| line["request"] == id.to_string())
+            .map(|line| {
+                let say = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
+                let said = [say("event"), say("decision"), say("state")];
+                let said = said.into_iter().filter(|word| !word.is_empty());
+                said.collect::<Vec<_>>().join(" ")
+            })
+            .collect()
+    }
+}
+
+fn party(name: &str) -> Party {
+    Party {
+        identity: Identity {
+            issuer: ISSUER.into(),
+            subject: name.into(),
+        },
+        name: name.into(),
+        email: None,
+        same_person: SamePerson::NotAsked,
+        kind: Kind::Person,
+    }
+}
+
+fn facts(needed: u32) -> Facts {
+    Facts {
+        requester: party("ana"),
+        target: "db".into(),
+        login: "app".into(),
+        reason: "the nightly job".into(),
+        approvers: BTreeSet::from(["leads".to_owned()]),
+        needed,
+        period_s: 3600,
+        source: SOURCE,
+        signed_in_at: Timestamp::now(),
+        asked_at: Timestamp::now(),
+        key: None,
+    }
+}
+
+async fn sign_in(requests: &Requests, name: &str, groups: &[&str]) -> BTreeSet<String> {
+    let groups: BTreeSet<String> = groups.iter().map(|group| (*group).to_owned()).collect();
+    let sign_in = SignIn {
+        user: User {
+            identity: party(name).identity,
+            name: name.into(),
+            email: None,
+            groups: groups.clone(),
+            evidence: Vec::new(),
+            links: Links::default(),
+        },
+        key: Some(KeyId::stored(format!("SHA256:{name}"))),
+        source: SOURCE,
+        now: Timestamp::now(),
+        begun_at: Timestamp::now(),
+        means: None,
+        expires_at: Timestamp::now() + SignedDuration::from_hours(1),
+    };
+    let enrolled = requests.inner.store.sign_in(sign_in).await.unwrap();
+    assert!(matches!(enrolled, Enrolment::Lease { .. }));
+    groups
+}
+
+/// What `name`, who signed in just now with these groups, says.
+async fn decide(
+    requests: &Requests,
+    access: &Arc<Access>,
+    id: RequestId,
+    name: &str,
+    approves: bool,
+) -> Result<RequestRow, RequestError> {
+    let groups = sign_in(requests, name, &["leads"]).await;
+    let approval = config::Approval {
+        same_person_claim: None,
+        owner_claim: "owner".into(),
+        max_sign_in_age: Duration::from_secs(900),
+        min_key_age: Duration::ZERO,
+    };
+    let decider = Decider {
+        person: Person {
+            issuer: ISSUER,
+            subject: name,
+            name,
+            email: None,
+            same_person: AccessSame::NotAsked,
+            kind: AccessKind::Person,
+            groups: &groups,
+            signed_in_at: Timestamp::now(),
+            key: None,
+        },
+        party: party(name),
+        key_since: None,
+        source: SOURCE,
+        now: Timestamp::now(),
+    };
+    let decision = Decision {
+        request: id,
+        approves,
+        reason: None,
+    };
+    requests.decide(access, &approval, decider, decision).await
+}
+
+async fn left(requests: &Requests) -> Option<SignedDuration> {
+    let ana = party("ana").identity;
+    requests.left(&ana, "app", "db").await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approved_request_opens_until_its_time_is_over() {
+    let here = Here::new();
+    let requests = here.start().await;
+    let access = here.access(&format!("{ASK}{DECIDE}"));
+    sign_in(&requests, "ana", &["staff"]).await;
+    let row = requests.ask(facts(1), Vec::new()).await.unwrap();
+    assert_eq!(left(&requests).await, None);
+    // Nobody decides on their own, whatever their groups.
+    assert!(matches!(
+        decide(&requests, &access, row.id, "ana", true).await,
+        Err(RequestError::NotEntitled(_))
+    ));
+    sign_in(&requests, "ana", &["staff"]).await;
+    let row = decide(&requests, &access, row.id, "carol", true)
+        .await
+        .unwrap();
+    assert_eq!(row.state, Name::Approved);
+    let hour = SignedDuration::from_hours(1);
+    assert!(left(&requests).await.is_some_and(|left| left <= hour));
+    // Of this account and person only.
+    let (ana, bob) = (party("ana").identity, party("bob").identity);
+    assert_eq!(requests.left(&ana, "root", "db").await.unwrap(), None);
+    assert_eq!(requests.left(&bob, "app", "db").await.unwrap(), None);
+    requests.inner.ledger.advance(hour);
+    assert_eq!(left(&requests).await, None);
+    requests.sweep().await.unwrap();
+    assert_eq!(requests.get(row.id).await.unwrap().state, Name::Over);
+    assert_eq!(
+        here.audited(row.id),
+        [
+            "access_requested",
+            "access_decided approve",
+            "access_ended over"
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_counts_once_the_audit_log_has_its_decision() {
+    let here = Here::new();
+    let requests = here.start().await;
+    let access = here.access(&format!("{ASK}{DECIDE}"));
+    sign_in(&requests, "ana", &["staff"]).await;
+    let row = requests.ask(facts(1), Vec::new()).await.unwrap();
+    *here.deaf.lock().unwrap() = true;
+    assert!(matches!(
+        decide(&requests, &access, row.id, "carol", true).await,
+        Err(RequestError::Audit(_))
+    ));
+    assert_eq!(requests.get(row.id).await.unwrap().state, Name::Approved);
+    assert_eq!(left(&requests).await, None);
+    *here.deaf.lock().unwrap() = false;
+    requests.sweep().await.unwrap();
+    assert!(left(&requests).await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_waits_for_each_account_and_so_many_in_all() {
+    let here = Here::new();
+    let requests = here.start().await;
+    let row = requests.ask(facts(1), Vec::new()).await.unwrap();
+    let again = requests.ask(facts(1), Vec::new()).await;
+    assert!(matches!(again, Err(RequestError::Already(id)) if id == row.id));
+    let other = |login: &str| Facts {
+        login: login.into(),
+        ..facts(1)
+    };
+    requests.ask(other("b"), Vec::new()).await.unwrap();
+    requests.ask(other("c"), Vec::new()).await.unwrap();
+    let many = requests.ask(other("d"), Vec::new()).await;
+    assert!(matches!(many, Err(RequestError::TooMany)));
+    // One that was taken back makes room, also for the same account.
+    let (ana, bob) = (party("ana").identity, party("bob").identity);
+    assert!(requests.cancel(row.id, bob, None).await.is_err());
+    let row = requests.cancel(row.id, ana, None).await.unwrap();
+    assert_eq!(row.state, Name::Withdrawn);
+    requests.ask(facts(1), Vec::new()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_decides_expires_also_over_a_restart() {
+    let here = Here::new();
+    let requests = here.start().await;
+    let access = here.access(&format!("{ASK}{DECIDE}"));
+    sign_in(&requests, "ana", &["staff"]).await;
+    let row = requests.ask(facts(1), Vec::new()).await.unwrap();
+    requests
+        .inner
+        .ledger
+        .advance(SignedDuration::from_secs(600));
+    // Late: before anybody has swept.
+    let late = decide(&requests, &access, row.id, "carol", true).await;
+    assert!(matches!(late, Err(RequestError::Refused(Refusal::Expired))));
+    requests.sweep().await.unwrap();
+    let high = requests.now();
+    drop(requests);
+    // The clock goes on from where it was, whatever the wall clock says.
+    let requests = here.start().await;
+    assert!(requests.now() >= high - SignedDuration::from_secs(1));
+    assert_eq!(requests.get(row.id).await.unwrap().state, Name::Expired);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_that_changed_make_a_request_void() {
+    let stricter = ASK.replace("@approvers", "@count(\"2\") @approvers");
+    for (policies, why) in [
+        (DECIDE.to_owned(), "may not ask"),
+        (format!("{stricter}{DECIDE}"), "changed"),
+        (format!("{}{DECIDE}", ASK.replace("2h", "10m")), "changed"),
+    ] {
+        let here = Here::new();
+        let requests = here.start().await;
+        sign_in(&requests, "ana", &["staff"]).await;
+        let row = requests.ask(facts(1), Vec::new()).await.unwrap();
+        let decided = decide(&requests, &here.access(&policies), row.id, "carol", true).await;
+        let Err(RequestError::Void(found)) = decided else {
+            panic!("{decided:?}");
+        };
+        assert!(found.contains(why), "{found}");
+        assert_eq!(requests.get(row.id).await.unwrap().state, Name::Void);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_locked_has_no_grant_and_gets_none() {
+    let here = Here::new();
+    let requests = here.start().await;
+    let access = here.access(&format!("{ASK}{DECIDE}"));
+    sign_in(&requests, "ana", &["staff"]).await;
+    let row = requests.ask(facts(1), Vec::new()).await.unwrap();
+    let granted = decide(&requests, &access, row.id, "carol", true).await;
+    assert_eq!(granted.unwrap().state, Name::Approved);
+    let waits = requests.ask(facts(1), Vec::new()).await.unwrap();
+    let lock = Lock {
+        locked: Locked::User(party("ana").identity),
+        by: party("root").identity,
+        by_name: "root".into(),
+        reason: String::new(),
+        at: Timestamp::now(),
+    };
+    requests.inner.store.lock(lock).await.unwrap();
+    assert_eq!(left(&requests).await, None);
+    let decided = decide(&requests, &access, waits.id, "carol", true).await;
+    assert!(
+        matches!(decided, Err(RequestError::Void("whoever asked is locked"))),
+        "{decided:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_stands_on_a_grant_hears_that_it_was_taken_away() {
+    let here = Here::new();
+    let requests = here.start().await;
+    let access = here.access(&format!("{ASK}{DECIDE}"));
+    sign_in(&requests, "ana", &["staff"]).await;
+    let row = requests.ask(facts(1), Vec::new()).await.unwrap();
+    decide(&requests, &access, row.id, "carol", true)
+        .await
+        .unwrap();
+    let (ana, long) = (party("ana").identity, Duration::from_secs(3600));
+    let over = requests.over(&ana, "app", "db", long);
+    tokio::pin!(over);
+    assert!(futures_pending(&mut over).await);
+    requests
+        .revoke(row.id, who(&party("carol")), None, Vec::new())
+        .await
+        .unwrap();
+    over.await;
+    let again = requests
+        .revoke(row.id, who(&party("carol")), None, Vec::new())
+        .await;
+    assert!(matches!(again, Err(RequestError::Refused(_))));
+}
+
+/// Whether it waits, once everything that it can do at once is done.
+async fn futures_pending(future: &mut (impl Future<Output = ()> + Unpin)) -> bool {
+    tokio::time::timeout(Duration::from_millis(200), future)
+        .await
+        .is_err()
+}
+
+/// Twelve people decide at once: one of them wins, and the others are told.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_decisions_at_once_one_wins() {
+    let here = Here::new();
+    let requests = here.start().await;
+    let access = here.access(&format!("{ASK}{DECIDE}"));
+    sign_in(&requests, "ana", &["staff"]).await;
+    let row = requests.ask(facts(1), Vec::new()).await.unwrap();
+    let mut racers = tokio::task::JoinSet::new();
+    for n in 0..12 {
+        let (requests, access) = (requests.clone(), access.clone());
+        racers.spawn(async move {
+            let name = format!("lead-{n}");
+            let decided = decide(&requests, &access, row.id, &name, n % 2 == 0).await;
+            decided.is_ok()
+        });
+    }
+    let won = racers.join_all().await;
+    assert_eq!(won.into_iter().filter(|won| *won).count(), 1);
+    assert_eq!(requests.get(row.id).await.unwrap().votes.len(), 1);
+}
