@@ -345,6 +345,15 @@ const LINES: &[&str] = &[
     " 8,b,c,d",
     "9,ssn: 5,x,y",
     "a,run --ssn 1,b,c",
+    " id | e    | name | ssn      ",
+    "----+------+------+----------",
+    "  3 | 3000 | eve  | secretBB ",
+    // Painted lines that are shorter than the rows of the table, and the end of a screen.
+    "\x1b[5;1H  2 | 2000 | al",
+    "\x1b[5;1H  2 | 131 | Lu",
+    "\x1b[?1049h\x1b[H  2 | 2000",
+    "\x1b[?1049l",
+    "  2 | 20\x1b>",
 ];
 
 /// Lines and pieces of what the scanner reads, in any order.
@@ -405,13 +414,35 @@ proptest! {
     }
 
     #[test]
-    fn lines_in_any_order(text in lines(), kind in 0..5usize, size in 1..600usize) {
-        check(text.as_bytes(), kind, size, false)?;
+    fn lines_in_any_order(text in lines(), kind in 0..5usize, size in 1..600usize, pty: bool) {
+        check(text.as_bytes(), kind, size, pty)?;
     }
 
     #[test]
     fn any_bytes(text: Vec<u8>, kind in 0..5usize, size in 1..300usize) {
         check(&text, kind, size, true)?;
+    }
+}
+
+/// A painted row that is shorter than its table leaves the columns behind it protected.
+#[test]
+fn rows_after_a_short_painted_one_are_masked() {
+    let text = [
+        " id | e    | name | ssn      ",
+        "----+------+------+----------",
+        "  1 | 1000 | bob  | secretAA ",
+        "\x1b[5;1H  2 | 2000 | al",
+        "  3 | 3000 | eve  | secretBB ",
+        "  4 | 4000 | joe  | secretCC ",
+        "",
+    ]
+    .join("\n");
+    let rules = rules(0);
+    let want = scan(&rules, Way::Bytes, true, [text.as_bytes()]);
+    assert!(!want.out.contains("secret"), "{}", want.out);
+    for way in 0..3 {
+        let got = scan(&rules, Way::Blocks(way), true, [text.as_bytes()]);
+        assert_eq!(got, want, "way {way}");
     }
 }
 

@@ -44,6 +44,11 @@ impl Screen {
         !self.tables.is_empty() && (self.alternate || self.pager)
     }
 
+    /// Whether the lane's table is what the line before showed of another one.
+    pub(super) fn shows_a_part(&self) -> bool {
+        self.behind.is_some()
+    }
+
     fn signal(&mut self, signal: Signal) {
         match signal {
             Signal::Enter => {

@@ -276,7 +276,7 @@ impl Lane {
         let len = self.view.text.len();
         self.frame == Frame::Start
             && !self.painted
-            && !(self.pty && self.screen.is_watched())
+            && !(self.screen.shows_a_part() || self.pty && self.screen.is_watched())
             && self.pos == len
             && self.out == len
             && self.inner == Inner::Text
