@@ -52,20 +52,28 @@ pub(crate) struct Cell {
 
 /// How a cell looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Style {
-    pub(crate) foreground: Option<Color>,
-    pub(crate) background: Option<Color>,
-    pub(crate) bold: bool,
-    pub(crate) faint: bool,
-    pub(crate) italic: bool,
-    pub(crate) underline: bool,
-    pub(crate) strikethrough: bool,
-    pub(crate) inverse: bool,
+pub struct Style {
+    /// The terminal's own where there is none.
+    pub foreground: Option<Color>,
+    /// The terminal's own where there is none.
+    pub background: Option<Color>,
+    /// SGR 1.
+    pub bold: bool,
+    /// SGR 2.
+    pub faint: bool,
+    /// SGR 3.
+    pub italic: bool,
+    /// SGR 4.
+    pub underline: bool,
+    /// SGR 9.
+    pub strikethrough: bool,
+    /// SGR 7.
+    pub inverse: bool,
 }
 
 /// A colour, as the session named it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Color {
+pub enum Color {
     /// Of the palette.
     Indexed(u8),
     /// Red, green, blue.

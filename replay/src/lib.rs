@@ -17,7 +17,7 @@ mod lines;
 pub mod moment;
 mod opened;
 pub mod pages;
-mod paint;
+pub mod paint;
 pub mod player;
 pub mod remote;
 pub mod safe;

@@ -1,32 +1,38 @@
 //! Painting a frame of cells on a terminal, with escape sequences of our own and no others:
 //! cursor position, colours and attributes, erase, show and hide the cursor.
+//!
+//! The player paints with it, and so does every other full screen of the bastion. What is put
+//! into a cell is one character that does nothing but stand there, whatever it came from.
 
 use std::io::Write as _;
 
 use unicode_width::UnicodeWidthChar;
 
-use crate::emulator::{Cell, Color, Style};
+use crate::emulator::Cell;
 use crate::safe::{self, Glyph};
+
+pub use crate::emulator::{Color, Style};
 
 /// Switches to the alternate screen and hides the cursor: what to send before the first frame.
 pub const ENTER: &[u8] = b"\x1b[?1049h\x1b[?25l\x1b[0m\x1b[2J\x1b[H";
 
-/// Undoes [`ENTER`]: what to send after the last frame.
-pub const LEAVE: &[u8] = b"\x1b[0m\x1b[?25h\x1b[?1049l";
+/// Undoes [`ENTER`]: what to send after the last frame, also one that was cut off.
+pub const LEAVE: &[u8] = b"\x1b[?2026l\x1b[0m\x1b[?25h\x1b[?1049l";
 
 /// A screen full of cells.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Frame {
+pub struct Frame {
     cols: u16,
     rows: u16,
     /// Row by row.
     cells: Vec<Cell>,
     /// Column and row, where one is to be seen.
-    pub(crate) cursor: Option<(u16, u16)>,
+    pub cursor: Option<(u16, u16)>,
 }
 
 impl Frame {
-    pub(crate) fn new(cols: u16, rows: u16) -> Self {
+    /// A blank one. Sizes beyond 1000 × 500 cost memory, 20 bytes a cell, and nothing else.
+    pub fn new(cols: u16, rows: u16) -> Self {
         Self {
             cols,
             rows,
@@ -49,6 +55,34 @@ impl Frame {
         let from = usize::from(row) * usize::from(self.cols);
         let to = from + usize::from(self.cols);
         self.cells.get_mut(from..to).unwrap_or_default()
+    }
+
+    /// Puts one character into the cell at this place, and returns the column behind it. A
+    /// character that controls, redirects, hides or joins another stands as U+FFFD; one outside of
+    /// the frame, or too wide for what is left of its row, is left out.
+    pub fn set(&mut self, row: u16, col: u16, char: char, style: Style) -> u16 {
+        let width = char.width().unwrap_or(1).clamp(1, 2);
+        let glyph = match safe::glyph(char, width) {
+            Glyph::Mark(_) => Glyph::Char(char::REPLACEMENT_CHARACTER),
+            glyph => glyph,
+        };
+        let head = Cell {
+            glyph,
+            width: width as u8,
+            style,
+        };
+        let tail = Cell {
+            glyph: Glyph::Char(' '),
+            width: 0,
+            style,
+        };
+        let from = usize::from(col);
+        if let Some(cells) = self.row_mut(row).get_mut(from..from + width) {
+            for (place, cell) in cells.iter_mut().zip([head, tail]) {
+                *place = cell;
+            }
+        }
+        col.saturating_add(width as u16)
     }
 
     /// Puts cells into a row, from its left. Wide cells that do not fit are left out.
@@ -118,7 +152,7 @@ impl Frame {
 
     /// What turns a terminal that shows `before` into one that shows this; without a frame
     /// before, or after another size, everything.
-    pub(crate) fn paint(&self, before: Option<&Self>) -> Vec<u8> {
+    pub fn paint(&self, before: Option<&Self>) -> Vec<u8> {
         let before = before.filter(|before| before.size() == self.size());
         if before == Some(self) {
             return Vec::new();
