@@ -34,12 +34,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast;
 use tokio::time::{self, Instant};
 use tokio_util::task::TaskTracker;
 
 use crate::config;
 use crate::ssh::keys::{HashAlg, PublicKey};
-use crate::store::{Enrolment, Lock, Locked, SealKey, SignIn, Store, StoreError};
+use crate::store::{Enrolment, Lock, Locked, SealKey, SignIn, Store, StoreError, Touched};
 use flow::{Flow, Tokens, Waiting, Woken};
 use issuer::{DeviceCode, Issuer};
 use places::{Place, Places};
@@ -340,6 +341,42 @@ impl SignIns {
         Ok(stored.and_then(|stored| self.inner.vetted(stored, self.inner.now())))
     }
 
+    /// Waits until a lease is over, which is none, or its person is in other groups than `lease`
+    /// says, which is the lease as it stands now. A store that cannot be read may come back, but not
+    /// after the lease's end. Cancel-safe.
+    pub(crate) async fn changed(&self, lease: &Lease) -> Option<Lease> {
+        // Before the first look, so that no change falls between.
+        let mut touched = self.inner.store.touched();
+        loop {
+            let until = match self.renewed(lease).await {
+                Ok(None) => return None,
+                Ok(Some(stands)) if stands.user.groups != lease.user.groups => return Some(stands),
+                Ok(Some(stands)) => stands.expires_at,
+                Err(error) => {
+                    tracing::warn!(%error, "leases cannot be read");
+                    if lease.expires_at <= self.inner.now() {
+                        return None;
+                    }
+                    lease.expires_at
+                }
+            };
+            let left = Duration::try_from(until.duration_since(self.inner.now()));
+            let pause = left.unwrap_or_default().clamp(SHORTEST_LOOK, LOOK);
+            tokio::select! {
+                () = about(lease, &mut touched) => {}
+                () = time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Waits until a lease is over. Cancel-safe.
+    pub(crate) async fn over(&self, lease: &Lease) {
+        let mut lease = lease.clone();
+        while let Some(stands) = self.changed(&lease).await {
+            lease = stands;
+        }
+    }
+
     /// Whether the lease still counts: asked again at each channel that is opened.
     ///
     /// # Errors
@@ -600,6 +637,25 @@ impl fmt::Debug for Pending {
             .finish_non_exhaustive()
     }
 }
+
+/// Waits for a write that may be about this lease.
+async fn about(lease: &Lease, touched: &mut broadcast::Receiver<Touched>) {
+    loop {
+        match touched.recv().await {
+            Ok(Touched::Person(identity)) if identity != lease.user.identity => {}
+            Ok(Touched::Lease(id)) if id != lease.id => {}
+            // Also after some were missed.
+            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => return,
+            // The waiting store keeps it open.
+            Err(broadcast::error::RecvError::Closed) => return std::future::pending().await,
+        }
+    }
+}
+
+/// However quiet it is, a lease is looked at so often: clocks are set, and re-checks are overdue.
+const LOOK: Duration = Duration::from_secs(60);
+/// What is due is not looked at in a loop.
+const SHORTEST_LOOK: Duration = Duration::from_millis(100);
 
 /// `at` and `life` later; where the calendar ends, at once.
 fn after(at: Timestamp, life: Duration) -> Timestamp {

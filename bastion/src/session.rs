@@ -65,7 +65,7 @@ impl Rooms {
 }
 
 /// What a client asked for on one channel.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Asked {
     pub(crate) lease: Arc<Lease>,
     pub(crate) destination: Destination,
@@ -376,36 +376,26 @@ async fn locked_out(
     give_up(&client.writer, notices, &line, NOT_ALLOWED).await;
 }
 
-/// Ends the session within a minute of its lease's end: expired, signed out, the user's groups no
-/// longer let them in, or would not have let them do what the session does. Never returns.
+/// Ends the session with its lease: expired, signed out, the user's groups no longer let them in, or
+/// would not have let them do what the session does. Never returns.
 async fn end_with_lease(
     rooms: &Rooms,
     asked: &Asked,
     grant: &Grant,
     active: &Active,
 ) -> std::convert::Infallible {
-    let mut groups = asked.lease.user.groups.clone();
-    loop {
-        match rooms.sign_ins.renewed(&asked.lease).await {
-            Ok(Some(lease)) if lease.user.groups == groups => {}
-            Ok(Some(lease)) => {
-                if !allows_still(&rooms.access(), asked, grant, &lease.user.groups) {
-                    info!(connection = %asked.connection, user = ?lease.user.name, "the groups no longer allow it");
-                    active.cut(LOST_GROUPS);
-                }
-                groups.clone_from(&lease.user.groups);
-            }
-            Ok(None) => active.end(),
-            // The store may come back, but not after what it last said has ended.
-            Err(error) => {
-                warn!(%error, "leases cannot be read");
-                if asked.lease.expires_at <= jiff::Timestamp::now() {
-                    active.end();
-                }
-            }
+    let mut lease = Arc::clone(&asked.lease);
+    while let Some(stands) = rooms.sign_ins.changed(&lease).await {
+        if !allows_still(&rooms.access(), asked, grant, &stands.user.groups) {
+            info!(connection = %asked.connection, user = ?stands.user.name, "the groups no longer allow it");
+            active.cut(LOST_GROUPS);
         }
-        tokio::time::sleep(LEASE_CHECK).await;
+        lease = Arc::new(stands);
     }
+    // Whoever has ended it says why, where they know.
+    tokio::time::sleep(SAYS_WHY).await;
+    active.end();
+    std::future::pending().await
 }
 
 /// Ends the session where policies come into force that would not have let it in. The question is
@@ -799,6 +789,8 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// So long a lease that is over leaves to whoever ended it to say why.
+const SAYS_WHY: Duration = Duration::from_secs(1);
 /// What a client is told whose access new policies take away.
 const REVOKED: &str = "the session was ended: new policies no longer allow it";
 /// What a client is told whose access stood on an approved request.
@@ -806,10 +798,8 @@ const APPROVAL_OVER: &str =
     "the session was ended: the access that was approved is over; ask for it again";
 /// What a client is told whose groups take the access away.
 const LOST_GROUPS: &str = "the session was ended: your groups no longer allow it";
-/// How often a running session's lease is looked at.
-const LEASE_CHECK: Duration = Duration::from_secs(60);
 /// A client that takes nothing is not waited for with a last line for longer (limits.md).
-const LAST_WORDS: Duration = Duration::from_secs(2);
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Refused by a rule or a limit (limits.md).
 pub(crate) const REFUSED: u32 = 65;
 /// Held, and the client did not wait.

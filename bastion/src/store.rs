@@ -29,11 +29,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Transaction, params};
 use rusqlite_migration::{M, Migrations};
+use tokio::sync::broadcast;
 
 use crate::login::{Identity, KeyId, Lease, User};
 pub use backup::{Copied, back_up, only_one, restore};
 pub use checks::{Means, MeansKind};
-pub(crate) use holds::{Audited, HoldRow, NotOpened, NotStepped, Step, Vote, Which};
+pub(crate) use holds::{Audited, HoldRow, NotOpened, NotStepped, Place, Step, Vote, Which};
 pub use locks::{Lock, Locked};
 pub(crate) use requests::{NotAsked, NotDone, RequestRow, RequestStep};
 pub use seal::{SealError, SealKey};
@@ -49,6 +50,16 @@ struct Inner {
     /// Goes first, so that the writer is the last to close and folds the log into the file.
     reader: Worker,
     writer: Worker,
+    touched: broadcast::Sender<Touched>,
+}
+
+/// Whose sign-in a write was about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Touched {
+    /// All of a person's leases, or what is known of the person.
+    Person(Identity),
+    /// One lease, by its number.
+    Lease(i64),
 }
 
 /// A verified sign-in, to be written down.
@@ -141,6 +152,7 @@ impl Store {
             inner: Arc::new(Inner {
                 writer: Worker::start("store-writer", writer).map_err(StoreError::Thread)?,
                 reader: Worker::start("store-reader", reader).map_err(StoreError::Thread)?,
+                touched: broadcast::channel(TOUCHED).0,
             }),
         })
     }
@@ -154,7 +166,8 @@ impl Store {
     ///
     /// When the file can't be written; then nothing has changed.
     pub async fn sign_in(&self, sign_in: SignIn) -> Result<Enrolment, StoreError> {
-        self.write(move |transaction| enrol(transaction, &sign_in))
+        let touched = Touched::Person(sign_in.user.identity.clone());
+        self.write_of(touched, move |transaction| enrol(transaction, &sign_in))
             .await
     }
 
@@ -226,7 +239,8 @@ impl Store {
         lease: Option<i64>,
     ) -> Result<usize, StoreError> {
         let user = user.clone();
-        self.write(move |transaction| {
+        let touched = Touched::Person(user.clone());
+        self.write_of(touched, move |transaction| {
             Ok(transaction
                 .prepare_cached(
                     "DELETE FROM leases WHERE (?3 IS NULL OR id = ?3) AND user = \
@@ -248,6 +262,11 @@ impl Store {
             .await
     }
 
+    /// Whose sign-ins are written to from now on. Whoever reads too slowly hears that it missed some.
+    pub(crate) fn touched(&self) -> broadcast::Receiver<Touched> {
+        self.inner.touched.subscribe()
+    }
+
     async fn read<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
@@ -266,16 +285,43 @@ impl Store {
     ) -> Result<T, StoreError> {
         self.inner
             .writer
+            .call(move |connection| committed(connection, change))
+            .await
+    }
+
+    /// The same, and tells whoever waits for it whose sign-in has changed, also when the caller has
+    /// stopped waiting.
+    async fn write_of<T: Send + 'static>(
+        &self,
+        touched: Touched,
+        change: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let tell = self.inner.touched.clone();
+        self.inner
+            .writer
             .call(move |connection| {
-                let transaction = connection
-                    .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-                let done = change(&transaction)?;
-                transaction.commit()?;
+                let done = committed(connection, change)?;
+                // Nobody may be waiting.
+                tell.send(touched).unwrap_or_default();
                 Ok(done)
             })
             .await
     }
 }
+
+fn committed<T>(
+    connection: &mut Connection,
+    change: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let transaction =
+        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let done = change(&transaction)?;
+    transaction.commit()?;
+    Ok(done)
+}
+
+/// Changes that whoever waits for one may fall behind.
+const TOUCHED: usize = 64;
 
 /// Why the store can't be used, or can't answer.
 #[derive(Debug, thiserror::Error)]

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Transaction, params};
 
-use super::{LEASES, LIVE, Store, StoreError, lease_of_row, timestamp};
+use super::{LEASES, LIVE, Store, StoreError, Touched, lease_of_row, timestamp};
 use crate::login::Lease;
 
 /// What a lease can be re-checked with. The token is sealed; the store never sees it.
@@ -129,7 +129,8 @@ impl Store {
     /// When the file can't be written; then nothing has changed.
     pub async fn confirm(&self, lease: &Lease, now: Timestamp) -> Result<bool, StoreError> {
         let lease = lease.clone();
-        self.write(move |transaction| {
+        let touched = Touched::Person(lease.user.identity.clone());
+        self.write_of(touched, move |transaction| {
             let there = transaction
                 .prepare_cached("UPDATE checks SET checked_at = ?2 WHERE lease = ?1")?
                 .execute(params![lease.id, now.as_millisecond()])?;
@@ -161,7 +162,7 @@ impl Store {
     ///
     /// When the file can't be written; then it has not ended.
     pub async fn end_lease(&self, lease: i64) -> Result<bool, StoreError> {
-        self.write(move |transaction| {
+        self.write_of(Touched::Lease(lease), move |transaction| {
             let ended = transaction
                 .prepare_cached("DELETE FROM leases WHERE id = ?1")?
                 .execute([lease])?;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::{Store, StoreError, timestamp};
+use super::{Store, StoreError, Touched, timestamp};
 use crate::login::Identity;
 
 /// Whom or what a lock shuts out.
@@ -48,30 +48,12 @@ impl Store {
     ///
     /// When the file can't be written; then nothing has changed.
     pub async fn lock(&self, lock: Lock) -> Result<usize, StoreError> {
-        self.write(move |transaction| {
-            let (kind, issuer, name) = lock.locked.columns();
-            transaction
-                .prepare_cached(
-                    "INSERT OR REPLACE INTO locks \
-                     (kind, issuer, name, by_issuer, by_subject, by_name, reason, at) \
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                )?
-                .execute(params![
-                    kind,
-                    issuer,
-                    name,
-                    lock.by.issuer,
-                    lock.by.subject,
-                    lock.by_name,
-                    lock.reason,
-                    lock.at.as_millisecond()
-                ])?;
-            match &lock.locked {
-                Locked::User(identity) => end_all(transaction, identity),
-                Locked::Target(_) => Ok(0),
-            }
-        })
-        .await
+        let touched = match &lock.locked {
+            Locked::User(identity) => Touched::Person(identity.clone()),
+            // Nobody's sign-in; whoever is there is ended by the registry of sessions.
+            Locked::Target(_) => return self.write(move |it| set(it, &lock)).await,
+        };
+        self.write_of(touched, move |it| set(it, &lock)).await
     }
 
     /// Takes a lock away. Says whether there was one.
@@ -166,6 +148,30 @@ impl Store {
                 .collect()
         })
         .await
+    }
+}
+
+fn set(transaction: &Transaction<'_>, lock: &Lock) -> Result<usize, StoreError> {
+    let (kind, issuer, name) = lock.locked.columns();
+    transaction
+        .prepare_cached(
+            "INSERT OR REPLACE INTO locks \
+             (kind, issuer, name, by_issuer, by_subject, by_name, reason, at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .execute(params![
+            kind,
+            issuer,
+            name,
+            lock.by.issuer,
+            lock.by.subject,
+            lock.by_name,
+            lock.reason,
+            lock.at.as_millisecond()
+        ])?;
+    match &lock.locked {
+        Locked::User(identity) => end_all(transaction, identity),
+        Locked::Target(_) => Ok(0),
     }
 }
 
