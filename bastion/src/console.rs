@@ -7,14 +7,14 @@
 mod audit;
 mod command;
 mod holds;
+mod inbox;
 mod lock;
 mod play;
 mod requests;
+mod screen;
 mod text;
 
 use std::sync::Arc;
-
-use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -25,11 +25,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::play::Begin;
+use self::screen::Screen;
 use crate::access::{Action, Denied, SessionOf};
 use crate::audit::Event;
 use crate::login::Lease;
 use crate::record::{self, ExitStatus, ReadBack, SessionId, Summary};
-use crate::session::{Asked, NOT_ALLOWED, Notices, REFUSED, Rooms, close, give_up};
+use crate::session::{Asked, LAST_WORDS, NOT_ALLOWED, Notices, REFUSED, Rooms, close, give_up};
 use crate::ssh::{ClientEnd, ClientReader, ClientWriter, Ended, Gone, Opening};
 
 use command::{Command, Usage};
@@ -47,6 +48,7 @@ pub(crate) async fn run(
     let notices = Notices::new(&asked.env, asked.pty.is_some());
     let line = match &asked.opening {
         Opening::Exec(line) => line.as_slice(),
+        Opening::Shell if asked.pty.is_some() => b"inbox".as_slice(),
         Opening::Shell => b"help".as_slice(),
         Opening::Sftp => {
             let line = "the console has no files; use LOGIN@TARGET@BASTION";
@@ -58,16 +60,25 @@ pub(crate) async fn run(
         Err(usage) => return give_up(&writer, &notices, &usage.to_string(), Usage::STATUS).await,
     };
     info!(connection = %asked.connection, user = ?asked.lease.user.name, ?command, "console");
+    let screen = Screen::default();
     let console = Console {
         rooms,
         asked: &asked,
         writer: &writer,
+        screen: &screen,
     };
+    // Whoever signs out hears the answer.
+    let lasts = !matches!(command, Command::SignOut { .. });
     let answered = tokio::select! {
         answered = console.answer(&command, &mut reader) => answered,
-        () = lease_over(rooms, &asked) => Err(Failure::Denied("your sign-in has ended; connect again to sign in".into())),
+        () = rooms.sign_ins.over(&asked.lease), if lasts => Err(Failure::Denied(SIGN_IN_ENDED.into())),
         () = stop.cancelled() => Err(Failure::Refused("the bastion is shutting down; connect again later".into())),
     };
+    // Whatever the end is, and before its line. A client that is gone has no screen.
+    tokio::time::timeout(LAST_WORDS, screen.leave(&writer))
+        .await
+        .unwrap_or(Ok(()))
+        .unwrap_or(());
     match answered {
         Ok(()) => close(&writer, Ended::Status(0), true).await,
         Err(Failure::Gone) => {}
@@ -78,18 +89,8 @@ pub(crate) async fn run(
     }
 }
 
-/// Returns when the sign-in of whoever asked is over: a stream that goes on for long ends with it.
-async fn lease_over(rooms: &Rooms, asked: &Asked) {
-    loop {
-        tokio::time::sleep(LEASE_CHECK).await;
-        if matches!(rooms.sign_ins.renewed(&asked.lease).await, Ok(None)) {
-            return;
-        }
-    }
-}
-
-/// Time between two looks at the lease of somebody whom the console answers.
-const LEASE_CHECK: Duration = Duration::from_secs(2);
+/// What somebody is told whose sign-in is over while the console answers.
+const SIGN_IN_ENDED: &str = "your sign-in has ended; connect again to sign in";
 
 /// Why a command has no answer; the line is for the user.
 enum Failure {
@@ -107,10 +108,12 @@ impl From<Gone> for Failure {
     }
 }
 
+#[derive(Clone, Copy)]
 struct Console<'a> {
     rooms: &'a Rooms,
     asked: &'a Asked,
     writer: &'a ClientWriter,
+    screen: &'a Screen,
 }
 
 impl Console<'_> {
@@ -118,6 +121,10 @@ impl Console<'_> {
         match command {
             Command::Help { json } => self.help(*json).await,
             Command::Whoami { explain, json } => self.whoami(*explain, *json).await,
+            Command::Inbox { plain, json } => match json {
+                true => self.holds(false, true).await,
+                false => self.inbox(*plain, reader).await,
+            },
             Command::Targets { json } => self.targets(*json).await,
             Command::Config { json } => self.config(*json).await,
             Command::Sessions { active, json } => self.sessions(*active, *json).await,
@@ -207,9 +214,10 @@ impl Console<'_> {
             return self.json(&json!({ "commands": commands })).await;
         }
         let mut text = format!(
-            "bastion {}: signed in as {}\n\n  ssh LOGIN@TARGET@{} [COMMAND]   a shell or a command on a target\n\nConsole (ssh {} COMMAND), each with --json:\n",
+            "bastion {}: signed in as {}\n\n  ssh LOGIN@TARGET@{} [COMMAND]   a shell or a command on a target\n  ssh -t {}   the inbox: what waits for you\n\nConsole (ssh {} COMMAND), each with --json:\n",
             env!("CARGO_PKG_VERSION"),
             safe(&self.lease().user.name),
+            self.rooms.name,
             self.rooms.name,
             self.rooms.name,
         );
@@ -546,6 +554,7 @@ impl Console<'_> {
             return Err(Failure::Usage(line));
         };
         let recording = self.open(&id).await?;
+        self.screen.enter(self.writer).await?;
         Ok(play::play(recording, begin, pty, self.writer, reader).await?)
     }
 

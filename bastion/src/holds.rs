@@ -25,7 +25,7 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use scanner::{Stream, Withheld};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
@@ -35,7 +35,9 @@ use crate::audit::{AuditError, Event};
 use crate::config;
 use crate::login::{Identity, KeyId};
 use crate::metrics::LiveHolds;
-use crate::store::{Audited, HoldRow, NotOpened, NotStepped, Step, Store, StoreError, Vote, Which};
+use crate::store::{
+    Audited, HoldRow, NotOpened, NotStepped, Place, Step, Store, StoreError, Vote, Which,
+};
 
 pub(crate) use crate::approval::Party;
 #[cfg(test)]
@@ -120,6 +122,8 @@ struct Inner {
     config: config::Holds,
     /// Whoever waits for a hold's next state.
     waiting: Mutex<HashMap<HoldId, watch::Sender<Name>>>,
+    /// The holds that change, for whoever shows a list of them.
+    changes: broadcast::Sender<HoldId>,
     /// Deliveries under way: a hold is never delivered twice at once.
     delivering: Mutex<HashSet<HoldId>>,
     /// Holds whose session is gone without having sealed them.
@@ -230,6 +234,7 @@ impl Holds {
                 ledger,
                 config,
                 waiting: Mutex::default(),
+                changes: broadcast::channel(CHANGES).0,
                 delivering: Mutex::default(),
                 orphans: Mutex::default(),
                 changed: Notify::new(),
@@ -353,6 +358,7 @@ impl Holds {
         };
         live.payload = Some(spool.begin(id)?);
         self.tell().await?;
+        self.changed(id);
         info!(hold = %id, session = live.facts.session, rule = live.facts.rule, "held");
         Ok(live)
     }
@@ -387,6 +393,31 @@ impl Holds {
     /// Holds, the newest first.
     pub(crate) async fn list(&self, which: Which) -> Result<Vec<HoldRow>, HoldError> {
         Ok(self.inner.store.holds(which).await?)
+    }
+
+    /// A page of the holds that have not ended: the first `most`, or those behind `after`.
+    pub(crate) async fn page(
+        &self,
+        after: Option<Place>,
+        most: usize,
+    ) -> Result<Vec<HoldRow>, HoldError> {
+        Ok(self.inner.store.holds_behind(after, most).await?)
+    }
+
+    /// These holds, as far as they exist; long commands are cut.
+    pub(crate) async fn named(&self, ids: Vec<HoldId>) -> Result<Vec<HoldRow>, HoldError> {
+        Ok(self.inner.store.holds_named(ids).await?)
+    }
+
+    /// Which holds change from now on, each after its step is in the store and the audit log.
+    /// Whoever reads too slowly hears that it missed some.
+    pub(crate) fn changes(&self) -> broadcast::Receiver<HoldId> {
+        self.inner.changes.subscribe()
+    }
+
+    fn changed(&self, id: HoldId) {
+        // Nobody may be looking.
+        self.inner.changes.send(id).unwrap_or_default();
     }
 
     /// Waits until a hold is no longer sealed. Cancel-safe.
@@ -629,6 +660,7 @@ impl Holds {
         if let Some(sender) = lock(&self.inner.waiting).get(&row.id) {
             sender.send_replace(row.state);
         }
+        self.changed(row.id);
         self.inner.changed.notify_one();
         Ok(())
     }
@@ -1069,6 +1101,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 const NAMES: usize = 16;
 /// At least so often the store is told what time it is.
 const SWEEP: Duration = Duration::from_secs(30);
+/// Changes that somebody who shows a list may fall behind.
+const CHANGES: usize = 256;
 /// No sweep follows another sooner, whatever is due.
 const SHORTEST_SWEEP: Duration = Duration::from_millis(20);
 

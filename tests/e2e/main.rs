@@ -14,6 +14,7 @@ mod harness;
 mod holds;
 mod hostkey;
 mod identity;
+mod inbox;
 mod kills;
 mod limits;
 mod names;

@@ -20,6 +20,9 @@ pub struct Terminal {
     pub screen: Gathered,
     keyboard: File,
     place: usize,
+    /// What a terminal shows of it, up to here.
+    emulated: avt::Terminal,
+    fed: usize,
 }
 
 impl Terminal {
@@ -66,6 +69,8 @@ impl Terminal {
             screen,
             keyboard,
             place: 0,
+            emulated: avt::Terminal::new(cols.into(), rows.into())?,
+            fed: 0,
         })
     }
 
@@ -86,11 +91,40 @@ impl Terminal {
         Ok(())
     }
 
+    /// Waits until the screen shows what is looked for, as a terminal would show it; answers with
+    /// its lines.
+    ///
+    /// # Errors
+    /// The program ended or the deadline passed; what is on the screen is in the error.
+    pub fn shows(&mut self, what: &str, is: impl Fn(&str) -> bool) -> Result<String> {
+        let (emulated, fed) = (&mut self.emulated, &mut self.fed);
+        let shown = self.screen.wait(what, |bytes| {
+            feed(emulated, fed, bytes);
+            let text = emulated.screen().text().join("\n");
+            is(&text).then_some(text)
+        });
+        shown.map_err(|error| {
+            let screen = self.emulated.screen().text().join("\n");
+            // The bytes are of no use beside it.
+            let why = error.to_string();
+            let why = why.lines().next().unwrap_or_default();
+            anyhow::anyhow!("{why}\n{screen}")
+        })
+    }
+
+    /// Whether a program's full screen is on it, rather than the lines of before.
+    pub fn is_full_screen(&mut self) -> bool {
+        feed(&mut self.emulated, &mut self.fed, &self.screen.so_far());
+        self.emulated.active_screen_kind() == avt::ScreenKind::Alternate
+    }
+
     /// Changes the window's size.
     ///
     /// # Errors
     /// The terminal's.
-    pub fn resize(&self, cols: u16, rows: u16) -> Result<()> {
+    pub fn resize(&mut self, cols: u16, rows: u16) -> Result<()> {
+        feed(&mut self.emulated, &mut self.fed, &self.screen.so_far());
+        self.emulated.resize(cols.into(), rows.into());
         resize(&self.keyboard, cols, rows)
     }
 
@@ -102,6 +136,19 @@ impl Terminal {
         self.running
             .wait()
             .with_context(|| format!("on the screen:\n{}", self.screen.text()))
+    }
+}
+
+/// Feeds what has come since, up to the last whole character.
+fn feed(emulated: &mut avt::Terminal, fed: &mut usize, bytes: &[u8]) {
+    let new = bytes.get(*fed..).unwrap_or_default();
+    for chunk in new.utf8_chunks() {
+        emulated.feed(chunk.valid());
+        *fed += chunk.valid().len();
+        // At the end it may be the beginning of one; anything else is none.
+        if *fed + chunk.invalid().len() < bytes.len() {
+            *fed += chunk.invalid().len();
+        }
     }
 }
 

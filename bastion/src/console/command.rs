@@ -12,6 +12,10 @@ pub(super) enum Command {
     Help {
         json: bool,
     },
+    Inbox {
+        plain: bool,
+        json: bool,
+    },
     Whoami {
         explain: bool,
         json: bool,
@@ -140,6 +144,7 @@ impl Command {
         while let Some(word) = words.next() {
             match word {
                 "--payload" => given.payload = true,
+                "--plain" => given.plain = true,
                 // Each takes what follows, up to the next option: names and reasons have spaces.
                 "--user" | "--target" | "--reason" | "--since" => {
                     let mut text = Vec::new();
@@ -163,6 +168,10 @@ impl Command {
         let json = given.json;
         let command = match name {
             "help" | "--help" | "-h" => Self::Help { json },
+            "inbox" => Self::Inbox {
+                plain: std::mem::take(&mut given.plain),
+                json,
+            },
             "whoami" => Self::Whoami {
                 explain: std::mem::take(&mut given.explain),
                 json,
@@ -274,7 +283,7 @@ impl Command {
         {
             return Err(Usage::Option);
         }
-        if given.explain || given.active || given.all || given.payload {
+        if given.explain || given.active || given.all || given.payload || given.plain {
             return Err(Usage::Option);
         }
         if !given.arguments.is_empty() {
@@ -285,8 +294,12 @@ impl Command {
 }
 
 /// The commands with what they do, for `help`.
-pub(super) const HELP: [(&str, &str); 24] = [
+pub(super) const HELP: [(&str, &str); 25] = [
     ("help", "this text"),
+    (
+        "inbox [--plain]",
+        "holds on a full screen (ssh -t), or in lines",
+    ),
     ("whoami [--explain]", "who you are here, and why"),
     ("targets", "the accounts that you may reach"),
     ("config", "an ssh_config block with those accounts"),
@@ -390,6 +403,7 @@ struct Given {
     user: Option<String>,
     target: Option<String>,
     payload: bool,
+    plain: bool,
     reason: Option<String>,
     since: Option<String>,
     login: Option<String>,
@@ -454,6 +468,13 @@ mod tests {
         for (line, command) in [
             ("", Command::Help { json: false }),
             ("help", Command::Help { json: false }),
+            (
+                "inbox --plain",
+                Command::Inbox {
+                    plain: true,
+                    json: false,
+                },
+            ),
             (
                 "whoami --explain --json",
                 Command::Whoami {
@@ -589,6 +610,8 @@ mod tests {
             "show H-7K3QX9 --reason x",
             "fetch H-7K3QX9 --payload",
             "help --bogus",
+            "holds --plain",
+            "inbox --payload",
             "end",
             "end a b",
             "end a --user b",

@@ -14,13 +14,13 @@ use super::{Console, Failure, ascii, unavailable};
 use crate::access::{Action, Person, Question};
 use crate::audit::Event;
 use crate::holds::decide::{self, Decider, Entitled, NotEntitled};
-use crate::holds::{Ballot, Facts, Held, HoldError, HoldId, Look, Name, Party, Refusal};
+use crate::holds::{Ballot, Facts, Held, HoldError, HoldId, Look, Name, Party, Refusal, Released};
 use crate::session::{DENIED, DETACHED, EXPIRED, REFUSED};
 use crate::store::{HoldRow, Which};
 
 /// What this user has to do with a hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
+pub(super) enum Part {
     /// They produced it.
     Producer,
     /// They may decide on it.
@@ -89,20 +89,11 @@ impl Console<'_> {
     }
 
     pub(super) async fn show(&self, hold: &str, payload: bool, json: bool) -> Result<(), Failure> {
-        let row = self.hold(hold).await?;
-        let part = self
-            .part(&mut Parts::default(), &row, true)
-            .ok_or_else(|| unknown(hold))?;
+        let (row, part) = self.visible(hold).await?;
         if payload {
             return self.payload(&row, json).await;
         }
-        let preview = self.preview(&row).await?;
-        self.audit(Event::HoldShown {
-            hold: row.id.to_string(),
-            user: self.lease().who(),
-            what: "preview".to_owned(),
-            policies: Vec::new(),
-        })?;
+        let preview = self.shown(&row).await?;
         if json {
             let mut value = hold_json(&row, part);
             if let Some(object) = value.as_object_mut() {
@@ -111,20 +102,35 @@ impl Console<'_> {
             return self.json(&value).await;
         }
         let mut text = described(&row);
-        if preview.is_empty() {
-            text.push_str(match row.facts.held {
-                Held::Records => "\nno preview\n",
-                Held::Output => "\nno preview: the rule holds everything, whatever it is\n",
-                Held::Command => "",
-            });
-        } else {
-            text.push_str(&format!("\npreview, held fields masked:\n{preview}"));
+        let above = above_preview(&row, &preview);
+        if !above.is_empty() {
+            text.push_str(&format!("\n{above}\n{preview}"));
         }
         self.print(text).await
     }
 
-    /// All of it, in the clear, for those whom a policy allows; made safe for a terminal.
-    async fn payload(&self, row: &HoldRow, json: bool) -> Result<(), Failure> {
+    /// A hold that this user may see, by its whole name, and what they have to do with it.
+    pub(super) async fn visible(&self, hold: &str) -> Result<(HoldRow, Part), Failure> {
+        let row = self.hold(hold).await?;
+        let part = self.part(&mut Parts::default(), &row, true);
+        Ok((row, part.ok_or_else(|| unknown(hold))?))
+    }
+
+    /// The preview, for somebody who is being shown the hold: the audit log knows.
+    pub(super) async fn shown(&self, row: &HoldRow) -> Result<String, Failure> {
+        let preview = self.preview(row).await?;
+        self.audit(Event::HoldShown {
+            hold: row.id.to_string(),
+            user: self.lease().who(),
+            what: "preview".to_owned(),
+            policies: Vec::new(),
+        })?;
+        Ok(preview)
+    }
+
+    /// Opens all of it, in the clear, for those whom a policy allows. The audit log has it before
+    /// the first byte.
+    pub(super) async fn opened(&self, row: &HoldRow) -> Result<Look, Failure> {
         let id = row.id.to_string();
         let asked = self.asked;
         let policies = self
@@ -139,8 +145,7 @@ impl Console<'_> {
             .map_err(|denied| {
                 self.not_allowed("show_payload", &id, &denied.to_string(), denied.notice())
             })?;
-        let mut look = self.look(row).await?;
-        // Before the first byte.
+        let look = self.look(row).await?;
         let shown = Event::HoldShown {
             hold: id,
             user: self.lease().who(),
@@ -153,8 +158,14 @@ impl Console<'_> {
                 "the audit log cannot be written, so nothing is shown",
             )
         })?;
+        Ok(look)
+    }
+
+    /// All of it, made safe for a terminal.
+    async fn payload(&self, row: &HoldRow, json: bool) -> Result<(), Failure> {
+        let mut look = self.opened(row).await?;
         let mut lines = [SafeLines::new(""), SafeLines::new("stderr: ")];
-        while let Some(frames) = look.next().await.map_err(|error| failure(&error))? {
+        while let Some(frames) = self.next_of(&mut look).await? {
             let mut out = String::new();
             for (stream, bytes) in frames {
                 let bytes = bytes.into_bytes();
@@ -176,6 +187,11 @@ impl Console<'_> {
             lines.end(&mut last);
         }
         self.print(last).await
+    }
+
+    /// The next frames of what is looked at.
+    pub(super) async fn next_of(&self, look: &mut Look) -> Result<Option<Frames>, Failure> {
+        look.next().await.map_err(|error| failure(&error))
     }
 
     /// The first lines of what is held, with held fields masked. A rule that holds everything
@@ -209,21 +225,22 @@ impl Console<'_> {
         reason: Option<&str>,
         json: bool,
     ) -> Result<(), Failure> {
-        let row = self.hold(hold).await?;
-        let row = self.vote(&row, decision, reason).await?;
+        let row = self.decided(hold, decision, reason).await?;
         if json {
             return self.json(&hold_json(&row, Part::Decider)).await;
         }
-        let approvals = row.votes.iter().filter(|vote| vote.approves).count();
-        let text = match row.state {
-            Name::Approved => format!("{} is approved\n", row.id),
-            Name::Denied => format!("{} is denied, and erased\n", row.id),
-            _ => format!(
-                "{} has {approvals} of {} approvals\n",
-                row.id, row.facts.needed
-            ),
-        };
-        self.print(text).await
+        self.print(format!("{}\n", outcome(&row))).await
+    }
+
+    /// Decides on a hold by its whole name, wherever the decision was typed.
+    pub(super) async fn decided(
+        &self,
+        hold: &str,
+        decision: Decision,
+        reason: Option<&str>,
+    ) -> Result<HoldRow, Failure> {
+        let row = self.hold(hold).await?;
+        self.vote(&row, decision, reason).await
     }
 
     /// Votes on the bytes that `row` names, after asking whether this user may.
@@ -446,7 +463,12 @@ impl Console<'_> {
         rows.map_err(|error| failure(&error))
     }
 
-    fn part<'r>(&self, parts: &mut Parts<'r>, row: &'r HoldRow, all: bool) -> Option<Part> {
+    pub(super) fn part<'r>(
+        &self,
+        parts: &mut Parts<'r>,
+        row: &'r HoldRow,
+        all: bool,
+    ) -> Option<Part> {
         let identity = &self.lease().user.identity;
         if row.facts.producer.identity == *identity {
             return Some(Part::Producer);
@@ -491,7 +513,7 @@ impl Console<'_> {
 
 /// Answers that are the same for many holds.
 #[derive(Default)]
-struct Parts<'r> {
+pub(super) struct Parts<'r> {
     deciding: HashMap<Asks<'r>, bool>,
     audits: Option<bool>,
 }
@@ -507,6 +529,32 @@ struct Asks<'r> {
     watchers: &'r [Party],
 }
 
+/// What a decision has made of a hold.
+pub(super) fn outcome(row: &HoldRow) -> String {
+    match row.state {
+        Name::Approved => format!("{} is approved", row.id),
+        Name::Denied => format!("{} is denied, and erased", row.id),
+        _ => {
+            let approvals = row.votes.iter().filter(|vote| vote.approves).count();
+            let needed = row.facts.needed;
+            format!("{} has {approvals} of {needed} approvals", row.id)
+        }
+    }
+}
+
+/// What stands above a preview, or in its place.
+pub(super) fn above_preview(row: &HoldRow, preview: &str) -> &'static str {
+    match row.facts.held {
+        _ if !preview.is_empty() => "preview, held fields masked:",
+        Held::Records => "no preview",
+        Held::Output => "no preview: the rule holds everything, whatever it is",
+        Held::Command => "",
+    }
+}
+
+/// Pieces of what was held, in their order.
+pub(super) type Frames = Vec<(Stream, Released)>;
+
 fn not_entitled(not: &NotEntitled, bastion: &str) -> String {
     not.notice(bastion)
 }
@@ -519,7 +567,7 @@ fn unknown_line(hold: &str) -> String {
     format!("no hold {} that you may see", safe(hold))
 }
 
-fn failure(error: &HoldError) -> Failure {
+pub(super) fn failure(error: &HoldError) -> Failure {
     tracing::warn!(%error, "console: holds");
     Failure::Status(error.notice(), REFUSED)
 }

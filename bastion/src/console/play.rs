@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use replay::player::{ENTER, KeyReader, LEAVE, Options, Player, Wait};
+use replay::player::{KeyReader, Options, Player, Wait};
 use scanner::Stream;
 use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
@@ -23,7 +23,8 @@ pub(super) enum Begin {
 const GROWTH_POLL: Duration = Duration::from_millis(300);
 
 /// Plays until the viewer leaves. A session that runs is followed once the viewer is at its end.
-/// A recording that cannot be read further is played as far as it goes, with a warning.
+/// A recording that cannot be read further is played as far as it goes, with a warning. The
+/// terminal shows a screen of ours already.
 pub(super) async fn play(
     mut recording: ReadBack,
     begin: Begin,
@@ -45,7 +46,6 @@ pub(super) async fn play(
         player.follow();
     }
     let mut last = Instant::now();
-    send(client, ENTER).await?;
     while !player.has_quit() {
         let now = Instant::now();
         let wait = player.tick(now.duration_since(last));
@@ -97,7 +97,7 @@ pub(super) async fn play(
             () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
         }
     }
-    send(client, LEAVE).await
+    Ok(())
 }
 
 async fn send(client: &ClientWriter, bytes: &[u8]) -> Result<(), Gone> {

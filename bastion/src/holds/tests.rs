@@ -485,6 +485,50 @@ async fn the_producer_has_no_vote_even_where_a_question_said_yes() {
     }
 }
 
+/// However long the pages are, they are the list, in its order.
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_are_the_list() {
+    let mut here = Here::new();
+    here.config.per_person = 100;
+    let holds = here.start().await;
+    let row = sealed(&holds, 1, b"the first").await;
+    for _ in 0..24 {
+        holds.open(facts(1)).await.unwrap();
+    }
+    let whole = holds.list(Which::Live).await.unwrap();
+    let ids = |rows: &[HoldRow]| rows.iter().map(|row| row.id).collect::<Vec<_>>();
+    for most in [1, 7, 24, 25, 100] {
+        let (mut paged, mut after) = (Vec::new(), None);
+        loop {
+            let page = holds.page(after, most).await.unwrap();
+            assert!(page.len() <= most);
+            let Some(last) = page.last() else { break };
+            after = Some(last.place());
+            paged.extend(page);
+        }
+        assert_eq!(ids(&paged), ids(&whole));
+        assert!(paged.is_sorted_by_key(HoldRow::place));
+    }
+    let some = vec![row.id, HoldId::of(u32::MAX), whole[0].id];
+    let named = holds.named(some).await.unwrap();
+    assert_eq!(ids(&named), [row.id, whole[0].id]);
+}
+
+/// Whoever shows a list hears of each step, once the step is there to be read.
+#[tokio::test]
+async fn changes_are_told() {
+    let here = Here::new();
+    let holds = here.start().await;
+    let mut changes = holds.changes();
+    let row = sealed(&holds, 1, b"x").await;
+    for state in [Name::Open, Name::Sealed] {
+        assert_eq!(changes.recv().await.unwrap(), row.id, "{state:?}");
+    }
+    holds.vote(ballot(&row, "carol", false)).await.unwrap();
+    assert_eq!(changes.recv().await.unwrap(), row.id);
+    assert_eq!(holds.get(row.id).await.unwrap().state, Name::Denied);
+}
+
 /// Rounds of a race: 10,000 with `tests/run --long`.
 fn rounds(short: usize) -> usize {
     if std::env::var_os("BASTION_TEST_LONG").is_some() {

@@ -107,6 +107,36 @@ pub(crate) enum Which {
     All,
 }
 
+/// Where a hold stands among all: the newest first, and by name where they began together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) opened_at: Timestamp,
+    pub(crate) id: HoldId,
+}
+
+impl HoldRow {
+    /// Where it stands.
+    pub(crate) fn place(&self) -> Place {
+        Place {
+            opened_at: self.opened_at,
+            id: self.id,
+        }
+    }
+}
+
+impl Ord for Place {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        let newest_first = other.opened_at.cmp(&self.opened_at);
+        newest_first.then(self.id.cmp(&other.id))
+    }
+}
+
+impl PartialOrd for Place {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 /// Why a hold cannot begin.
 #[derive(Debug)]
 pub(crate) enum NotOpened {
@@ -212,6 +242,55 @@ impl Store {
                 .collect::<Result<Vec<_>, _>>()?;
             for row in &mut rows {
                 row.gone = gone_from(connection, row)?;
+            }
+            Ok(rows)
+        })
+        .await
+    }
+
+    /// A page of the holds that have not ended: those behind `after` in the order of
+    /// [`Store::holds`], `most` of them.
+    pub(crate) async fn holds_behind(
+        &self,
+        after: Option<Place>,
+        most: usize,
+    ) -> Result<Vec<HoldRow>, StoreError> {
+        self.read(move |connection| {
+            let (at, id) = match after {
+                Some(Place { opened_at, id }) => (opened_at.as_millisecond(), id.to_string()),
+                None => (i64::MAX, String::new()),
+            };
+            // The rows of the page are picked before anything is read of them.
+            let page = "WHERE id IN (SELECT id FROM holds WHERE live AND opened_at <= ?1 \
+                 AND (opened_at < ?1 OR id > ?2) ORDER BY opened_at DESC, id LIMIT ?3) \
+                 ORDER BY opened_at DESC, id";
+            let most = i64::try_from(most).unwrap_or(i64::MAX);
+            let mut rows = connection
+                .prepare_cached(&format!("{LISTED} {page}"))?
+                .query_and_then(params![at, id, most], of_row)?
+                .collect::<Result<Vec<_>, _>>()?;
+            for row in &mut rows {
+                row.gone = gone_from(connection, row)?;
+            }
+            Ok(rows)
+        })
+        .await
+    }
+
+    /// These holds, with the beginnings of their commands; one that does not exist is left out.
+    pub(crate) async fn holds_named(&self, ids: Vec<HoldId>) -> Result<Vec<HoldRow>, StoreError> {
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(&format!("{LISTED} WHERE id = ?1"))?;
+            let mut rows = Vec::with_capacity(ids.len());
+            for id in ids {
+                let row = statement
+                    .query_and_then([id.to_string()], of_row)?
+                    .next()
+                    .transpose()?;
+                if let Some(mut row) = row {
+                    row.gone = gone_from(connection, &row)?;
+                    rows.push(row);
+                }
             }
             Ok(rows)
         })

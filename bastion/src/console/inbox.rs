@@ -1,0 +1,510 @@
+//! The inbox: what waits for this user, on a full screen of the client's terminal, or in lines.
+//!
+//! Owns the loop: keys of the channel, changes of holds, of policies and of the sign-in in; frames
+//! out. It decides nothing and shows nothing by a way of its own: looking, deciding and listing are
+//! the console's commands, with the same questions asked and the same events audited. Draws on no
+//! terminal of this machine.
+//!
+//! - `board`: what there is to see, and what a key does; pure
+//! - `picture`: the board as cells
+//! - `plain`: the same in lines, for screen readers
+
+mod board;
+mod picture;
+mod plain;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use replay::paint::Frame;
+use replay::player::KeyReader;
+use scanner::Stream;
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::time::Instant;
+
+use self::board::{
+    Ask, Board, CELL_MAX, HoldLine, LIST_MAX, Page, SessionLine, Tab, TargetLine, belongs,
+};
+use super::command::Decision;
+use super::holds::{self, Parts, described};
+use super::play::Begin;
+use super::text::{self, SafeLines, safe, shortened};
+use super::{Console, Failure, SIGN_IN_ENDED};
+use crate::holds::{HoldError, HoldId};
+use crate::login::Lease;
+use crate::session::Asked;
+use crate::ssh::{ClientReader, FromClient};
+use crate::store::{HoldRow, Place};
+
+impl Console<'_> {
+    /// Shows the inbox until the user leaves.
+    pub(super) async fn inbox(
+        &self,
+        plain: bool,
+        reader: &mut ClientReader,
+    ) -> Result<(), Failure> {
+        if plain {
+            return self.plain_inbox(reader).await;
+        }
+        let Some(pty) = &self.asked.pty else {
+            let line = format!(
+                "the inbox needs a terminal: ssh -t {0}; in lines: ssh {0} inbox --plain",
+                self.rooms.name
+            );
+            return Err(Failure::Usage(line));
+        };
+        let mut desk = Desk {
+            console: self,
+            asked: self.asked.clone(),
+            board: Board::new(
+                &self.rooms.name,
+                &self.lease().user.identity,
+                (pty.cols, pty.rows),
+            ),
+            painted: None,
+        };
+        desk.run(reader).await
+    }
+
+    /// The places of the holds that wait for this user, and of their own.
+    async fn places(&self) -> Result<(Vec<Place>, Vec<Place>), Failure> {
+        let (mut waiting, mut own) = (Vec::new(), Vec::new());
+        let mut after = None;
+        loop {
+            let page = self.rooms.holds.page(after, PAGE).await;
+            let page = page.map_err(|error| holds::failure(&error))?;
+            after = page.last().map(HoldRow::place);
+            let last = page.len() < PAGE;
+            let mut parts = Parts::default();
+            for row in &page {
+                match belongs(row, self.part(&mut parts, row, false)) {
+                    Some(Tab::Waiting) if waiting.len() < LIST_MAX => waiting.push(row.place()),
+                    Some(Tab::Own) if own.len() < LIST_MAX => own.push(row.place()),
+                    _ => {}
+                }
+            }
+            if last || waiting.len() >= LIST_MAX {
+                return Ok((waiting, own));
+            }
+        }
+    }
+
+    /// Puts holds that have changed where they belong; answers with the last thing to tell.
+    async fn take_changes(
+        &self,
+        board: &mut Board,
+        changed: Vec<HoldId>,
+    ) -> Result<Option<String>, Failure> {
+        let rows = self.rooms.holds.named(changed).await;
+        let rows = rows.map_err(|error| holds::failure(&error))?;
+        let mut parts = Parts::default();
+        let mut told = None;
+        for row in &rows {
+            let part = self.part(&mut parts, row, false);
+            told = board.place(row, part).or(told);
+        }
+        Ok(told)
+    }
+}
+
+/// What has changed since it was asked last.
+enum Changed {
+    These(Vec<HoldId>),
+    /// More than could be kept.
+    Anything,
+}
+
+/// The next changes of holds, and all that have come with them. Cancel-safe.
+async fn changes(receiver: &mut broadcast::Receiver<HoldId>, not_before: Instant) -> Changed {
+    tokio::time::sleep_until(not_before).await;
+    let mut next = receiver.recv().await;
+    let mut ids = Vec::new();
+    loop {
+        match next {
+            Ok(id) if ids.contains(&id) => {}
+            Ok(id) => ids.push(id),
+            Err(RecvError::Lagged(_)) => return Changed::Anything,
+            // The bastion ends, and this with it.
+            Err(RecvError::Closed) => return std::future::pending().await,
+        }
+        next = match receiver.try_recv() {
+            Ok(id) => Ok(id),
+            Err(broadcast::error::TryRecvError::Lagged(missed)) => Err(RecvError::Lagged(missed)),
+            Err(_) => return Changed::These(ids),
+        };
+    }
+}
+
+/// Whether the inbox goes on.
+enum Next {
+    GoOn,
+    Leave,
+}
+
+/// An inbox on a full screen.
+struct Desk<'a> {
+    console: &'a Console<'a>,
+    /// With the sign-in as it stands.
+    asked: Asked,
+    board: Board,
+    /// What the terminal shows.
+    painted: Option<Frame>,
+}
+
+impl Desk<'_> {
+    /// The console for this user, as the sign-in stands.
+    fn console(&self) -> Console<'_> {
+        Console {
+            asked: &self.asked,
+            ..*self.console
+        }
+    }
+
+    async fn run(&mut self, reader: &mut ClientReader) -> Result<(), Failure> {
+        let rooms = self.console.rooms;
+        // From before the first look, so that no change falls between.
+        let mut changed_holds = rooms.holds.changes();
+        let mut policies = rooms.access.changes();
+        let mut not_before = Instant::now();
+        let mut keys = KeyReader::default();
+        self.console.screen.enter(self.console.writer).await?;
+        self.look_at_all().await?;
+        let sign_in = |lease: Arc<Lease>| async move { rooms.sign_ins.changed(&lease).await };
+        let mut sign_in_changes = Box::pin(sign_in(self.asked.lease.clone()));
+        loop {
+            self.fill().await?;
+            self.paint().await?;
+            tokio::select! {
+                biased;
+                event = reader.next() => match event {
+                    FromClient::Data(bytes) => {
+                        reader.taken(bytes.len());
+                        for key in keys.keys(&bytes) {
+                            if let Some(ask) = self.board.on_key(key)
+                                && let Next::Leave = self.perform(ask, reader).await?
+                            {
+                                return Ok(());
+                            }
+                            if self.board.takes_no_more() {
+                                break;
+                            }
+                        }
+                    }
+                    FromClient::Resize { cols, rows } => {
+                        self.board.resize((cols, rows));
+                        self.painted = None;
+                    }
+                    FromClient::Signal(signal) if LEAVING.contains(&signal.name()) => return Ok(()),
+                    FromClient::Signal(_) => {}
+                    FromClient::Eof => return Ok(()),
+                    FromClient::Left => return Err(Failure::Gone),
+                },
+                stands = &mut sign_in_changes => match stands {
+                    Some(lease) => {
+                        let lease = Arc::new(lease);
+                        self.asked.lease = lease.clone();
+                        sign_in_changes = Box::pin(sign_in(lease));
+                        self.look_at_all().await?;
+                    }
+                    None => return Err(Failure::Denied(SIGN_IN_ENDED.to_owned())),
+                },
+                Ok(()) = policies.changed() => self.look_at_all().await?,
+                changed = changes(&mut changed_holds, not_before) => {
+                    self.take(changed).await?;
+                    not_before = Instant::now() + CHANGES_APART;
+                }
+                () = tokio::time::sleep(TICK), if self.board.shows_ages() => {}
+            }
+        }
+    }
+
+    async fn take(&mut self, changed: Changed) -> Result<(), Failure> {
+        let Changed::These(ids) = changed else {
+            return self.look_at_all().await;
+        };
+        let open = self.board.page.as_ref().map(|page| page.about.id);
+        let console = Console {
+            asked: &self.asked,
+            ..*self.console
+        };
+        let told = console.take_changes(&mut self.board, ids.clone()).await?;
+        self.board.said = told.or(self.board.said.take());
+        if let Some(id) = open.filter(|id| ids.contains(id)) {
+            self.renew_page(id).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes both lists of holds anew.
+    async fn look_at_all(&mut self) -> Result<(), Failure> {
+        let (waiting, own) = self.console().places().await?;
+        self.board.renew(waiting, own);
+        if let Some(id) = self.board.page.as_ref().map(|page| page.about.id) {
+            self.renew_page(id).await?;
+        }
+        Ok(())
+    }
+
+    /// Fetches the rows on the screen of which nothing is known.
+    async fn fill(&mut self) -> Result<(), Failure> {
+        let missing = self.board.missing();
+        if !missing.is_empty() {
+            let rows = self.console.rooms.holds.named(missing).await;
+            let rows = rows.map_err(|error| holds::failure(&error))?;
+            self.board.fill(&rows);
+        }
+        Ok(())
+    }
+
+    async fn paint(&mut self) -> Result<(), Failure> {
+        let frame = picture::frame(&self.board, self.console.rooms.holds.now());
+        let bytes = frame.paint(self.painted.as_ref());
+        self.painted = Some(frame);
+        if !bytes.is_empty() {
+            let writer = self.console.writer;
+            writer.answer(Stream::Stdout, Bytes::from(bytes)).await?;
+        }
+        Ok(())
+    }
+
+    async fn perform(&mut self, ask: Ask, reader: &mut ClientReader) -> Result<Next, Failure> {
+        match ask {
+            Ask::Leave => return Ok(Next::Leave),
+            Ask::Repaint => self.painted = None,
+            Ask::Open(hold) => {
+                let shown = self.open(hold).await;
+                self.say(shown)?;
+            }
+            Ask::Payload(hold) => {
+                let shown = self.payload(hold).await;
+                self.say(shown)?;
+            }
+            Ask::Decide {
+                hold,
+                decision,
+                reason,
+            } => {
+                let decided = self.decide(hold, decision, reason.as_deref()).await;
+                self.say(decided)?;
+            }
+            Ask::Load(tab) => {
+                let loaded = self.load(tab).await;
+                self.say(loaded)?;
+            }
+            Ask::Play { session, running } => {
+                let begin = if running {
+                    Begin::AtItsEnd
+                } else {
+                    Begin::AtItsStart
+                };
+                let played = self.console().play(&session, false, reader, begin).await;
+                self.painted = None;
+                self.say(played.map(|()| None))?;
+            }
+        }
+        Ok(Next::GoOn)
+    }
+
+    /// Tells how it went. What the user may not do, or cannot now, does not end the inbox.
+    fn say(&mut self, done: Result<Option<String>, Failure>) -> Result<(), Failure> {
+        match done {
+            Ok(None) => {}
+            Ok(Some(line)) => self.board.said = Some(line),
+            Err(Failure::Gone) => return Err(Failure::Gone),
+            Err(
+                Failure::Denied(line)
+                | Failure::Refused(line)
+                | Failure::Usage(line)
+                | Failure::Status(line, _),
+            ) => self.board.said = Some(line),
+        }
+        Ok(())
+    }
+
+    /// Shows what `show` shows.
+    async fn open(&mut self, hold: HoldId) -> Result<Option<String>, Failure> {
+        let console = self.console();
+        let (row, _) = console.visible(&hold.to_string()).await?;
+        let preview = console.shown(&row).await?;
+        let mut page = self.page_of(&row);
+        page.above = holds::above_preview(&row, &preview).to_owned();
+        page.body = lines_of(&preview);
+        self.board.show(Some(page));
+        Ok(None)
+    }
+
+    /// Shows what `show --payload` shows, as far as it is kept in memory.
+    async fn payload(&mut self, hold: HoldId) -> Result<Option<String>, Failure> {
+        let console = self.console();
+        let (row, _) = console.visible(&hold.to_string()).await?;
+        let mut look = console.opened(&row).await?;
+        let mut lines = [SafeLines::new(""), SafeLines::new("stderr: ")];
+        let mut text = String::new();
+        let mut whole = true;
+        while let Some(frames) = console.next_of(&mut look).await? {
+            for (stream, bytes) in frames {
+                let [stdout, stderr] = &mut lines;
+                match stream {
+                    Stream::Stdout => stdout.push(&bytes.into_bytes(), &mut text),
+                    Stream::Stderr => stderr.push(&bytes.into_bytes(), &mut text),
+                }
+            }
+            if text.len() > PAYLOAD_SHOWN {
+                whole = false;
+                break;
+            }
+        }
+        for lines in &mut lines {
+            lines.end(&mut text);
+        }
+        let name = &self.console.rooms.name;
+        let mut page = self.page_of(&row);
+        page.above = if whole {
+            "all of it, held fields in the clear:".to_owned()
+        } else {
+            format!(
+                "its beginning, held fields in the clear; all of it: ssh {name} show {hold} --payload"
+            )
+        };
+        page.body = lines_of(&text);
+        page.top = page.facts.len();
+        self.board.show(Some(page));
+        Ok(None)
+    }
+
+    fn page_of(&self, row: &HoldRow) -> Page {
+        Page {
+            about: HoldLine::of(row, &self.asked.lease.user.identity),
+            facts: lines_of(&described(row)),
+            above: String::new(),
+            body: Vec::new(),
+            top: 0,
+        }
+    }
+
+    /// The hold that is on the screen has changed; what was shown of its output stays.
+    async fn renew_page(&mut self, hold: HoldId) -> Result<(), Failure> {
+        let row = match self.console.rooms.holds.get(hold).await {
+            Ok(row) => row,
+            Err(HoldError::Unknown) => return Ok(()),
+            Err(error) => return Err(holds::failure(&error)),
+        };
+        // Somebody who may see it no longer is not told what becomes of it.
+        let seen = self.console().part(&mut Parts::default(), &row, true);
+        let renewed = seen.map(|_| self.page_of(&row));
+        let page = match (renewed, self.board.page.take()) {
+            (Some(renewed), Some(page)) => Some(Page {
+                about: renewed.about,
+                facts: renewed.facts,
+                ..page
+            }),
+            _ => None,
+        };
+        self.board.show(page);
+        Ok(())
+    }
+
+    /// Decides as `approve` and `deny` do, with the sign-in as it stands at this moment.
+    async fn decide(
+        &mut self,
+        hold: HoldId,
+        decision: Decision,
+        reason: Option<&str>,
+    ) -> Result<Option<String>, Failure> {
+        self.console.renew(&mut self.asked).await?;
+        let row = self
+            .console()
+            .decided(&hold.to_string(), decision, reason)
+            .await?;
+        Ok(Some(holds::outcome(&row)))
+    }
+
+    async fn load(&mut self, tab: Tab) -> Result<Option<String>, Failure> {
+        match tab {
+            Tab::Waiting | Tab::Own => {}
+            Tab::Sessions => {
+                let lines = self.console().session_lines().await?;
+                self.board.set_sessions(lines);
+            }
+            Tab::Targets => {
+                let lines = self.console().target_lines();
+                self.board.set_targets(lines);
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Console<'_> {
+    /// Takes the sign-in as it stands: groups that were lost since count no more.
+    async fn renew(&self, asked: &mut Asked) -> Result<(), Failure> {
+        match self.rooms.sign_ins.renewed(&asked.lease).await {
+            Ok(Some(lease)) => asked.lease = Arc::new(lease),
+            Ok(None) => return Err(Failure::Denied(SIGN_IN_ENDED.to_owned())),
+            Err(error) => {
+                let line = "the sign-in cannot be checked now; try again later";
+                return Err(super::unavailable(&error, line));
+            }
+        }
+        Ok(())
+    }
+
+    async fn session_lines(&self) -> Result<Vec<SessionLine>, Failure> {
+        let sessions = self.readable().await?;
+        let line = |session: &crate::record::Summary| {
+            let about = &session.about;
+            let short = |text: &str| shortened(&safe(text), CELL_MAX);
+            SessionLine {
+                id: session.id.to_string(),
+                started: text::time(session.started),
+                user: short(&about.user),
+                account: short(&format!("{}@{}", about.login, about.target)),
+                kind: about.kind.to_string(),
+                status: session
+                    .ended
+                    .as_ref()
+                    .map_or_else(|| "running".into(), super::ended),
+                command: short(&super::command_text(session)),
+                running: session.is_active(),
+            }
+        };
+        Ok(sessions.iter().take(SESSIONS).map(line).collect())
+    }
+
+    fn target_lines(&self) -> Vec<TargetLine> {
+        let access = self.rooms.access();
+        let rights = access.visible(&self.asked.person(), self.asked.source, Timestamp::now());
+        let line = |right: &crate::access::Visible| {
+            let actions: Vec<_> = right.actions.iter().map(ToString::to_string).collect();
+            TargetLine {
+                target: right.target.to_string(),
+                login: right.login.to_string(),
+                may: actions.join(" "),
+                connect: format!("ssh {}@{}@{}", right.login, right.target, self.rooms.name),
+            }
+        };
+        rights.iter().map(line).collect()
+    }
+}
+
+fn lines_of(text: &str) -> Vec<String> {
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Holds that are read at once.
+const PAGE: usize = 1000;
+/// Sessions that the list shows, the newest.
+const SESSIONS: usize = 500;
+/// Bytes of text of a payload that a page keeps.
+const PAYLOAD_SHOWN: usize = 1 << 20;
+/// Ages on the screen are so old at most.
+const TICK: Duration = Duration::from_secs(30);
+/// However many holds change, the store is asked no more often.
+const CHANGES_APART: Duration = Duration::from_millis(100);
+/// Signals that end it.
+const LEAVING: [&str; 4] = ["HUP", "INT", "QUIT", "TERM"];
