@@ -163,6 +163,17 @@ fn a_prompt_on_the_alternate_screen_leaves_at_once() {
     }
 }
 
+/// What a pager asks is told by the erasure behind it, also where the line ends there.
+#[test]
+fn a_question_and_the_end_of_its_line_may_be_cut_apart() {
+    let text = format!("\x1bMNAME   SALARY   CITY\r\n:\x1b[K\r{TABLE}");
+    let want = scan(&text, usize::MAX);
+    assert!(want.ends_with(MASKED), "{want:?}");
+    for size in [1, 2, 3] {
+        assert_eq!(scan(&text, size), want, "{size}");
+    }
+}
+
 #[test]
 fn what_is_painted_between_spaces_is_masked() {
     let table = "NAME   SALARY   CITY\r\njoe    500      Rome\r\n";

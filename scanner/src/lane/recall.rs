@@ -193,7 +193,8 @@ impl Lane {
             return Recalled::Unknown;
         }
         let trimmed = line.trim_ascii();
-        let asks = ends.is_none_or(|ends| ends > size) && matches!(trimmed, b":" | b"(END)");
+        // Whether its line ends here is not known where the erasure comes alone.
+        let asks = (ends.is_none() || erased == Some(size)) && matches!(trimmed, b":" | b"(END)");
         let counts = trimmed.starts_with(b"(")
             && (trimmed.ends_with(b" rows)") || trimmed.ends_with(b" row)"));
         if asks || counts {
