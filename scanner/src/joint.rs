@@ -13,12 +13,14 @@ use crate::Stream;
 use crate::lane::{Lane, Spans};
 use crate::rules::{Hit, Rules};
 
-/// No value of a detector that begins before is this long.
+/// No value of a detector that begins before is this long, but for what no terminal shows.
 const WAITING_MAX: usize = 4096;
 
 /// Bytes whose place in the joint text is not decided yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Joint {
+    /// What is looked for: values that are known by their form.
+    forms: Rules,
     waiting: VecDeque<(Stream, Bytes)>,
     size: usize,
     /// Where what was given to a lane last stands.
@@ -32,33 +34,39 @@ pub(crate) enum Next {
     Read(Stream, Bytes),
     /// What the other stream has not decided is the beginning of a value, and these its rest.
     Value(Stream, Hit, Vec<(Stream, Vec<u8>)>),
+    /// The same, but nobody knows whether it is a value, nor where it would end.
+    Endless(Stream, Vec<(Stream, Vec<u8>)>),
 }
 
 impl Joint {
+    /// Nothing has come yet; `forms` have no fields.
+    pub(crate) fn new(forms: Rules) -> Self {
+        Self {
+            forms,
+            waiting: VecDeque::new(),
+            size: 0,
+            last: None,
+        }
+    }
+
     pub(crate) fn push(&mut self, stream: Stream, bytes: Bytes) {
         self.size += bytes.len();
         self.waiting.push_back((stream, bytes));
     }
 
     /// What comes next, until there is nothing or more is needed; at the `end` nothing more comes.
-    pub(crate) fn next(
-        &mut self,
-        rules: &Rules,
-        stdout: &Lane,
-        stderr: &Lane,
-        end: bool,
-    ) -> Option<Next> {
+    pub(crate) fn next(&mut self, stdout: &Lane, stderr: &Lane, end: bool) -> Option<Next> {
         let stream = self.waiting.front().map(|(stream, _)| *stream)?;
-        let (other, lane) = match stream {
-            Stream::Stdout => (Stream::Stderr, stderr),
-            Stream::Stderr => (Stream::Stdout, stdout),
+        let (own, other, lane) = match stream {
+            Stream::Stdout => (stdout, Stream::Stderr, stderr),
+            Stream::Stderr => (stderr, Stream::Stdout, stdout),
         };
         if self.last == Some(other) {
             let waiting = self.waiting.iter().map(|(_, bytes)| bytes.as_ref());
-            match lane.spans(rules, waiting, end) {
+            match lane.spans(&self.forms, own.escape(), waiting, end) {
                 Spans::No => {}
-                Spans::More if end || self.size > WAITING_MAX => {}
-                Spans::More => return None,
+                Spans::More if !end && self.size <= WAITING_MAX => return None,
+                Spans::More => return Some(Next::Endless(other, self.split(self.size))),
                 Spans::Value(hit, size) => {
                     return Some(Next::Value(other, hit, self.split(size)));
                 }

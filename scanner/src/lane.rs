@@ -364,6 +364,13 @@ impl Lane {
             return;
         }
         let from = self.view.text.len();
+        let len = self.show(raw);
+        self.match_echo(from.min(len));
+        self.run(false);
+    }
+
+    /// Takes what `raw` shows into the text, whose length is given back.
+    fn show(&mut self, raw: &[u8]) -> usize {
         self.term.feed(raw, &mut self.view, self.out);
         let len = self.view.text.len();
         self.pos = self.pos.min(len);
@@ -374,8 +381,7 @@ impl Lane {
         }
         self.seen = self.seen.filter(|(_, upto)| *upto <= len);
         self.own.shorten(len);
-        self.match_echo(from.min(len));
-        self.run(false);
+        len
     }
 
     pub(crate) fn end(&mut self) {

@@ -193,7 +193,10 @@ struct Noted {
     hit: Hit,
     format: &'static str,
     offset: u64,
+    /// Without what stands in it that no terminal shows.
     length: u64,
+    /// Where it ends, with that.
+    end: u64,
     row: u64,
 }
 
@@ -273,7 +276,7 @@ impl Scanner {
             stdout: lane(),
             stderr: lane(),
             frontier,
-            joint: (!options.pty && rules.compiled().detects()).then(Joint::default),
+            joint: rules.forms().filter(|_| !options.pty).map(Joint::new),
             rules,
             pty: options.pty,
             steps: VecDeque::new(),
@@ -380,7 +383,7 @@ impl Scanner {
     /// Reads what need not wait for what the other stream brings; at the `end` all of it.
     fn settle(&mut self, end: bool) {
         while let Some(joint) = &mut self.joint
-            && let Some(next) = joint.next(&self.rules, &self.stdout, &self.stderr, end)
+            && let Some(next) = joint.next(&self.stdout, &self.stderr, end)
         {
             match next {
                 Next::Read(stream, bytes) => self.read(stream, &bytes),
@@ -389,6 +392,17 @@ impl Scanner {
                     for (stream, bytes) in parts {
                         self.cover(stream, &bytes, hit);
                     }
+                }
+                Next::Endless(stream, parts) => {
+                    let Some(hit) = self.rules.compiled().any() else {
+                        continue;
+                    };
+                    self.cover(stream, &[], hit);
+                    for (stream, bytes) in parts {
+                        self.cover(stream, &bytes, hit);
+                    }
+                    self.stdout.swallow_line();
+                    self.stderr.swallow_line();
                 }
             }
         }

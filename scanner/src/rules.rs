@@ -62,6 +62,7 @@ impl RulesBuilder {
             token_key: self.token_key.unwrap_or_default(),
             unreadable: self.unreadable,
             suspects: Suspects::none(),
+            forms: None,
         };
         let mut own = Vec::new();
         if self.rules.len() > usize::from(u16::MAX) {
@@ -77,13 +78,15 @@ impl RulesBuilder {
         }
         if let Some(first) = own.first() {
             let (rule, name) = (first.rule, first.name.clone());
-            compiled.own = Some(Own::build(own).map_err(|reason| RuleError::BadPattern {
+            let own = Own::build(own).map_err(|reason| RuleError::BadPattern {
                 rule: compiled.rule_name(rule).to_owned(),
                 name,
                 reason,
-            })?);
+            })?;
+            compiled.own = Some(Arc::new(own));
         }
         compiled.suspects = Suspects::new(&compiled);
+        compiled.forms = compiled.detects().then(|| Arc::new(compiled.forms()));
         Ok(Rules(Arc::new(compiled)))
     }
 }
@@ -415,6 +418,11 @@ impl Rules {
         self.0.hold_any
     }
 
+    /// The same rules where they find values by their form alone; `None` where none does.
+    pub(crate) fn forms(&self) -> Option<Self> {
+        self.0.forms.clone().map(Self)
+    }
+
     pub(crate) fn compiled(&self) -> &Compiled {
         &self.0
     }
@@ -434,6 +442,7 @@ impl Default for Rules {
             token_key: Vec::new(),
             unreadable: Unreadable::Pass,
             suspects: Suspects::none(),
+            forms: None,
         }))
     }
 }
@@ -466,10 +475,12 @@ pub(crate) struct Compiled {
     pub(crate) hold_output: Option<u16>,
     pub(crate) hold_any: bool,
     /// The policy's own detectors.
-    pub(crate) own: Option<Own>,
+    pub(crate) own: Option<Arc<Own>>,
     pub(crate) token_key: Vec<u8>,
     pub(crate) unreadable: Unreadable,
     pub(crate) suspects: Suspects,
+    /// The same without fields, where there are detectors.
+    forms: Option<Arc<Compiled>>,
 }
 
 #[derive(Debug)]
@@ -482,6 +493,28 @@ pub(crate) struct Field {
 }
 
 impl Compiled {
+    /// The same without fields: a rule keeps its number.
+    fn forms(&self) -> Self {
+        let rules = self.rules.iter().map(|rule| Rule {
+            fields: Vec::new(),
+            ..rule.clone()
+        });
+        Self {
+            rules: rules.collect(),
+            fields: Vec::new(),
+            detectors: self.detectors,
+            last: [false; 256],
+            has_paths: false,
+            hold_output: self.hold_output,
+            hold_any: self.hold_any,
+            own: self.own.clone(),
+            token_key: self.token_key.clone(),
+            unreadable: self.unreadable,
+            suspects: Suspects::none(),
+            forms: None,
+        }
+    }
+
     fn add(&mut self, index: u16, rule: Rule) -> Result<(), RuleError> {
         let output = rule.action == Action::Hold(Scope::Output);
         for own in &rule.own {

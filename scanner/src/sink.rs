@@ -287,10 +287,19 @@ impl Sink {
                 format: found.format,
                 offset,
                 length: size as u64,
+                end: offset + size as u64,
                 row: self.row,
             });
         }
         self.rest = Rest::Dropped;
+    }
+
+    /// What was let go since the last value began stands in it.
+    pub(crate) fn reach(&mut self) {
+        let end = self.offset;
+        if let Some(last) = self.verdicts.last_mut() {
+            last.end = end;
+        }
     }
 
     /// Lets what stands in `raw` from `from` up to `range` go as it came, and replaces the value

@@ -72,6 +72,11 @@ impl Term {
         self.state == State::Ground
     }
 
+    /// The beginning of a sequence that is not whole.
+    pub(crate) fn begun(&self) -> &[u8] {
+        &self.seq
+    }
+
     /// Appends what `raw` shows to `view`. Nothing before `floor` in the text is taken back.
     pub(crate) fn feed(&mut self, raw: &[u8], view: &mut View, floor: usize) {
         let mut rest = raw;

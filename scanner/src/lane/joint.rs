@@ -4,12 +4,12 @@ use crate::hold::Holds;
 use crate::mask::Place;
 use crate::rules::{By, Hit, Rules};
 
-use super::{Inner, Lane};
+use super::{Frame, Inner, Lane, Until};
 
 /// How much of what has left tells what a value may stand behind.
 const BEFORE: usize = 64;
 /// Nothing longer is undecided because of a detector.
-const TOKEN_MAX: usize = 1024;
+const TOKEN_MAX: usize = 8192;
 
 /// Whether a value begins here and goes on in what comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,11 +22,13 @@ pub(crate) enum Spans {
 }
 
 impl Lane {
-    /// Whether a detector's value begins in what is undecided and goes on in `next`, which is all
-    /// that comes if this is the `end`.
+    /// Whether a value that `forms`, which have no fields, find begins in what is undecided and
+    /// goes on in `next`, which is all that comes if this is the `end`. `begun` is the beginning
+    /// of an escape that `next` goes on with.
     pub(crate) fn spans<'a>(
         &self,
-        rules: &Rules,
+        forms: &Rules,
+        begun: &[u8],
         next: impl Iterator<Item = &'a [u8]>,
         end: bool,
     ) -> Spans {
@@ -37,33 +39,47 @@ impl Lane {
         }
         let from = self.out.saturating_sub(BEFORE);
         let before = text.get(from..).unwrap_or_default();
-        let mut joint = Self::new(rules.clone(), false, Holds::new(false, None));
+        let mut joint = Self::new(forms.clone(), false, Holds::new(false, None));
         joint.read(before);
+        joint.read(begun);
+        let mut takes_back = false;
         for bytes in next {
+            takes_back |= memchr::memchr(8, bytes).is_some();
             joint.read(bytes);
         }
         if end {
             joint.end();
         }
         let edge = before.len() as u64;
+        let beyond = edge + begun.len() as u64;
+        // What a backspace takes back may be all that hides a value on this side.
+        let reach = if takes_back {
+            (self.out - from) as u64
+        } else {
+            beyond
+        };
         let value = joint.sink.verdicts.iter().find(|v| {
             let detected = matches!(v.hit.by, By::Detector(_) | By::Own(_));
-            detected && v.offset < edge && v.offset + v.length > edge
+            detected && v.offset < edge && v.end > reach
         });
         match value {
-            Some(v) => match usize::try_from(v.offset + v.length - edge) {
+            Some(v) => match usize::try_from(v.end.saturating_sub(beyond)) {
                 Ok(size) => Spans::Value(v.hit, size),
-                Err(_) => Spans::No,
+                Err(_) => Spans::More,
             },
             None if joint.sink.offset < edge => Spans::More,
             None => Spans::No,
         }
     }
 
+    /// The beginning of an escape that is not whole.
+    pub(crate) fn escape(&self) -> &[u8] {
+        self.term.begun()
+    }
+
     /// Masks what is undecided and `raw`, which comes after it, as parts of a value.
     pub(crate) fn mask_undecided(&mut self, raw: &[u8], hit: Hit) {
-        self.term.feed(raw, &mut self.view, self.out);
-        let len = self.view.text.len();
+        let len = self.show(raw);
         let place = if matches!(self.inner, Inner::Text) {
             self.detected_place(self.out)
         } else {
@@ -72,5 +88,19 @@ impl Lane {
         // It is read all the same, for what it says about what follows.
         self.mask(self.out, len, hit, place, "detector");
         self.run(false);
+    }
+
+    /// Lets nothing of what comes up to the end of the line go: it may be the rest of a value.
+    pub(crate) fn swallow_line(&mut self) {
+        let swallows = |inner: &Inner| {
+            let until = Until::Line;
+            matches!(inner, Inner::Swallow { until: u, .. } if *u == until)
+        };
+        if !swallows(&self.inner) {
+            self.swallow_until(Until::Line);
+        }
+        self.seen = None;
+        self.pos = self.view.text.len();
+        self.frame = Frame::Line;
     }
 }

@@ -128,6 +128,7 @@ impl Lane {
         };
         if !sink.value(rules, session, text, value, to - from > VALUE_MAX) {
             self.pass_to(to);
+            self.sink.reach();
             return;
         }
         while view.virt.front().is_some_and(|(_, end)| *end <= to) {
@@ -137,6 +138,7 @@ impl Lane {
         while let Some(mark) = self.view.marks.pop_front_if(|m| m.at < to) {
             self.sink.pass(&mark.raw);
         }
+        self.sink.reach();
     }
 
     /// Whether a plain scalar of YAML may begin here, where a star would be an alias.
