@@ -30,6 +30,7 @@ mod current;
 #[cfg(test)]
 mod decisions;
 mod marks;
+mod network;
 mod party;
 mod protect;
 mod review;
