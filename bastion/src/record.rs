@@ -29,7 +29,8 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::{self, Instant};
 
 pub use self::about::{
-    About, Bulk, Coverage, End, Ended, ExitStatus, Kind, NotASession, SessionId, Summary, Totals,
+    About, Bulk, Coverage, End, Ended, ExitStatus, Kind, NotASession, SessionId, SignedIn, Summary,
+    Totals,
 };
 use self::link::{Link, Progress, State, Wire};
 pub use self::read::ReadBack;

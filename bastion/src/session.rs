@@ -25,7 +25,7 @@ use crate::config::{Approval, Limits, OnRevoke};
 use crate::holds::{Holds, Party};
 use crate::login::{Account, KeyId, Lease, SignIns};
 use crate::name::Destination;
-use crate::record::{About, Bulk, End, ExitStatus, Kind, RecordError, Recorder, Recording};
+use crate::record::{About, End, ExitStatus, Kind, RecordError, Recorder, Recording, SignedIn};
 use crate::requests::Requests;
 use crate::ssh::{ClientEnd, ClientWriter, ConnectionId, Ended, Opening, Pty, TargetEnd, dial};
 use crate::target::UserCa;
@@ -199,7 +199,7 @@ async fn proxy(
         let line = "sftp is not allowed here: a protection rule covers this account, and files cannot be scanned yet";
         return give_up(&client.writer, &notices, line, NOT_ALLOWED).await;
     }
-    let about = about(&asked, login, target, grant.target().bulk());
+    let about = about(&asked, login, target, &grant);
     let recording = match rooms.recorder.start(about).await {
         Ok(recording) => recording,
         Err(error) => {
@@ -704,7 +704,7 @@ fn question<'a>(asked: &'a Asked, login: &'a str, target: &'a str, action: Actio
     }
 }
 
-fn about(asked: &Asked, login: &str, target: &str, bulk: Bulk) -> About {
+fn about(asked: &Asked, login: &str, target: &str, grant: &Grant) -> About {
     let user = &asked.lease.user;
     About {
         user: user.name.clone(),
@@ -725,7 +725,16 @@ fn about(asked: &Asked, login: &str, target: &str, bulk: Bulk) -> About {
         term: asked.pty.as_ref().map(|pty| pty.term.clone()),
         source: asked.source,
         connection: asked.connection.to_string(),
-        bulk,
+        bulk: grant.target().bulk(),
+        signed_in: SignedIn {
+            at: asked.lease.signed_in_at,
+            groups: user.groups.iter().cloned().collect(),
+            email: user.email.clone(),
+            service: matches!(user.links.account, Account::Service { .. }),
+            key: asked.lease.key.as_ref().map(ToString::to_string),
+            approved: grant.until().is_some(),
+        }
+        .bounded(),
     }
 }
 

@@ -43,6 +43,7 @@ fn about(kind: Kind) -> About {
         source: "192.0.2.7".parse().unwrap(),
         connection: "c1".to_owned(),
         bulk: Bulk::Full,
+        signed_in: None,
     }
 }
 

@@ -119,7 +119,45 @@ pub struct About {
     /// What is recorded where there is no terminal.
     #[serde(default, skip_serializing_if = "Bulk::is_full")]
     pub bulk: Bulk,
+    /// How the user had signed in; only the recording has it, not the list or the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_in: Option<Box<SignedIn>>,
 }
+
+/// What policies were asked about the user of a session, beside who it is: so that other policies
+/// can be asked the same later (`bastion policy dry-run`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignedIn {
+    /// When.
+    pub at: jiff::Timestamp,
+    /// The groups of the sign-in, sorted.
+    pub groups: Vec<String>,
+    /// The verified address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// A pipeline or an agent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub service: bool,
+    /// The fingerprint of the client's key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Only an approved request allowed the session.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub approved: bool,
+}
+
+impl SignedIn {
+    /// None where the groups are so many that a recording would begin with little else.
+    #[must_use]
+    pub fn bounded(self) -> Option<Box<Self>> {
+        let bytes: usize = self.groups.iter().map(|group| group.len() + 3).sum();
+        (bytes <= GROUPS_BYTES).then(|| Box::new(self))
+    }
+}
+
+/// Groups of a recording, in bytes of its header.
+const GROUPS_BYTES: usize = 16 * 1024;
 
 /// What is recorded of a channel without a terminal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

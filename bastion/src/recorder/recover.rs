@@ -312,6 +312,7 @@ fn told_start(id: &SessionId, survey: &Survey) -> Option<StartEntry> {
     for key in ["session", "crlf"] {
         ours.remove(key)?;
     }
+    ours.remove("signed_in");
     let about: About = serde_json::from_value(Value::Object(ours)).ok()?;
     Some(StartEntry { id: *id, at, about })
 }

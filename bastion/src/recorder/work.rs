@@ -140,6 +140,7 @@ impl Crew {
         if let Some(command) = &mut about.command {
             command.truncate(LISTED_COMMAND);
         }
+        about.signed_in = None;
         let entry = StartEntry {
             id: session.id,
             at: session.started_at,
@@ -357,6 +358,7 @@ fn about_leaf(about: &About) -> Map<String, Value> {
         _ => Map::new(),
     };
     leaf.remove("command");
+    leaf.remove("signed_in");
     if let Some(command) = &about.command {
         let hash = recording::seal::Hash::of(command);
         leaf.insert("command_sha256".to_owned(), json!(hash));

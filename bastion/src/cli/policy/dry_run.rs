@@ -6,20 +6,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufReader, Write};
+use std::net::IpAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use recording::event::{EventData, Stream as Recorded};
 use recording::raw::{Rebuild, newlines};
 use recording::read::{Item, Reader};
-use scanner::Stream;
+use scanner::{Rules, Stream};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::who::Who;
 use super::{Paint, shown};
-use crate::access::{Access, Action, CommandVerdict, Draft, trial};
+use crate::access::{Access, Action, CommandVerdict, Draft, Person, Question, Reason, trial};
 use crate::cli::Failure;
+use crate::record::SignedIn;
 use crate::target::Inventory;
 
 /// Arguments of `policy dry-run`.
@@ -30,8 +35,9 @@ use crate::target::Inventory;
   bastion policy dry-run policies.new recordings --group payroll-managers
 
 Says for each rule how many values it would have masked, or which sessions it would have held or
-refused, beside what happened to them then. Recordings do not say in which groups a person was: no
-exemption applies but those of the --group that are given. Examples are masked.
+refused, and which sessions access.cedar would not have let begin, beside what happened to them
+then. Each is asked as it was: user, groups, sign-in, address, time, command. Recordings that do not
+say the groups count with those of --group, and without any are not asked. Examples are masked.
 
 Exit status: 0 when all recordings were read, 1 when policies or a recording cannot be.")]
 pub(super) struct DryRun {
@@ -40,9 +46,12 @@ pub(super) struct DryRun {
     /// Recordings, or folders with them
     #[arg(required = true)]
     recordings: Vec<PathBuf>,
-    /// A group of everybody who was recorded
+    /// A group of everybody who was recorded, beside those that the recordings name
     #[arg(long = "group", value_name = "GROUP")]
     groups: Vec<String>,
+    /// The targets and their labels; else targets.toml in DIR or beside it
+    #[arg(long, value_name = "FILE")]
+    targets: Option<PathBuf>,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -52,9 +61,31 @@ pub(super) struct DryRun {
 #[derive(Debug, Default, Serialize)]
 struct Report {
     rules: BTreeMap<String, RuleReport>,
+    access: AccessReport,
     sessions: Vec<Session>,
     /// Recordings that could not be read, and why.
     unread: Vec<String>,
+}
+
+/// What `access.cedar` would have said.
+#[derive(Debug, Default, Serialize)]
+struct AccessReport {
+    /// Sessions that were asked about.
+    asked: u64,
+    /// Of these, what would not have begun.
+    refused: u64,
+    /// Sessions whose groups or targets nobody knows, so that there was nothing to ask.
+    not_asked: u64,
+    /// By the policies that would have refused, or the reason.
+    by: BTreeMap<String, Refusals>,
+}
+
+/// Sessions that would have been refused for one reason.
+#[derive(Debug, Default, Serialize)]
+struct Refusals {
+    sessions: u64,
+    /// Who, what and where; what a rule finds in a command is masked.
+    examples: Vec<String>,
 }
 
 /// What one rule would have done.
@@ -97,7 +128,7 @@ struct Then {
 /// What would have happened.
 #[derive(Debug, Default, Serialize)]
 struct Now {
-    /// `passed`, `held`, `refused`, `command held` or `command refused`.
+    /// `passed`, `held`, `refused`, `command held`, `command refused` or `access refused`.
     outcome: &'static str,
     by: Option<String>,
     /// Values that would have been found and were in the clear.
@@ -107,9 +138,11 @@ struct Now {
 }
 
 pub(super) fn run(args: &DryRun, paint: Paint, out: &mut dyn Write) -> Result<(), Failure> {
+    let inventory =
+        super::inventory(&args.dir, args.targets.as_ref()).map_err(Failure::problems)?;
     let access = Draft::load(&args.dir)
         .map_err(Failure::problems)?
-        .over(Inventory::sketch([]).into());
+        .over(inventory.unwrap_or_else(|| Inventory::sketch([])).into());
     let groups: BTreeSet<String> = args.groups.iter().cloned().collect();
     let mut report = Report::default();
     for path in &args.recordings {
@@ -162,9 +195,57 @@ fn files(path: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// What a server asked before it let a session begin, apart from target and command.
+struct Asked {
+    who: Who,
+    /// Whether the recording knows more of the person than who it is.
+    known: bool,
+    source: IpAddr,
+    at: Timestamp,
+    approved: bool,
+}
+
+impl Asked {
+    /// Reads what the bastion's part of a header says.
+    fn of(ours: &Value) -> Option<Self> {
+        let text = |key: &str| ours.get(key).and_then(Value::as_str);
+        let at: Timestamp = text("started")?.parse().ok()?;
+        let signed_in: Option<SignedIn> = ours
+            .get("signed_in")
+            .and_then(|value| serde_json::from_value(value.clone()).ok());
+        let known = signed_in.is_some();
+        let signed_in = signed_in.unwrap_or_else(|| SignedIn {
+            at,
+            groups: Vec::new(),
+            email: None,
+            service: false,
+            key: None,
+            approved: false,
+        });
+        let age = at.duration_since(signed_in.at);
+        Some(Self {
+            who: Who {
+                name: text("user")?.to_owned(),
+                issuer: text("issuer")?.to_owned(),
+                subject: text("subject")?.to_owned(),
+                email: signed_in.email,
+                groups: signed_in.groups.into_iter().collect(),
+                service: signed_in.service.then_some(None),
+                sign_in_age: age.try_into().unwrap_or_default(),
+                key: signed_in.key,
+            },
+            known,
+            source: text("source")?.parse().ok()?,
+            at,
+            approved: signed_in.approved,
+        })
+    }
+}
+
 /// What a recording says.
 struct Past {
     about: replay::about::About,
+    asked: Option<Asked>,
     pty: bool,
     output: Vec<(Stream, Bytes)>,
     then: Then,
@@ -176,6 +257,7 @@ impl Past {
         let mut reader = Reader::open(BufReader::new(input)).map_err(|error| error.to_string())?;
         let header = reader.header().clone();
         let about = replay::about::About::of(&header);
+        let asked = header.extra.get("bastion").and_then(Asked::of);
         // Line feeds are written as CR LF only where there was no terminal.
         let written = newlines(&header);
         let pty =
@@ -202,6 +284,7 @@ impl Past {
         }
         Ok(Self {
             about,
+            asked,
             pty,
             output,
             then,
@@ -248,6 +331,48 @@ impl Then {
     }
 }
 
+impl AccessReport {
+    fn refuse(&mut self, by: &str, example: String) -> Now {
+        self.refused += 1;
+        let refusals = self.by.entry(by.to_owned()).or_default();
+        refusals.sessions += 1;
+        if refusals.examples.len() < EXAMPLES_MAX && !refusals.examples.contains(&example) {
+            refusals.examples.push(example);
+        }
+        Now {
+            outcome: ACCESS_REFUSED,
+            by: Some(by.to_owned()),
+            ..Now::default()
+        }
+    }
+
+    fn print(&self, paint: Paint, out: &mut dyn Write) -> Result<(), Failure> {
+        for (by, refusals) in &self.by {
+            writeln!(
+                out,
+                "access refused ({}): {} of {} sessions",
+                paint.found(&shown(by)),
+                refusals.sessions,
+                self.asked,
+            )?;
+            for example in &refusals.examples {
+                writeln!(out, "    {}", shown(example))?;
+            }
+        }
+        if self.asked > 0 && self.by.is_empty() {
+            writeln!(out, "access: all {} sessions would have begun", self.asked)?;
+        }
+        if self.not_asked > 0 {
+            writeln!(
+                out,
+                "access: {} sessions could not be asked about: their groups or targets are not known (--group, --targets)",
+                self.not_asked
+            )?;
+        }
+        Ok(())
+    }
+}
+
 impl Report {
     fn add(
         &mut self,
@@ -268,10 +393,20 @@ impl Report {
             _ => Action::Exec,
         };
         let command = about.command.as_deref().filter(|_| action == Action::Exec);
+        let mut groups = groups.clone();
+        if let Some(asked) = &past.asked {
+            groups.extend(asked.who.groups.iter().cloned());
+        }
         let protection = access
-            .protection_of(target, login, groups, action, command.map(str::as_bytes))
+            .protection_of(target, login, &groups, action, command.map(str::as_bytes))
             .map_err(|error| error.to_string())?;
+        let refused = self.ask(&past, action, access, &groups);
         let now = match &protection.command {
+            _ if refused.is_some() => {
+                let by = refused.unwrap_or_default();
+                let example = refused_session(&past, &protection.rules);
+                self.access.refuse(&by, example)
+            }
             CommandVerdict::Run => {
                 let trial = trial::run(&protection.rules, past.pty, past.output.iter().cloned());
                 self.count(&past, &trial, access)
@@ -289,6 +424,74 @@ impl Report {
             now,
         });
         Ok(())
+    }
+
+    /// What would have refused the session, where something would.
+    fn ask(
+        &mut self,
+        past: &Past,
+        action: Action,
+        access: &Access,
+        groups: &BTreeSet<String>,
+    ) -> Option<String> {
+        let known = |asked: &&Asked| asked.known || !groups.is_empty();
+        let account = past
+            .about
+            .target
+            .as_deref()
+            .zip(past.about.login.as_deref());
+        let Some((asked, (target, login))) = past.asked.as_ref().filter(known).zip(account) else {
+            self.access.not_asked += 1;
+            return None;
+        };
+        // A file channel begins where either direction is permitted.
+        let actions = match action {
+            Action::SftpRead => &[Action::SftpRead, Action::SftpWrite][..],
+            _ => &[action],
+        };
+        let command = past
+            .about
+            .command
+            .as_deref()
+            .filter(|_| action == Action::Exec);
+        let mut reason = None;
+        for action in actions {
+            let question = Question {
+                person: Person {
+                    groups,
+                    ..asked.who.person(asked.at)
+                },
+                target,
+                login,
+                action: *action,
+                source: asked.source,
+                now: asked.at,
+                command: command.map(str::as_bytes),
+                approved_until: asked.approved.then_some(Timestamp::MAX),
+            };
+            match access
+                .decide(&question)
+                .map_err(|denied| denied.reason().clone())
+            {
+                // Rules about commands are counted by themselves.
+                Ok(_) | Err(Reason::Command(_)) => {
+                    self.access.asked += 1;
+                    return None;
+                }
+                Err(Reason::UnknownTarget | Reason::UnknownLogin) => {
+                    self.access.not_asked += 1;
+                    return None;
+                }
+                Err(Reason::Forbidden(policies)) => {
+                    reason.get_or_insert(policies.join(", "));
+                }
+                Err(other) => {
+                    reason.get_or_insert(other.to_string());
+                }
+            }
+        }
+        self.access.asked += 1;
+        reason
     }
 
     fn rule(&mut self, name: &str, access: &Access) -> &mut RuleReport {
@@ -364,7 +567,10 @@ impl Report {
             let by = now
                 .by
                 .as_deref()
-                .map_or_else(String::new, |rule| format!(" by {}", shown(rule)));
+                .map_or_else(String::new, |rule| match now.outcome {
+                    ACCESS_REFUSED => format!(" ({})", shown(rule)),
+                    _ => format!(" by {}", shown(rule)),
+                });
             let outcome = if now.outcome == "passed" {
                 now.outcome.to_owned()
             } else {
@@ -385,6 +591,7 @@ impl Report {
         if !self.sessions.is_empty() {
             writeln!(out)?;
         }
+        self.access.print(paint, out)?;
         for (name, rule) in &self.rules {
             writeln!(
                 out,
@@ -411,6 +618,26 @@ impl Report {
         }
         Ok(())
     }
+}
+
+/// Who did what where; what the rules find in the command is masked as they would.
+fn refused_session(past: &Past, rules: &Arc<Rules>) -> String {
+    let about = &past.about;
+    let who = about.user.as_deref().unwrap_or("somebody");
+    let what = match (about.kind.as_deref(), about.command.as_deref()) {
+        (Some("exec"), Some(command)) => {
+            let command = Bytes::copy_from_slice(command.as_bytes());
+            let trial = trial::run(rules, false, [(Stream::Stdout, command)]);
+            match trial.outcome {
+                trial::Outcome::Passed => String::from_utf8_lossy(&trial.passed).into_owned(),
+                trial::Outcome::Held { .. } | trial::Outcome::Refused { .. } => "***".to_owned(),
+            }
+        }
+        (kind, _) => kind.unwrap_or("a session").to_owned(),
+    };
+    let place = about.place().unwrap_or_default();
+    let text = format!("{who} on {place}: {what}");
+    text.chars().take(EXAMPLE_CHARS).collect()
 }
 
 /// Whether a mask stands where the value was.
@@ -451,6 +678,8 @@ fn example(past: &Past, found: &trial::Found, all: &[trial::Found]) -> String {
     text.trim().chars().take(EXAMPLE_CHARS).collect()
 }
 
+/// The outcome of a session that would not have begun.
+const ACCESS_REFUSED: &str = "access refused";
 /// Of one recording, so many bytes are read.
 const OUTPUT_MAX: usize = 64 * 1024 * 1024;
 const EXAMPLES_MAX: usize = 3;

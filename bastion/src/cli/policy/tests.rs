@@ -448,3 +448,90 @@ fn a_dry_run_says_what_would_have_been() {
     let (status, _) = outcome(&arguments);
     assert!(status.unwrap_err().contains("d.cast"));
 }
+
+/// Sessions are asked about as they were: with the groups, the sign-in, the address and the time of
+/// then.
+#[test]
+fn a_dry_run_asks_who_could_have_begun() {
+    let folder = Folder::with("");
+    let targets = "[[target]]\nname = \"orders-db\"\n[[target.login]]\nname = \"postgres\"\n[[target.login]]\nname = \"root\"\n";
+    fs::write(folder.path().join("targets.toml"), targets).unwrap();
+    let past = tempfile::tempdir().unwrap();
+    let session = |name: &str, kind: &str, login: &str, command: Option<&str>, signed_in: Value| {
+        let mut ours = serde_json::json!({
+            "user": "ana", "issuer": "https://id.example.com", "subject": "1", "target": "orders-db",
+            "login": login, "kind": kind, "source": "10.1.2.3", "started": "2027-01-13T10:00:00Z",
+            "crlf": true,
+        });
+        if !signed_in.is_null() {
+            ours["signed_in"] = signed_in;
+        }
+        let header = serde_json::json!({
+            "version": 3, "term": {"cols": 80, "rows": 24}, "command": command, "bastion": ours,
+        });
+        fs::write(past.path().join(name), format!("{header}\n")).unwrap();
+    };
+    let signed_in = |at: &str, groups: &[&str]| serde_json::json!({"at": at, "groups": groups});
+    let fresh = "2027-01-13T09:30:00Z";
+    session(
+        "a.cast",
+        "exec",
+        "postgres",
+        Some("uptime"),
+        signed_in(fresh, &["staff"]),
+    );
+    // An hour and a half after the sign-in.
+    let old = signed_in("2027-01-13T08:30:00Z", &["staff"]);
+    session(
+        "b.cast",
+        "exec",
+        "postgres",
+        Some("find --ssn 078-05-1120"),
+        old,
+    );
+    session(
+        "c.cast",
+        "shell",
+        "root",
+        None,
+        signed_in(fresh, &["on-call"]),
+    );
+    session(
+        "d.cast",
+        "sftp",
+        "postgres",
+        None,
+        signed_in(fresh, &["staff"]),
+    );
+    // Nobody knows in which groups.
+    session("e.cast", "exec", "postgres", Some("uptime"), Value::Null);
+    // What commands may run is the rules'.
+    session(
+        "f.cast",
+        "exec",
+        "postgres",
+        Some("pg_dump x"),
+        signed_in(fresh, &["staff"]),
+    );
+    let arguments = [
+        "policy",
+        "dry-run",
+        folder.text(),
+        past.path().to_str().unwrap(),
+    ];
+    let (status, printed) = outcome(&arguments);
+    assert_eq!(status, Ok(()));
+    assert!(!printed.contains("078-05-1120"), "{printed}");
+    insta::assert_snapshot!(printed.replace(past.path().to_str().unwrap(), "PAST"));
+
+    // Whoever knows the groups says so.
+    let mut given = arguments.to_vec();
+    given.extend(["--group", "staff", "--json"]);
+    let (_, printed) = outcome(&given);
+    let report: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(
+        (&report["access"]["asked"], &report["access"]["not_asked"]),
+        (&6.into(), &0.into())
+    );
+    assert_eq!(report["sessions"][2]["now"]["by"], "no-root");
+}
