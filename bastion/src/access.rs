@@ -296,7 +296,8 @@ pub struct Grant {
     target: Arc<Target>,
     /// The position in the target's logins, which never change.
     login: usize,
-    action: Action,
+    /// Never empty.
+    actions: Vec<Action>,
     command: Option<Arc<[u8]>>,
     user_name: Arc<str>,
     protection: Protection,
@@ -321,9 +322,29 @@ impl Grant {
         &self.target.logins()[self.login]
     }
 
-    /// What it allows.
-    pub fn action(&self) -> Action {
-        self.action
+    /// What it allows; never empty.
+    pub fn actions(&self) -> &[Action] {
+        &self.actions
+    }
+
+    /// Leave for what both allow, on one channel to the account of `self`: all that either asks to
+    /// be made known counts, and the first end.
+    #[must_use]
+    pub(crate) fn and(mut self, other: &Self) -> Self {
+        self.actions.extend(&other.actions);
+        let policies: BTreeSet<String> = self
+            .policies
+            .iter()
+            .chain(other.policies.iter())
+            .cloned()
+            .collect();
+        self.policies = policies.into_iter().collect();
+        self.marks = Marks::of([&self.marks, &other.marks].into_iter());
+        self.until = match (self.until, other.until) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        self
     }
 
     /// The one command that was allowed, for `exec`.
@@ -393,10 +414,11 @@ impl Grant {
 
 impl fmt::Debug for Grant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let actions: Vec<&str> = self.actions.iter().map(|action| action.name()).collect();
         write!(
             f,
             "Grant({} as {}@{})",
-            self.action,
+            actions.join("+"),
             self.login().name(),
             self.target.name()
         )
@@ -621,7 +643,7 @@ impl Access {
         Ok(Grant {
             target: Arc::clone(target),
             login,
-            action: *action,
+            actions: vec![*action],
             command: command.map(Arc::from),
             user_name: Arc::from(person.name),
             protection,
@@ -1639,8 +1661,8 @@ mod tests {
         };
         let grant = access.decide(&question).unwrap();
         assert_eq!(
-            (grant.target().name(), grant.login().name(), grant.action()),
-            ("db", "postgres", Action::Exec)
+            (grant.target().name(), grant.login().name(), grant.actions()),
+            ("db", "postgres", &[Action::Exec][..])
         );
         assert_eq!(
             (grant.command(), grant.user_name(), grant.covered()),

@@ -14,3 +14,8 @@ pub fn recorder_frames(bytes: &[u8]) {
 pub fn key_set(body: &[u8]) {
     crate::login::fuzz_key_set(body);
 }
+
+/// What both ends of a channel may say on which files go in one direction.
+pub fn sftp(bytes: &[u8]) {
+    crate::session::fuzz_sftp(bytes);
+}

@@ -8,6 +8,7 @@ mod notice;
 mod pump;
 mod registry;
 mod rendition;
+mod sftp;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -19,7 +20,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::access::{self, Access, Action, Current, Grant, Person, Question, SamePerson};
+use crate::access::{self, Access, Action, Current, Denied, Grant, Person, Question, SamePerson};
 use crate::audit::{Audit, Event, Who};
 use crate::config::{Approval, Limits, OnRevoke};
 use crate::holds::{Holds, Party};
@@ -34,6 +35,8 @@ pub(crate) use notice::Notices;
 pub(crate) use pump::Why;
 use registry::Active;
 pub(crate) use registry::{Of, Registry};
+#[cfg(fuzzing)]
+pub(crate) use sftp::fuzz as fuzz_sftp;
 
 /// What a connection needs of the other rooms.
 pub(crate) struct Rooms {
@@ -195,10 +198,10 @@ async fn proxy(
         Ok(decided) => decided,
         Err(line) => return give_up(&client.writer, &notices, &line, NOT_ALLOWED).await,
     };
-    if matches!(asked.opening, Opening::Sftp) && grant.covered() {
-        let line = "sftp is not allowed here: a protection rule covers this account, and files cannot be scanned yet";
-        return give_up(&client.writer, &notices, line, NOT_ALLOWED).await;
-    }
+    let direction = match direction(&grant) {
+        Ok(direction) => direction,
+        Err(line) => return give_up(&client.writer, &notices, line, NOT_ALLOWED).await,
+    };
     let about = about(&asked, login, target, &grant);
     let recording = match rooms.recorder.start(about).await {
         Ok(recording) => recording,
@@ -296,10 +299,21 @@ async fn proxy(
             return give_up(&client.writer, &notices, line, UNREACHABLE).await;
         }
     };
-    let rules = grant.rules();
+    // Where files only go up, nothing that a rule could find comes down.
+    let protocol_only = direction.is_some() && grant.covered();
+    let rules = if protocol_only {
+        Arc::new(scanner::Rules::none())
+    } else {
+        grant.rules()
+    };
     let holding = hold::Holding::new(&rooms.holds, &grant, &notices, origin, &access);
     let ids = holding.ids();
+    let refused = |what: &str| write_refusal(rooms, &asked, what);
     let pump = pump::Pump {
+        one_way: direction.map(|direction| {
+            let line = notices.note(direction.notice());
+            pump::OneWay::new(sftp::Gate::new(direction), protocol_only, line, &refused)
+        }),
         rules: rules.clone(),
         scanner: Scanner::new(
             rules,
@@ -336,6 +350,36 @@ async fn proxy(
     say_goodbye(&client.writer, &notices, &carried).await;
     // Only now is the session over for whoever waits for it to be.
     drop(active);
+}
+
+/// In which direction only files may go; `None` for both, and for everything else. The error is the
+/// line for the client: what is read could not be scanned.
+fn direction(grant: &Grant) -> Result<Option<sftp::Direction>, &'static str> {
+    let may = |action| grant.actions().contains(&action);
+    match (may(Action::SftpRead), may(Action::SftpWrite)) {
+        (true, true) if !grant.covered() => Ok(None),
+        (_, true) => Ok(Some(sftp::Direction::Up)),
+        (true, false) if !grant.covered() => Ok(Some(sftp::Direction::Down)),
+        (true, false) => Err(
+            "files cannot be read here: a protection rule covers this account, and files cannot be scanned yet",
+        ),
+        (false, false) => Ok(None),
+    }
+}
+
+/// Writes a request of sftp down that did not go on.
+fn write_refusal(rooms: &Rooms, asked: &Asked, what: &str) {
+    let refused = Event::RequestRefused {
+        connection: asked.connection.to_string(),
+        user: asked.lease.who(),
+        source: asked.source,
+        request: "sftp".to_owned(),
+        what: what.to_owned(),
+    };
+    // It happens whether it can be written down or not: nothing is granted.
+    if let Err(error) = rooms.audit.record_soon(refused) {
+        warn!(connection = %asked.connection, %error, "not audited");
+    }
 }
 
 /// Refuses a channel to a target that is locked, to whoever would be allowed there without the lock;
@@ -461,7 +505,7 @@ async fn still_allowed(rooms: &Rooms, asked: &Asked, grant: &Grant) -> Result<()
 
 /// Whether the session would have been let in as it began, by these policies and with these groups.
 fn allows_still(access: &Access, asked: &Asked, grant: &Grant, groups: &BTreeSet<String>) -> bool {
-    actions(&asked.opening).iter().all(|action| {
+    grant.actions().iter().all(|action| {
         let person = Person {
             groups,
             ..asked.person()
@@ -614,25 +658,32 @@ fn decide(
     approved_until: Option<jiff::Timestamp>,
 ) -> Result<(Arc<Access>, Grant), String> {
     let access = rooms.access();
-    let mut granted = None;
-    for action in actions(&asked.opening) {
-        let question = Question {
-            approved_until,
-            ..question(asked, login, target, *action)
-        };
-        let decision = access.decide(&question);
-        let text = question
-            .command
-            .map(|command| String::from_utf8_lossy(command).into_owned());
+    let ask = |action: Action| Question {
+        approved_until,
+        ..question(asked, login, target, action)
+    };
+    let decisions: Vec<(Action, Result<Grant, Denied>)> = actions(&asked.opening)
+        .iter()
+        .map(|action| (*action, access.decide(&ask(*action))))
+        .collect();
+    let any = decisions.iter().any(|(_, decision)| decision.is_ok());
+    let command = match &asked.opening {
+        Opening::Exec(command) => Some(String::from_utf8_lossy(command).into_owned()),
+        Opening::Shell | Opening::Sftp => None,
+    };
+    let mut granted: Option<Grant> = None;
+    let mut line = None;
+    for (action, decision) in decisions {
         let (connection, user, source) = (
             asked.connection.to_string(),
             asked.lease.who(),
             asked.source,
         );
-        let (target, login, name) = (
+        let (target, login, name, text) = (
             target.to_owned(),
             login.to_owned(),
             action.name().to_owned(),
+            command.clone(),
         );
         let event = match &decision {
             Ok(grant) => Event::ChannelAllowed {
@@ -647,6 +698,8 @@ fn decide(
                 break_glass: grant.marks().break_glass,
                 notify: grant.marks().notify.iter().cloned().collect(),
             },
+            // Files that go in one direction were not asked for in the other.
+            Err(_) if any => continue,
             Err(denied) => Event::ChannelDenied {
                 connection,
                 user,
@@ -664,22 +717,35 @@ fn decide(
             .audit
             .record_soon(event)
             .map_err(|error| error.notice().to_owned())?;
-        granted = Some(decision.map_err(|denied| {
-            let line = denied.notice();
-            if !access.may_be_asked_for(&question) {
-                return line;
+        match decision {
+            Ok(grant) => {
+                granted = Some(match granted {
+                    None => grant,
+                    Some(earlier) => earlier.and(&grant),
+                });
             }
-            format!(
-                "{line}; ask with: ssh {} request {} --login {} --reason WHY",
-                rooms.name, question.target, question.login
-            )
-        })?);
+            Err(_) if line.is_some() => {}
+            Err(denied) => line = Some(refusal(rooms, &access, &ask(action), &denied)),
+        }
     }
-    let grant = granted.ok_or_else(|| "nothing was asked for".to_owned())?;
-    Ok((access, grant))
+    let granted = granted.ok_or_else(|| line.unwrap_or_else(|| "nothing was asked for".to_owned()));
+    Ok((access, granted?))
 }
 
-/// One sftp channel reads and writes: both have to be allowed.
+/// The line for whoever is refused; with what to type where access can be asked for.
+fn refusal(rooms: &Rooms, access: &Access, question: &Question<'_>, denied: &Denied) -> String {
+    let line = denied.notice();
+    if !access.may_be_asked_for(question) {
+        return line;
+    }
+    format!(
+        "{line}; ask with: ssh {} request {} --login {} --reason WHY",
+        rooms.name, question.target, question.login
+    )
+}
+
+/// What a channel can be used for. Of an sftp channel, one is enough: the other direction is refused
+/// where it is asked for.
 fn actions(opening: &Opening) -> &'static [Action] {
     match opening {
         Opening::Shell => &[Action::Shell],

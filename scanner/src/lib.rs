@@ -84,6 +84,12 @@ impl Masked {
         self.0.advance(bytes.min(self.0.len()));
     }
 
+    /// Takes the first `bytes` away, at most all of them; the rest stays. Nothing is copied.
+    #[must_use]
+    pub fn split_to(&mut self, bytes: usize) -> Self {
+        Self(self.0.split_to(bytes.min(self.0.len())))
+    }
+
     /// The number of bytes.
     pub fn len(&self) -> usize {
         self.0.len()

@@ -1,4 +1,5 @@
-//! Files: byte for byte on a target that no protection rule covers, refused on one that is.
+//! Files: byte for byte on a target that no protection rule covers; in one direction only where a
+//! policy or a rule says so.
 
 use std::fs;
 use std::process::Command;
@@ -8,7 +9,9 @@ use serde_json::{Value, json};
 use tests::peer::ask;
 use tests::process::{Output, run};
 use tests::ssh::Client;
-use tests::world::World;
+use tests::world::{Setup, World};
+
+use crate::reload::audited;
 
 /// Bytes in which a shift by any amount shows.
 fn contents(length: usize) -> Vec<u8> {
@@ -142,8 +145,148 @@ fn rsync_both_ways() -> Result<()> {
     Ok(())
 }
 
+/// A world in which these actions are permitted, and no others.
+fn permitting(actions: &str) -> Result<World> {
+    World::start(&Setup {
+        access: format!(
+            "permit (principal in Group::\"staff\", action in [{actions}], resource);\n"
+        ),
+        ..Setup::default()
+    })
+}
+
+fn sftp(client: &Client<'_>, target: &str, world: &World, batch: &str) -> Result<Output> {
+    let user = format!("User={}@{target}", world.sshd.login);
+    run(
+        "sftp",
+        client
+            .tool("sftp")
+            .args(["-q", "-o", &user, "-b", "-", "bastion"]),
+        batch.as_bytes(),
+    )
+}
+
 #[test]
-fn a_covered_target_refuses_sftp_until_its_content_is_scanned() -> Result<()> {
+fn files_only_come_down_where_nobody_permits_writing() -> Result<()> {
+    let mut world = permitting("Action::\"exec\", Action::\"sftp_read\"")?;
+    let client = world.signed_in()?;
+    let there = world.place("files-")?;
+    let (kept, folder) = (there.join("kept"), there.display().to_string());
+    let expected = contents(3_000_000);
+    fs::write(&kept, &expected)?;
+    fs::write(client.dir.join("from"), b"from")?;
+    let batch = format!(
+        "cd {folder}\n-put from new\n-put from kept\n-rename kept other\n-rm kept\n-mkdir sub\n-chmod 600 kept\n-symlink kept link\n-ln kept hard\nls -l\nget kept back\n"
+    );
+    let output = sftp(&client, "box", &world, &batch)?.ok()?;
+    let error = output.err();
+    ensure!(
+        error.matches("ermission denied").count() >= 6
+            && error.contains("bastion: files can only be read here"),
+        "{output:?}"
+    );
+    ensure!(output.out().contains("kept"), "{output:?}");
+    ensure!(fs::read(client.dir.join("back"))? == expected);
+    ensure!(fs::read(&kept)? == expected && fs::read_dir(&there)?.count() == 1);
+
+    let user = format!("User={}@box", world.sshd.login);
+    let remote = format!("bastion:{folder}/new");
+    for protocol in ["-s", "-O"] {
+        let from = client.dir.join("from").display().to_string();
+        let output = scp(&client, &[protocol, "-o", &user, &from, &remote])?;
+        if protocol == "-s" {
+            ensure!(
+                output.code() != 0 && output.err().contains("ermission denied"),
+                "{output:?}"
+            );
+            ensure!(!there.join("new").exists(), "{output:?}");
+        } else {
+            // The older protocol is a command, `scp -t`, which `exec` permits.
+            output.ok()?;
+        }
+    }
+    let refused = audited(&world, "request_refused", 8)?.concat();
+    ensure!(
+        refused.contains("\"request\":\"sftp\"")
+            && refused.contains("open ")
+            && refused.contains("remove "),
+        "{refused}"
+    );
+    drop(client);
+    world.stop()?;
+    let casts = format!("{:?}", world.recordings().all()?);
+    ensure!(casts.contains("sftp request refused: remove "), "no marker");
+    Ok(())
+}
+
+#[test]
+fn files_only_go_up_where_nobody_permits_reading() -> Result<()> {
+    let world = permitting("Action::\"sftp_write\"")?;
+    let client = world.signed_in()?;
+    // On a target that a rule covers, too: nothing comes down that would have to be scanned.
+    for target in ["box", "vault"] {
+        let there = world.place("files-")?;
+        let (kept, folder) = (there.join("kept"), there.display().to_string());
+        fs::write(&kept, "ssn\n078-05-1120\n")?;
+        let expected = contents(3_000_000);
+        fs::write(client.dir.join("from"), &expected)?;
+        let batch = format!(
+            "cd {folder}\nput from new\nrename new newer\nchmod 600 newer\nmkdir sub\n-get kept back\n-ls\n-reget kept back\nput from again\n"
+        );
+        let output = sftp(&client, target, &world, &batch)?.ok()?;
+        ensure!(
+            output.err().contains("ermission denied")
+                && output
+                    .err()
+                    .contains("bastion: files can only be written here")
+                && !output.out().contains("078-05"),
+            "{output:?}"
+        );
+        ensure!(fs::read(there.join("newer"))? == expected && there.join("sub").is_dir());
+        ensure!(fs::read(there.join("again"))? == expected);
+        let back = client.dir.join("back");
+        ensure!(
+            !back.exists() || fs::read(&back)?.is_empty(),
+            "it came down"
+        );
+
+        let user = format!("User={}@{target}", world.sshd.login);
+        let (up, down) = (
+            format!("bastion:{folder}/up"),
+            format!("bastion:{folder}/kept"),
+        );
+        let from = client.dir.join("from").display().to_string();
+        scp(&client, &["-s", "-o", &user, &from, &up])?.ok()?;
+        ensure!(fs::read(there.join("up"))? == expected);
+        let output = scp(&client, &["-s", "-o", &user, &down, "copy"])?;
+        ensure!(
+            output.code() != 0 && output.err().contains("ermission denied"),
+            "{output:?}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_not_sftp_does_not_pass_in_one_direction() -> Result<()> {
+    let world = permitting("Action::\"sftp_read\"")?;
+    let client = world.signed_in()?;
+    for input in [
+        &b"GET / HTTP/1.0\r\n\r\n"[..],
+        b"\0\0\0\x05\x01\0\0\0\x02",
+        b"\0\0\0\x05\x01\0\0\0\x03\xff\xff\xff\xff\x05",
+    ] {
+        let output = client.run(&["-s", &client.on("box"), "sftp"], input)?;
+        ensure!(
+            output.code() == 65 && output.err().contains("needs sftp version 3"),
+            "{output:?}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn nothing_is_read_from_a_covered_target_until_content_is_scanned() -> Result<()> {
     let world = World::usual()?;
     let client = world.signed_in()?;
     let secret = world.place("files-")?.join("secret");
@@ -151,24 +294,32 @@ fn a_covered_target_refuses_sftp_until_its_content_is_scanned() -> Result<()> {
     let user = format!("User={}@vault", world.sshd.login);
     let remote = format!("bastion:{}", secret.display());
     let output = scp(&client, &["-s", "-o", &user, &remote, "copy"])?;
+    let copy = client.dir.join("copy");
     ensure!(
-        output.code() != 0 && !client.dir.join("copy").exists(),
+        output.code() != 0 && !(copy.exists() && fs::read(&copy)?.contains(&b'7')),
         "{output:?}"
     );
-    let output = run(
-        "sftp",
-        client
-            .tool("sftp")
-            .args(["-o", &user, "-b", "-", "bastion"]),
-        b"ls\n",
-    )?;
-    ensure!(output.code() != 0, "{output:?}");
+    let folder = secret.parent().unwrap_or(&secret).display().to_string();
+    let output = sftp(&client, "vault", &world, &format!("-ls {folder}\n"))?;
+    ensure!(
+        output.err().contains("ermission denied") && !output.out().contains("secret\n"),
+        "{output:?}"
+    );
+    // Commands work there.
+    ensure!(client.exec("vault", "echo in", b"")?.ok()?.out() == "in\n");
+
+    // Where reading is all that is permitted, there is nothing to do.
+    let world = permitting("Action::\"sftp_read\"")?;
+    let client = world.signed_in()?;
     let output = client.run(
         &["-s", &client.on("vault"), "sftp"],
         b"\0\0\0\x05\x01\0\0\0\x03",
     )?;
-    ensure!(output.code() != 0 && output.stdout.is_empty(), "{output:?}");
-    // Commands work there.
-    ensure!(client.exec("vault", "echo in", b"")?.ok()?.out() == "in\n");
+    ensure!(
+        output.code() == 77
+            && output.stdout.is_empty()
+            && output.err().contains("files cannot be scanned yet"),
+        "{output:?}"
+    );
     Ok(())
 }

@@ -27,6 +27,11 @@ impl Notices {
         self.say(text, None, Some(hold))
     }
 
+    /// One line that says `text`; nothing has ended.
+    pub(crate) fn note(&self, text: &str) -> String {
+        self.say(text, None, None)
+    }
+
     /// One line that says `text`, with the status that the client is going to exit with.
     pub(crate) fn line(&self, text: &str, status: u32) -> String {
         self.say(text, Some(status), None)

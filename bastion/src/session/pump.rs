@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use scanner::{Coverage, Masked, Rules, Scanner, Step, Stream};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::ReusableBoxFuture;
 use tracing::{info, warn};
 
 use super::hold::{HoldEnd, Holding, Said};
 use super::registry::Stop;
+use super::sftp::{Broken, Gate};
 use super::{BROKEN, NOT_ALLOWED, REFUSED};
 use crate::holds::{HoldError, HoldId, Name, Released};
 use crate::record::{Acknowledged, RecordError, Recording};
@@ -31,6 +32,8 @@ pub(super) struct Pump<'a> {
     pub(super) rules: Arc<Rules>,
     pub(super) scanner: Scanner,
     pub(super) holding: Holding<'a>,
+    /// Where files go in one direction only.
+    pub(super) one_way: Option<OneWay<'a>>,
     /// Held output that has been quiet for so long is sealed.
     pub(super) seal_quiet: Duration,
     pub(super) recording: &'a mut Recording,
@@ -39,6 +42,48 @@ pub(super) struct Pump<'a> {
     pub(super) pty: bool,
     pub(super) life: Duration,
     pub(super) stop: Stop,
+}
+
+/// Files in one direction: what both ends of the channel pass through.
+pub(super) struct OneWay<'a> {
+    gate: Mutex<Gate>,
+    /// Something was refused, or nothing goes on.
+    refused: Notify,
+    /// Whether the output is not scanned, so that nothing but the protocol may leave.
+    protocol_only: bool,
+    /// The line for the client at the first refusal.
+    line: String,
+    /// Writes a refusal down.
+    audit: &'a (dyn Fn(&str) + Sync),
+}
+
+impl<'a> OneWay<'a> {
+    pub(super) fn new(
+        gate: Gate,
+        protocol_only: bool,
+        line: String,
+        audit: &'a (dyn Fn(&str) + Sync),
+    ) -> Self {
+        Self {
+            gate: Mutex::new(gate),
+            refused: Notify::new(),
+            protocol_only,
+            line,
+            audit,
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Gate> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns when the client has asked for what is refused.
+    async fn asked(one_way: Option<&Self>) {
+        match one_way {
+            Some(one_way) => one_way.refused.notified().await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// How it went.
@@ -67,6 +112,8 @@ pub(crate) enum Why {
     Held(HoldEnd),
     /// A rule refuses the output.
     Refused,
+    /// Files go in one direction only, and what is said is not their protocol.
+    NotSftp(Broken),
     /// What the target sends can no longer be recorded.
     NotRecorded(RecordError),
     /// A session lives only so long.
@@ -87,6 +134,7 @@ impl Why {
             Self::ClientStalled => "the client has not read for too long",
             Self::Held(end) => end.notice(),
             Self::Refused => "a rule refuses this output: the rest is withheld",
+            Self::NotSftp(broken) => broken.notice(),
             Self::NotRecorded(error) => error.notice(),
             Self::LifeOver => "the session has reached its longest life; connect again",
             Self::Ended(line) => line,
@@ -98,7 +146,7 @@ impl Why {
     pub(super) fn status(&self) -> u32 {
         match self {
             Self::Held(end) => end.status(),
-            Self::NotRecorded(_) | Self::Refused => REFUSED,
+            Self::NotRecorded(_) | Self::Refused | Self::NotSftp(_) => REFUSED,
             Self::LifeOver | Self::Ended(_) => NOT_ALLOWED,
             Self::TargetEnded
             | Self::TargetLost
@@ -116,6 +164,7 @@ impl Pump<'_> {
             rules,
             scanner,
             mut holding,
+            one_way,
             seal_quiet,
             recording,
             client,
@@ -138,6 +187,7 @@ impl Pump<'_> {
         let mut up = Upload {
             target: &target.writer,
             scanner: pty.then_some(&scanner),
+            one_way: one_way.as_ref(),
             asked_size,
             signals,
             input: Input::default(),
@@ -148,6 +198,8 @@ impl Pump<'_> {
                 rules: &rules,
                 scanner: &scanner,
                 holding: &mut holding,
+                one_way: one_way.as_ref(),
+                told: false,
                 seal_quiet,
                 recording: &mut *recording,
                 size,
@@ -210,6 +262,8 @@ enum Outgoing {
     },
     /// A line of our own.
     Notice(String),
+    /// An answer of our own to a request that the target has not seen.
+    Answer(Bytes),
     /// What a decision has released; it is in no recording.
     Released {
         stream: Stream,
@@ -227,6 +281,9 @@ struct Download<'a, 'h> {
     rules: &'a Rules,
     scanner: &'a Mutex<Scanner>,
     holding: &'a mut Holding<'h>,
+    one_way: Option<&'a OneWay<'a>>,
+    /// Whether the client has been told that files go one way.
+    told: bool,
     seal_quiet: Duration,
     recording: &'a mut Recording,
     size: watch::Receiver<Option<(u16, u16)>>,
@@ -246,6 +303,8 @@ impl Download<'_, '_> {
         loop {
             tokio::select! {
                 event = target.next() => match event {
+                    FromTarget::Output(Stream::Stderr, _)
+                        if self.one_way.is_some_and(|one_way| one_way.protocol_only) => {}
                     // After its end of file a target has nothing to say.
                     FromTarget::Output(stream, raw) if !eof => {
                         self.holding.read(stream, &raw);
@@ -268,6 +327,7 @@ impl Download<'_, '_> {
                     }
                     FromTarget::Left => break,
                 },
+                () = OneWay::asked(self.one_way) => self.answer().await?,
                 // Endless commands, and protocols that wait for the client: what comes later is
                 // looked at anew.
                 () = tokio::time::sleep_until(quiet_at), if !eof && self.holding.withholds() => {
@@ -395,20 +455,10 @@ impl Download<'_, '_> {
         loop {
             let step = lock(self.scanner).next_step();
             match step {
-                Some(Step::Pass { stream, bytes }) => {
-                    self.holding.passed(stream, bytes.len());
-                    let position = self
-                        .recording
-                        .output(stream, &bytes)
-                        .await
-                        .map_err(Why::NotRecorded)?;
-                    self.push(Outgoing::Bytes {
-                        position,
-                        stream,
-                        bytes,
-                    })
-                    .await?;
-                }
+                Some(Step::Pass { stream, bytes }) => match (self.one_way, stream) {
+                    (Some(one_way), Stream::Stdout) => self.pass_replies(one_way, bytes).await?,
+                    _ => self.pass(stream, bytes).await?,
+                },
                 Some(Step::Hold { rule, field }) => {
                     let name = self.rules.rule_name(rule);
                     match self.holding.begin(rule, name, &field).await {
@@ -445,6 +495,60 @@ impl Download<'_, '_> {
             }
         }
         self.tell().await
+    }
+
+    /// To the recorder, and then to the client.
+    async fn pass(&mut self, stream: Stream, bytes: Masked) -> Result<(), Why> {
+        self.holding.passed(stream, bytes.len());
+        let position = self
+            .recording
+            .output(stream, &bytes)
+            .await
+            .map_err(Why::NotRecorded)?;
+        self.push(Outgoing::Bytes {
+            position,
+            stream,
+            bytes,
+        })
+        .await
+    }
+
+    /// What the target answers, with our own answers between its packets.
+    async fn pass_replies(&mut self, one_way: &OneWay<'_>, mut bytes: Masked) -> Result<(), Why> {
+        while !bytes.is_empty() {
+            let taken = one_way.lock().replied(bytes.as_bytes());
+            if taken > 0 {
+                self.pass(Stream::Stdout, bytes.split_to(taken)).await?;
+            }
+            self.answer().await?;
+        }
+        Ok(())
+    }
+
+    /// Answers the requests that were refused, where it is their turn.
+    async fn answer(&mut self) -> Result<(), Why> {
+        let Some(one_way) = self.one_way else {
+            return Ok(());
+        };
+        let said = |gate: &mut Gate| (gate.told(), gate.answer(), gate.broken());
+        loop {
+            let (told, answer, broken) = said(&mut one_way.lock());
+            if let Some(what) = &told {
+                (one_way.audit)(what);
+                self.mark(&format!("sftp request refused: {what}")).await?;
+                if !std::mem::replace(&mut self.told, true) {
+                    self.push(Outgoing::Notice(one_way.line.clone())).await?;
+                }
+            }
+            if let Some(broken) = broken {
+                return self.withhold(Why::NotSftp(broken)).await;
+            }
+            match answer {
+                Some(answer) => self.push(Outgoing::Answer(answer)).await?,
+                None if told.is_none() => return Ok(()),
+                None => {}
+            }
+        }
     }
 
     /// Tells the client of a hold that has begun, with the fields that were seen so far.
@@ -511,6 +615,9 @@ async fn deliver(
             }
             Outgoing::End(why) => return Err(why),
             Outgoing::Notice(line) => client.notice(line).await.map_err(gone)?,
+            Outgoing::Answer(bytes) => {
+                client.answer(Stream::Stdout, bytes).await.map_err(gone)?;
+            }
             Outgoing::Released { stream, bytes } => {
                 client.released(stream, bytes).await.map_err(gone)?;
             }
@@ -535,6 +642,7 @@ struct Upload<'a> {
     target: &'a TargetWriter,
     /// Told what is typed where there is a terminal, so that its echo is known.
     scanner: Option<&'a Mutex<Scanner>>,
+    one_way: Option<&'a OneWay<'a>>,
     asked_size: watch::Sender<Option<(u16, u16)>>,
     signals: mpsc::Sender<Signal>,
     input: Input<'a>,
@@ -582,6 +690,21 @@ impl<'a> Input<'a> {
         }
     }
 
+    /// Queues the requests that may go on.
+    fn push_allowed(&mut self, one_way: &OneWay<'_>, bytes: &[u8], client: &ClientReader) {
+        let mut gate = one_way.lock();
+        gate.feed(bytes);
+        while let Some(step) = gate.next_step() {
+            if !step.forward.is_empty() {
+                self.queue.push(step.forward);
+            }
+            if step.dropped > 0 {
+                client.taken(step.dropped);
+                one_way.refused.notify_one();
+            }
+        }
+    }
+
     /// What was in flight has gone, or cannot go.
     fn sent(&mut self, result: &Result<(), Gone>, client: &ClientReader) {
         client.taken(self.in_flight.take().unwrap_or(0));
@@ -608,7 +731,10 @@ impl Upload<'_> {
                         if let Some(scanner) = self.scanner {
                             lock(scanner).typed(&bytes);
                         }
-                        self.input.queue.push(bytes);
+                        match self.one_way {
+                            None => self.input.queue.push(bytes),
+                            Some(one_way) => self.input.push_allowed(one_way, &bytes, client),
+                        }
                     }
                     FromClient::Eof if self.input.eof == Eof::NotSeen => {
                         self.input.eof = Eof::Seen;

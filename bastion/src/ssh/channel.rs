@@ -184,7 +184,7 @@ impl ClientWriter {
         self.write(Stream::Stderr, Bytes::from(text)).await
     }
 
-    /// Sends the console's own answer.
+    /// Sends an answer of our own: the console's, or to a request that no target gets.
     pub(crate) async fn answer(&self, stream: Stream, bytes: Bytes) -> Result<(), Gone> {
         self.write(stream, bytes).await
     }
