@@ -1,4 +1,5 @@
-//! What stands in `docs/policies.md` is parsed, and its walk is walked.
+//! What stands in `docs/policies.md` is parsed, and its walk is walked; what the pages of the shipped
+//! folders quote stands there, and what they run says what they say.
 
 #![expect(
     clippy::unwrap_used,
@@ -16,10 +17,10 @@ use crate::cli::tests::{bastion_with_input, outcome};
 const DOCS: &str = include_str!("../../../../docs/policies.md");
 
 /// The blocks: what stands behind the fence, and the text.
-fn blocks() -> Vec<(&'static str, String)> {
+fn blocks(page: &'static str) -> Vec<(&'static str, String)> {
     let mut blocks = Vec::new();
     let mut open: Option<(&str, String)> = None;
-    for line in DOCS.lines() {
+    for line in page.lines() {
         match (line.strip_prefix("```"), &mut open) {
             (Some(_), Some(_)) => blocks.extend(open.take()),
             (Some(info), None) => open = Some((info, String::new())),
@@ -52,7 +53,7 @@ fn every_block_is_right() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
     let mut seen = 0;
-    for (info, text) in blocks() {
+    for (info, text) in blocks(DOCS) {
         seen += 1;
         match info {
             "toml" => {
@@ -107,11 +108,11 @@ fn the_walk_goes_as_it_says() {
     fs::remove_file(at("policies/starter.test.toml")).unwrap();
     fs::write(
         at("recordings/a.cast"),
-        "{\"version\":3,\"term\":{\"cols\":80,\"rows\":24},\"bastion\":{\"user\":\"ana\",\"target\":\"orders-db\",\"login\":\"postgres\",\"kind\":\"exec\",\"crlf\":true}}\n[0.1,\"o\",\"ssn: 078-05-1120\\r\\n\"]\n",
+        "{\"version\":3,\"term\":{\"cols\":80,\"rows\":24},\"bastion\":{\"user\":\"ana\",\"issuer\":\"https://id.example.com\",\"subject\":\"1\",\"target\":\"orders-db\",\"login\":\"postgres\",\"kind\":\"exec\",\"source\":\"10.0.0.7\",\"started\":\"2027-01-13T10:00:00Z\",\"signed_in\":{\"at\":\"2027-01-13T09:00:00Z\",\"groups\":[\"bastion-users\"]},\"crlf\":true}}\n[0.1,\"o\",\"ssn: 078-05-1120\\r\\n\"]\n",
     )
     .unwrap();
     let mut ran = 0;
-    for (info, text) in blocks() {
+    for (info, text) in blocks(DOCS) {
         if let Some((_, file)) = info
             .split_once(' ')
             .filter(|(_, file)| *file != "cases.test.toml")
@@ -130,6 +131,68 @@ fn the_walk_goes_as_it_says() {
         }
     }
     assert!(ran >= 6, "only {ran} commands");
+}
+
+/// A page for each folder that ships.
+const PAGES: [(&str, &str); 5] = [
+    (
+        "starter",
+        include_str!("../../../../docs/policies/starter.md"),
+    ),
+    ("pii", include_str!("../../../../docs/policies/pii.md")),
+    ("pci", include_str!("../../../../docs/policies/pci.md")),
+    (
+        "secrets",
+        include_str!("../../../../docs/policies/secrets.md"),
+    ),
+    (
+        "payroll",
+        include_str!("../../../../docs/policies/payroll.md"),
+    ),
+];
+
+#[test]
+fn the_pages_of_the_shipped_policies_are_right() {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies");
+    let folders = fs::read_dir(&shipped).unwrap().filter(|entry| {
+        let entry = entry.as_ref().unwrap();
+        entry.file_type().unwrap().is_dir()
+    });
+    assert_eq!(folders.count(), PAGES.len(), "a folder has no page");
+    for (name, page) in PAGES {
+        let place = tempfile::tempdir().unwrap();
+        let home = place.path();
+        fs::create_dir(home.join("policies")).unwrap();
+        for file in fs::read_dir(shipped.join(name)).unwrap() {
+            let file = file.unwrap();
+            fs::copy(file.path(), home.join("policies").join(file.file_name())).unwrap();
+        }
+        let mut ran = 0;
+        for (info, text) in blocks(page) {
+            match info.split_once(' ') {
+                Some(("text", file)) | Some(("toml", file @ "targets.toml")) => {
+                    fs::write(home.join(file), &text).unwrap();
+                }
+                Some((_, file)) => {
+                    let whole = fs::read_to_string(shipped.join(name).join(file)).unwrap();
+                    assert!(whole.contains(&text), "{name}/{file} does not say\n{text}");
+                }
+                None => {
+                    assert_eq!(info, "console", "{name}");
+                    let (command, wanted) = text.split_once('\n').unwrap();
+                    let shown = run(command.strip_prefix("$ ").unwrap(), home);
+                    let shown = shown.replace(&format!("{}/", home.display()), "");
+                    // At the end of tests is how long they took.
+                    assert!(
+                        shown.starts_with(wanted),
+                        "{name}: {command}\ngave\n{shown}\nnot\n{wanted}"
+                    );
+                    ran += 1;
+                }
+            }
+        }
+        assert!(ran >= 3, "{name}: only {ran} commands");
+    }
 }
 
 /// What a command prints; names of the walk's files are those under `home`.
