@@ -19,7 +19,7 @@ use crate::store::Locked;
 use crate::target::{Inventory, Login, Target};
 
 pub(crate) use self::cedar::{Review, SCHEMA_TEXT};
-pub use self::current::{Current, Reloads};
+pub use self::current::Current;
 pub use self::marks::{Marks, Terms};
 pub use self::party::{Kind, OwnDecision, Party, SamePerson, may_decide};
 pub use self::protect::{Channel, CommandVerdict, HoldTerms};

@@ -104,6 +104,7 @@ impl Default for Metrics {
             each(LEASES_ENDED, "why", &["provider", "signed_out", "locked"]),
             one(NOT_RECHECKED),
             one(NEW_KEYS),
+            each(RELOADS, "result", &["applied", "refused"]),
             one(TARGETS_FAILED),
             one(REFUSED),
             each(HOLDS_OPENED, "kind", &HOLD_KINDS),
@@ -184,6 +185,8 @@ impl Metrics {
             }
             Event::NotRechecked { .. } => self.add(NOT_RECHECKED, None, 1),
             Event::KeyEnrolled { .. } => self.add(NEW_KEYS, None, 1),
+            Event::PoliciesReloaded { .. } => self.add(RELOADS, Some("applied"), 1),
+            Event::PoliciesRefused { .. } => self.add(RELOADS, Some("refused"), 1),
             Event::HoldOpened { kind, .. } => self.add(HOLDS_OPENED, Some(kind), 1),
             Event::HoldSealed { hold, .. } => self.begin(|began| &mut began.holds, hold),
             Event::HoldDecided {
@@ -358,6 +361,7 @@ const BYTES: &str = "bastion_output_bytes_total";
 const LEASES_ENDED: &str = "bastion_leases_ended_total";
 const NOT_RECHECKED: &str = "bastion_rechecks_failed_total";
 const NEW_KEYS: &str = "bastion_new_keys_total";
+const RELOADS: &str = "bastion_policy_reloads_total";
 const TARGETS_FAILED: &str = "bastion_target_failures_total";
 const REFUSED: &str = "bastion_connections_refused_total";
 const HOLDS_OPENED: &str = "bastion_holds_opened_total";
@@ -368,7 +372,7 @@ const SESSION_SECONDS: &str = "bastion_session_duration_seconds";
 const SIGN_IN_SECONDS: &str = "bastion_sign_in_duration_seconds";
 
 /// Name, type and meaning of each.
-const FAMILIES: [(&str, &str, &str); 29] = [
+const FAMILIES: [(&str, &str, &str); 30] = [
     ("bastion_build_info", "gauge", "The version that runs."),
     (
         SIGN_INS,
@@ -428,6 +432,11 @@ const FAMILIES: [(&str, &str, &str); 29] = [
         NEW_KEYS,
         "counter",
         "Sign-ins of known users with new keys.",
+    ),
+    (
+        RELOADS,
+        "counter",
+        "Reloads of policies and targets; what is refused leaves the earlier ones in force.",
     ),
     (
         "bastion_locks",
@@ -621,8 +630,15 @@ mod tests {
             status: None,
             reason: Some("cut".into()),
         });
+        metrics.observe(&Event::PoliciesRefused {
+            by: "SIGHUP".into(),
+            problems: 1,
+            first: "access.cedar:1:1: whatever".into(),
+        });
         let text = metrics.render(&live());
         for line in [
+            "bastion_policy_reloads_total{result=\"applied\"} 0",
+            "bastion_policy_reloads_total{result=\"refused\"} 1",
             "bastion_sign_ins_total{outcome=\"denied\"} 2",
             "bastion_sign_in_duration_seconds_count 1",
             "bastion_sessions_ended_total{how=\"cut\"} 1",

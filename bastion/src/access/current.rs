@@ -4,7 +4,6 @@
 //! others in their place, and never changes what somebody holds.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::watch;
 
@@ -14,17 +13,6 @@ use super::Access;
 #[derive(Debug)]
 pub struct Current {
     access: watch::Sender<Arc<Access>>,
-    applied: AtomicU64,
-    refused: AtomicU64,
-}
-
-/// How reloads went since the start, for metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reloads {
-    /// Policies that came into force.
-    pub applied: u64,
-    /// Policies that were wrong, so that the earlier ones stayed.
-    pub refused: u64,
 }
 
 impl Current {
@@ -32,8 +20,6 @@ impl Current {
     pub fn new(access: Access) -> Self {
         Self {
             access: watch::Sender::new(Arc::new(access)),
-            applied: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
         }
     }
 
@@ -49,20 +35,6 @@ impl Current {
 
     /// Puts others in force.
     pub fn replace(&self, access: Access) {
-        self.applied.fetch_add(1, Ordering::Relaxed);
         self.access.send_replace(Arc::new(access));
-    }
-
-    /// Notes that others were wrong, so that these stay.
-    pub fn keep(&self) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// How reloads went.
-    pub fn reloads(&self) -> Reloads {
-        Reloads {
-            applied: self.applied.load(Ordering::Relaxed),
-            refused: self.refused.load(Ordering::Relaxed),
-        }
     }
 }

@@ -161,7 +161,6 @@ impl Reload {
     }
 
     fn refuse(&self, problems: Vec<Problem>, by: &'static str) -> Answer {
-        self.rooms.access.keep();
         let first = problems
             .first()
             .map(ToString::to_string)
