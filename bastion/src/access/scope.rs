@@ -67,18 +67,28 @@ impl Scope {
 #[derive(Debug, Default)]
 pub(super) struct Index {
     scopes: Vec<Scope>,
-    by_bounds: HashMap<(Bound, Bound), Vec<usize>>,
-    /// What some policy's principal is bound to: of a person's hundred groups, few are.
-    principals: HashSet<EntityUid>,
+    /// What some scope is bound to, by a number: of a person's hundred groups, few are.
+    bounds: HashMap<EntityUid, u32>,
+    /// By principal and resource.
+    by_bounds: HashMap<(u32, u32), Vec<usize>>,
 }
 
 impl Index {
     pub(super) fn push(&mut self, scope: Scope) {
         let at = self.scopes.len();
-        self.principals.extend(scope.principal.clone());
-        let bounds = (scope.principal.clone(), scope.resource.clone());
-        self.by_bounds.entry(bounds).or_default().push(at);
+        let principal = self.number(scope.principal.as_ref());
+        let resource = self.number(scope.resource.as_ref());
+        let policies = self.by_bounds.entry((principal, resource)).or_default();
+        policies.push(at);
         self.scopes.push(scope);
+    }
+
+    fn number(&mut self, bound: Option<&EntityUid>) -> u32 {
+        let Some(uid) = bound else {
+            return ANYTHING;
+        };
+        let next = u32::try_from(self.bounds.len()).map_or(u32::MAX, |last| last + 1);
+        *self.bounds.entry(uid.clone()).or_insert(next)
     }
 
     /// The scope at this position.
@@ -94,28 +104,16 @@ impl Index {
         resource: impl IntoIterator<Item = &'a EntityUid>,
         action: Action,
     ) -> Vec<usize> {
-        let principals: Vec<Bound> = std::iter::once(None)
-            .chain(
-                principal
-                    .into_iter()
-                    .filter(|uid| self.principals.contains(uid))
-                    .cloned()
-                    .map(Some),
-            )
+        let known = |uid: &EntityUid| self.bounds.get(uid).copied();
+        let principals: Vec<u32> = std::iter::once(ANYTHING)
+            .chain(principal.into_iter().filter_map(known))
             .collect();
         let mut found = BTreeSet::new();
-        let mut ask = |resource: Bound| {
-            let mut bounds = (None, resource);
+        for resource in std::iter::once(ANYTHING).chain(resource.into_iter().filter_map(known)) {
             for principal in &principals {
-                bounds.0.clone_from(principal);
-                if let Some(at) = self.by_bounds.get(&bounds) {
-                    found.extend(at.iter().copied());
-                }
+                let at = self.by_bounds.get(&(*principal, resource));
+                found.extend(at.into_iter().flatten().copied());
             }
-        };
-        ask(None);
-        for uid in resource {
-            ask(Some(uid.clone()));
         }
         found.retain(|at| {
             self.scopes
@@ -125,3 +123,6 @@ impl Index {
         found.into_iter().collect()
     }
 }
+
+/// The number of a scope that is bound to nothing.
+const ANYTHING: u32 = 0;
