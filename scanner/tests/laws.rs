@@ -100,7 +100,7 @@ fn text() -> impl Strategy<Value = String> {
         ]).prop_map(str::to_owned),
         2 => prop::sample::select(vec![
             "131-45-1438", "4374 9202 8903 3002", "4052264567103461", "DE17994669278410113391", "joe@example.com",
-            "+46 8 123 456 78", "+", "(555) 123-4567", "555-123-4567", "{\"Name\": \"ssn\",", "\"Value\": \"x\"}", "data:\n", "\"data\": {", "am9lQGV4YW1wbGUuY29t",
+            "+46 8 123 456 78", "+", "(555) 123-4567", "555-123-4567", "{\"Name\": \"ssn\",", "\"Value\": \"x\"}", "data:\n", "\"data\": {", "am9lQGV4YW1wbGUuY29t", "ssn | id \ndata:\n  a: ", "{\"data\":{\"a\":null,\"b\":\"",
             "550697.66", "1", "22", "333", "2024-01-02", "id,ssn,city", "id\tssn\tcity", " id | ssn | city ", "NAME   SSN   AGE",
             "| id | ssn |", "^l|id ^l|ssn", "id & ssn \\\\", "a,b,c", "1 | 2 | 3", "a\tb\tc", "x   y   z",
         ]).prop_map(str::to_owned),

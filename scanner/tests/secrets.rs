@@ -102,6 +102,50 @@ fn values_of_a_secret_are_read_decoded() {
     }
 }
 
+/// What may be a row of a table is read as a Secret as well.
+#[test]
+fn a_secret_below_a_table_is_read() {
+    let value = "am9lQGV4YW1wbGUuY29t";
+    for table in [
+        "customer_id | ssn \n",
+        "        id | ssn | name\n",
+        "name        | ssn \n",
+        "id,ssn\n1,2\n",
+        "ssn,id\n1,2\n",
+        "id\tssn\n1\t2\n",
+        "NAME   SSN      AGE\nbob    abc      3\n",
+        " id | ssn \n----+-----\n  1 | abc \n",
+        "| id | ssn |\n|----|-----|\n| 1  | abc |\n",
+        "ID   SSN\n---  ---\n1    2\n",
+        "-[ RECORD 1 ]\nid  | 1\nssn | 2\n",
+    ] {
+        for secret in [
+            format!("{{\"data\": {{\"a\": \"{value}\"}}}}\n"),
+            format!("{{\"data\":{{\"a\":\"{value}\",\"b\":\"{value}\"}},\"kind\":\"Secret\"}}\n"),
+            format!("{{\n  \"data\": {{\n    \"a\": \"{value}\"\n  }}\n}}\n"),
+            format!("data:\n  a: {value}\nkind: Secret\n"),
+            format!("data:\r\n  a: {value}\r\n  b: {value}\r\nkind: Secret\r\n"),
+            format!("  data:\n    a: {value}\n  kind: Secret\n"),
+        ] {
+            let out = out(&format!("{table}{secret}"));
+            assert!(!out.contains(value), "{out}");
+        }
+    }
+}
+
+/// Go writes bytes that are not there as null.
+#[test]
+fn a_member_without_a_value_ends_no_secret() {
+    let value = "am9lQGV4YW1wbGUuY29t";
+    for null in ["null", " null ", " null\n ", "\"\""] {
+        let secret =
+            format!("{{\"data\": {{\"a\":{null},\"b\": \"{value}\"}}, \"kind\":\"Secret\"}}\n");
+        assert!(!out(&secret).contains(value), "{}", out(&secret));
+    }
+    let other = format!("{{\"data\": {{\"a\": nullx, \"b\": \"{value}\"}}}}\n");
+    assert_eq!(out(&other), other);
+}
+
 #[test]
 fn members_are_protected_by_name_as_well() {
     let text = "data:\n  db-password: aHVudGVyMg==\n  user: YWRtaW4xMjM=\n";
@@ -146,6 +190,7 @@ proptest! {
         parts in prop::collection::vec(prop::sample::select(vec![
             "data:", "\"data\":{", "\\\"data\\\":{", "binaryData:", "  data:\n", "\n", "\n    ", "  ", "a: ", "\"a\":", "\"ssn\":\"",
             "am9lQGV4YW1wbGUuY29t", "\"am9lQGV4YW1wbGUuY29t\"", "\\\"am9lQGV4YW1wbGUuY29t\\\"", "aHVudGVyMg==", ",", "}", "{", "\"", "x",
+            "id,ssn\n", "NAME   SSN   AGE\n", "id | ssn\n", " id | ssn \n----+-----\n", "null", "{\"data\": {",
             "password: ", ":", " | ", "\r\n", "ssn: 1\n", "\x1b[1m", "\x08", "- ",
         ]), 0..24),
         size in 1..40usize,

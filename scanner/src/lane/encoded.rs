@@ -48,10 +48,13 @@ impl Lane {
         if self.data.is_none() && !opens_data(self.slice(0, at)) {
             return None;
         }
-        let key = match self.frame {
-            Frame::Line => value::key_before(self.text(), at, self.line.min(at)),
-            Frame::Start | Frame::Row | Frame::Block | Frame::Painted => None,
+        // What may be a row of a table is read before it turns out to be none.
+        let floor = match self.frame {
+            Frame::Line => Some(self.line),
+            Frame::Row => Some(self.row.cell),
+            Frame::Start | Frame::Block | Frame::Painted => None,
         };
+        let key = floor.and_then(|floor| value::key_before(self.text(), at, floor.min(at)));
         let Some(key) = key else {
             self.data = None;
             return None;
@@ -154,9 +157,13 @@ impl Lane {
             None => next.is_none_or(u8::is_ascii_whitespace),
             Some(quote) => next.is_some_and(|b| *b == quote.mark || *b == b'\\'),
         };
+        // Go writes bytes that are not there as null.
+        let is_null = quote.is_none()
+            && self.slice(content, end) == b"null"
+            && next.is_none_or(|b| b.is_ascii_whitespace() || matches!(b, b',' | b'}'));
         if let Some(Data::Object { at, lines }) = &mut self.data {
             (*at, *lines) = (Some(end + quote.map_or(0, Quote::len)), 0);
-            if !ends || quote.is_none() {
+            if !is_null && (!ends || quote.is_none()) {
                 // Values of a Secret are strings: this is something else.
                 self.data = None;
             }
@@ -205,8 +212,20 @@ impl Lane {
         true
     }
 
-    /// A line has ended: an object without a member in a whole line is none of a Secret.
-    pub(super) fn data_line(&mut self) {
+    /// The line from `from` to `to` has ended: an object without a member in a whole line is none
+    /// of a Secret, and a map may begin below what was read as the row of a table.
+    pub(super) fn data_line(&mut self, from: usize, to: usize) {
+        let line = self.slice(from, to).trim_ascii_end();
+        if self.data.is_none() && line.ends_with(b"ata:") {
+            let colon = from + line.len() - 1;
+            if let Some(key) = value::key_before(self.text(), colon, from)
+                && matches!(self.slice(key.name.0, key.name.1), b"data" | b"binaryData")
+                && key.quote.is_none()
+                && self.leads(key.start)
+            {
+                self.data = Some(Data::Block(self.indent_of(key.start)));
+            }
+        }
         if let Some(Data::Object { lines, .. }) = &mut self.data {
             *lines += 1;
             if *lines > 1 {

@@ -231,7 +231,7 @@ impl Lane {
             self.inserted(from, to, above);
         }
         self.frame = Frame::Start;
-        self.data_line();
+        self.data_line(from, to);
         self.note_painted(at);
         if was_row {
             if let Some(table) = &mut self.table {
