@@ -493,7 +493,9 @@ impl Lane {
             until = len;
         }
         self.pass_to(until.max(self.out));
-        if !self.view.signals.is_empty() {
+        if !self.pty {
+            self.view.signals.clear();
+        } else if !self.view.signals.is_empty() {
             // Those at the beginning of a line are told when it begins.
             self.signals_before(self.pos.min(self.out));
         }

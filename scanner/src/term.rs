@@ -42,7 +42,8 @@ pub(crate) struct View {
     pub(crate) marks: VecDeque<Mark>,
     /// Ranges of the text which were never sent.
     pub(crate) virt: VecDeque<(usize, usize)>,
-    /// What the terminal was told about its screen, before the text at a position.
+    /// What the terminal was told about its screen, before the text at a position: each thing once
+    /// at one place, since its last time alone counts.
     pub(crate) signals: VecDeque<(usize, Signal)>,
 }
 
@@ -61,6 +62,26 @@ pub(crate) enum Signal {
     Normal,
     /// The rest of the line is erased: what was painted on it is whole.
     Erase,
+}
+
+impl View {
+    /// The terminal is told something at `at`, the end of the text.
+    fn signal(&mut self, at: usize, signal: Signal) {
+        let here = self.signals.iter().rev();
+        let here = here.take_while(|(place, _)| *place == at);
+        if let Some(k) = here.map(|(_, s)| *s).position(|s| s == signal) {
+            self.signals.remove(self.signals.len() - 1 - k);
+        }
+        self.signals.push_back((at, signal));
+    }
+
+    /// The text ends at `at` now: what it was told behind that was told there.
+    fn signals_back(&mut self, at: usize) {
+        let kept = self.signals.partition_point(|(place, _)| *place <= at);
+        for (_, signal) in self.signals.split_off(kept) {
+            self.signal(at, signal);
+        }
+    }
 }
 
 const SEQ_MAX: usize = 4096;
@@ -128,9 +149,7 @@ impl Term {
                     for mark in view.marks.drain(first..) {
                         self.seq.extend(mark.raw);
                     }
-                    for (place, _) in &mut view.signals {
-                        *place = at.min(*place);
-                    }
+                    view.signals_back(at);
                     self.seq.push(b);
                     self.mark(view);
                 }
@@ -186,10 +205,8 @@ impl Term {
             self.mark(view);
             self.state = State::Ground;
             let start = view.text.len();
-            if let Some(signal) = signal
-                && view.signals.back() != Some(&(start, signal))
-            {
-                view.signals.push_back((start, signal));
+            if let Some(signal) = signal {
+                view.signal(start, signal);
             }
             match moved {
                 Moved::No => return,
@@ -313,6 +330,28 @@ mod tests {
         }
         term.end(&mut view);
         String::from_utf8_lossy(&view.text).into_owned()
+    }
+
+    /// Escapes without text, or with text that is taken back, do not pile up.
+    #[test]
+    fn signals_are_kept_once_at_one_place() {
+        for (text, most) in [
+            ("\x1b[K\x1b[r", 2),
+            ("\x1b[K\x1b[r\x1b>\x1b[J\x08", 3),
+            ("x\x1b[K\x08\x1b[r", 2),
+            ("\x1b[rx\x1b[K\x08", 2),
+        ] {
+            let mut view = View::default();
+            let mut term = Term::default();
+            for _ in 0..10_000 {
+                term.feed(text.as_bytes(), &mut view, 0);
+            }
+            assert!(
+                view.signals.len() <= most,
+                "{text:?}: {}",
+                view.signals.len()
+            );
+        }
     }
 
     #[test]

@@ -399,3 +399,50 @@ fn separators(table: &Table) -> Vec<usize> {
         .chain(ends.filter(|end| *end != usize::MAX))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Signal; 6] = [
+        Signal::Enter,
+        Signal::Leave,
+        Signal::Region,
+        Signal::Reverse,
+        Signal::Normal,
+        Signal::Erase,
+    ];
+
+    /// What a terminal was told twice in one place is kept once (`View::signals`).
+    #[test]
+    fn the_last_time_alone_counts() {
+        for number in 0..6usize.pow(5) {
+            let told: Vec<Signal> = (0..5)
+                .filter_map(|k| ALL.get(number / 6usize.pow(k) % 6).copied())
+                .collect();
+            for state in 0..8 {
+                let screen = |told: &mut dyn Iterator<Item = Signal>| {
+                    let mut screen = Screen {
+                        alternate: state & 1 > 0,
+                        pager: state & 2 > 0,
+                        regions: state & 4 > 0,
+                        ..Screen::default()
+                    };
+                    told.for_each(|signal| screen.signal(signal));
+                    (screen.alternate, screen.pager, screen.regions)
+                };
+                let later = |k: usize| told.get(k + 1..).unwrap_or_default();
+                let mut once = told
+                    .iter()
+                    .enumerate()
+                    .filter(|(k, signal)| !later(*k).contains(signal))
+                    .map(|(_, signal)| *signal);
+                assert_eq!(
+                    screen(&mut told.iter().copied()),
+                    screen(&mut once),
+                    "{told:?}"
+                );
+            }
+        }
+    }
+}
