@@ -232,9 +232,16 @@ fn is_value(found: Found) -> bool {
     !matches!(found, Found::No(_))
 }
 
+/// From `://` on no more of a URL is looked at for the end of its password.
+const URL_MAX: usize = 2048 + 8;
+
 /// An e-mail address, or the end of a password in a URL.
 fn is_address(rules: &Compiled, region: Region<'_>, start: usize, at: usize) -> bool {
-    let line = region.text.get(start..at).unwrap_or_default();
+    let from = start.max(at.saturating_sub(URL_MAX));
+    let line = region.text.get(from..at).unwrap_or_default();
+    // What stands before another one was looked at there.
+    let new = memchr::memrchr(b'@', line).map_or(0, |i| i + 1);
+    let line = line.get(new..).unwrap_or_default();
     (rules.detector(Detector::UrlPassword).is_some()
         && memchr::memmem::find(line, b"://").is_some())
         || (rules.detector(Detector::Email).is_some() && is_value(detect::email(region, at)))
