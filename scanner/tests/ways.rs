@@ -354,6 +354,13 @@ const LINES: &[&str] = &[
     "\x1b[?1049h\x1b[H  2 | 2000",
     "\x1b[?1049l",
     "  2 | 20\x1b>",
+    "@ @ https://u:pass@h/ @ x@",
+    "@ https://u:pa/ss@h @joe",
+    "{\"ssn\":\"a://b:c@d\",\"x\":\"f@\",\"y\":\"://b:c@d\"}",
+    "id;ssn;city",
+    "1;131-45-1438;Lund",
+    "id|ssn|city",
+    "1|131-45-1438|Lund",
 ];
 
 /// Lines and pieces of what the scanner reads, in any order.

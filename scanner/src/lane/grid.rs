@@ -36,8 +36,20 @@ pub(super) struct Grid {
     ends: Vec<u32>,
     next: usize,
     mapped: Option<Kind>,
+    /// The bitmaps of the same text for other kinds: tables of several may take turns.
+    others: Vec<Mapped>,
     /// The protected cells of the row that is read.
     found: Vec<Cell>,
+}
+
+/// Bitmaps of a text, as rows of one kind need them.
+#[derive(Debug)]
+struct Mapped {
+    kind: Kind,
+    odd: Vec<u64>,
+    bars: Vec<u64>,
+    quotes: Vec<u64>,
+    ends: Vec<u32>,
 }
 
 /// A protected cell: what is in it, and the whole of it.
@@ -73,6 +85,7 @@ impl Grid {
     /// The bitmaps are of another text.
     pub(super) fn forget(&mut self) {
         self.mapped = None;
+        self.others.clear();
     }
 
     /// Gets ready for rows of `table`.
@@ -97,13 +110,35 @@ impl Grid {
                 *word |= 1 << (sep % 64);
             }
         }
-        if self.mapped != self.kind {
+        if self.mapped != self.kind && !self.recall(table.kind) {
             let text = piece.raw.get(piece.base..piece.limit).unwrap_or_default();
             self.map(table.kind, text, piece);
-            self.mapped = self.kind;
         }
+        self.mapped = self.kind;
         let from = from.saturating_sub(piece.base);
         self.next = self.ends.partition_point(|end| (*end as usize) < from);
+    }
+
+    /// Keeps the bitmaps of another kind, and takes those of this one where there are any.
+    fn recall(&mut self, kind: Kind) -> bool {
+        if let Some(before) = self.mapped {
+            self.others.push(Mapped {
+                kind: before,
+                odd: std::mem::take(&mut self.odd),
+                bars: std::mem::take(&mut self.bars),
+                quotes: std::mem::take(&mut self.quotes),
+                ends: std::mem::take(&mut self.ends),
+            });
+        }
+        let Some(at) = self.others.iter().position(|m| m.kind == kind) else {
+            return false;
+        };
+        let maps = self.others.swap_remove(at);
+        self.odd = maps.odd;
+        self.bars = maps.bars;
+        self.quotes = maps.quotes;
+        self.ends = maps.ends;
+        true
     }
 
     fn map(&mut self, kind: Kind, text: &[u8], piece: Piece<'_>) {
