@@ -163,6 +163,28 @@ fn a_prompt_on_the_alternate_screen_leaves_at_once() {
     }
 }
 
+/// A window of a table whose columns are all alike, where only one of them is protected, and one
+/// that a line shows at one place alone.
+#[test]
+fn a_window_of_a_wide_table_stays_masked() {
+    for (width, name) in [(6, "salary"), (9, "salary")] {
+        let mut names = vec![format!("{:<width$}", "c"); 120];
+        names.push(format!("{name:<width$}"));
+        names.extend(vec![format!("{:<width$}", "d"); 30]);
+        let row: Vec<String> = (0..151).map(|k| format!("{:>width$}", 500 + k)).collect();
+        let rule = vec!["-".repeat(width + 2); 151].join("+");
+        let head = names.join(" | ");
+        let row = row.join(" | ");
+        let table = format!(" {head} \r\n{rule}\r\n {row} \r\n");
+        let at = row.find("620").unwrap();
+        let window = row.get(at - 30..at + 40).unwrap();
+        for size in [1000, 100_000] {
+            let out = scan(&format!("{LESS}{table}\x1b[5;1H{window}\r\n:\x1b[K"), size);
+            assert!(!out.contains("620"), "{size}: {out}");
+        }
+    }
+}
+
 /// What a pager asks is told by the erasure behind it, also where the line ends there.
 #[test]
 fn a_question_and_the_end_of_its_line_may_be_cut_apart() {

@@ -17,6 +17,8 @@ use super::{LINE_CONTEXT, Lane};
 
 /// How many tables are remembered.
 const TABLES_MAX: usize = 6;
+/// A line that may show a window at more places than this is protected as a whole.
+const PLACES_MAX: usize = 16;
 /// After so many lines of none of them they are forgotten.
 const QUIET_MAX: u32 = 1000;
 
@@ -285,8 +287,10 @@ impl Shown {
             | Kind::Latex
             | Kind::Asciidoc => 0,
         };
-        let best = tables.iter().map(matches).max().filter(|n| *n > 0)?;
-        let mut found = tables.iter().filter(|t| matches(t) == best);
+        let matched: Vec<usize> = tables.iter().map(matches).collect();
+        let best = matched.iter().copied().max().filter(|n| *n > 0)?;
+        let found = tables.iter().zip(&matched);
+        let mut found = found.filter(|(_, n)| **n == best).map(|(t, _)| t);
         let first = found.next()?;
         if !matches!(first.kind, Kind::Aligned { .. }) {
             return Some((first.clone(), first.clone()));
@@ -321,35 +325,58 @@ impl Shown {
     /// The part of a table that the line may show, from any column on.
     fn window_of(&self, tables: &VecDeque<Table>) -> Option<Table> {
         let first = *self.separators.first()?;
-        let mut best = Vec::new();
+        let near = self.separators.iter().flat_map(|s| [*s, s + 1]);
+        let near = bitmap(near);
+        let mut most = 0;
         let mut found: Vec<(&Table, usize)> = Vec::new();
         for table in tables {
             if !matches!(table.kind, Kind::Aligned { .. }) {
                 continue;
             }
             let seps = separators(table);
+            let map = bitmap(seps.iter().copied());
             for (k, sep) in seps.iter().enumerate() {
                 let Some(shift) = sep.checked_sub(first) else {
                     continue;
                 };
                 // The separator before is not shown.
                 let hidden = k == 0 || seps.get(k - 1).is_some_and(|s| *s < shift);
-                let here = seps.iter().skip(k).map(|s| s - shift);
-                let here = here.take_while(|s| *s < self.width());
-                let Some(here) = here.map(|s| self.near(s)).collect::<Option<Vec<usize>>>() else {
-                    continue;
-                };
-                if !hidden || here.len() < best.len() {
+                let shown = seps.partition_point(|s| *s < shift + self.width()) - k;
+                if !hidden || shown < most || !stands_in(&map, shift, self.width(), &near) {
                     continue;
                 }
-                if here.len() > best.len() {
-                    best = here;
+                if shown > most {
+                    most = shown;
                     found.clear();
                 }
                 found.push((table, shift));
+                if found.len() > PLACES_MAX {
+                    return self.covered(&found, tables);
+                }
             }
         }
-        (!found.is_empty()).then(|| self.cut(&best, &found))
+        let seps = self.shown_of(found.first()?);
+        Some(self.cut(&seps, &found))
+    }
+
+    /// The separators of a table that stand in the line, where it shows the table from a column on.
+    fn shown_of(&self, (table, shift): &(&Table, usize)) -> Vec<usize> {
+        let seps = separators(table).into_iter();
+        seps.filter_map(|s| s.checked_sub(*shift))
+            .take_while(|s| *s < self.width())
+            .filter_map(|s| self.near(s))
+            .collect()
+    }
+
+    /// The line may be of so many places that all of its cells are protected, if any is.
+    fn covered(&self, found: &[(&Table, usize)], tables: &VecDeque<Table>) -> Option<Table> {
+        let seps = self.shown_of(found.first()?);
+        let hit = tables.iter().flat_map(|t| &t.cols).find_map(|c| c.hit);
+        let mut table = self.cut(&seps, &[]);
+        for col in &mut table.cols {
+            col.hit = hit;
+        }
+        Some(table)
     }
 
     /// A table of what stands between `seps` here: a cell is protected if it may be one of a
@@ -357,14 +384,19 @@ impl Shown {
     fn cut(&self, seps: &[usize], tables: &[(&Table, usize)]) -> Table {
         let seps = seps.iter().copied().filter(|s| *s < self.width());
         let ends = seps.chain([usize::MAX]);
+        let protected = |(table, shift): &(&Table, usize)| -> (Vec<Col>, usize) {
+            let cols = table.cols.iter().filter(|c| c.hit.is_some());
+            (cols.cloned().collect(), *shift)
+        };
+        let tables: Vec<(Vec<Col>, usize)> = tables.iter().map(protected).collect();
         let mut cols = Vec::new();
         let mut start = 0;
         for end in ends {
-            let covers = |(table, shift): &(&Table, usize)| -> Option<Hit> {
+            let covers = |(cols, shift): &(Vec<Col>, usize)| -> Option<Hit> {
                 let from = start + shift;
                 let to = end.min(self.width().max(start + 1)) + shift;
-                let mut cols = table.cols.iter();
-                cols.find_map(|c| c.hit.filter(|_| c.start < to && from < c.end))
+                let col = cols.get(cols.partition_point(|c| c.end <= from))?;
+                col.hit.filter(|_| col.start < to)
             };
             cols.push(Col {
                 start,
@@ -380,6 +412,36 @@ impl Shown {
             misses: 0,
         }
     }
+}
+
+/// The columns as a bitmap.
+fn bitmap(columns: impl Iterator<Item = usize>) -> Vec<u64> {
+    let mut map = Vec::new();
+    for column in columns {
+        if map.len() <= column / 64 {
+            map.resize(column / 64 + 1, 0);
+        }
+        if let Some(word) = map.get_mut(column / 64) {
+            *word |= 1 << (column % 64);
+        }
+    }
+    map
+}
+
+/// Whether all columns of `map` from `shift` on, as far as `width` of them are shown, stand in
+/// `near`.
+fn stands_in(map: &[u64], shift: usize, width: usize, near: &[u64]) -> bool {
+    let (from, bit) = (shift / 64, shift % 64);
+    let word = |map: &[u64], k: usize| map.get(k).copied().unwrap_or(0);
+    (0..width.div_ceil(64)).all(|k| {
+        // The second shift in two steps: there is none of 64.
+        let here = word(map, from + k) >> bit | word(map, from + k + 1) << 1 << (63 - bit);
+        let shown = match width - 64 * k {
+            left @ 0..64 => (1 << left) - 1,
+            _ => u64::MAX,
+        };
+        here & shown & !word(near, k) == 0
+    })
 }
 
 /// Whether all columns of a table are shown in a row.
