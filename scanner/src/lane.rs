@@ -107,7 +107,7 @@ pub(crate) struct Lane {
     creating: Option<(Vec<u8>, Vec<Option<Hit>>)>,
     html: Html,
     /// The columns of an `INSERT` whose rows come in the next lines.
-    values: Option<Vec<Option<Hit>>>,
+    values: Option<Values>,
     sql: Vec<(Vec<u8>, Vec<Option<Hit>>)>,
     path: Vec<(Level, Vec<u8>)>,
     /// Where the policy's own detectors have looked.
@@ -218,6 +218,14 @@ enum BlockKind {
     Literal,
     /// Lines that go on with the value, until one looks like a key.
     Continued,
+}
+
+/// The columns of an `INSERT`.
+#[derive(Clone, Debug)]
+struct Values {
+    cols: Vec<Option<Hit>>,
+    /// A row may come; otherwise `VALUES` comes first.
+    begun: bool,
 }
 
 /// A name of a name was seen (`"Name": "ssn"`): the value comes.

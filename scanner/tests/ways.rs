@@ -294,6 +294,7 @@ const LINES: &[&str] = &[
     "INSERT INTO t VALUES (1, 'x');",
     "INSERT INTO t (id,ssn,city) VALUES",
     "INSERT INTO t",
+    "insert a card (id, ssn)",
     "VALUES",
     "  (id, ssn)",
     "┌─id─┬─ssn─┐",
@@ -450,6 +451,38 @@ fn rows_after_a_short_painted_one_are_masked() {
     for way in 0..3 {
         let got = scan(&rules, Way::Blocks(way), true, [text.as_bytes()]);
         assert_eq!(got, want, "way {way}");
+    }
+}
+
+/// A sentence is no `INSERT`, and an `INSERT` needs no `INTO`.
+#[test]
+fn rows_follow_an_insert_alone() {
+    let rules = rules(2);
+    for (text, want) in [
+        ("Insert card (id,ssn)\n(see below, page 2)\n", None),
+        ("replace the words (id,ssn)\n(1, 'x')\n", None),
+        (
+            "INSERT INTO t (id,ssn)\nVALUES\n(1, 'secret'),\n(2, 'secret');\n",
+            Some(2),
+        ),
+        ("insert t (id,ssn)\nvalues\n(1, 'secret');\n", Some(1)),
+        ("REPLACE t (id,ssn)\nVALUES (1, 'secret');\n", Some(1)),
+        ("INSERT t (id,ssn) VALUES\n(1, 'secret');\n", Some(1)),
+        (
+            "REPLACE INTO t\n(id,ssn)\nVALUES\n(1, 'secret');\n",
+            Some(1),
+        ),
+    ] {
+        for size in [1, 3, 1000] {
+            let got = scan(&rules, Way::Bytes, false, text.as_bytes().chunks(size));
+            match want {
+                None => assert_eq!(got.out, text),
+                Some(n) => {
+                    assert!(!got.out.contains("secret"), "{}", got.out);
+                    assert_eq!(got.verdicts.len(), n, "{}", got.out);
+                }
+            }
+        }
     }
 }
 

@@ -7,19 +7,22 @@ use crate::{find, value};
 
 use super::Flow::{At, More};
 use super::row::trimmed;
-use super::{Flow, Inner, LINE_CONTEXT, Lane, VALUE_MAX};
+use super::{Flow, Inner, LINE_CONTEXT, Lane, VALUE_MAX, Values};
 
 impl Lane {
     /// A bracket after `INSERT INTO t` or `VALUES` opens a list of columns or of values.
-    pub(super) fn insert(&mut self, at: usize, limit: usize) -> Flow {
+    pub(super) fn insert(&mut self, at: usize) -> Flow {
         let next = At(at + 1);
         if self.rules.compiled().fields.is_empty() {
             return next;
         }
         let before = self.slice(self.line_floor(at), at);
         let alone = before.trim_ascii();
-        if (alone.is_empty() || alone.eq_ignore_ascii_case(b"values"))
-            && let Some(cols) = self.values.take()
+        let nothing = alone.is_empty();
+        let named = alone.eq_ignore_ascii_case(b"values");
+        if let Some(Values { cols, .. }) = self
+            .values
+            .take_if(|values| named || values.begun && nothing)
         {
             self.inner = Inner::Sql {
                 cols,
@@ -58,13 +61,7 @@ impl Lane {
                     .unwrap_or_default(),
             )
             .to_ascii_lowercase();
-            let rest = self.slice(at + 1, limit);
-            let Some(line) = memchr::memchr(b'\n', rest) else {
-                // What follows may leave: it is looked back at when the line is whole.
-                self.creating = Some((name, Vec::new()));
-                return next;
-            };
-            let _ = line;
+            // What follows may leave: it is looked back at when the line is whole.
             self.creating = Some((name, Vec::new()));
         }
         next
@@ -102,7 +99,10 @@ impl Lane {
             _ => (line, false),
         };
         if head.is_empty() {
-            self.values = before;
+            self.values = before.map(|values| Values {
+                begun: true,
+                ..values
+            });
             return;
         }
         let inserts = |line: &[u8]| {
@@ -112,11 +112,20 @@ impl Lane {
             })
         };
         let list = head.last() == Some(&b')') || !head.contains(&b'(');
-        let goes_on = head.first() == Some(&b'(')
-            && above.is_some_and(|(a, b)| inserts(self.slice(a, b).trim_ascii()));
+        let above = above
+            .map(|(a, b)| self.slice(a, b).trim_ascii())
+            .unwrap_or_default();
+        let goes_on = head.first() == Some(&b'(') && inserts(above);
+        let into = |line: &[u8]| {
+            let mut words = line.split(u8::is_ascii_whitespace).take(8);
+            words.any(|w| w.eq_ignore_ascii_case(b"into"))
+        };
+        // Text may begin with the verb: rows follow where it says more.
+        let begun = values || into(if goes_on { above } else { head });
         if (values || list) && (inserts(head) || goes_on) {
             let cols = self.insert_columns(head);
-            self.values = cols.iter().any(Option::is_some).then_some(cols);
+            let any = cols.iter().any(Option::is_some);
+            self.values = any.then_some(Values { cols, begun });
         }
     }
 

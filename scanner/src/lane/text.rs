@@ -137,7 +137,7 @@ impl Lane {
                 _ => self.argument(at, limit, closed),
             },
             b'>' => self.tag(at),
-            b'(' => self.insert(at, limit),
+            b'(' => self.insert(at),
             b'|' | 0xe2 => self.name_cell(at, limit, closed),
             b'{' | b'[' if self.rules.compiled().has_paths => {
                 self.path_push(at);
