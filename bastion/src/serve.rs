@@ -172,6 +172,10 @@ async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
         pages.spawn(crate::metrics::serve(listener, observer, until));
     }
     pages.close();
+    // Whoever is told that the bastion is ready finds that in the log.
+    if let Err(error) = rooms.audit.flush().await {
+        error!(%error, "the start is not in the audit log");
+    }
     if let Some(path) = &options.ready_file {
         write_ready(path, &addresses).map_err(|source| ServeError::Write {
             path: path.clone(),

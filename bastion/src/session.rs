@@ -299,20 +299,14 @@ async fn proxy(
             return give_up(&client.writer, &notices, line, UNREACHABLE).await;
         }
     };
-    // Where files only go up, nothing that a rule could find comes down.
-    let protocol_only = direction.is_some() && grant.covered();
-    let rules = if protocol_only {
-        Arc::new(scanner::Rules::none())
-    } else {
-        grant.rules()
-    };
+    let rules = grant.rules();
     let holding = hold::Holding::new(&rooms.holds, &grant, &notices, origin, &access);
     let ids = holding.ids();
     let refused = |what: &str| write_refusal(rooms, &asked, what);
     let pump = pump::Pump {
         one_way: direction.map(|direction| {
             let line = notices.note(direction.notice());
-            pump::OneWay::new(sftp::Gate::new(direction), protocol_only, line, &refused)
+            pump::OneWay::new(sftp::Gate::new(direction), line, &refused)
         }),
         rules: rules.clone(),
         scanner: Scanner::new(
@@ -353,17 +347,18 @@ async fn proxy(
 }
 
 /// In which direction only files may go; `None` for both, and for everything else. The error is the
-/// line for the client: what is read could not be scanned.
+/// line for the client: what comes down could not be scanned, and on the way up, too, answers come
+/// down, whose text a program on the target chooses.
 fn direction(grant: &Grant) -> Result<Option<sftp::Direction>, &'static str> {
     let may = |action| grant.actions().contains(&action);
     match (may(Action::SftpRead), may(Action::SftpWrite)) {
-        (true, true) if !grant.covered() => Ok(None),
-        (_, true) => Ok(Some(sftp::Direction::Up)),
-        (true, false) if !grant.covered() => Ok(Some(sftp::Direction::Down)),
-        (true, false) => Err(
-            "files cannot be read here: a protection rule covers this account, and files cannot be scanned yet",
-        ),
         (false, false) => Ok(None),
+        _ if grant.covered() => Err(
+            "sftp is not allowed here: a protection rule covers this account, and files cannot be scanned yet",
+        ),
+        (true, true) => Ok(None),
+        (true, false) => Ok(Some(sftp::Direction::Down)),
+        (false, true) => Ok(Some(sftp::Direction::Up)),
     }
 }
 
@@ -454,7 +449,13 @@ async fn end_when_revoked(
 ) -> std::convert::Infallible {
     while changes.changed().await.is_ok() {
         let access = changes.borrow_and_update().clone();
-        if !allows_still(&access, asked, grant, &asked.lease.user.groups)
+        // With the groups of this moment: one that was lost and did not matter may matter now.
+        let lease = match rooms.sign_ins.renewed(&asked.lease).await {
+            Ok(Some(lease)) => Arc::new(lease),
+            // Without a lease the session ends for that.
+            Ok(None) | Err(_) => Arc::clone(&asked.lease),
+        };
+        if !allows_still(&access, asked, grant, &lease.user.groups)
             && rooms.on_revoke == OnRevoke::Cut
         {
             active.cut(REVOKED);
@@ -485,7 +486,8 @@ async fn end_with_approval(
 /// Whether the sign-in, the policies and the approval of this moment let the session go on; the line
 /// that says why not.
 async fn still_allowed(rooms: &Rooms, asked: &Asked, grant: &Grant) -> Result<(), &'static str> {
-    if grant.until().is_some() && rooms.on_revoke == OnRevoke::Cut {
+    // Whatever `on_revoke` says: what is asked here has not begun.
+    if grant.until().is_some() {
         let (login, target) = (grant.login().name(), grant.target().name());
         let left = rooms
             .requests

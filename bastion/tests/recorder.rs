@@ -15,6 +15,8 @@ use bastion::record::{
 use bytes::Bytes;
 use recording::event::Stream;
 use recording::repair::Survey;
+use recording::verify::Level;
+use replay::evidence::{Catalogue, LogFolder};
 use rustix::process::{Pid, Signal, kill_process};
 use scanner::{Masked, Options, Raw, Rules, Scanner, Step};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -563,6 +565,11 @@ async fn a_crash_while_recovering_loses_nothing() {
         ("kept", original.clone(), Some((".torn", tail))),
         ("cut", kept.to_vec(), Some((".torn", tail))),
         ("half written", [kept, half].concat(), Some((".torn", tail))),
+        (
+            "not logged",
+            [kept, &closing].concat(),
+            Some((".torn", tail)),
+        ),
     ];
     for (name, file, beside) in states {
         let dir = temp.path().join(name);
@@ -573,6 +580,10 @@ async fn a_crash_while_recovering_loses_nothing() {
             fs::write(format!("{}{suffix}", path.display()), bytes).unwrap();
         }
         let again = recovered(&dir).await.ended.unwrap();
+        assert!(again.recovered, "{name}");
+        let logged = Catalogue::read(&LogFolder(dir.join("log")), None).unwrap();
+        let judged = logged.judge(&path, id.to_string().as_str()).unwrap();
+        assert_eq!(judged.level, Level::Complete, "{name}");
         assert_eq!(again.totals.stdout, ended.totals.stdout, "{name}");
         assert_eq!(
             again.totals.stdout_sha256, ended.totals.stdout_sha256,

@@ -145,7 +145,7 @@ fn access_is_asked_for_approved_by_another_and_taken_away() -> Result<()> {
 fn a_grant_that_is_over_ends_what_stands_on_it() -> Result<()> {
     let world = World::start(&setup())?;
     let (ana, carol) = (world.signed_in()?, world.signed_in_as("carol")?);
-    let id = granted(&ana, &carol, "10s")?;
+    let id = granted(&ana, &carol, "20s")?;
     let mut session = open(&ana)?;
     session.end()?;
     session

@@ -13,7 +13,8 @@ use crate::audit::Event;
 use crate::config::section::parse_duration;
 
 impl Console<'_> {
-    /// Events from `since` on, the oldest first: a line each, or with `json` the log's own objects.
+    /// Events from `since` on, the oldest first: a line each, or with `json` its fields as
+    /// they were logged. Whoever checks the chain exports the lines themselves: `bastion audit export`.
     pub(super) async fn audit_log(&self, since: Option<&str>, json: bool) -> Result<(), Failure> {
         let now = Timestamp::now();
         let since = match since {
@@ -112,10 +113,11 @@ fn row(mut event: Map<String, Value>) -> String {
     line
 }
 
-/// A text as it is, a list with commas, everything else as JSON; safe for a terminal.
+/// A word as it is, a list with commas, everything else as JSON; safe for a terminal. A text that
+/// could be taken for more than one value stands in quotes.
 fn shown(value: &Value) -> String {
     match value {
-        Value::String(text) => safe(text),
+        Value::String(text) if !text.contains([' ', '=', ',', '"', '\\']) => safe(text),
         Value::Array(values) => {
             let values: Vec<String> = values.iter().map(shown).collect();
             values.join(",")
@@ -152,6 +154,10 @@ mod tests {
 
     #[test]
     fn a_row_says_when_what_who_and_the_rest() {
+        let Value::Object(forged) = json!({"event": "x", "command": "true user=root"}) else {
+            unreachable!()
+        };
+        assert!(row(forged).ends_with(r#" command="true user=root""#));
         let event = json!({
             "seq": 7, "time": "2026-11-26T12:00:00.123Z", "event": "channel_allowed",
             "user": {"issuer": "https://id", "subject": "1", "name": "ana"},

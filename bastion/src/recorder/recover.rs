@@ -150,14 +150,16 @@ fn repair(store: &Store, id: &SessionId, started: Timestamp, file: &mut File) ->
         ));
     }
     if survey.ended.is_some() && !survey.torn {
-        // Only the list, or the log, does not know of the end.
+        // Only the list, or the log, does not know of the end: that of the session, or that of an
+        // earlier recovery, which has kept what was torn.
         let len = file.metadata()?.len();
+        let torn = store.torn(id, started, LONGEST_TAIL)?;
         return Ok(Found {
             end: told_end(&survey),
             totals: totals(&survey, len),
-            recovered: false,
+            recovered: torn.is_some(),
             head: head(&survey, len),
-            torn: None,
+            torn: torn.as_deref().map(described),
             lasted: Some(survey.duration),
             reason: "the recorder died before it logged the end",
         });
@@ -223,10 +225,14 @@ fn keep_tail(
             torn
         }
     };
-    Ok(Some(Torn {
+    Ok(Some(described(&torn)))
+}
+
+fn described(torn: &[u8]) -> Torn {
+    Torn {
         bytes: torn.len() as u64,
-        sha256: Hash::of(&torn),
-    }))
+        sha256: Hash::of(torn),
+    }
 }
 
 fn totals(survey: &Survey, file: u64) -> Totals {

@@ -49,8 +49,6 @@ pub(super) struct OneWay<'a> {
     gate: Mutex<Gate>,
     /// Something was refused, or nothing goes on.
     refused: Notify,
-    /// Whether the output is not scanned, so that nothing but the protocol may leave.
-    protocol_only: bool,
     /// The line for the client at the first refusal.
     line: String,
     /// Writes a refusal down.
@@ -58,16 +56,10 @@ pub(super) struct OneWay<'a> {
 }
 
 impl<'a> OneWay<'a> {
-    pub(super) fn new(
-        gate: Gate,
-        protocol_only: bool,
-        line: String,
-        audit: &'a (dyn Fn(&str) + Sync),
-    ) -> Self {
+    pub(super) fn new(gate: Gate, line: String, audit: &'a (dyn Fn(&str) + Sync)) -> Self {
         Self {
             gate: Mutex::new(gate),
             refused: Notify::new(),
-            protocol_only,
             line,
             audit,
         }
@@ -303,8 +295,6 @@ impl Download<'_, '_> {
         loop {
             tokio::select! {
                 event = target.next() => match event {
-                    FromTarget::Output(Stream::Stderr, _)
-                        if self.one_way.is_some_and(|one_way| one_way.protocol_only) => {}
                     // After its end of file a target has nothing to say.
                     FromTarget::Output(stream, raw) if !eof => {
                         self.holding.read(stream, &raw);

@@ -5,6 +5,7 @@
 //! is answered out. What goes on is byte for byte what the client sent; of a request that does not,
 //! the target learns nothing, and the client is answered in its turn. At most one packet is kept.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
@@ -14,7 +15,8 @@ use bytes::{Bytes, BytesMut};
 pub(super) enum Direction {
     /// From the target: reading and listing.
     Down,
-    /// To the target: writing and changing. What is there can be neither read nor listed.
+    /// To the target: writing and changing. What is there can be neither read nor listed; whether it
+    /// is there, its attributes and where a link leads can be asked for, as stock clients do.
     Up,
 }
 
@@ -171,8 +173,10 @@ impl Gate {
             after: self.forwarded,
         });
         self.refusals += 1;
-        if self.refusals <= TOLD_MAX {
-            self.told.push_back(what);
+        match self.refusals.cmp(&TOLD_MAX) {
+            Ordering::Less => self.told.push_back(what),
+            Ordering::Equal => self.told.push_back("this and what follows".to_owned()),
+            Ordering::Greater => {}
         }
     }
 
@@ -181,12 +185,10 @@ impl Gate {
     pub(super) fn replied(&mut self, bytes: &[u8]) -> usize {
         let mut taken = 0;
         while taken < bytes.len() && self.broken.is_none() {
-            match self.replies.take(bytes.get(taken..).unwrap_or_default()) {
+            let rest = bytes.get(taken..).unwrap_or_default();
+            match self.replies.take(self.direction, rest) {
                 Some(n) => taken += n,
                 None => self.broken = Some(Broken::Target),
-            }
-            if self.replies.forbids(self.direction) {
-                self.broken = Some(Broken::Target);
             }
             if self.is_answer_due() {
                 break;
@@ -375,13 +377,13 @@ impl Replies {
     }
 
     /// Takes bytes up to the end of the packet at most; `None` where they are none of the protocol.
-    fn take(&mut self, bytes: &[u8]) -> Option<usize> {
+    fn take(&mut self, direction: Direction, bytes: &[u8]) -> Option<usize> {
         if self.have < HEAD {
             let slots = self.head.iter_mut().skip(self.have);
             let taken = slots.zip(bytes).map(|(slot, byte)| *slot = *byte).count();
             self.have += taken;
             if self.have == HEAD {
-                self.left = self.begun()?;
+                self.left = self.begun(direction)?;
             }
             self.complete();
             return Some(taken);
@@ -392,12 +394,14 @@ impl Replies {
         Some(taken)
     }
 
-    /// The length of what follows a head that is whole.
-    fn begun(&self) -> Option<usize> {
+    /// The length of what follows a head that is whole. On the way up nobody has asked for what a
+    /// file holds.
+    fn begun(&self, direction: Direction) -> Option<usize> {
         let length = body_length(&self.head)?;
         let kind = self.kind();
         let fine = match self.count {
             0 => kind == VERSION && number(self.head.get(5..)) == Some(VERSION_3),
+            _ if kind == DATA => direction == Direction::Down,
             _ => (STATUS..=ATTRS).contains(&kind) || kind == EXTENDED_REPLY,
         };
         (fine && length <= PACKET_MAX)
@@ -414,11 +418,6 @@ impl Replies {
 
     fn kind(&self) -> u8 {
         self.head.get(LENGTH).copied().unwrap_or(0)
-    }
-
-    /// Whether the packet is one that nobody asked for: what a file holds, on the way up.
-    fn forbids(&self, direction: Direction) -> bool {
-        direction == Direction::Up && self.have > LENGTH && self.kind() == DATA
     }
 }
 
@@ -466,7 +465,7 @@ const HEAD: usize = 9;
 const PACKET_MAX: usize = 256 * 1024;
 /// Refused requests that wait for their turn; clients have 64 or fewer on their way.
 const REFUSED_MAX: usize = 1024;
-/// Refused requests of a channel that are written down.
+/// Refused requests of a channel that are written down, the last of them for all that follow.
 const TOLD_MAX: usize = 100;
 /// Bytes of a path that are written down.
 const SHOWN_MAX: usize = 256;
