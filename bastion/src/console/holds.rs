@@ -14,7 +14,9 @@ use super::{Console, Failure, ascii, unavailable};
 use crate::access::{Action, Person, Question};
 use crate::audit::Event;
 use crate::holds::decide::{self, Decider, Entitled, NotEntitled};
-use crate::holds::{Ballot, Facts, Held, HoldError, HoldId, Look, Name, Party, Refusal, Released};
+use crate::holds::{
+    Ballot, Digest, Facts, Held, HoldError, HoldId, Look, Name, Party, Refusal, Released,
+};
 use crate::session::{DENIED, DETACHED, EXPIRED, REFUSED};
 use crate::store::{HoldRow, Which};
 
@@ -225,32 +227,25 @@ impl Console<'_> {
         reason: Option<&str>,
         json: bool,
     ) -> Result<(), Failure> {
-        let row = self.decided(hold, decision, reason).await?;
+        let row = self.decided(hold, None, decision, reason).await?;
         if json {
             return self.json(&hold_json(&row, Part::Decider)).await;
         }
         self.print(format!("{}\n", outcome(&row))).await
     }
 
-    /// Decides on a hold by its whole name, wherever the decision was typed.
+    /// Decides on a hold by its whole name, wherever the decision was typed, after asking whether
+    /// this user may: on the bytes of `shown` where a question was about them, else on those that it
+    /// has now.
     pub(super) async fn decided(
         &self,
         hold: &str,
+        shown: Option<Digest>,
         decision: Decision,
         reason: Option<&str>,
     ) -> Result<HoldRow, Failure> {
         let row = self.hold(hold).await?;
-        self.vote(&row, decision, reason).await
-    }
-
-    /// Votes on the bytes that `row` names, after asking whether this user may.
-    pub(super) async fn vote(
-        &self,
-        row: &HoldRow,
-        decision: Decision,
-        reason: Option<&str>,
-    ) -> Result<HoldRow, Failure> {
-        let (by, policies) = self.entitled(row).await?;
+        let (by, policies) = self.entitled(&row).await?;
         let Some(seal) = &row.seal else {
             return Err(Failure::Refused(format!(
                 "{} cannot be decided: {}",
@@ -260,7 +255,7 @@ impl Console<'_> {
         };
         let ballot = Ballot {
             hold: row.id,
-            digest: seal.digest,
+            digest: shown.unwrap_or(seal.digest),
             by,
             approves: decision == Decision::Approve,
             reason: reason.map(str::to_owned),

@@ -35,7 +35,7 @@ use super::holds::{self, Parts, described};
 use super::play::Begin;
 use super::text::{self, SafeLines, safe, shortened};
 use super::{Console, Failure, SIGN_IN_ENDED};
-use crate::holds::{HoldError, HoldId};
+use crate::holds::{Digest, HoldError, HoldId};
 use crate::login::Lease;
 use crate::session::Asked;
 use crate::ssh::{ClientReader, FromClient};
@@ -286,10 +286,11 @@ impl Desk<'_> {
             }
             Ask::Decide {
                 hold,
+                digest,
                 decision,
                 reason,
             } => {
-                let decided = self.decide(hold, decision, reason.as_deref()).await;
+                let decided = self.decide(hold, digest, decision, reason.as_deref()).await;
                 self.say(decided)?;
             }
             Ask::Load(tab) => {
@@ -413,13 +414,14 @@ impl Desk<'_> {
     async fn decide(
         &mut self,
         hold: HoldId,
+        digest: Digest,
         decision: Decision,
         reason: Option<&str>,
     ) -> Result<Option<String>, Failure> {
         self.console.renew(&mut self.asked).await?;
         let row = self
             .console()
-            .decided(&hold.to_string(), decision, reason)
+            .decided(&hold.to_string(), Some(digest), decision, reason)
             .await?;
         Ok(Some(holds::outcome(&row)))
     }

@@ -12,7 +12,7 @@ use replay::player::Key;
 use super::super::command::Decision;
 use super::super::holds::Part;
 use super::super::text::{safe, shortened};
-use crate::holds::{Held, HoldId, Name};
+use crate::holds::{Digest, Held, HoldId, Name, Refusal};
 use crate::login::Identity;
 use crate::store::{HoldRow, Place};
 
@@ -56,6 +56,8 @@ pub(super) enum Ask {
     Payload(HoldId),
     Decide {
         hold: HoldId,
+        /// The bytes that the question was about.
+        digest: Digest,
         decision: Decision,
         reason: Option<String>,
     },
@@ -83,6 +85,8 @@ pub(super) struct HoldLine {
     pub(super) fields: String,
     pub(super) rows: u64,
     pub(super) bytes: u64,
+    /// Of the bytes that a decision is about; none before they are sealed.
+    pub(super) digest: Option<Digest>,
     pub(super) approvals: usize,
     pub(super) needed: u32,
     /// Whether this user has approved it already.
@@ -116,10 +120,22 @@ impl HoldLine {
             },
             rows: row.seal.as_ref().map_or(0, |seal| seal.rows),
             bytes: row.seal.as_ref().map_or(0, |seal| seal.bytes),
+            digest: row.seal.as_ref().map(|seal| seal.digest),
             voted: approvals.clone().any(|vote| vote.by.identity == *me),
             approvals: approvals.count(),
             needed: facts.needed,
         }
+    }
+
+    /// The bytes that a decision can be asked about.
+    ///
+    /// # Errors
+    ///
+    /// The line that says why there are none: what comes in while somebody types a reason would be
+    /// decided unseen.
+    pub(super) fn decidable(&self) -> Result<Digest, String> {
+        let undecidable = || format!("{} cannot be decided: {}", self.id, Refusal::NotSealed);
+        self.digest.ok_or_else(undecidable)
     }
 
     /// What a decision would be about, in a few words.
@@ -185,11 +201,13 @@ impl Page {
 pub(super) enum Question {
     Reason {
         about: HoldLine,
+        digest: Digest,
         decision: Decision,
         text: String,
     },
     Sure {
         about: HoldLine,
+        digest: Digest,
         decision: Decision,
         reason: String,
     },
@@ -567,6 +585,7 @@ impl Board {
             Question::Keys => None,
             Question::Reason {
                 about,
+                digest,
                 decision,
                 mut text,
             } => {
@@ -579,6 +598,7 @@ impl Board {
                         self.unread = true;
                         self.question = Some(Question::Sure {
                             about,
+                            digest,
                             decision,
                             reason: text.trim().to_owned(),
                         });
@@ -593,6 +613,7 @@ impl Board {
                 }
                 self.question = Some(Question::Reason {
                     about,
+                    digest,
                     decision,
                     text,
                 });
@@ -600,11 +621,13 @@ impl Board {
             }
             Question::Sure {
                 about,
+                digest,
                 decision,
                 reason,
             } => match key {
                 Key::Char('y' | 'Y') => Some(Ask::Decide {
                     hold: about.id,
+                    digest,
                     decision,
                     reason: Some(reason).filter(|reason| !reason.is_empty()),
                 }),
@@ -615,6 +638,7 @@ impl Board {
                 _ => {
                     self.question = Some(Question::Sure {
                         about,
+                        digest,
                         decision,
                         reason,
                     });
@@ -730,11 +754,17 @@ impl Board {
 
     /// Asks for the reason. Whether this user may decide is looked at when they do.
     fn ask(&mut self, about: HoldLine, decision: Decision) {
-        self.question = Some(Question::Reason {
-            about,
-            decision,
-            text: String::new(),
-        });
+        match about.decidable() {
+            Ok(digest) => {
+                self.question = Some(Question::Reason {
+                    about,
+                    digest,
+                    decision,
+                    text: String::new(),
+                });
+            }
+            Err(line) => self.said = Some(line),
+        }
     }
 
     fn step(&mut self, by: isize) {

@@ -334,6 +334,7 @@ fn told(board: &Board, width: u16) -> Told {
                 about,
                 decision,
                 text,
+                ..
             }),
             _,
         ) => {

@@ -13,7 +13,7 @@ use super::super::command::Decision;
 use super::super::text::{age, safe, time};
 use super::board::{Board, HoldLine, LIST_MAX};
 use super::{CHANGES_APART, Changed, Console, Failure, LEAVING, SIGN_IN_ENDED, changes, holds};
-use crate::holds::{HoldId, Name};
+use crate::holds::{Digest, HoldId, Name};
 use crate::session::Asked;
 use crate::ssh::{ClientReader, FromClient};
 use crate::store::Place;
@@ -36,10 +36,12 @@ enum Step {
     Command,
     Reason {
         about: HoldLine,
+        digest: Digest,
         decision: Decision,
     },
     Sure {
         about: HoldLine,
+        digest: Digest,
         decision: Decision,
         reason: Option<String>,
     },
@@ -145,7 +147,9 @@ impl Talk<'_> {
     async fn prompt(&self) -> Result<(), Failure> {
         let text = match &self.step {
             Step::Command => "> ".to_owned(),
-            Step::Reason { about, decision } => {
+            Step::Reason {
+                about, decision, ..
+            } => {
                 format!(
                     "reason to {} {} (may be empty): ",
                     verb(*decision),
@@ -173,10 +177,15 @@ impl Talk<'_> {
                 }
                 self.command(line).await
             }
-            Step::Reason { about, decision } => {
+            Step::Reason {
+                about,
+                digest,
+                decision,
+            } => {
                 let reason = Some(line.to_owned()).filter(|reason| !reason.is_empty());
                 self.step = Step::Sure {
                     about,
+                    digest,
                     decision,
                     reason,
                 };
@@ -184,9 +193,13 @@ impl Talk<'_> {
             }
             Step::Sure {
                 about,
+                digest,
                 decision,
                 reason,
-            } => self.sure(line, &about, decision, reason.as_deref()).await,
+            } => {
+                self.sure(line, about.id, digest, decision, reason.as_deref())
+                    .await
+            }
         };
         match done {
             Ok(()) => {}
@@ -217,11 +230,14 @@ impl Talk<'_> {
         }
     }
 
-    /// Asks for the reason of a decision on a hold that this user may see.
+    /// Asks for the reason of a decision on a hold that this user may see, about the bytes that it
+    /// has now.
     async fn ask(&mut self, hold: &str, decision: Decision) -> Result<(), Failure> {
         let (row, _) = self.console().visible(hold).await?;
+        let about = HoldLine::of(&row, &self.asked.lease.user.identity);
         self.step = Step::Reason {
-            about: HoldLine::of(&row, &self.asked.lease.user.identity),
+            digest: about.decidable().map_err(Failure::Refused)?,
+            about,
             decision,
         };
         Ok(())
@@ -230,17 +246,21 @@ impl Talk<'_> {
     async fn sure(
         &mut self,
         answer: &str,
-        about: &HoldLine,
+        hold: HoldId,
+        digest: Digest,
         decision: Decision,
         reason: Option<&str>,
     ) -> Result<(), Failure> {
         if answer != "yes" {
-            let line = format!("nothing was decided about {}\n", about.id);
+            let line = format!("nothing was decided about {hold}\n");
             return self.print(&line).await;
         }
         self.console.renew(&mut self.asked).await?;
-        let hold = about.id.to_string();
-        let row = self.console().decided(&hold, decision, reason).await?;
+        let hold = hold.to_string();
+        let console = self.console();
+        let row = console
+            .decided(&hold, Some(digest), decision, reason)
+            .await?;
         self.print(&format!("{}\n", holds::outcome(&row))).await
     }
 

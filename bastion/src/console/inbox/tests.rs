@@ -180,6 +180,7 @@ fn a_decision_takes_a_key_a_reason_and_a_yes() {
     assert_eq!(press(&mut board, &typed("not this\r")), []);
     let ask = Ask::Decide {
         hold: HoldId::of(1),
+        digest: row(1, 0, "ana", "").seal.unwrap().digest,
         decision: Decision::Deny,
         reason: Some("not this".into()),
     };
@@ -210,6 +211,28 @@ fn the_question_stays_on_its_hold_when_the_list_moves() {
         matches!(asks.as_slice(), [Ask::Decide { hold, .. }] if *hold == HoldId::of(1)),
         "{asks:?}"
     );
+}
+
+/// Its output comes in, and is sealed, while somebody types a reason.
+#[test]
+fn what_is_not_sealed_is_not_asked_about() {
+    let mut open = row(1, 0, "ana", "");
+    (open.state, open.seal) = (Name::Open, None);
+    let mut board = board(&[open.clone()], (80, 24));
+    let refused = format!("{} cannot be decided: it is not sealed yet", open.id);
+    let says = |board: &Board| {
+        let said = board.said.as_deref();
+        said.is_some_and(|line| line.starts_with(&refused)) && board.question.is_none()
+    };
+    for key in ["a", "d"] {
+        assert_eq!(press(&mut board, &typed(key)), []);
+        assert!(says(&board), "{board:?}");
+    }
+    board.show(Some(page(&open, "")));
+    assert_eq!(press(&mut board, &typed("a")), []);
+    assert!(says(&board), "{board:?}");
+    let line = HoldLine::of(&open, &me());
+    assert!(line.decidable().unwrap_err().starts_with(&refused));
 }
 
 #[test]
