@@ -449,8 +449,11 @@ impl Holds {
     /// One entitled person's vote on the bytes of `digest`. The audit log has it when this returns.
     pub(crate) async fn vote(&self, ballot: Ballot) -> Result<HoldRow, HoldError> {
         let now = self.now();
-        self.step_through(ballot.hold, move |row| voted(row, ballot, now))
-            .await
+        let by = ballot.by.party().identity.clone();
+        self.step_through(ballot.hold, now, Some(by), move |row| {
+            voted(row, ballot, now)
+        })
+        .await
     }
 
     /// The producer takes a hold back.
@@ -464,7 +467,7 @@ impl Holds {
         if delivering {
             return Err(HoldError::Delivering);
         }
-        self.step_through(id, move |row| cancelled(row, &by, reason))
+        self.step_through(id, self.now(), None, move |row| cancelled(row, &by, reason))
             .await
     }
 
@@ -497,7 +500,7 @@ impl Holds {
         // What was decided is in the audit log before the step that needs it.
         self.tell().await?;
         let now = self.now();
-        self.step(id, move |row| releasing(row, &to, &digest, now))
+        self.step(id, now, None, move |row| releasing(row, &to, &digest, now))
             .await?;
         self.tell().await?;
         Ok(Release {
@@ -592,7 +595,8 @@ impl Holds {
                 least = Duration::from_secs(1);
                 continue;
             }
-            match self.step_through(id, move |row| expired(row, now)).await {
+            let step = move |row: &HoldRow| expired(row, now);
+            match self.step_through(id, now, None, step).await {
                 Ok(_) | Err(HoldError::Refused(_)) => {}
                 Err(error) => return Err(error),
             }
@@ -606,7 +610,8 @@ impl Holds {
     }
 
     async fn void(&self, id: HoldId, why: &'static str) -> Result<(), HoldError> {
-        self.step_through(id, move |row| voided(row, why)).await?;
+        self.step_through(id, self.now(), None, move |row| voided(row, why))
+            .await?;
         Ok(())
     }
 
@@ -614,11 +619,13 @@ impl Holds {
     async fn step_through(
         &self,
         id: HoldId,
+        now: Timestamp,
+        voter: Option<Identity>,
         next: impl FnOnce(&HoldRow) -> Result<Step, Refusal> + Send + 'static,
     ) -> Result<HoldRow, HoldError> {
         let holds = self.clone();
         self.surely(async move {
-            let row = holds.step(id, next).await?;
+            let row = holds.step(id, now, voter, next).await?;
             holds.after(&row).await?;
             Ok(row)
         })
@@ -638,12 +645,15 @@ impl Holds {
     async fn step(
         &self,
         id: HoldId,
+        now: Timestamp,
+        voter: Option<Identity>,
         next: impl FnOnce(&HoldRow) -> Result<Step, Refusal> + Send + 'static,
     ) -> Result<HoldRow, HoldError> {
-        match self.inner.store.step_hold(id, self.now(), next).await? {
+        match self.inner.store.step_hold(id, now, voter, next).await? {
             Ok(row) => Ok(row),
             Err(NotStepped::Unknown) => Err(HoldError::Unknown),
             Err(NotStepped::Refused(refusal)) => Err(refusal.into()),
+            Err(NotStepped::Expired) => Err(Refusal::Expired.into()),
             Err(NotStepped::NotAudited) => Err(HoldError::Audit(AuditError::Failed(
                 "an earlier event is not in it".to_owned(),
             ))),
@@ -793,6 +803,10 @@ fn voided(row: &HoldRow, why: &str) -> Result<Step, Refusal> {
 fn voted(row: &HoldRow, ballot: Ballot, now: Timestamp) -> Result<Step, Refusal> {
     let sealed = hold_of(row).into_sealed()?;
     let by = ballot.by.party().clone();
+    // Who was entitled a moment ago may have been locked, or have left the group, since.
+    if row.gone.contains(&by.identity) {
+        return Err(Refusal::NotEntitled);
+    }
     let vote = Vote {
         by: by.clone(),
         approves: ballot.approves,
@@ -987,7 +1001,7 @@ impl Live {
         };
         let row = self
             .holds
-            .step(self.id, move |row| sealed(row, seal, now))
+            .step(self.id, now, None, move |row| sealed(row, seal, now))
             .await?;
         self.sealed = true;
         self.holds.after(&row).await?;
@@ -1056,7 +1070,9 @@ impl Release {
     /// The client has everything: it is never delivered again, and erased.
     pub(crate) async fn delivered(self) -> Result<(), HoldError> {
         let holds = self.delivery.holds.clone();
-        holds.step_through(self.delivery.id, delivered).await?;
+        holds
+            .step_through(self.delivery.id, holds.now(), None, delivered)
+            .await?;
         Ok(())
     }
 }

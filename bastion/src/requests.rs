@@ -269,8 +269,9 @@ impl Requests {
         let (by, policies) = decide::entitle(access, approval, decider, &row)?;
         let now = self.now();
         let policies_now = Arc::clone(access);
+        let voter = by.party().identity.clone();
         let row = self
-            .step(row.id, move |row| {
+            .step(row.id, now, Some(voter), move |row| {
                 let asks = decide::may_still_ask(&policies_now, row);
                 match (asks, decision.approves, row.state) {
                     (Err(why), true, Name::Pending) => voided(row, why),
@@ -292,7 +293,7 @@ impl Requests {
         by: Identity,
         reason: Option<String>,
     ) -> Result<RequestRow, RequestError> {
-        self.step(id, move |row| {
+        self.step(id, self.now(), None, move |row| {
             let end = request_of(row).cancel(&by)?;
             let by = who(&row.facts.requester);
             Ok(ended(row, end, Some(by), reason, Vec::new()))
@@ -308,7 +309,7 @@ impl Requests {
         reason: Option<String>,
         policies: Vec<String>,
     ) -> Result<RequestRow, RequestError> {
-        self.step(id, move |row| {
+        self.step(id, self.now(), None, move |row| {
             let end = request_of(row).revoke()?;
             Ok(ended(row, end, Some(by), reason, policies))
         })
@@ -393,7 +394,7 @@ impl Requests {
                 let end = request_of(row).expire(now)?;
                 Ok(ended(row, end, None, None, Vec::new()))
             };
-            match self.step(id, step).await {
+            match self.step(id, now, None, step).await {
                 Ok(_) | Err(RequestError::Refused(_)) => {}
                 Err(error) => return Err(error),
             }
@@ -409,15 +410,18 @@ impl Requests {
     async fn step(
         &self,
         id: RequestId,
+        now: Timestamp,
+        voter: Option<Identity>,
         next: impl FnOnce(&RequestRow) -> Result<RequestStep, Refusal> + Send + 'static,
     ) -> Result<RequestRow, RequestError> {
         let requests = self.clone();
         self.surely(async move {
-            let now = requests.now();
-            let row = match requests.inner.store.step_request(id, now, next).await? {
+            let store = &requests.inner.store;
+            let row = match store.step_request(id, now, voter, next).await? {
                 Ok(row) => row,
                 Err(NotDone::Unknown) => return Err(RequestError::Unknown),
                 Err(NotDone::Refused(refusal)) => return Err(refusal.into()),
+                Err(NotDone::Expired) => return Err(Refusal::Expired.into()),
             };
             // Who stands on a grant that was taken away does not wait for the audit log.
             let told = requests.after().await;
@@ -511,6 +515,10 @@ fn voted(
 ) -> Result<RequestStep, Refusal> {
     let pending = request_of(row).into_pending()?;
     let party = by.party().clone();
+    // Who was entitled a moment ago may have been locked, or have left the groups, since.
+    if row.gone.contains(&party.identity) {
+        return Err(Refusal::NotEntitled);
+    }
     let vote = Vote {
         by: party.clone(),
         approves: decision.approves,

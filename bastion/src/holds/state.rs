@@ -162,6 +162,8 @@ pub(crate) enum Refusal {
     Twice,
     #[error("you have taken part in it; somebody else has to decide")]
     Own,
+    #[error("you may no longer decide on it")]
+    NotEntitled,
     #[error("its time is not over")]
     NotYet,
     #[error("it is not approved")]

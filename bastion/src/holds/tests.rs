@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::approval::Log;
 use crate::login::{KeyId, Links, User};
-use crate::store::{Enrolment, SignIn};
+use crate::store::{Enrolment, Lock, Locked, SignIn};
 
 struct Here {
     dir: TempDir,
@@ -43,9 +43,13 @@ impl Here {
         let store = Store::open(&self.dir.path().join("store.sqlite")).unwrap();
         let ledger = Ledger::start(store.clone(), self.log()).await.unwrap();
         let held = self.dir.path().join("held");
-        Holds::start(self.config.clone(), &held, true, store, ledger)
+        let holds = Holds::start(self.config.clone(), &held, true, store, ledger)
             .await
-            .unwrap()
+            .unwrap();
+        for name in ["ana", "carol", "dave", "erin"] {
+            in_group(&holds, name, &["leads"]).await;
+        }
+        holds
     }
 
     /// A log that is a file.
@@ -283,7 +287,6 @@ async fn a_restart_keeps_what_is_sealed_and_nothing_else() {
 async fn two_different_people_who_still_may() {
     let here = Here::new();
     let holds = here.start().await;
-    in_group(&holds, "carol", &["leads"]).await;
     let row = sealed(&holds, 2, b"two").await;
     let row = holds.vote(ballot(&row, "carol", true)).await.unwrap();
     assert_eq!(row.state, Name::Sealed);
@@ -295,9 +298,61 @@ async fn two_different_people_who_still_may() {
     in_group(&holds, "carol", &["staff"]).await;
     let row = holds.vote(ballot(&row, "dave", true)).await.unwrap();
     assert_eq!((row.state, row.votes.len()), (Name::Sealed, 1));
-    in_group(&holds, "dave", &["leads"]).await;
     let row = holds.vote(ballot(&row, "erin", true)).await.unwrap();
     assert_eq!(row.state, Name::Approved);
+}
+
+/// Between the question whether they may and the vote.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_locked_or_leaves_after_the_question_has_no_vote() {
+    let here = Here::new();
+    let holds = here.start().await;
+    let row = sealed(&holds, 1, b"one").await;
+    let (of_carol, of_dave) = (
+        |approves| ballot(&row, "carol", approves),
+        |approves| ballot(&row, "dave", approves),
+    );
+    in_group(&holds, "dave", &["staff"]).await;
+    let lock = Lock {
+        locked: Locked::User(person("carol").identity),
+        by: person("root").identity,
+        by_name: "root".into(),
+        reason: String::new(),
+        at: Timestamp::now(),
+    };
+    holds.inner.store.lock(lock).await.unwrap();
+    for ballot in [
+        of_carol(true),
+        of_carol(false),
+        of_dave(true),
+        of_dave(false),
+    ] {
+        assert!(matches!(
+            holds.vote(ballot).await,
+            Err(HoldError::Refused(Refusal::NotEntitled))
+        ));
+    }
+    let after = holds.get(row.id).await.unwrap();
+    assert_eq!((after.state, after.votes.len()), (Name::Sealed, 0));
+    let row = holds.vote(ballot(&row, "erin", true)).await.unwrap();
+    assert_eq!(row.state, Name::Approved);
+}
+
+/// However late the store is: not as damage, and not as an audit log that is behind.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_after_its_time_has_expired() {
+    let here = Here::new();
+    let holds = here.start().await;
+    let row = sealed(&holds, 1, b"late").await;
+    let in_time = holds.now();
+    let late = ballot(&row, "carol", true);
+    let stepped = holds.inner.store.step_hold(
+        row.id,
+        row.expires_at.unwrap(),
+        None,
+        move |row: &HoldRow| voted(row, late, in_time),
+    );
+    assert!(matches!(stepped.await.unwrap(), Err(NotStepped::Expired)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -363,6 +418,9 @@ async fn a_person_has_so_many_and_no_more() {
 async fn of_twelve_decisions_at_once_one_wins() {
     let here = Here::new();
     let holds = here.start().await;
+    for voter in 0..12 {
+        in_group(&holds, &format!("voter-{voter}"), &["leads"]).await;
+    }
     for round in 0..rounds(10) {
         let row = sealed(&holds, 1, b"raced").await;
         let mut votes = tokio::task::JoinSet::new();
@@ -410,6 +468,9 @@ async fn a_decision_wakes_whoever_waits() {
 async fn of_twelve_decisions_through_four_connections_one_wins() {
     let here = Here::new();
     let holds = here.start().await;
+    for voter in 0..12 {
+        in_group(&holds, &format!("voter-{voter}"), &["leads"]).await;
+    }
     let path = here.dir.path().join("store.sqlite");
     let stores: Vec<Store> = (0..4).map(|_| Store::open(&path).unwrap()).collect();
     for round in 0..rounds(10) {
@@ -422,7 +483,7 @@ async fn of_twelve_decisions_through_four_connections_one_wins() {
             let id = row.id;
             votes.spawn(async move {
                 let step = move |row: &HoldRow| voted(row, ballot, now);
-                store.step_hold(id, now, step).await.unwrap()
+                store.step_hold(id, now, None, step).await.unwrap()
             });
         }
         let results = votes.join_all().await;
@@ -455,7 +516,6 @@ async fn of_twelve_decisions_through_four_connections_one_wins() {
 async fn a_watcher_has_no_vote_whenever_they_came() {
     let here = Here::new();
     let holds = here.start().await;
-    in_group(&holds, "carol", &["leads"]).await;
     let row = sealed(&holds, 2, b"watched").await;
     holds.vote(ballot(&row, "carol", true)).await.unwrap();
     for watcher in ["carol", "dave"] {

@@ -165,6 +165,8 @@ pub(crate) enum Refusal {
     Expired,
     #[error("you have approved it already")]
     Twice,
+    #[error("you may no longer decide on it")]
+    NotEntitled,
     #[error("its time is not over")]
     NotYet,
     #[error("it is not approved")]

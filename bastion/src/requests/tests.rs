@@ -152,6 +152,18 @@ async fn decide(
     approves: bool,
 ) -> Result<RequestRow, RequestError> {
     let groups = sign_in(requests, name, &["leads"]).await;
+    decide_with(requests, access, id, name, &groups, approves).await
+}
+
+/// The same of somebody who signed in before.
+async fn decide_with(
+    requests: &Requests,
+    access: &Arc<Access>,
+    id: RequestId,
+    name: &str,
+    groups: &BTreeSet<String>,
+    approves: bool,
+) -> Result<RequestRow, RequestError> {
     let approval = config::Approval {
         same_person_claim: None,
         owner_claim: "owner".into(),
@@ -166,7 +178,7 @@ async fn decide(
             email: None,
             same_person: AccessSame::NotAsked,
             kind: AccessKind::Person,
-            groups: &groups,
+            groups,
             signed_in_at: Timestamp::now(),
             key: None,
         },
@@ -336,6 +348,56 @@ async fn who_is_locked_has_no_grant_and_gets_none() {
         matches!(decided, Err(RequestError::Void("whoever asked is locked"))),
         "{decided:?}"
     );
+}
+
+/// What the sign-in said still stands while the lock, or the new groups, are in the store already.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_locked_or_leaves_after_the_question_has_no_vote() {
+    let here = Here::new();
+    let requests = here.start().await;
+    let access = here.access(&format!("{ASK}{DECIDE}"));
+    sign_in(&requests, "ana", &["staff"]).await;
+    let row = requests.ask(facts(1), Vec::new()).await.unwrap();
+    let leads = sign_in(&requests, "carol", &["leads"]).await;
+    sign_in(&requests, "dave", &["staff"]).await;
+    let lock = Lock {
+        locked: Locked::User(party("carol").identity),
+        by: party("root").identity,
+        by_name: "root".into(),
+        reason: String::new(),
+        at: Timestamp::now(),
+    };
+    requests.inner.store.lock(lock).await.unwrap();
+    for name in ["carol", "dave"] {
+        for approves in [true, false] {
+            let decided = decide_with(&requests, &access, row.id, name, &leads, approves).await;
+            assert!(
+                matches!(decided, Err(RequestError::Refused(Refusal::NotEntitled))),
+                "{decided:?}"
+            );
+        }
+    }
+    let after = requests.get(row.id).await.unwrap();
+    assert_eq!((after.state, after.votes.len()), (Name::Pending, 0));
+}
+
+/// However late the store is: not as damage.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_after_its_time_has_expired() {
+    let here = Here::new();
+    let requests = here.start().await;
+    let row = requests.ask(facts(1), Vec::new()).await.unwrap();
+    let step = |row: &RequestRow| {
+        Ok::<_, Refusal>(RequestStep {
+            to: Name::Approved,
+            expires_at: row.expires_at,
+            votes: Vec::new(),
+            events: Vec::new(),
+        })
+    };
+    let store = &requests.inner.store;
+    let stepped = store.step_request(row.id, row.expires_at, None, step).await;
+    assert!(matches!(stepped.unwrap(), Err(NotDone::Expired)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

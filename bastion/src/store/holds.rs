@@ -31,7 +31,7 @@ pub(crate) struct HoldRow {
     /// Who has seen its session while it ran, and so decides no more than its producer.
     pub(crate) watchers: Vec<Party>,
     /// Those of the voters who are, by their latest sign-in, no longer in the group that decides,
-    /// or are locked.
+    /// or are locked. In the step of a vote, the one who casts it is among those asked about.
     pub(crate) gone: Vec<Identity>,
     version: i64,
 }
@@ -153,6 +153,8 @@ pub(crate) enum NotStepped<R> {
     Unknown,
     /// The state machine refuses.
     Refused(R),
+    /// Its time is over.
+    Expired,
     /// Events of an earlier step are not in the audit log yet.
     NotAudited,
 }
@@ -298,17 +300,22 @@ impl Store {
     }
 
     /// Takes a hold one step further: `next` says what becomes of it, and one conditional update
-    /// does it, if nobody else has in between and its time is not over.
+    /// does it, if nobody else has in between and its time is not over. `now` is the time that
+    /// `next` goes by; `voter` casts a vote in it.
     pub(crate) async fn step_hold<R: Send + 'static>(
         &self,
         id: HoldId,
         now: Timestamp,
+        voter: Option<Identity>,
         next: impl FnOnce(&HoldRow) -> Result<Step, R> + Send + 'static,
     ) -> Result<Result<HoldRow, NotStepped<R>>, StoreError> {
         self.write(move |transaction| {
-            let Some(row) = by_id(transaction, id)? else {
+            let Some(mut row) = by_id(transaction, id)? else {
                 return Ok(Err(NotStepped::Unknown));
             };
+            let approvers = BTreeSet::from([row.facts.approvers.clone()]);
+            row.gone
+                .extend(gone(transaction, voter.iter(), &approvers)?);
             let step = match next(&row) {
                 Ok(step) => step,
                 Err(refused) => return Ok(Err(NotStepped::Refused(refused))),
@@ -333,7 +340,11 @@ impl Store {
                 ],
             )?;
             if changed != 1 {
-                // Within one transaction only the outbox can have said no.
+                let late = row.expires_at.is_some_and(|at| at <= now);
+                if late && needs_time(step.to) {
+                    return Ok(Err(NotStepped::Expired));
+                }
+                // Within one transaction only the outbox can have said no then.
                 return Ok(Err(NotStepped::NotAudited));
             }
             tell(transaction, &id, &step.events)?;
@@ -488,23 +499,24 @@ fn by_id(connection: &Connection, id: HoldId) -> Result<Option<HoldRow>, StoreEr
 }
 
 fn gone_from(connection: &Connection, row: &HoldRow) -> Result<Vec<Identity>, StoreError> {
-    gone(
-        connection,
-        &row.votes,
-        &BTreeSet::from([row.facts.approvers.clone()]),
-    )
+    let approvers = BTreeSet::from([row.facts.approvers.clone()]);
+    gone(connection, voters(&row.votes), &approvers)
 }
 
-/// Those of the voters who are not in all of these groups any more, or are locked. Read with the
+/// Who has voted.
+pub(super) fn voters(votes: &[Vote]) -> impl Iterator<Item = &Identity> {
+    votes.iter().map(|vote| &vote.by.identity)
+}
+
+/// Those of the people who are not in all of these groups any more, or are locked. Read with the
 /// row, so that nobody leaves between the question and the step.
-pub(super) fn gone(
+pub(super) fn gone<'a>(
     connection: &Connection,
-    votes: &[Vote],
+    people: impl Iterator<Item = &'a Identity>,
     groups: &BTreeSet<String>,
 ) -> Result<Vec<Identity>, StoreError> {
     let mut gone = Vec::new();
-    for vote in votes {
-        let person = &vote.by.identity;
+    for person in people {
         let now = groups_of(connection, person)?.unwrap_or_default();
         if !groups.is_subset(&now) {
             gone.push(person.clone());

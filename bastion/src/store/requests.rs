@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::holds::{gone, groups_of, raise, tell};
+use super::holds::{gone, groups_of, raise, tell, voters};
 use super::{Store, StoreError, Vote, Which, json, of_json, timestamp};
 use crate::audit::Event;
 use crate::login::Identity;
@@ -27,7 +27,8 @@ pub(crate) struct RequestRow {
     pub(crate) changed_at: Timestamp,
     pub(crate) votes: Vec<Vote>,
     /// Those of the voters who are, by their latest sign-in, no longer in all of the groups that
-    /// decide, or are locked. Known of one that is read alone.
+    /// decide, or are locked. Known of one that is read alone; in the step of a vote, the one who
+    /// casts it is among those asked about.
     pub(crate) gone: Vec<Identity>,
     /// The groups of the requester's latest sign-in; none where they are locked. Known of one that
     /// is read alone.
@@ -61,6 +62,8 @@ pub(crate) enum NotDone<R> {
     Unknown,
     /// The state machine refuses.
     Refused(R),
+    /// Its time is over.
+    Expired,
 }
 
 impl Store {
@@ -175,17 +178,21 @@ impl Store {
     }
 
     /// Takes a request one step further: `next` says what becomes of it, and one conditional update
-    /// does it, if nobody else has in between.
+    /// does it, if nobody else has in between. `now` is the time that `next` goes by; `voter` casts a
+    /// vote in it.
     pub(crate) async fn step_request<R: Send + 'static>(
         &self,
         id: RequestId,
         now: Timestamp,
+        voter: Option<Identity>,
         next: impl FnOnce(&RequestRow) -> Result<RequestStep, R> + Send + 'static,
     ) -> Result<Result<RequestRow, NotDone<R>>, StoreError> {
         self.write(move |transaction| {
-            let Some(row) = by_id(transaction, id)? else {
+            let Some(mut row) = by_id(transaction, id)? else {
                 return Ok(Err(NotDone::Unknown));
             };
+            row.gone
+                .extend(gone(transaction, voter.iter(), &row.facts.approvers)?);
             let step = match next(&row) {
                 Ok(step) => step,
                 Err(refused) => return Ok(Err(NotDone::Refused(refused))),
@@ -206,6 +213,9 @@ impl Store {
                 ],
             )?;
             if changed != 1 {
+                if row.expires_at <= now && needs_time(step.to) {
+                    return Ok(Err(NotDone::Expired));
+                }
                 return Err(StoreError::Damaged {
                     detail: "a request changed within a transaction".to_owned(),
                 });
@@ -264,7 +274,7 @@ fn by_id(connection: &Connection, id: RequestId) -> Result<Option<RequestRow>, S
         .next()
         .transpose()?;
     let Some(mut row) = row else { return Ok(None) };
-    row.gone = gone(connection, &row.votes, &row.facts.approvers)?;
+    row.gone = gone(connection, voters(&row.votes), &row.facts.approvers)?;
     row.groups = groups_of(connection, &row.facts.requester.identity)?;
     Ok(Some(row))
 }
