@@ -65,6 +65,9 @@ pub(crate) struct Facts {
     pub(crate) command: Option<String>,
     /// Whether it came from a terminal.
     pub(crate) pty: bool,
+    /// Whether only an approved request allowed the session. Not known of holds of before.
+    #[serde(default)]
+    pub(crate) approved: bool,
     pub(crate) held: Held,
     pub(crate) rule: String,
     /// The group that decides.

@@ -332,6 +332,23 @@ impl Requests {
         Ok(until.map(|until| until.duration_since(now)))
     }
 
+    /// Whether an account was open to a person at that time by a grant that nobody has taken away,
+    /// then or since. One whose time is over, or that was given back, still counts for its time.
+    pub(crate) async fn stood(
+        &self,
+        person: &Identity,
+        login: &str,
+        target: &str,
+        at: Timestamp,
+    ) -> Result<bool, RequestError> {
+        let (login, target) = (login.to_owned(), target.to_owned());
+        let stood = self
+            .inner
+            .store
+            .granted_at(person.clone(), login, target, at);
+        Ok(stood.await?)
+    }
+
     /// Returns when no grant opens the account to the person any more; where that cannot be read,
     /// not later than in `at_most`. Cancel-safe.
     pub(crate) async fn over(

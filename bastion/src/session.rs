@@ -259,6 +259,7 @@ async fn proxy(
         login: login.to_owned(),
         command: grant.command().map(crate::console::exact),
         pty: asked.pty.is_some(),
+        approved: grant.until().is_some(),
         detach: asked.detaches(),
         bastion: rooms.name.clone(),
     };

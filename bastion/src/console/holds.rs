@@ -353,7 +353,7 @@ impl Console<'_> {
                 return Err(Failure::Refused(line));
             }
         }
-        self.may_have(&row)?;
+        self.may_have(&row).await?;
         let identity = self.lease().user.identity.clone();
         let release = self.rooms.holds.release(id, identity).await;
         let mut release = release.map_err(|error| failure(&error))?;
@@ -372,10 +372,24 @@ impl Console<'_> {
 
     /// Whether the policies of today would let the producer do what gave this output. The question
     /// is that of its beginning, as for sessions that run: an evening that has come, or a request
-    /// whose time is over, takes nothing away; an access that was withdrawn does.
-    fn may_have(&self, row: &HoldRow) -> Result<(), Failure> {
+    /// whose time is over, takes nothing away; an access that was withdrawn does. An approval counts
+    /// where the session stood on one that nobody has taken away since.
+    async fn may_have(&self, row: &HoldRow) -> Result<(), Failure> {
         let facts = &row.facts;
         let person = self.asked.person();
+        let stood = facts.approved && {
+            let identity = &facts.producer.identity;
+            let stood =
+                self.rooms
+                    .requests
+                    .stood(identity, &facts.login, &facts.target, row.opened_at);
+            let line = "requests cannot be read now; try again later";
+            stood.await.map_err(|error| unavailable(&error, line))?
+        };
+        // The bytes that ran: a policy may ask about them.
+        let command = facts.command.as_deref();
+        let command =
+            command.map(|text| text::meant(text).unwrap_or_else(|| text.as_bytes().to_vec()));
         let question = Question {
             person: Person {
                 signed_in_at: person.signed_in_at.min(row.opened_at),
@@ -389,8 +403,8 @@ impl Console<'_> {
             },
             source: self.asked.source,
             now: row.opened_at,
-            command: facts.command.as_deref().map(str::as_bytes),
-            approved_until: Some(Timestamp::MAX),
+            command: command.as_deref(),
+            approved_until: stood.then_some(Timestamp::MAX),
         };
         match self.rooms.access().decide(&question) {
             Ok(_) => Ok(()),

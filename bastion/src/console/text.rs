@@ -50,6 +50,35 @@ pub(crate) fn exact(command: &[u8]) -> String {
     out
 }
 
+/// The command that [`exact`] shows so; none where it shows none so.
+pub(super) fn meant(shown: &str) -> Option<Vec<u8>> {
+    let Some(inner) = shown.strip_prefix("$'") else {
+        return Some(shown.as_bytes().to_vec());
+    };
+    let (mut out, mut chars) = (Vec::new(), inner.strip_suffix('\'')?.chars());
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            out.extend(c.to_string().bytes());
+            continue;
+        }
+        let escaped = chars.next()?;
+        let mut code = |digits: usize| {
+            let hex: String = chars.by_ref().take(digits).collect();
+            u32::from_str_radix(&hex, 16).ok()
+        };
+        match escaped {
+            'n' => out.push(b'\n'),
+            'r' => out.push(b'\r'),
+            't' => out.push(b'\t'),
+            'x' => out.push(u8::try_from(code(2)?).ok()?),
+            'u' => out.extend(char::from_u32(code(4)?)?.to_string().bytes()),
+            'U' => out.extend(char::from_u32(code(8)?)?.to_string().bytes()),
+            c => out.push(u8::try_from(c).ok()?),
+        }
+    }
+    Some(out)
+}
+
 /// A time to the second, in UTC.
 pub(super) fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
@@ -191,35 +220,6 @@ mod tests {
         ] {
             assert_eq!(exact(command), shown);
         }
-    }
-
-    /// What bash makes of [`exact`], for the law below.
-    fn meant(shown: &str) -> Option<Vec<u8>> {
-        let Some(inner) = shown.strip_prefix("$'") else {
-            return Some(shown.as_bytes().to_vec());
-        };
-        let (mut out, mut chars) = (Vec::new(), inner.strip_suffix('\'')?.chars());
-        while let Some(c) = chars.next() {
-            if c != '\\' {
-                out.extend(c.to_string().bytes());
-                continue;
-            }
-            let escaped = chars.next()?;
-            let mut code = |digits: usize| {
-                let hex: String = chars.by_ref().take(digits).collect();
-                u32::from_str_radix(&hex, 16).ok()
-            };
-            match escaped {
-                'n' => out.push(b'\n'),
-                'r' => out.push(b'\r'),
-                't' => out.push(b'\t'),
-                'x' => out.push(u8::try_from(code(2)?).ok()?),
-                'u' => out.extend(char::from_u32(code(4)?)?.to_string().bytes()),
-                'U' => out.extend(char::from_u32(code(8)?)?.to_string().bytes()),
-                c => out.push(u8::try_from(c).ok()?),
-            }
-        }
-        Some(out)
     }
 
     proptest! {

@@ -368,6 +368,7 @@ impl StateMachineTest for Check {
             login: "app".into(),
             command: None,
             pty: false,
+            approved: false,
             held: Held::Output,
             rule: "all".into(),
             approvers: GROUP.into(),

@@ -117,6 +117,7 @@ fn facts(needed: u32) -> Facts {
         login: "app".into(),
         command: Some("select".into()),
         pty: false,
+        approved: false,
         held: Held::Records,
         rule: "payroll".into(),
         approvers: "leads".into(),
@@ -572,6 +573,25 @@ async fn pages_are_the_list() {
     let some = vec![row.id, HoldId::of(u32::MAX), whole[0].id];
     let named = holds.named(some).await.unwrap();
     assert_eq!(ids(&named), [row.id, whole[0].id]);
+}
+
+/// However many younger ones have ended: the list has all that wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_waits_is_in_every_list() {
+    let here = Here::new();
+    let holds = here.start().await;
+    let row = sealed(&holds, 1, b"the oldest").await;
+    let many = "WITH RECURSIVE n (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM n WHERE n < 1100) \
+        INSERT INTO holds (id, state, live, issuer, subject, facts, votes, opened_at, changed_at, \
+        version) SELECT printf('H-%06d', n), 'denied', 0, issuer, subject, facts, '[]', \
+        opened_at + n, changed_at, 1 FROM holds, n";
+    let path = here.dir.path().join("store.sqlite");
+    let made = rusqlite::Connection::open(path).unwrap().execute(many, []);
+    assert_eq!(made.unwrap(), 1100);
+    let all = holds.list(Which::All).await.unwrap();
+    assert_eq!(all.len(), 1001);
+    assert_eq!(all.last().unwrap().id, row.id);
+    assert!(all.is_sorted_by_key(HoldRow::place));
 }
 
 /// Whoever shows a list hears of each step, once the step is there to be read.

@@ -425,6 +425,65 @@ async fn whoever_stands_on_a_grant_hears_that_it_was_taken_away() {
     assert!(matches!(again, Err(RequestError::Refused(_))));
 }
 
+/// For what was produced in its time: a grant that is over still counts for it, one that was taken
+/// away does not, and nobody has one of before it was approved.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_that_was_taken_away_counts_for_nothing() {
+    let here = Here::new();
+    let requests = here.start().await;
+    let access = here.access(&format!("{ASK}{DECIDE}"));
+    sign_in(&requests, "ana", &["staff"]).await;
+    let ana = party("ana").identity;
+    let stood = async |login: &str, at: Timestamp| {
+        let stood = requests.stood(&ana, login, "db", at);
+        stood.await.unwrap()
+    };
+    let row = requests.ask(facts(1), Vec::new()).await.unwrap();
+    assert!(!stood("app", requests.now()).await);
+    let row = decide(&requests, &access, row.id, "carol", true)
+        .await
+        .unwrap();
+    let during = row.changed_at;
+    assert!(stood("app", during).await);
+    assert!(!stood("root", during).await);
+    let second = SignedDuration::from_secs(1);
+    assert!(!stood("app", during - second).await);
+    assert!(!stood("app", row.expires_at).await);
+    requests
+        .revoke(row.id, who(&party("carol")), None, Vec::new())
+        .await
+        .unwrap();
+    assert!(!stood("app", during).await);
+    // Another one, until its end.
+    let row = requests.ask(facts(1), Vec::new()).await.unwrap();
+    let row = decide(&requests, &access, row.id, "carol", true)
+        .await
+        .unwrap();
+    requests.inner.ledger.advance(SignedDuration::from_hours(1));
+    requests.sweep().await.unwrap();
+    assert_eq!(requests.get(row.id).await.unwrap().state, Name::Over);
+    assert!(stood("app", row.changed_at).await);
+}
+
+/// However many younger ones have ended: the list has all that wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_waits_is_in_every_list() {
+    let here = Here::new();
+    let requests = here.start().await;
+    let row = requests.ask(facts(1), Vec::new()).await.unwrap();
+    let many = "WITH RECURSIVE n (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM n WHERE n < 1100) \
+        INSERT INTO requests (id, state, live, issuer, subject, login, target, facts, votes, \
+        asked_at, changed_at, expires_at, version) SELECT printf('R-%06d', n), 'denied', 0, issuer, \
+        subject, login, target, facts, '[]', asked_at + n, changed_at, expires_at, 1 \
+        FROM requests, n";
+    let path = here.dir.path().join("store.sqlite");
+    let made = rusqlite::Connection::open(path).unwrap().execute(many, []);
+    assert_eq!(made.unwrap(), 1100);
+    let all = requests.inner.store.requests(Which::All).await.unwrap();
+    assert_eq!(all.len(), 1001);
+    assert_eq!(all.last().unwrap().id, row.id);
+}
+
 /// Whether it waits, once everything that it can do at once is done.
 async fn futures_pending(future: &mut (impl Future<Output = ()> + Unpin)) -> bool {
     tokio::time::timeout(Duration::from_millis(200), future)

@@ -33,6 +33,8 @@ pub(super) struct Origin {
     pub(super) login: String,
     pub(super) command: Option<String>,
     pub(super) pty: bool,
+    /// Whether only an approved request allows it.
+    pub(super) approved: bool,
     pub(super) detach: bool,
     /// How users name this bastion.
     pub(super) bastion: String,
@@ -403,6 +405,7 @@ impl Origin {
             login: self.login.clone(),
             command: self.command.clone(),
             pty: self.pty,
+            approved: self.approved,
             held,
             rule: terms.rule().to_owned(),
             approvers: terms.approvers().to_owned(),

@@ -103,7 +103,7 @@ pub(crate) enum Audited {
 pub(crate) enum Which {
     /// Those that have not ended.
     Live,
-    /// All, the newest 10,000.
+    /// Those, and of the others the newest thousand.
     All,
 }
 
@@ -236,7 +236,10 @@ impl Store {
             // What runs is bounded for each person; a start has to know all of it.
             let condition = match which {
                 Which::Live => "WHERE live ORDER BY opened_at DESC, id",
-                Which::All => "ORDER BY opened_at DESC, id LIMIT 1000",
+                Which::All => {
+                    "WHERE live OR id IN (SELECT id FROM holds WHERE NOT live \
+                     ORDER BY opened_at DESC, id LIMIT 1000) ORDER BY opened_at DESC, id"
+                }
             };
             let mut rows = connection
                 .prepare_cached(&format!("{LISTED} {condition}"))?

@@ -134,7 +134,10 @@ impl Store {
         self.read(move |connection| {
             let condition = match which {
                 Which::Live => "WHERE live ORDER BY asked_at DESC, id",
-                Which::All => "ORDER BY asked_at DESC, id LIMIT 1000",
+                Which::All => {
+                    "WHERE live OR id IN (SELECT id FROM requests WHERE NOT live \
+                     ORDER BY asked_at DESC, id LIMIT 1000) ORDER BY asked_at DESC, id"
+                }
             };
             connection
                 .prepare_cached(&format!("{REQUESTS} {condition}"))?
@@ -173,6 +176,37 @@ impl Store {
                     |row| row.get(0),
                 )?;
             until.map(timestamp).transpose()
+        })
+        .await
+    }
+
+    /// Whether an account was open to a person at that time by an approved request that nobody has
+    /// taken away, then or since.
+    pub(crate) async fn granted_at(
+        &self,
+        person: Identity,
+        login: String,
+        target: String,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.read(move |connection| {
+            let at = at.as_millisecond();
+            let rows = connection
+                .prepare_cached(&format!(
+                    "{REQUESTS} WHERE issuer = ?1 AND subject = ?2 AND login = ?3 AND target = ?4 \
+                     AND state IN ('approved', 'over', 'returned') AND expires_at > ?5"
+                ))?
+                .query_and_then(
+                    params![person.issuer, person.subject, login, target, at],
+                    of_row,
+                )?
+                .collect::<Result<Vec<_>, _>>()?;
+            // The last vote is the one that approved it.
+            let approved = |row: &RequestRow| row.votes.last().map(|vote| vote.at.as_millisecond());
+            Ok(rows
+                .iter()
+                .filter_map(approved)
+                .any(|approved| approved <= at))
         })
         .await
     }

@@ -55,6 +55,7 @@ fn row(n: u32, minutes: i64, producer: &str, text: &str) -> HoldRow {
         login: "app".into(),
         command: Some(format!("select{text}")),
         pty: false,
+        approved: false,
         held: Held::Records,
         rule: format!("payroll{text}"),
         approvers: format!("leads{text}"),
@@ -218,7 +219,7 @@ fn the_question_stays_on_its_hold_when_the_list_moves() {
 fn what_is_not_sealed_is_not_asked_about() {
     let mut open = row(1, 0, "ana", "");
     (open.state, open.seal) = (Name::Open, None);
-    let mut board = board(&[open.clone()], (80, 24));
+    let mut board = board(std::slice::from_ref(&open), (80, 24));
     let refused = format!("{} cannot be decided: it is not sealed yet", open.id);
     let says = |board: &Board| {
         let said = board.said.as_deref();
