@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::command::Decision;
 use super::text::{self, SafeLines, Table, safe};
 use super::{Console, Failure, ascii, unavailable};
-use crate::access::{Action, Person, Question};
+use crate::access::{Action, Denied, Person, Question};
 use crate::audit::Event;
 use crate::holds::decide::{self, Decider, Entitled, NotEntitled};
 use crate::holds::{
@@ -134,19 +134,9 @@ impl Console<'_> {
     /// the first byte.
     pub(super) async fn opened(&self, row: &HoldRow) -> Result<Look, Failure> {
         let id = row.id.to_string();
-        let asked = self.asked;
-        let policies = self
-            .rooms
-            .access()
-            .may_show_payload(
-                &asked.person(),
-                &decide::hold_of(row, &id, &decide::others_of(row)),
-                asked.source,
-                Timestamp::now(),
-            )
-            .map_err(|denied| {
-                self.not_allowed("show_payload", &id, &denied.to_string(), denied.notice())
-            })?;
+        let policies = self.may_show_payload(row).map_err(|denied| {
+            self.not_allowed("show_payload", &id, &denied.to_string(), denied.notice())
+        })?;
         let look = self.look(row).await?;
         let shown = Event::HoldShown {
             hold: id,
@@ -161,6 +151,15 @@ impl Console<'_> {
             )
         })?;
         Ok(look)
+    }
+
+    /// Whether the policies let this user read all of it in the clear, and which.
+    pub(super) fn may_show_payload(&self, row: &HoldRow) -> Result<Vec<String>, Denied> {
+        let (id, others) = (row.id.to_string(), decide::others_of(row));
+        let hold = decide::hold_of(row, &id, &others);
+        let (person, source) = (self.asked.person(), self.asked.source);
+        let access = self.rooms.access();
+        access.may_show_payload(&person, &hold, source, Timestamp::now())
     }
 
     /// All of it, made safe for a terminal.

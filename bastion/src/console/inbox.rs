@@ -26,9 +26,10 @@ use replay::player::KeyReader;
 use scanner::Stream;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
 use self::board::{
-    Ask, Board, CELL_MAX, HoldLine, LIST_MAX, Page, SessionLine, Tab, TargetLine, belongs,
+    Ask, Board, Body, CELL_MAX, HoldLine, LIST_MAX, Page, SessionLine, Tab, TargetLine, belongs,
 };
 use super::command::Decision;
 use super::holds::{self, Parts, described};
@@ -334,7 +335,7 @@ impl Desk<'_> {
         let preview = console.shown(&row).await?;
         let mut page = self.page_of(&row);
         page.above = holds::above_preview(&row, &preview).to_owned();
-        page.body = lines_of(&preview);
+        page.body = Body::Preview(lines_of(&preview));
         self.board.show(Some(page));
         Ok(None)
     }
@@ -345,7 +346,7 @@ impl Desk<'_> {
         let (row, _) = console.visible(&hold.to_string()).await?;
         let mut look = console.opened(&row).await?;
         let mut lines = [SafeLines::new(""), SafeLines::new("stderr: ")];
-        let mut text = String::new();
+        let mut text = Zeroizing::new(String::new());
         let mut whole = true;
         while let Some(frames) = console.next_of(&mut look).await? {
             for (stream, bytes) in frames {
@@ -372,7 +373,7 @@ impl Desk<'_> {
                 "its beginning, held fields in the clear; all of it: ssh {name} show {hold} --payload"
             )
         };
-        page.body = lines_of(&text);
+        page.body = Body::Payload(Zeroizing::new(lines_of(&text)));
         page.top = page.facts.len();
         self.board.show(Some(page));
         Ok(None)
@@ -383,12 +384,12 @@ impl Desk<'_> {
             about: HoldLine::of(row, &self.asked.lease.user.identity),
             facts: lines_of(&described(row)),
             above: String::new(),
-            body: Vec::new(),
+            body: Body::Nothing,
             top: 0,
         }
     }
 
-    /// The hold that is on the screen has changed; what was shown of its output stays.
+    /// The hold that is on the screen has changed, or what this user may see.
     async fn renew_page(&mut self, hold: HoldId) -> Result<(), Failure> {
         let row = match self.console.rooms.holds.get(hold).await {
             Ok(row) => row,
@@ -399,11 +400,10 @@ impl Desk<'_> {
         let seen = self.console().part(&mut Parts::default(), &row, true);
         let renewed = seen.map(|_| self.page_of(&row));
         let page = match (renewed, self.board.page.take()) {
-            (Some(renewed), Some(page)) => Some(Page {
-                about: renewed.about,
-                facts: renewed.facts,
-                ..page
-            }),
+            (Some(renewed), Some(page)) => {
+                let may_show_payload = self.console().may_show_payload(&row).is_ok();
+                Some(page.renewed(renewed.about, renewed.facts, may_show_payload))
+            }
             _ => None,
         };
         self.board.show(page);

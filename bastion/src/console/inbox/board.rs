@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use replay::player::Key;
+use zeroize::Zeroizing;
 
 use super::super::command::Decision;
 use super::super::holds::Part;
@@ -170,6 +171,27 @@ pub(super) struct TargetLine {
     pub(super) connect: String,
 }
 
+/// What a page shows of the output; gone from the memory with the page.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Body {
+    #[default]
+    Nothing,
+    /// With held fields masked.
+    Preview(Vec<String>),
+    /// With held fields in the clear.
+    Payload(Zeroizing<Vec<String>>),
+}
+
+impl Body {
+    fn lines(&self) -> &[String] {
+        match self {
+            Self::Nothing => &[],
+            Self::Preview(lines) => lines,
+            Self::Payload(lines) => lines,
+        }
+    }
+}
+
 /// One hold on the whole screen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Page {
@@ -179,12 +201,38 @@ pub(super) struct Page {
     /// What stands above the body, or in its place.
     pub(super) above: String,
     /// Preview or payload, line by line; safe.
-    pub(super) body: Vec<String>,
+    pub(super) body: Body,
     /// The first row on the screen.
     pub(super) top: usize,
 }
 
 impl Page {
+    /// The same hold after a change. What was shown of its output stays, unless it has been erased,
+    /// or is in the clear and may be shown no more.
+    pub(super) fn renewed(
+        self,
+        about: HoldLine,
+        facts: Vec<String>,
+        may_show_payload: bool,
+    ) -> Self {
+        let withdrawn = matches!(self.body, Body::Payload(_)) && !may_show_payload;
+        let (above, body) = if about.state.is_final() && self.body != Body::Nothing {
+            ("what was shown of it is erased".to_owned(), Body::Nothing)
+        } else if withdrawn {
+            let line = "what was shown of it may be shown no more";
+            (line.to_owned(), Body::Nothing)
+        } else {
+            (self.above, self.body)
+        };
+        Self {
+            about,
+            facts,
+            above,
+            body,
+            top: self.top,
+        }
+    }
+
     /// Everything on it, line by line.
     pub(super) fn lines(&self) -> impl Iterator<Item = &str> {
         let gap = if self.above.is_empty() { 0 } else { 1 };
@@ -192,7 +240,7 @@ impl Page {
         let above = std::iter::repeat_n("", gap).chain((gap > 0).then_some(self.above.as_str()));
         facts
             .chain(above)
-            .chain(self.body.iter().map(String::as_str))
+            .chain(self.body.lines().iter().map(String::as_str))
     }
 }
 

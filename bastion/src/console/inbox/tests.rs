@@ -141,7 +141,7 @@ fn page(row: &HoldRow, body: &str) -> Page {
         about: HoldLine::of(row, &me()),
         facts: lines_of(&described(row)),
         above: "preview, held fields masked:".to_owned(),
-        body: lines_of(body),
+        body: Body::Preview(lines_of(body)),
         top: 0,
     }
 }
@@ -166,6 +166,39 @@ fn a_page_of_a_hold() {
     let row = row(1, 0, "ana", "");
     board.show(Some(page(&row, "1,***\n2,***\n")));
     assert_snapshot!(screen(&board));
+}
+
+/// After a denial, an expiry or a right that is gone, nothing of it is on the screen or in memory.
+#[test]
+fn what_is_erased_or_withdrawn_is_shown_no_more() {
+    let mut row = row(1, 0, "ana", "");
+    let preview = page(&row, "1,***\n");
+    let payload = Page {
+        body: Body::Payload(Zeroizing::new(vec!["1,7000".into()])),
+        ..preview.clone()
+    };
+    let renewed = |page: &Page, row: &HoldRow, may: bool| {
+        let about = HoldLine::of(row, &me());
+        page.clone().renewed(about, lines_of(&described(row)), may)
+    };
+    let shows = |page: &Page| {
+        let mut lines = page.lines();
+        lines.any(|line| line.starts_with("1,"))
+    };
+    for (page, may, stays) in [
+        (&payload, true, true),
+        (&payload, false, false),
+        (&preview, false, true),
+    ] {
+        assert_eq!(shows(&renewed(page, &row, may)), stays);
+    }
+    for state in [Name::Denied, Name::Expired, Name::Cancelled, Name::Void] {
+        row.state = state;
+        for page in [&preview, &payload] {
+            let renewed = renewed(page, &row, true);
+            assert_eq!((shows(&renewed), renewed.body), (false, Body::Nothing));
+        }
+    }
 }
 
 #[test]
