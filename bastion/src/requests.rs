@@ -174,6 +174,11 @@ impl Requests {
         self.inner.ledger.now()
     }
 
+    /// Tells of every change of a request from now on.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.inner.changes.subscribe()
+    }
+
     /// Makes a request. The audit log knows of it when this returns.
     pub(crate) async fn ask(
         &self,

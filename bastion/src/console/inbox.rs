@@ -38,9 +38,10 @@ use super::text::{self, SafeLines, safe, shortened};
 use super::{Console, Failure, SIGN_IN_ENDED};
 use crate::holds::{Digest, HoldError, HoldId};
 use crate::login::Lease;
+use crate::requests::{Name, Part};
 use crate::session::Asked;
 use crate::ssh::{ClientReader, FromClient};
-use crate::store::{HoldRow, Place};
+use crate::store::{HoldRow, Place, RequestRow, Which};
 
 impl Console<'_> {
     /// Shows the inbox until the user leaves.
@@ -93,6 +94,17 @@ impl Console<'_> {
                 return Ok((waiting, own));
             }
         }
+    }
+
+    /// How many requests for access wait for this user's decision.
+    async fn requests_waiting(&self) -> Result<usize, Failure> {
+        let me = &self.lease().user.identity;
+        let seen = self.requests_of_mine(Which::Live).await?;
+        let waits = |(part, row): &&(Part, RequestRow)| {
+            let voted = row.votes.iter().any(|vote| vote.by.identity == *me);
+            *part == Part::Decider && row.state == Name::Pending && !voted
+        };
+        Ok(seen.iter().filter(waits).count())
     }
 
     /// Puts holds that have changed where they belong; answers with the last thing to tell.
@@ -171,6 +183,7 @@ impl Desk<'_> {
         // From before the first look, so that no change falls between.
         let mut changed_holds = rooms.holds.changes();
         let mut policies = rooms.access.changes();
+        let mut changed_requests = rooms.requests.changes();
         let mut not_before = Instant::now();
         let mut keys = KeyReader::default();
         self.console.screen.enter(self.console.writer).await?;
@@ -215,6 +228,9 @@ impl Desk<'_> {
                     None => return Err(Failure::Denied(SIGN_IN_ENDED.to_owned())),
                 },
                 Ok(()) = policies.changed() => self.look_at_all().await?,
+                Ok(()) = changed_requests.changed() => {
+                    self.board.requests = self.console().requests_waiting().await?;
+                }
                 changed = changes(&mut changed_holds, not_before) => {
                     self.take(changed).await?;
                     not_before = Instant::now() + CHANGES_APART;
@@ -243,8 +259,11 @@ impl Desk<'_> {
 
     /// Takes both lists of holds anew.
     async fn look_at_all(&mut self) -> Result<(), Failure> {
-        let (waiting, own) = self.console().places().await?;
+        let console = self.console();
+        let (waiting, own) = console.places().await?;
+        let requests = console.requests_waiting().await?;
         self.board.renew(waiting, own);
+        self.board.requests = requests;
         if let Some(id) = self.board.page.as_ref().map(|page| page.about.id) {
             self.renew_page(id).await?;
         }

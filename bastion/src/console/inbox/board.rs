@@ -387,6 +387,8 @@ pub(super) struct Board {
     pub(super) own: List<Place>,
     pub(super) sessions: List<SessionLine>,
     pub(super) targets: List<TargetLine>,
+    /// Requests for access that wait for this user's decision.
+    pub(super) requests: usize,
     /// The rows of holds on the screen.
     lines: HashMap<HoldId, HoldLine>,
     pub(super) page: Option<Page>,
@@ -409,6 +411,7 @@ impl Board {
             own: List::default(),
             sessions: List::default(),
             targets: List::default(),
+            requests: 0,
             lines: HashMap::new(),
             page: None,
             question: None,
@@ -423,6 +426,19 @@ impl Board {
     /// The name of the bastion.
     pub(super) fn bastion(&self) -> &str {
         &self.bastion
+    }
+
+    /// What is to be said of requests that wait for this user; they are decided elsewhere.
+    pub(super) fn requests_wait(&self) -> Option<String> {
+        let wait = match self.requests {
+            0 => return None,
+            1 => "1 request for access waits".to_owned(),
+            many => format!("{many} requests for access wait"),
+        };
+        Some(format!(
+            "{wait} for you: ssh {} requests",
+            safe(&self.bastion)
+        ))
     }
 
     /// The size of what is drawn.

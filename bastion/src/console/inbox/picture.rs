@@ -256,6 +256,7 @@ fn list(board: &Board, now: Timestamp, buffer: &mut Buffer, area: Rect) {
         }
     }
     let empty = match board.tab {
+        Tab::Waiting if board.waiting.len() == 0 && board.requests > 0 => "no hold waits for you",
         Tab::Waiting if board.waiting.len() == 0 => "nothing waits for you",
         Tab::Own if board.own.len() == 0 => "nothing of yours is held",
         Tab::Sessions if board.sessions.len() == 0 => "no session",
@@ -360,6 +361,9 @@ fn told(board: &Board, width: u16) -> Told {
             )
         }
         (_, Some(said)) => (text::safe(said), BOLD, false),
+        (_, None) if board.tab == Tab::Waiting && board.page.is_none() => {
+            (board.requests_wait().unwrap_or_default(), PLAIN, false)
+        }
         (_, None) => (String::new(), PLAIN, false),
     };
     let all: Vec<&str> = wrapped(&text, width.saturating_sub(1).into()).collect();

@@ -139,8 +139,11 @@ impl Talk<'_> {
     }
 
     async fn look_at_all(&mut self) -> Result<(), Failure> {
-        let (waiting, own) = self.console().places().await?;
+        let console = self.console();
+        let (waiting, own) = console.places().await?;
+        let requests = console.requests_waiting().await?;
         self.board.renew(waiting, own);
+        self.board.requests = requests;
         Ok(())
     }
 
@@ -271,6 +274,7 @@ impl Talk<'_> {
         let own = self.lines(|board| &board.own).await?;
         let now = self.console.rooms.holds.now();
         let mut text = match self.board.waiting.len() {
+            0 if self.board.requests > 0 => String::new(),
             0 => "nothing waits for you\n".to_owned(),
             1 => "1 hold waits for you:\n".to_owned(),
             LIST_MAX => format!("{LIST_MAX} holds or more wait for you:\n"),
@@ -293,6 +297,9 @@ impl Talk<'_> {
             ));
         }
         text.push_str(&more(self.board.waiting.len(), &self.board));
+        if let Some(line) = self.board.requests_wait() {
+            text.push_str(&format!("{line}\n"));
+        }
         match self.board.own.len() {
             0 => {}
             1 => text.push_str("1 hold of yours:\n"),

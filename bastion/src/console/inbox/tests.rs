@@ -202,6 +202,25 @@ fn what_is_erased_or_withdrawn_is_shown_no_more() {
 }
 
 #[test]
+fn requests_that_wait_are_named() {
+    let mut board = board(&[], (80, 12));
+    assert!(screen(&board).contains("nothing waits for you"));
+    board.requests = 2;
+    let shown = screen(&board);
+    assert!(!shown.contains("nothing waits for you"), "{shown}");
+    assert!(
+        shown.contains("2 requests for access wait for you: ssh bastion requests"),
+        "{shown}"
+    );
+    board.requests = 1;
+    let line = board.requests_wait().unwrap();
+    assert_eq!(
+        line,
+        "1 request for access waits for you: ssh bastion requests"
+    );
+}
+
+#[test]
 fn narrow_and_too_small() {
     assert_snapshot!("narrow", screen(&usual((40, 8))));
     assert_snapshot!("too_small", screen(&usual((20, 3))));
