@@ -21,12 +21,13 @@ use jiff::Timestamp;
 use scanner::Stream;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::play::Begin;
 use self::screen::Screen;
-use crate::access::{Action, Denied, SessionOf};
+use crate::access::{Access, Action, Denied, SessionOf};
 use crate::audit::Event;
 use crate::login::Lease;
 use crate::record::{self, ExitStatus, ReadBack, SessionId, Summary};
@@ -542,6 +543,8 @@ impl Console<'_> {
             Begin::AtItsStart => (Action::Play, "play"),
             Begin::AtItsEnd => (Action::Watch, "watch"),
         };
+        // From before the question, so that no change falls between.
+        let policies = self.rooms.access.changes();
         let (found, id) = self.find(session, action).await?;
         if json {
             return self.json(&summary(&found)).await;
@@ -555,7 +558,48 @@ impl Console<'_> {
         };
         let recording = self.open(&id).await?;
         self.screen.enter(self.writer).await?;
-        Ok(play::play(recording, begin, pty, self.writer, reader).await?)
+        tokio::select! {
+            played = play::play(recording, begin, pty, self.writer, reader) => Ok(played?),
+            withdrawn = self.withdrawn(action, &found, policies) => Err(withdrawn),
+        }
+    }
+
+    /// Waits until the sign-in is over, or lets this user read the session no more, by its groups or
+    /// by the policies; answers with what they are told. Cancel-safe.
+    async fn withdrawn(
+        &self,
+        action: Action,
+        session: &Summary,
+        mut policies: watch::Receiver<Arc<Access>>,
+    ) -> Failure {
+        let mut asked = self.asked.clone();
+        loop {
+            let lease = asked.lease.clone();
+            tokio::select! {
+                stands = self.rooms.sign_ins.changed(&lease) => match stands {
+                    Some(lease) => asked.lease = Arc::new(lease),
+                    None => return Failure::Denied(SIGN_IN_ENDED.to_owned()),
+                },
+                Ok(()) = policies.changed() => {}
+            }
+            let console = Console {
+                asked: &asked,
+                ..*self
+            };
+            let Err(denied) = console.may(action, session) else {
+                continue;
+            };
+            let refused = Event::ConsoleDenied {
+                user: console.lease().who(),
+                action: action.name().to_owned(),
+                what: session.id.to_string(),
+                reason: denied.reason().to_string(),
+            };
+            return match console.audit(refused) {
+                Ok(()) => Failure::Denied(format!("you may no longer read {}", session.id)),
+                Err(failure) => failure,
+            };
+        }
     }
 
     async fn open(&self, id: &SessionId) -> Result<ReadBack, Failure> {
