@@ -721,3 +721,120 @@ async fn fill(dir: &Path) -> Result<(), String> {
     }
     Ok(())
 }
+
+/// Needs leave to mount a file system and to shut it down, after which every write to it is an
+/// input/output error; says so where there is none.
+#[tokio::test]
+async fn a_disk_that_fails_ends_the_session_and_nothing_more_leaves() {
+    let temp = temp();
+    let Some(disk) = FailingDisk::mount(temp.path()) else {
+        println!("skipped: mounting and shutting down a file system is not allowed here");
+        return;
+    };
+    let dir = disk.mounted.join("recordings");
+    // What is acknowledged is on the disk that is about to fail.
+    let always = RecordingSync::Always;
+    let recorder = Recorder::spawn_embedded(program(), &dir, always)
+        .await
+        .unwrap();
+    let mut recording = recorder.start(about(Kind::Shell)).await.unwrap();
+    let mut idle = recorder.start(about(Kind::Shell)).await.unwrap();
+    let id = recording.id();
+    let before = b"before it failed\r\n";
+    print(&mut recording, before).await.unwrap();
+    disk.shut_down();
+    let error = loop {
+        if let Err(error) = print(&mut recording, b"a later line\r\n").await {
+            break error;
+        }
+    };
+    assert!(matches!(error, RecordError::Io(_)), "{error}");
+    assert_eq!(
+        error.notice(),
+        "this session cannot be recorded: the recording cannot be written"
+    );
+    let error = print(&mut recording, b"never shown").await.unwrap_err();
+    assert!(matches!(error, RecordError::Io(_)), "{error}");
+    // A session that printed nothing meanwhile learns it at its first byte, at the latest.
+    while print(&mut idle, b"x").await.is_ok() {}
+    let refused = recorder.start(about(Kind::Shell)).await;
+    assert!(refused.is_err(), "a session began on a disk that fails");
+    drop((recording, idle));
+    recorder.close().await;
+
+    disk.mount_again();
+    let recorder = embedded(&dir).await;
+    let ended = summary(&recorder, id).await.ended.unwrap();
+    assert!(ended.recovered);
+    assert!(ended.totals.stdout >= before.len() as u64);
+    recorder.close().await;
+    let path = file_of(&dir, id);
+    assert!(!survey(&path).torn);
+    let logged = Catalogue::read(&LogFolder(dir.join("log")), None).unwrap();
+    let judged = logged.judge(&path, id.to_string().as_str()).unwrap();
+    assert_eq!(judged.level, Level::Complete);
+}
+
+/// An ext4 in a file of its own.
+struct FailingDisk {
+    image: PathBuf,
+    mounted: PathBuf,
+}
+
+impl FailingDisk {
+    fn mount(temp: &Path) -> Option<Self> {
+        let disk = Self {
+            image: temp.join("image"),
+            mounted: temp.join("mounted"),
+        };
+        fs::create_dir(&disk.mounted).ok()?;
+        File::create(&disk.image).ok()?.set_len(64 << 20).ok()?;
+        let made = std::process::Command::new("mkfs.ext4")
+            .args(["-q", "-F"])
+            .arg(&disk.image)
+            .status();
+        if !made.is_ok_and(|status| status.success()) || !disk.mount_it() {
+            return None;
+        }
+        Some(disk)
+    }
+
+    fn mount_it(&self) -> bool {
+        let mounted = std::process::Command::new("mount")
+            .args(["-o", "loop"])
+            .args([&self.image, &self.mounted])
+            .status();
+        mounted.is_ok_and(|status| status.success())
+    }
+
+    /// `EXT4_IOC_SHUTDOWN`, without writing the journal back.
+    fn shut_down(&self) {
+        let program = "import fcntl, os, struct, sys\n\
+            fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587D, struct.pack('I', 2))";
+        let done = std::process::Command::new("python3")
+            .args(["-c", program])
+            .arg(&self.mounted)
+            .status();
+        assert!(done.unwrap().success());
+    }
+
+    fn unmount(&self) -> bool {
+        let done = std::process::Command::new("umount")
+            .arg(&self.mounted)
+            .status();
+        done.is_ok_and(|status| status.success())
+    }
+
+    fn mount_again(&self) {
+        assert!(self.unmount() && self.mount_it());
+    }
+}
+
+impl Drop for FailingDisk {
+    fn drop(&mut self) {
+        // A test that has failed may have left the recorder in there.
+        if !self.unmount() {
+            println!("{} stays mounted", self.mounted.display());
+        }
+    }
+}
