@@ -9,7 +9,7 @@
     reason = "vector instructions: each block says why it is sound"
 )]
 
-use std::ops::Range;
+use std::ops::{BitAnd, BitOr, Not, Range};
 use std::sync::OnceLock;
 
 use bytes::BytesMut;
@@ -158,12 +158,11 @@ struct Block {
     high: u64,
 }
 
-/// Blocks that are looked at before what they say is put together. That is done for all of them at
-/// once, in loops that the compiler turns into vector instructions.
+/// Blocks that are looked at before what they say is put together.
 const RUN: usize = 32;
 
-/// One bitmap of a run of blocks, behind that of the block before them.
-type Map = [u64; RUN + 1];
+/// One bitmap of a run of blocks.
+type Map = [u64; RUN];
 
 /// What a run of blocks says.
 #[derive(Clone, Debug)]
@@ -180,31 +179,113 @@ struct Run {
     mark: Map,
     high: Map,
     // What follows from these.
-    ends: Map,
-    spaced: Map,
-    dashes: Map,
-    d2: Map,
-    d4: Map,
-    d8: Map,
     found: Map,
+    closes: Map,
     /// How many blocks there are.
     size: usize,
+    before: Before<u64>,
     /// The line so far is made of what a rule is made of.
     in_rule: bool,
     /// Something in it was not ASCII, or NUL.
     other: bool,
 }
 
+/// What the bytes before say, as far as it matters for those that come.
+#[derive(Clone, Copy, Debug, Default)]
+struct Before<W> {
+    word: W,
+    digit: W,
+    space: W,
+    dash: W,
+    rule: W,
+    cr: W,
+    ends: W,
+    spaced: W,
+    dashes: W,
+    d2: W,
+    d4: W,
+    d8: W,
+}
+
+impl<W> Before<W> {
+    #[inline(always)]
+    fn map<V>(self, each: impl Fn(W) -> V) -> Before<V> {
+        Before {
+            word: each(self.word),
+            digit: each(self.digit),
+            space: each(self.space),
+            dash: each(self.dash),
+            rule: each(self.rule),
+            cr: each(self.cr),
+            ends: each(self.ends),
+            spaced: each(self.spaced),
+            dashes: each(self.dashes),
+            d2: each(self.d2),
+            d4: each(self.d4),
+            d8: each(self.d8),
+        }
+    }
+}
+
+/// Words of a bitmap, one for each block, that are put together at once.
+trait Words: Copy + BitAnd<Output = Self> + BitOr<Output = Self> + Not<Output = Self> {
+    /// How many there are: `RUN` is a multiple.
+    const COUNT: usize;
+
+    /// The same word everywhere.
+    fn every(word: u64) -> Self;
+    /// Those from `at` on, which are all in the map.
+    fn load(map: &Map, at: usize) -> Self;
+    fn store(self, map: &mut Map, at: usize);
+    /// The last one.
+    fn top(self) -> u64;
+    fn any(self) -> bool;
+    /// Bits go up by `N` bytes, those of the words `before` into the first one.
+    fn up<const N: u32>(self, before: Self) -> Self;
+}
+
+impl Words for u64 {
+    const COUNT: usize = 1;
+
+    #[inline(always)]
+    fn every(word: u64) -> Self {
+        word
+    }
+
+    #[inline(always)]
+    fn load(map: &Map, at: usize) -> Self {
+        map.get(at).copied().unwrap_or(0)
+    }
+
+    #[inline(always)]
+    fn store(self, map: &mut Map, at: usize) {
+        if let Some(slot) = map.get_mut(at) {
+            *slot = self;
+        }
+    }
+
+    #[inline(always)]
+    fn top(self) -> u64 {
+        self
+    }
+
+    #[inline(always)]
+    fn any(self) -> bool {
+        self != 0
+    }
+
+    #[inline(always)]
+    fn up<const N: u32>(self, before: Self) -> Self {
+        self << N | before >> (64 - N)
+    }
+}
+
 impl Run {
     /// A line begins.
     fn new() -> Self {
-        let none = [0; RUN + 1];
-        let mut newline = none;
-        if let Some(before) = newline.first_mut() {
-            *before = 1 << 63;
-        }
+        let none = [0; RUN];
         Self {
-            newline,
+            newline: none,
             word: none,
             digit: none,
             space: none,
@@ -215,15 +296,11 @@ impl Run {
             last: none,
             mark: none,
             high: none,
-            ends: none,
-            spaced: none,
-            dashes: none,
-            d2: none,
-            d4: none,
-            d8: none,
             found: none,
+            closes: none,
             size: 0,
-            in_rule: false,
+            before: Before::default(),
+            in_rule: true,
             other: false,
         }
     }
@@ -232,8 +309,8 @@ impl Run {
     #[inline(always)]
     #[expect(clippy::indexing_slicing, reason = "the index is at most the last one")]
     fn push(&mut self, b: Block) {
-        let at = (self.size + 1).min(RUN);
-        self.size = at;
+        let at = self.size.min(RUN - 1);
+        self.size = at + 1;
         self.newline[at] = b.newline;
         self.word[at] = b.word;
         self.digit[at] = b.digit;
@@ -252,99 +329,104 @@ impl Run {
     #[inline(always)]
     #[expect(clippy::indexing_slicing, reason = "the index is at most the last one")]
     fn fit(&mut self, k: usize, fits: u64, last: u64, mark: u64) {
-        let at = (self.size + k).min(RUN);
+        let at = (self.size + k).min(RUN - 1);
         self.fits[at] = fits;
         self.last[at] = last;
         self.mark[at] = mark;
     }
 
-    /// Puts together what the blocks say, and goes on behind them.
+    /// Puts together what the blocks say, and goes on behind them. What stands behind the last
+    /// block says nothing.
     #[inline(always)]
-    fn flush(&mut self, t: &Tables, maps: &mut Maps) {
-        self.suspects(t);
-        self.rules(t);
-        let blocks = 1..=self.size;
+    fn flush<W: Words>(&mut self, t: &Tables, maps: &mut Maps) {
+        let mut before = self.before.map(W::every);
+        for at in (0..self.size).step_by(W::COUNT) {
+            let closes = self.suspects(t, at, &mut before);
+            self.rules(at, closes);
+        }
+        self.before = before.map(W::top);
+        let blocks = ..std::mem::take(&mut self.size);
         maps.suspect
-            .extend_from_slice(self.found.get(blocks.clone()).unwrap_or_default());
+            .extend_from_slice(self.found.get(blocks).unwrap_or_default());
         maps.newline
             .extend_from_slice(self.newline.get(blocks).unwrap_or_default());
-        let size = std::mem::take(&mut self.size);
-        for map in [
-            &mut self.newline,
-            &mut self.word,
-            &mut self.digit,
-            &mut self.space,
-            &mut self.dash,
-            &mut self.cr,
-            &mut self.ends,
-            &mut self.spaced,
-            &mut self.dashes,
-            &mut self.d2,
-            &mut self.d4,
-            &mut self.d8,
-        ] {
-            map.copy_within(size..=size, 0);
-        }
     }
 
-    /// All of a run, whatever its size: what stands behind its last block is not read.
+    /// Finds suspects in the blocks from `at` on, but for lines that are rules: the newlines that
+    /// may end one are given back.
     #[inline(always)]
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "every index is known to be in the array when this is compiled"
-    )]
-    fn suspects(&mut self, t: &Tables) {
-        // Bits go up to the next bytes, and from the block before into this one.
-        #[inline(always)]
-        fn up<const N: u32>(map: &Map, k: usize) -> u64 {
-            map[k] << N | map[k - 1] >> (64 - N)
-        }
-        for k in 1..=RUN {
-            // A word that ends like a name: what follows it is suspect, unless another word does.
-            self.ends[k] = self.fits[k] | (self.last[k] & !up::<1>(&self.word, k));
-            self.dashes[k] = self.dash[k] & up::<1>(&self.dash, k);
-            self.d2[k] = self.digit[k] & up::<1>(&self.digit, k);
-        }
-        for k in 1..=RUN {
-            self.spaced[k] = up::<1>(&self.ends, k) & !self.word[k] & self.space[k];
-            self.d4[k] = self.d2[k] & up::<2>(&self.d2, k);
-        }
-        for k in 1..=RUN {
-            self.d8[k] = self.d4[k] & up::<4>(&self.d4, k);
-        }
-        for k in 1..=RUN {
-            let after = up::<1>(&self.ends, k) & !self.space[k] | up::<1>(&self.spaced, k);
-            let mut found = after & !self.word[k] | self.mark[k];
-            // `--name`.
-            found |= up::<1>(&self.dashes, k) & (self.word[k] | self.high[k]) & t.named;
-            // A carriage return inside of a line.
-            found |= up::<1>(&self.cr, k) & !self.newline[k];
-            // Numbers: ddd-dd-dddd, groups of four, fifteen in a row.
-            let d4 = self.d4[k];
-            let dashed = up::<4>(&self.dash, k);
-            let gap = dashed | up::<4>(&self.space, k);
-            found |= d4 & dashed & up::<5>(&self.d2, k) & up::<7>(&self.dash, k) & t.ssn;
-            let grouped = d4 & gap & up::<5>(&self.d4, k);
-            let d15 = self.d8[k] & up::<7>(&self.d8, k);
-            found |= (grouped | d15) & t.card;
-            found |= d4 & !up::<4>(&self.digit, k) & t.phone;
-            self.found[k] = found;
-        }
+    fn suspects<W: Words>(&mut self, t: &Tables, at: usize, before: &mut Before<W>) -> W {
+        let newline = W::load(&self.newline, at);
+        let word = W::load(&self.word, at);
+        let digit = W::load(&self.digit, at);
+        let space = W::load(&self.space, at);
+        let dash = W::load(&self.dash, at);
+        let high = W::load(&self.high, at);
+        let rule = W::load(&self.rule, at) | high;
+        let cr = W::load(&self.cr, at);
+        let last = W::load(&self.last, at);
+        // A word that ends like a name: what follows it is suspect, unless another word does.
+        let ends = W::load(&self.fits, at) | last & !word.up::<1>(before.word);
+        let behind = ends.up::<1>(before.ends);
+        let spaced = behind & !word & space;
+        let after = behind & !space | spaced.up::<1>(before.spaced);
+        let mut found = after & !word | W::load(&self.mark, at);
+        // `--name`.
+        let dashes = dash & dash.up::<1>(before.dash);
+        let named = W::every(t.named);
+        found = found | dashes.up::<1>(before.dashes) & (word | high) & named;
+        // A carriage return inside of a line.
+        found = found | cr.up::<1>(before.cr) & !newline;
+        // Numbers: ddd-dd-dddd, groups of four, fifteen in a row.
+        let d2 = digit & digit.up::<1>(before.digit);
+        let d4 = d2 & d2.up::<2>(before.d2);
+        let d8 = d4 & d4.up::<4>(before.d4);
+        let dashed = dash.up::<4>(before.dash);
+        let gap = dashed | space.up::<4>(before.space);
+        let number = d4 & dashed & d2.up::<5>(before.d2) & dash.up::<7>(before.dash);
+        let grouped = d4 & gap & d4.up::<5>(before.d4);
+        let d15 = d8 & d8.up::<7>(before.d8);
+        found = found | number & W::every(t.ssn) | (grouped | d15) & W::every(t.card);
+        found = found | d4 & !digit.up::<4>(before.digit) & W::every(t.phone);
+        found.store(&mut self.found, at);
+        let closes = newline & rule.up::<1>(before.rule) & named;
+        *before = Before {
+            word,
+            digit,
+            space,
+            dash,
+            rule,
+            cr,
+            ends,
+            spaced,
+            dashes,
+            d2,
+            d4,
+            d8,
+        };
+        closes
     }
 
-    /// Lines of nothing but dashes and what crosses them.
+    /// Lines of nothing but dashes and what crosses them, in the blocks from `at` on.
     #[inline(always)]
-    fn rules(&mut self, t: &Tables) {
-        let mut before = self.newline.first().map_or(0, |n| n >> 63);
-        let rules = self.rule.iter().zip(&self.high).zip(&self.newline);
-        for (((rule, high), newline), found) in rules.zip(&mut self.found).skip(1).take(self.size) {
-            let starts = newline << 1 | before;
-            before = newline >> 63;
-            let rule = rule | high;
-            let (sum, over) = rule.overflowing_add(starts);
+    fn rules<W: Words>(&mut self, at: usize, closes: W) {
+        let rules = self.rule.iter().zip(&self.high).map(|(r, high)| r | high);
+        let blocks = rules.zip(&self.newline).skip(at).take(W::COUNT);
+        if !closes.any() {
+            // The last byte of another kind says it.
+            let mut others = blocks.rev().filter(|(rule, _)| *rule != u64::MAX);
+            if let Some((rule, newline)) = others.next() {
+                self.in_rule = newline << rule.leading_ones() >> 63 != 0;
+            }
+            return;
+        }
+        closes.store(&mut self.closes, at);
+        let found = self.found.iter_mut().zip(&self.closes).skip(at);
+        for ((rule, newline), (found, closes)) in blocks.zip(found) {
+            let (sum, over) = rule.overflowing_add(newline << 1);
             let (sum, more) = sum.overflowing_add(u64::from(self.in_rule));
-            self.in_rule = over | more;
-            *found |= sum & !rule & newline & !starts & t.named;
+            self.in_rule = over || more || newline >> 63 != 0;
+            *found |= sum & closes;
         }
     }
 }
@@ -400,7 +482,7 @@ pub(crate) fn sweep(width: Width, tables: &Tables, text: &[u8], maps: &mut Maps)
 
 fn flush(width: Width, t: &Tables, run: &mut Run, maps: &mut Maps) {
     match width {
-        Width::Portable => run.flush(t, maps),
+        Width::Portable => run.flush::<u64>(t, maps),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the width says that the CPU has these instructions.
         Width::Avx2 => unsafe { x86::flush_avx2(t, run, maps) },
@@ -732,11 +814,11 @@ pub(crate) fn unreadable(width: Width, text: &[u8]) -> usize {
 mod x86 {
     use std::arch::x86_64::*;
 
-    use std::ops::Range;
+    use std::ops::{BitAnd, BitOr, Not, Range};
 
     use bytes::BytesMut;
 
-    use super::{BLOCK, Block, Cover, Kinds, Maps, RUN, Run, Tables, class};
+    use super::{BLOCK, Block, Cover, Kinds, Map, Maps, RUN, Run, Tables, Words, class};
 
     /// The tables in registers.
     #[derive(Clone, Copy)]
@@ -765,6 +847,94 @@ mod x86 {
                 class: load(&t.class),
                 word: [load(w0), load(w1), load(w2)],
                 mark: [load(m0), load(m1), load(m2)],
+            }
+        }
+    }
+
+    /// Eight words. Made only where the CPU has the instructions.
+    #[derive(Clone, Copy)]
+    struct Eight(__m512i);
+
+    impl BitAnd for Eight {
+        type Output = Self;
+
+        #[inline(always)]
+        fn bitand(self, other: Self) -> Self {
+            // SAFETY: the CPU has the instructions.
+            Self(unsafe { _mm512_and_si512(self.0, other.0) })
+        }
+    }
+
+    impl BitOr for Eight {
+        type Output = Self;
+
+        #[inline(always)]
+        fn bitor(self, other: Self) -> Self {
+            // SAFETY: the CPU has the instructions.
+            Self(unsafe { _mm512_or_si512(self.0, other.0) })
+        }
+    }
+
+    impl Not for Eight {
+        type Output = Self;
+
+        #[inline(always)]
+        fn not(self) -> Self {
+            // SAFETY: the CPU has the instructions.
+            Self(unsafe { _mm512_xor_si512(self.0, _mm512_set1_epi64(-1)) })
+        }
+    }
+
+    impl Words for Eight {
+        const COUNT: usize = 8;
+
+        #[inline(always)]
+        fn every(word: u64) -> Self {
+            // SAFETY: the CPU has the instructions.
+            Self(unsafe { _mm512_set1_epi64(word.cast_signed()) })
+        }
+
+        #[inline(always)]
+        fn load(map: &Map, at: usize) -> Self {
+            let words = map
+                .get(at..at + Self::COUNT)
+                .map_or(map.as_ptr(), <[u64]>::as_ptr);
+            // SAFETY: the CPU has the instructions, and the map the words; loads need no alignment.
+            Self(unsafe { _mm512_loadu_si512(words.cast()) })
+        }
+
+        #[inline(always)]
+        fn store(self, map: &mut Map, at: usize) {
+            if let Some(words) = map.get_mut(at..at + Self::COUNT) {
+                // SAFETY: the CPU has the instructions, and the map the words; stores need no
+                // alignment.
+                unsafe { _mm512_storeu_si512(words.as_mut_ptr().cast(), self.0) };
+            }
+        }
+
+        #[inline(always)]
+        fn top(self) -> u64 {
+            // SAFETY: the CPU has the instructions.
+            let last = unsafe { _mm512_extracti32x4_epi32::<3>(self.0) };
+            // SAFETY: every CPU has the instruction.
+            let last = unsafe { _mm_unpackhi_epi64(last, last) };
+            // SAFETY: every CPU has the instruction.
+            unsafe { _mm_cvtsi128_si64(last) }.cast_unsigned()
+        }
+
+        #[inline(always)]
+        fn any(self) -> bool {
+            // SAFETY: the CPU has the instructions.
+            unsafe { _mm512_test_epi64_mask(self.0, self.0) != 0 }
+        }
+
+        #[inline(always)]
+        fn up<const N: u32>(self, before: Self) -> Self {
+            // SAFETY: the CPU has the instructions.
+            unsafe {
+                let before = _mm512_alignr_epi64::<7>(self.0, before.0);
+                let by = _mm512_set1_epi64(i64::from(N));
+                Self(_mm512_shldv_epi64(self.0, before, by))
             }
         }
     }
@@ -916,7 +1086,7 @@ mod x86 {
                 least = _mm512_min_epu8(least, looked.bytes);
                 all = _mm512_or_si512(all, looked.bytes);
                 *slot = bitmaps(looked.classes);
-                run.fit(k + 1, looked.fits, looked.last, looked.mark);
+                run.fit(k, looked.fits, looked.last, looked.mark);
             }
             let maps = [
                 &mut run.word,
@@ -929,9 +1099,9 @@ mod x86 {
                 &mut run.high,
             ];
             for (map, words) in maps.into_iter().zip(transpose(classes)) {
-                // SAFETY: there are words for `RUN` blocks behind the first one, and `size` and
-                // eight more are at most that many.
-                unsafe { _mm512_storeu_si512(map.as_mut_ptr().add(run.size + 1).cast(), words) };
+                // SAFETY: there are words for `RUN` blocks, and `size` and eight more are at most
+                // that many.
+                unsafe { _mm512_storeu_si512(map.as_mut_ptr().add(run.size).cast(), words) };
             }
             run.size += 8;
             next += 8;
@@ -956,7 +1126,7 @@ mod x86 {
         enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,gfni,bmi1,bmi2,popcnt,lzcnt"
     )]
     pub(super) unsafe fn flush_avx512(t: &Tables, run: &mut Run, maps: &mut Maps) {
-        run.flush(t, maps);
+        run.flush::<Eight>(t, maps);
     }
 
     /// The tables split by halves of a byte: a set of a group is wider than what it is made of.
@@ -1128,7 +1298,7 @@ mod x86 {
     /// The CPU has the instructions.
     #[target_feature(enable = "avx2,bmi1,bmi2,popcnt,lzcnt")]
     pub(super) unsafe fn flush_avx2(t: &Tables, run: &mut Run, maps: &mut Maps) {
-        run.flush(t, maps);
+        run.flush::<u64>(t, maps);
     }
 
     /// # Safety
@@ -1349,7 +1519,33 @@ mod tests {
         prop::collection::vec(byte, 0..400)
     }
 
+    /// Whether byte `at` has a bit.
+    fn has(map: &[u64], at: usize) -> bool {
+        map[at / 64] >> (at % 64) & 1 != 0
+    }
+
     proptest! {
+        /// What a text says does not depend on the block or the run that it stands in.
+        #[test]
+        fn runs_follow_each_other(
+            text in text(), lines in 0..2 * RUN * BLOCK + 100, sets: Vec<(usize, u8, u8)>,
+        ) {
+            // No name has a newline.
+            let sets: Vec<_> = sets.iter().map(|(k, b, groups)| (*k, b | 0x20, *groups)).collect();
+            let t = tables(&sets);
+            let later = [vec![b'\n'; lines], text.clone()].concat();
+            for width in Width::all() {
+                let (mut want, mut got) = (Maps::default(), Maps::default());
+                sweep(*width, &t, &text, &mut want);
+                sweep(*width, &t, &later, &mut got);
+                for k in 0..text.len() {
+                    prop_assert_eq!(has(&got.suspect, lines + k), has(&want.suspect, k), "{}", k);
+                    prop_assert_eq!(has(&got.newline, lines + k), has(&want.newline, k), "{}", k);
+                }
+                prop_assert_eq!(got.plain, want.plain);
+            }
+        }
+
         /// Vectors say what bytes say; sets of halves may only say more.
         #[test]
         fn every_level_says_the_same(text in text(), sets: Vec<(usize, u8, u8)>) {
