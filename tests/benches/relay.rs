@@ -147,10 +147,12 @@ Host *
             ("upload", "cat >/dev/null".to_owned(), 0.65),
         ] {
             let mut times = [const { Vec::new() }; 3];
+            let mut busy = [const { Vec::new() }; 3];
             let (mut serve, mut recorder) = (Vec::new(), Vec::new());
             for _ in 0..scale.rounds {
-                for (way, times) in WAYS.iter().zip(&mut times) {
+                for ((way, times), busy) in WAYS.iter().zip(&mut times).zip(&mut busy) {
                     let before = self.world.bastion()?.cpu()?;
+                    let machine = busy_seconds()?;
                     let input = if name == "upload" {
                         File::open(&self.text)?
                     } else {
@@ -165,6 +167,7 @@ Host *
                     let status =
                         Running::start("ssh", &mut ssh)?.wait_for(Duration::from_secs(600))?;
                     times.push(since.elapsed().as_secs_f64());
+                    busy.push(busy_seconds()? - machine);
                     ensure!(status.success(), "{way}: {status}");
                     if *way == "bastion" {
                         let after = self.world.bastion()?.cpu()?;
@@ -191,9 +194,15 @@ Host *
             );
             let (serve, recorder) = (median(&mut serve) / giga, median(&mut recorder) / giga);
             println!(
-                "          {:.2} CPU-s/GB (serve {serve:.2}, recorder {recorder:.2}; goal <= 3.7) {}\n",
+                "          {:.2} CPU-s/GB (serve {serve:.2}, recorder {recorder:.2}; goal <= 3.7) {}",
                 serve + recorder,
                 verdict(serve + recorder <= 3.7)
+            );
+            // Where the cores are full, more speed is less work, and nothing else.
+            let cores = std::thread::available_parallelism()?.get();
+            let [direct, bastion, jump] = busy.map(|mut busy| median(&mut busy) / giga);
+            println!(
+                "          the whole machine ({cores} cores): direct {direct:.1} CPU-s/GB, bastion {bastion:.1}, ssh -J {jump:.1}\n"
             );
         }
         Ok(())
@@ -372,6 +381,25 @@ impl Echo {
         self.times.push(since.elapsed().as_secs_f64());
         Ok(())
     }
+}
+
+/// Processor time that everything on this machine has used.
+fn busy_seconds() -> Result<f64> {
+    let stat = std::fs::read_to_string("/proc/stat")?;
+    let line = stat.lines().next().context("a line of all processors")?;
+    let ticks: Vec<u64> = line
+        .split_whitespace()
+        .skip(1)
+        .map(str::parse)
+        .collect::<Result<_, _>>()?;
+    // proc(5): user nice system idle iowait irq softirq steal; guests are in user.
+    let idle: u64 = ticks.iter().skip(3).take(2).sum();
+    let all: u64 = ticks.iter().take(8).sum();
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    let busy = (all - idle) as f64;
+    #[expect(clippy::cast_precision_loss, reason = "a small number")]
+    let per_second = rustix::param::clock_ticks_per_second() as f64;
+    Ok(busy / per_second)
 }
 
 fn verdict(met: bool) -> &'static str {
