@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use aws_lc_rs::digest;
 use serde::Serialize;
 
+use crate::log::Torn;
 use crate::seal::{Chain, Frames, Hash, Id, Piece};
 use crate::write::{Head, Open};
 
@@ -209,23 +210,64 @@ pub struct Known {
     pub last: Option<Head>,
     /// The head at its end.
     pub end: Option<Head>,
-    /// Where its recorder died and another one ended the file: the bytes that this one found
-    /// behind the last seal, and wrote anew.
-    pub torn: Option<u64>,
+    /// Where its recorder died and another one ended the file: what this one found behind the
+    /// last seal, and wrote anew.
+    pub torn: Option<Torn>,
 }
 
 impl Known {
+    /// Holds what a recovery kept of a torn frame against what was logged of it: by the recovery
+    /// itself, and by the recorder that died.
+    ///
+    /// # Errors
+    ///
+    /// It is something else.
+    pub fn take_torn(&self, kept: &[u8]) -> Result<(), Level> {
+        let (Some(torn), Some(end)) = (&self.torn, &self.end) else {
+            return Ok(());
+        };
+        let frame = end.frames.saturating_sub(1);
+        let altered = |what| Level::Altered {
+            frame,
+            // Where it stood: behind the last seal that the recovery found.
+            offset: self.last.map_or(0, |last| last.bytes),
+            what,
+        };
+        if kept.len() as u64 != torn.bytes || Hash::of(kept) != torn.sha256 {
+            return Err(altered(
+                "what was kept of its torn frame is not what was found",
+            ));
+        }
+        let last = self
+            .last
+            .filter(|last| end.frames == last.frames.saturating_add(1));
+        let Some(open) = last.and_then(|last| last.open) else {
+            return Ok(());
+        };
+        let begins = usize::try_from(open.bytes)
+            .ok()
+            .and_then(|len| kept.get(..len));
+        match begins {
+            Some(begins) if Hash::of(begins) == open.sha256 => Ok(()),
+            Some(_) => Err(altered(
+                "the torn frame that was found is not the one that was logged",
+            )),
+            // That it is too short, the lengths tell.
+            None => Ok(()),
+        }
+    }
+
     /// Whether the frame that was open when `last` was logged was written anew, as much of it
     /// being there as was logged.
     fn rewrote(&self, last: &Head) -> Result<bool, Level> {
-        let (Some(torn), Some(end), Some(open)) = (self.torn, &self.end, &last.open) else {
+        let (Some(torn), Some(end), Some(open)) = (&self.torn, &self.end, &last.open) else {
             return Ok(false);
         };
         if end.frames != last.frames.saturating_add(1) {
             // It had its seal before its recorder died.
             return Ok(false);
         }
-        if torn < open.bytes {
+        if torn.bytes < open.bytes {
             return Err(Level::Truncated {
                 frames: last.frames,
                 logged: end.frames,
@@ -292,6 +334,30 @@ pub fn judge(walk: &Walk, known: &Known) -> Level {
     verdict(walk, known).unwrap_or_else(|level| level)
 }
 
+/// Whether a file that has no end yet begins with what was logged of it while it was live. What
+/// stands behind that is not looked at: a crash may leave anything there.
+///
+/// # Errors
+///
+/// What it is instead.
+pub fn begins_as_logged(walk: &Walk, start: Hash, last: &Head) -> Result<(), Level> {
+    let logged = Some(last.frames);
+    begins_with(walk, start, logged)?;
+    walk.agrees(last)
+}
+
+fn begins_with(walk: &Walk, start: Hash, logged: Option<u32>) -> Result<(), Level> {
+    match walk.frames.first() {
+        Some((head, _)) if *head == start => Ok(()),
+        Some(_) => Err(walk.altered(0, "not the first frame that was logged")),
+        None if matches!(walk.tail, Tail::Wrong(_)) => Err(walk.wrong_tail()),
+        None => Err(Level::Truncated {
+            frames: 0,
+            logged: logged.unwrap_or(1),
+        }),
+    }
+}
+
 fn verdict(walk: &Walk, known: &Known) -> Result<Level, Level> {
     let Some(first) = known.start else {
         let what = match walk.session {
@@ -300,15 +366,8 @@ fn verdict(walk: &Walk, known: &Known) -> Result<Level, Level> {
         };
         return Err(Level::Unknown { what });
     };
-    match walk.frames.first() {
-        Some((head, _)) if *head == first => {}
-        Some(_) => return Err(walk.altered(0, "not the first frame that was logged")),
-        None if matches!(walk.tail, Tail::Wrong(_)) => return Err(walk.wrong_tail()),
-        None => {
-            let logged = known.end.or(known.last).map_or(1, |head| head.frames);
-            return Err(Level::Truncated { frames: 0, logged });
-        }
-    }
+    let logged = known.end.or(known.last).map(|head| head.frames);
+    begins_with(walk, first, logged)?;
     if let Some(last) = &known.last {
         // A recovery need not have touched the frame: then it is still there.
         if let Err(level) = walk.agrees(last) {

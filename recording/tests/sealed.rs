@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use recording::event::{Header, Stream};
+use recording::log::Torn;
 use recording::repair::Survey;
 use recording::seal::{Hash, Seal};
 use recording::verify::{Known, Level, Walk, judge};
@@ -267,7 +268,7 @@ fn recovered(file: &[u8], cut: usize, known: &Known) -> (Vec<u8>, Known) {
     };
     let known = Known {
         end: Some(head),
-        torn: Some((cut - whole) as u64),
+        torn: Some(Torn::of(file.get(whole..).unwrap())),
         ..known.clone()
     };
     (repaired, known)

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use recording::log::{History, HistoryError, Leaf, Proof, ProofError, Shelf, VerifierKey};
+use recording::log::{History, HistoryError, Leaf, Proof, ProofError, Shelf, Torn, VerifierKey};
 use recording::seal::{PROOF_MAGIC, PROOF_MAX};
 use recording::verify::{Known, Level, Walk, judge};
 
@@ -143,6 +143,12 @@ impl Catalogue {
         if logged.recovered && known.end.is_none() && level == Level::Live {
             level = Level::Torn;
         }
+        if level == Level::Complete
+            && let Some(kept) = kept_torn(file)?
+            && let Err(altered) = known.take_torn(&kept)
+        {
+            level = altered;
+        }
         let level = misnamed(level, name, session.as_deref());
         let mut judged = Judged::new(walk, session, level);
         judged.recovered = logged.recovered;
@@ -252,6 +258,20 @@ fn proof_at_end(file: &Path) -> io::Result<Option<Vec<u8>>> {
     }))
 }
 
+/// What a recovery kept of the torn frame of a recording, where it lies beside it.
+fn kept_torn(file: &Path) -> io::Result<Option<Vec<u8>>> {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".torn");
+    let kept = match File::open(name) {
+        Ok(kept) => kept,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut bytes = Vec::new();
+    kept.take(TORN_MAX).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
 /// A file that is called by another session's id is not that session's recording.
 fn misnamed(level: Level, name: &str, session: Option<&str>) -> Level {
     let is_id = name.len() == 26 && name.bytes().all(|b| b.is_ascii_alphanumeric());
@@ -310,7 +330,7 @@ fn note(
         Leaf::Recovered { head, torn, .. } => {
             entry.recovered = true;
             entry.known.end = head;
-            entry.known.torn = Some(torn.map_or(0, |torn| torn.bytes));
+            entry.known.torn = Some(torn.unwrap_or_else(|| Torn::of(&[])));
             entry.places = [entry.places[0], Some(index)];
         }
         Leaf::Expired { .. } => entry.expired = true,
@@ -324,3 +344,5 @@ const ABOVE: usize = 6;
 /// A bundle of the longest entries.
 const LONGEST: u64 = 17 * 1024 * 1024;
 const BUFFER: usize = 256 * 1024;
+/// More of a torn frame than any recorder keeps.
+const TORN_MAX: u64 = 65 * 1024 * 1024;

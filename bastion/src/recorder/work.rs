@@ -234,7 +234,7 @@ impl Crew {
     }
 
     /// Logs the heads of what is live, signs checkpoints, changes the key.
-    fn notarize(&self) {
+    fn notarize(self: &Arc<Self>) {
         let mut logged = HashMap::new();
         let mut heads_at = Instant::now() + HEADS;
         let mut expire_at = Instant::now();
@@ -282,12 +282,17 @@ impl Crew {
     }
 
     /// A leaf for each live session whose file has grown.
-    fn log_heads(&self, logged: &mut HashMap<SessionId, Head>) -> io::Result<()> {
+    fn log_heads(self: &Arc<Self>, logged: &mut HashMap<SessionId, Head>) -> io::Result<()> {
         let live: Vec<_> = lock(&self.live).values().cloned().collect();
         logged.retain(|id, _| live.iter().any(|session| session.id == *id));
         for session in live {
             let Some(head) = session.head() else { continue };
             if head == session.first || logged.get(&session.id) == Some(&head) {
+                continue;
+            }
+            // What the log says is in a file must not be lost with the machine's power.
+            if let Err(error) = session.file().sync_data() {
+                session.sync_failed(self, &error);
                 continue;
             }
             self.store.log.append(&Leaf::Head {

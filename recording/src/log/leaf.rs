@@ -128,6 +128,16 @@ pub struct Torn {
     pub sha256: Hash,
 }
 
+impl Torn {
+    /// Of these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self {
+            bytes: bytes.len() as u64,
+            sha256: Hash::of(bytes),
+        }
+    }
+}
+
 impl Leaf {
     /// The bytes that are logged.
     pub fn encode(&self) -> Vec<u8> {
