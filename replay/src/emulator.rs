@@ -10,8 +10,9 @@ use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use avt::observer::{DirtyRows, ShellEvent, ShellTracker, Transcript};
-use avt::parser::{DecMode, Function, Parser, State};
+use avt::parser::{AnsiMode, DecMode, Function, Parser, State};
 use avt::{Observation, Observer, Operation, Terminal};
+use unicode_width::UnicodeWidthChar;
 
 use crate::safe::{self, Glyph};
 
@@ -27,6 +28,22 @@ pub(crate) struct Emulator {
     cost: u64,
     /// How often the emulator gave up.
     failures: u64,
+    modes: Modes,
+}
+
+/// What the emulator keeps to itself and makes lines more than lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Modes {
+    /// All rows scroll.
+    scrolls_all: bool,
+    /// What is printed may not go on in the next row, now or when the cursor is restored.
+    may_not_wrap: bool,
+    inserts: bool,
+    /// Whether G0 and G1 are ASCII, and which of them is used.
+    are_ascii: [bool; 2],
+    uses_second: bool,
+    /// The tabulator stops are not those of the beginning.
+    tabs_moved: bool,
 }
 
 /// The visible state of an emulator: enough to go on from, without scrollback.
@@ -105,6 +122,7 @@ impl Emulator {
             parser: Parser::new(),
             cost: 0,
             failures: 0,
+            modes: Modes::FIRST,
         }
     }
 
@@ -165,14 +183,17 @@ impl Emulator {
     /// The session's terminal got another size, and the places of its prompts with it.
     pub(crate) fn resize_shell(&mut self, cols: u16, rows: u16, shell: &mut Shell) {
         let (cols, rows) = clamp(cols, rows);
+        let before = self.size();
         let terminal = &mut self.terminal;
         let tracker = &mut shell.tracker;
         let resize = || drop(terminal.resize_with(cols.into(), rows.into(), tracker));
         if catch_unwind(AssertUnwindSafe(resize)).is_err() {
             self.failures += 1;
             self.terminal = terminal_of(cols.into(), rows.into());
+            self.modes = Modes::FIRST;
             *shell = Shell::default();
         }
+        self.modes.resized(before, (cols, rows));
     }
 
     fn run<T>(
@@ -185,7 +206,9 @@ impl Emulator {
             chars: text.chars(),
             parser: &mut self.parser,
             cells: (cols * rows) as u64,
+            rows,
             cost: &mut self.cost,
+            modes: &mut self.modes,
         };
         let terminal = &mut self.terminal;
         let done = catch_unwind(AssertUnwindSafe(|| execute(terminal, functions)));
@@ -193,6 +216,7 @@ impl Emulator {
             self.failures += 1;
             self.terminal = terminal_of(cols, rows);
             self.parser = Parser::new();
+            self.modes = Modes::FIRST;
         }
         done.ok()
     }
@@ -205,13 +229,16 @@ impl Emulator {
     /// The session's terminal got another size, which may push lines off it.
     pub(crate) fn resize_scribe(&mut self, cols: u16, rows: u16, scribe: &mut Scribe) {
         let (cols, rows) = clamp(cols, rows);
+        let before = self.size();
         self.cost += u64::from(cols) * u64::from(rows);
         let terminal = &mut self.terminal;
         let resize = || terminal.resize_with(cols.into(), rows.into(), scribe);
         if catch_unwind(AssertUnwindSafe(resize)).is_err() {
             self.failures += 1;
             self.terminal = terminal_of(cols.into(), rows.into());
+            self.modes = Modes::FIRST;
         }
+        self.modes.resized(before, (cols, rows));
     }
 
     /// What was done since this was asked last, in cells touched, roughly.
@@ -239,12 +266,45 @@ impl Emulator {
         })
     }
 
+    /// The state now in escape sequences.
+    #[cfg(test)]
+    pub(crate) fn dump(&self) -> String {
+        self.terminal.dump()
+    }
+
     /// Goes to a state that was.
     pub(crate) fn restore(&mut self, snapshot: &Snapshot) {
         let mut fresh = Self::new(snapshot.cols, snapshot.rows);
         fresh.feed(&String::from_utf8_lossy(&snapshot.unpack()));
         self.terminal = fresh.terminal;
         self.parser = fresh.parser;
+        self.modes = fresh.modes;
+    }
+
+    /// Whether the cursor is at the beginning of the last row of the primary screen, with
+    /// nothing in it and no line that goes on in it, and plain lines scroll everything.
+    pub(crate) fn is_in_empty_last_row(&self) -> bool {
+        let cursor = self.terminal.cursor();
+        let (_, rows) = self.terminal.size();
+        let screen = self.terminal.screen();
+        let is_blank = |line: &avt::Line| line.cells().iter().all(|cell| cell.char() == ' ');
+        (cursor.col, cursor.row + 1) == (0, rows)
+            && rows > 1
+            && self.parser.state == State::Ground
+            && self.modes.are_plain()
+            && !is_alternate(&self.terminal)
+            && screen.line(rows - 1).is_some_and(is_blank)
+            && screen.line(rows - 2).is_some_and(|line| !line.is_wrapped())
+    }
+
+    /// Whether the tabulator stops are every eighth column.
+    pub(crate) fn has_first_tabs(&self) -> bool {
+        !self.modes.tabs_moved
+    }
+
+    /// Something was done for it elsewhere.
+    pub(crate) fn charge(&mut self, cost: u64) {
+        self.cost += cost;
     }
 
     /// The visible rows from above, each as wide as the terminal.
@@ -268,6 +328,65 @@ impl Emulator {
     /// Where the cursor is, visible or not.
     pub(crate) fn cursor_row(&self) -> u16 {
         u16::try_from(self.terminal.cursor().row).unwrap_or(0)
+    }
+}
+
+impl Modes {
+    /// Of a new terminal.
+    const FIRST: Self = Self {
+        scrolls_all: true,
+        may_not_wrap: false,
+        inserts: false,
+        are_ascii: [true; 2],
+        uses_second: false,
+        tabs_moved: false,
+    };
+
+    /// Whether what is printed is what is seen, one line below the other.
+    fn are_plain(&self) -> bool {
+        let is_ascii = self.are_ascii.get(usize::from(self.uses_second));
+        self.scrolls_all && !self.may_not_wrap && !self.inserts && is_ascii == Some(&true)
+    }
+
+    /// What a function does to them on a screen of so many rows.
+    fn follow(&mut self, function: &Function, rows: usize) {
+        match function {
+            Function::Decstbm(top, bottom) => {
+                let or = |number: u16, default| match number {
+                    0 => default,
+                    _ => usize::from(number),
+                };
+                let (top, bottom) = (or(*top, 1), or(*bottom, rows));
+                // Others are not taken.
+                if top < bottom && bottom <= rows {
+                    self.scrolls_all = (top, bottom) == (1, rows);
+                }
+            }
+            Function::Decrst(modes) => {
+                self.may_not_wrap |= modes.as_slice().contains(&DecMode::AutoWrap);
+            }
+            Function::Sm(modes) => self.inserts |= modes.as_slice().contains(&AnsiMode::Insert),
+            Function::Rm(modes) => self.inserts &= !modes.as_slice().contains(&AnsiMode::Insert),
+            Function::Gzd4(charset) => self.are_ascii[0] = *charset == avt::Charset::Ascii,
+            Function::G1d4(charset) => self.are_ascii[1] = *charset == avt::Charset::Ascii,
+            Function::So => self.uses_second = true,
+            Function::Si => self.uses_second = false,
+            Function::Hts | Function::Tbc(_) | Function::Ctc(_) => self.tabs_moved = true,
+            Function::Decstr => {
+                *self = Self {
+                    may_not_wrap: self.may_not_wrap,
+                    tabs_moved: self.tabs_moved,
+                    ..Self::FIRST
+                };
+            }
+            Function::Ris => *self = Self::FIRST,
+            _ => {}
+        }
+    }
+
+    fn resized(&mut self, from: (u16, u16), to: (u16, u16)) {
+        self.tabs_moved |= from.0 != to.0;
+        self.scrolls_all |= from.1 != to.1;
     }
 }
 
@@ -335,6 +454,8 @@ pub(crate) struct Scribe {
     sampled_at: u64,
     looks: u64,
     lines: Vec<Line>,
+    /// Rows that were told of and have not left the screen.
+    told: usize,
 }
 
 /// Least time between two looks at a full-screen program, in microseconds.
@@ -360,6 +481,41 @@ impl Scribe {
         }
         self.finish_primary(&emulator.terminal);
         self.take()
+    }
+
+    /// Whether it is known of the first rows, and of no others, when they were written to.
+    pub(crate) fn knows_rows(&self, rows: u16) -> bool {
+        self.written.len() == usize::from(rows)
+    }
+
+    /// All rows but the last, which is empty, leave the screen: tells of them.
+    pub(crate) fn see_off(&mut self, emulator: &Emulator) {
+        let rows = emulator.terminal.screen().visible_lines();
+        let rows_above = rows.len().saturating_sub(1);
+        for row in rows.take(rows_above) {
+            self.line(row);
+        }
+    }
+
+    /// A line of the primary screen has left it that was written to last at this time.
+    pub(crate) fn tell(&mut self, time: u64, text: String) {
+        let text = match text.trim_end() {
+            trimmed if trimmed.len() == text.len() && text.is_ascii() => text,
+            trimmed => safe::screen_line(trimmed),
+        };
+        self.lines.push(Line {
+            time,
+            full_screen: false,
+            look: self.looks,
+            text,
+        });
+    }
+
+    /// So many rows that were told of are still on the screen, and nothing else that was
+    /// written to.
+    pub(crate) fn forget(&mut self, rows: usize) {
+        self.told = rows;
+        self.written.clear();
     }
 
     fn look(&mut self, terminal: &Terminal) {
@@ -432,8 +588,15 @@ impl Observer for &mut Scribe {
     fn before(&mut self, context: &mut Observation<'_>, operation: &Operation) {
         let terminal = context.terminal();
         match operation {
-            Operation::Function(Function::Print(_) | Function::Rep(_)) => {
-                let row = terminal.cursor().row;
+            Operation::Function(function @ (Function::Print(_) | Function::Rep(_))) => {
+                let cursor = terminal.cursor();
+                let width = match function {
+                    Function::Print(char) if *char > '~' && char.width() == Some(2) => 2,
+                    _ => 1,
+                };
+                // What does not fit goes on in the next row, before which the first may leave.
+                let wraps = cursor.col + width > terminal.size().0;
+                let row = cursor.row + usize::from(wraps);
                 if !is_alternate(terminal) {
                     let now = (self.now, self.looks);
                     if self.written.len() <= row {
@@ -479,7 +642,12 @@ impl Observer for &mut Scribe {
     }
 
     fn evicted(&mut self, _: &mut Observation<'_>, line: &avt::Line) {
-        self.line(line);
+        if self.told > 0 {
+            self.told -= 1;
+            self.written.pop_front();
+        } else {
+            self.line(line);
+        }
     }
 
     fn end(&mut self, _: &mut Observation<'_>) {}
@@ -523,7 +691,9 @@ struct Functions<'a> {
     chars: std::str::Chars<'a>,
     parser: &'a mut Parser,
     cells: u64,
+    rows: usize,
     cost: &'a mut u64,
+    modes: &'a mut Modes,
 }
 
 impl Iterator for Functions<'_> {
@@ -547,6 +717,7 @@ impl Iterator for Functions<'_> {
                         Function::Cr | Function::Bs | Function::Sgr(_) | Function::Cup(..) => 1,
                         _ => self.cells / 16,
                     };
+                    self.modes.follow(&function, self.rows);
                     return Some(function);
                 }
             }

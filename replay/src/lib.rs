@@ -22,6 +22,7 @@ pub mod player;
 pub mod remote;
 pub mod safe;
 mod sidecar;
+mod skim;
 pub mod summary;
 mod svg;
 mod timeline;

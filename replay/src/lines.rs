@@ -27,7 +27,7 @@ pub(crate) struct Lines {
 }
 
 /// The version of the format: a change of what stands in it, or of what is made of it.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 
 /// Text of this many bytes is kept at most. What is longer is read each time.
 const TEXT_MAX: usize = 128 << 20;

@@ -36,6 +36,7 @@ use crate::moment::{Place, micros};
 use crate::pages::{self, Blocks, ReadAt};
 use crate::paint::Frame;
 use crate::sidecar::{self, Index};
+use crate::skim::Skim;
 use crate::timeline::{Cache, Timeline, What};
 use bar::Prompt;
 use search::{Direction, Pattern, Search};
@@ -186,7 +187,7 @@ pub struct Player {
     pub(crate) timeline: Timeline,
     pub(crate) stage: Stage,
     /// Runs ahead to make keyframes.
-    scout: Stage,
+    scout: Scout,
     /// The place shown, in microseconds.
     now: u64,
     /// Since when there was no event: the last event, or the place gone to.
@@ -225,6 +226,13 @@ pub(crate) struct Stage {
     pub(crate) emulator: Emulator,
     pub(crate) at: usize,
     pub(crate) cache: Cache,
+}
+
+/// As a stage, whose screen is looked at for keyframes only.
+struct Scout {
+    skim: Skim,
+    at: usize,
+    cache: Cache,
 }
 
 /// Where the stage is to be brought.
@@ -270,7 +278,7 @@ impl Player {
             about: About::default(),
             timeline,
             stage: Stage::new(1, 1),
-            scout: Stage::new(1, 1),
+            scout: Scout::new(1, 1),
             now: 0,
             quiet_since: 0,
             playing: !options.paused,
@@ -538,7 +546,7 @@ impl Player {
         };
         self.about = About::of(&header);
         self.stage = Stage::new(header.cols, header.rows);
-        self.scout = Stage::new(header.cols, header.rows);
+        self.scout = Scout::new(header.cols, header.rows);
         self.idle = match self.options.idle {
             Idle::AsRecorded => header.idle_time_limit.map(micros),
             Idle::AtMost(limit) => Some(micros(limit)),
@@ -641,7 +649,7 @@ impl Player {
             if let Some((at, keyframe)) = self.timeline.keyframe_before(self.timeline.len())
                 && at > self.scout.at
             {
-                self.scout.emulator.restore(keyframe);
+                self.scout.skim.settle(None).restore(keyframe);
                 self.scout.at = at;
             }
             if *work == 0 {
@@ -649,7 +657,7 @@ impl Player {
             }
             let scout = &mut self.scout;
             if self.timeline.wants_keyframe(scout.at)
-                && let Some(snapshot) = scout.emulator.snapshot()
+                && let Some(snapshot) = scout.skim.settle(None).snapshot()
             {
                 self.timeline.set_keyframe(scout.at, snapshot);
             }
@@ -906,6 +914,29 @@ impl Stage {
             }
             None => self.rewind(header),
         }
+    }
+}
+
+impl Scout {
+    fn new(cols: u16, rows: u16) -> Self {
+        Self {
+            skim: Skim::new(Emulator::new(cols, rows)),
+            at: 0,
+            cache: Cache::default(),
+        }
+    }
+
+    /// Lets one moment happen.
+    fn step(&mut self, timeline: &Timeline, work: &mut u64) {
+        if let Some(moment) = timeline.get(self.at, &mut self.cache) {
+            match &moment.what {
+                What::Output(text) => self.skim.feed(text, None),
+                What::Resize(cols, rows) => self.skim.settle(None).resize(*cols, *rows),
+                What::Marker(_) | What::Exit(_) => {}
+            }
+            self.at += 1;
+        }
+        *work = work.saturating_sub(self.skim.emulator().take_cost().max(1));
     }
 }
 

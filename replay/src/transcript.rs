@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use recording::event::{Event, EventData, Header};
 
 use crate::emulator::{self, Emulator, Scribe};
+use crate::skim::Skim;
 
 /// A line of text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +22,7 @@ pub struct Line {
 
 /// Makes lines of text out of events.
 pub struct Transcript {
-    emulator: Emulator,
+    skim: Skim,
     scribe: Scribe,
     /// Lines of full-screen programs, until the lines that stood on the screen before them
     /// have left it.
@@ -35,22 +36,24 @@ impl Transcript {
     /// For a recording with this header.
     pub fn new(header: &Header) -> Self {
         Self {
-            emulator: Emulator::new(header.cols, header.rows),
+            skim: Skim::new(Emulator::new(header.cols, header.rows)),
             scribe: Scribe::default(),
             held: VecDeque::new(),
         }
     }
 
-    /// The lines that an event completes. Times must not go backwards.
+    /// The lines that an event completes, or that are known to be complete since. Times must not
+    /// go backwards.
     pub fn event(&mut self, event: &Event) -> Vec<Line> {
         if event.time > self.scribe.now {
             self.scribe.now = event.time;
-            self.scribe.sample(&self.emulator);
+            self.scribe.sample(self.skim.emulator());
         }
         match &event.data {
-            EventData::Output(text) => self.emulator.feed_scribe(text, &mut self.scribe),
+            EventData::Output(text) => self.skim.feed(text, Some(&mut self.scribe)),
             EventData::Resize { cols, rows } => {
-                self.emulator.resize_scribe(*cols, *rows, &mut self.scribe);
+                let emulator = self.skim.settle(Some(&mut self.scribe));
+                emulator.resize_scribe(*cols, *rows, &mut self.scribe);
             }
             EventData::Input(_)
             | EventData::Marker(_)
@@ -63,7 +66,8 @@ impl Transcript {
 
     /// What is on the screen at the end.
     pub fn finish(mut self) -> Vec<Line> {
-        let lines = self.scribe.finish(&self.emulator);
+        let emulator = self.skim.settle(Some(&mut self.scribe));
+        let lines = self.scribe.finish(emulator);
         let mut lines = self.in_order(lines);
         lines.extend(self.held.into_iter().map(Line::from));
         lines
@@ -168,6 +172,16 @@ mod tests {
         ];
         let expected = [(1, "abcdefghijkl"), (2, "world"), (2, "red")];
         assert_eq!(lines(6, 3, &events), expect(&expected));
+    }
+
+    /// The last row of a wrapped line was taken for the next one's where one character stood in it.
+    #[test]
+    fn the_first_character_behind_the_edge_counts_as_written_then() {
+        let events = [(1, "$\r\nabcdefg"), (2, "\r\n"), (3, "\r\nx")];
+        let expected = [(1, "$"), (1, "abcdefg"), (3, ""), (3, "x")];
+        for rows in [2, 3, 24] {
+            assert_eq!(lines(6, rows, &events), expect(&expected), "{rows}");
+        }
     }
 
     #[test]
