@@ -17,7 +17,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bastion::access::{Access, Action, Kind, Person, Question, SamePerson};
+use bastion::access::{Access, Action, Kind, Person, Question, SamePerson, StableKey};
 use bastion::target::{Inventory, UserCa};
 use criterion::{Criterion, criterion_group, criterion_main};
 
@@ -85,7 +85,7 @@ fn inventory(folder: &Path, targets: usize) -> Arc<Inventory> {
 fn access(folder: &Path, cedar: &str, protect: &str, inventory: &Arc<Inventory>) -> Access {
     fs::write(folder.join("access.cedar"), cedar).unwrap();
     fs::write(folder.join("protect.toml"), protect).unwrap();
-    Access::load(folder, Arc::clone(inventory)).unwrap()
+    Access::load(folder, Arc::clone(inventory), StableKey::MadeUp).unwrap()
 }
 
 /// Somebody in ten groups asks about a target that is mostly theirs, and mostly another than before.
@@ -168,7 +168,8 @@ fn loading(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("load");
     group.sample_size(20);
     group.bench_function("1000 rules, 1000 targets", |bench| {
-        bench.iter(|| Access::load(folder.path(), Arc::clone(&targets)).unwrap());
+        bench
+            .iter(|| Access::load(folder.path(), Arc::clone(&targets), StableKey::MadeUp).unwrap());
     });
     group.finish();
 }

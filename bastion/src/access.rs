@@ -24,6 +24,7 @@ pub use self::marks::{Marks, Terms};
 pub use self::party::{Kind, OwnDecision, Party, SamePerson, may_decide};
 pub use self::protect::{Channel, CommandVerdict, HoldTerms};
 pub(crate) use self::protect::{Protection, RuleState, Standing};
+pub use self::tokens::StableKey;
 
 mod cedar;
 mod current;
@@ -35,6 +36,7 @@ mod party;
 mod protect;
 mod review;
 mod scope;
+mod tokens;
 pub(crate) mod trial;
 
 /// The loaded policies of one folder, and the inventory that they speak about.
@@ -60,7 +62,7 @@ impl Draft {
     ///
     /// As for `Access::load`, apart from what depends on targets.
     pub(crate) fn load(policies: &Path) -> Result<Self, Problems> {
-        read_folder(policies, None)
+        read_folder(policies, None, StableKey::MadeUp)
     }
 
     /// The policies over these targets.
@@ -552,14 +554,19 @@ pub struct Visible {
 }
 
 impl Access {
-    /// Reads the `*.cedar` files and `protect.toml` of the folder `policies`.
+    /// Reads the `*.cedar` files and `protect.toml` of the folder `policies`, and the key of stable
+    /// tokens where a rule asks for such.
     ///
     /// # Errors
     ///
     /// Every mistake in them, with line and column. A missing file is one: nothing is permitted, or
     /// left unprotected, because a file was not found.
-    pub fn load(policies: &Path, inventory: Arc<Inventory>) -> Result<Self, Problems> {
-        Ok(read_folder(policies, Some(&inventory))?.over(inventory))
+    pub fn load(
+        policies: &Path,
+        inventory: Arc<Inventory>,
+        stable_key: StableKey<'_>,
+    ) -> Result<Self, Problems> {
+        Ok(read_folder(policies, Some(&inventory), stable_key)?.over(inventory))
     }
 
     /// The targets that the policies speak about.
@@ -1123,7 +1130,7 @@ pub(crate) fn rules_of_folder(
     action: Action,
 ) -> Result<Arc<scanner::Rules>, Problems> {
     let path = policies.join("protect.toml");
-    let protect = load_protect(&path, None)?;
+    let protect = load_protect(&path, None, StableKey::MadeUp)?;
     let channel = channel_of(action);
     let rules = match target {
         Some(target) => protect
@@ -1142,7 +1149,11 @@ fn channel_of(action: Action) -> Channel {
     }
 }
 
-fn read_folder(policies: &Path, inventory: Option<&Inventory>) -> Result<Draft, Problems> {
+fn read_folder(
+    policies: &Path,
+    inventory: Option<&Inventory>,
+    stable_key: StableKey<'_>,
+) -> Result<Draft, Problems> {
     let mut problems = Vec::new();
     let mut files = Vec::new();
     for file in cedar_files(policies)? {
@@ -1158,7 +1169,7 @@ fn read_folder(policies: &Path, inventory: Option<&Inventory>) -> Result<Draft, 
     } else {
         None
     };
-    let protect = match load_protect(&policies.join("protect.toml"), inventory) {
+    let protect = match load_protect(&policies.join("protect.toml"), inventory, stable_key) {
         Ok(protect) => Some(protect),
         Err(found) => {
             problems.extend(found.into_vec());
@@ -1219,12 +1230,16 @@ fn cedar_files(folder: &Path) -> Result<Vec<PathBuf>, Problems> {
     Ok(files.into_values().collect())
 }
 
-fn load_protect(path: &Path, inventory: Option<&Inventory>) -> Result<Protect, Problems> {
+fn load_protect(
+    path: &Path,
+    inventory: Option<&Inventory>,
+    stable_key: StableKey<'_>,
+) -> Result<Protect, Problems> {
     let text = read_text(path, FILE_MAX).map_err(|error| {
         Problem::of_file(path, error.to_string())
             .hint("an empty file says that nothing is protected")
     })?;
-    Protect::parse(path, &text, inventory)
+    Protect::parse(path, &text, inventory, stable_key)
 }
 
 /// For how long access may be asked for, unless the policy says otherwise.
@@ -1287,7 +1302,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("access.cedar"), cedar).unwrap();
         fs::write(folder.path().join("protect.toml"), protect).unwrap();
-        Access::load(folder.path(), targets())
+        Access::load(folder.path(), targets(), StableKey::MadeUp)
     }
 
     /// What is permitted, by which policies, or why not.
@@ -1817,13 +1832,17 @@ mod tests {
     #[test]
     fn a_missing_file_is_a_mistake() {
         let folder = tempfile::tempdir().unwrap();
-        let found = |folder: &Path| Access::load(folder, targets()).unwrap_err().to_string();
+        let found = |folder: &Path| {
+            Access::load(folder, targets(), StableKey::MadeUp)
+                .unwrap_err()
+                .to_string()
+        };
         assert!(found(&folder.path().join("none")).contains("cannot read the folder"));
         assert!(found(folder.path()).contains("there is no file access.cedar"));
         fs::write(folder.path().join("access.cedar"), DEFAULT).unwrap();
         assert!(found(folder.path()).contains("protect.toml: cannot read"));
         fs::write(folder.path().join("protect.toml"), "").unwrap();
-        assert!(Access::load(folder.path(), targets()).is_ok());
+        assert!(Access::load(folder.path(), targets(), StableKey::MadeUp).is_ok());
     }
 
     #[test]
@@ -1833,7 +1852,7 @@ mod tests {
             ("payroll-db", "reader", &["payroll"]),
             ("web", "deploy", &[]),
         ]);
-        let access = Access::load(&folder, targets).unwrap();
+        let access = Access::load(&folder, targets, StableKey::MadeUp).unwrap();
         let (operators, monitoring) = (
             groups(&["payroll-operators"]),
             groups(&["payroll-monitoring"]),

@@ -9,7 +9,8 @@ use std::time::Duration;
 use self::section::{Field, Section, Source};
 use crate::recorder::{CopyTo, Keep};
 
-pub use self::file::{FileError, read_private, read_text};
+pub(crate) use self::file::key_of;
+pub use self::file::{FileError, KeyError, read_key, read_private, read_text};
 pub use self::problem::{Problem, Problems, printable};
 pub(crate) use self::problem::{line_column, nearest};
 
@@ -46,6 +47,9 @@ pub struct Config {
     pub oidc: Oidc,
     /// Recording.
     pub recording: Recording,
+    /// `masks.key_file`: the key of tokens that are the same in all sessions, needed where a rule
+    /// asks for such.
+    pub masks_key: PathBuf,
     /// Held output.
     pub holds: Holds,
     /// Access that is asked for.
@@ -368,6 +372,7 @@ impl Config {
             None => None,
         };
         let recording = Recording::read(root.section("recording"), base);
+        let masks_key = read_masks(root.section("masks"), base);
         let holds = Holds::read(root.section("holds"), base);
         let requests = Requests::read(root.section("requests"));
         let approval = Approval::read(root.section("approval"));
@@ -400,6 +405,7 @@ impl Config {
                 }
             },
             recording: recording?,
+            masks_key: masks_key?,
             holds: holds?,
             requests: requests?,
             approval: approval?,
@@ -573,6 +579,13 @@ impl Recording {
             checkpoints_to: checkpoints_to?,
         })
     }
+}
+
+/// `[masks]` with `key_file`.
+fn read_masks(mut section: Section<'_, '_>, base: &Path) -> Option<PathBuf> {
+    let key_file = path_or(&mut section, "key_file", base, "keys/tokens");
+    section.finish();
+    key_file
 }
 
 fn read_copies(field: Field<'_, '_>) -> Option<Vec<CopyTo>> {

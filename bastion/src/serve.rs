@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-use crate::access::{Access, Current};
+use crate::access::{Access, Current, StableKey};
 use crate::approval::{Ledger, log_of};
 use crate::audit::{Audit, Event};
 use crate::config::Config;
@@ -280,8 +280,12 @@ async fn open(config: &Config, addresses: &[SocketAddr]) -> Result<Rooms, ServeE
     };
     let inventory =
         Inventory::load(&config.targets, user_ca.as_ref()).map_err(|error| room(&error))?;
-    let access =
-        Access::load(&config.policies, Arc::new(inventory)).map_err(|error| room(&error))?;
+    let access = Access::load(
+        &config.policies,
+        Arc::new(inventory),
+        StableKey::File(&config.masks_key),
+    )
+    .map_err(|error| room(&error))?;
     let recorder = recorder(config).await?;
     let audit = Audit::new(recorder.clone());
     let store =

@@ -294,7 +294,7 @@ impl Scanner {
     }
 
     /// Makes tokens and formats of this session differ from those of every other one. Without it
-    /// they are stable, which lets a user test guesses.
+    /// they are the same in all, which lets a user test guesses, as stable tokens always do.
     #[must_use]
     pub fn with_session(mut self, session: &[u8]) -> Self {
         self.stdout.set_session(session);

@@ -25,12 +25,24 @@ pub(crate) enum Place {
     Cell,
 }
 
-/// What tells tokens apart: the key, the session and the field.
+/// What tells tokens apart: the key, the session (but for stable ones) and the field.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Keyed<'a> {
     pub(crate) key: &'a [u8],
+    pub(crate) stable_key: &'a [u8],
     pub(crate) session: &'a [u8],
     pub(crate) field: &'a str,
+}
+
+impl Keyed<'_> {
+    /// The same in all sessions.
+    fn stable(self) -> Self {
+        Self {
+            key: self.stable_key,
+            session: b"",
+            ..self
+        }
+    }
 }
 
 /// Appends what stands for `value` to `out`.
@@ -50,6 +62,7 @@ pub(crate) fn replace(
         Mask::Redact => "***".to_owned(),
         Mask::Last4 => last4(&text, place),
         Mask::Token => token(value, keyed),
+        Mask::StableToken => token(value, keyed.stable()),
         Mask::Format => format(&text, keyed),
         Mask::Drop => String::new(),
     };
@@ -90,7 +103,7 @@ fn cover(kinds: Kinds, mask: Mask, cell: bool) -> Cover {
     }
     let all = |with| Cover::Keep { bits: 0, with };
     match mask {
-        Mask::Token | Mask::Format => Cover::Nothing,
+        Mask::Token | Mask::StableToken | Mask::Format => Cover::Nothing,
         Mask::Drop if cell => all(b' '),
         Mask::Drop => Cover::Text(b""),
         Mask::Last4 if kinds.counted.count_ones() >= LAST_OF as u32 => {
@@ -224,11 +237,36 @@ mod tests {
         let mut out = BytesMut::new();
         let keyed = Keyed {
             key: b"0123456789abcdef",
+            stable_key: b"fedcba9876543210",
             session: b"",
             field: "f",
         };
         replace(&mut out, mask, value.as_bytes(), place, keyed);
         String::from_utf8_lossy(&out).into_owned()
+    }
+
+    #[test]
+    fn stable_tokens_know_the_field_and_not_the_session() {
+        let token = |mask, session: &[u8], field| {
+            let mut out = BytesMut::new();
+            let keyed = Keyed {
+                key: b"0123456789abcdef",
+                stable_key: b"fedcba9876543210",
+                session,
+                field,
+            };
+            replace(&mut out, mask, b"secret", Place::Inside, keyed);
+            String::from_utf8_lossy(&out).into_owned()
+        };
+        let stable = token(Mask::StableToken, b"one", "ssn");
+        assert_eq!(stable, token(Mask::StableToken, b"two", "ssn"));
+        assert_ne!(stable, token(Mask::StableToken, b"one", "phone"));
+        assert_ne!(stable, token(Mask::Token, b"one", "ssn"));
+        assert_ne!(stable, token(Mask::Token, b"", "ssn"));
+        assert_ne!(
+            token(Mask::Token, b"one", "ssn"),
+            token(Mask::Token, b"two", "ssn")
+        );
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::suspect::Suspects;
 pub struct RulesBuilder {
     rules: Vec<Rule>,
     token_key: Option<Vec<u8>>,
+    stable_key: Option<Vec<u8>>,
     unreadable: Unreadable,
 }
 
@@ -33,6 +34,14 @@ impl RulesBuilder {
     #[must_use]
     pub fn token_key(mut self, key: &[u8]) -> Self {
         self.token_key = Some(key.to_vec());
+        self
+    }
+
+    /// The key of stable tokens (HMAC-SHA-256). At least 16 bytes, and another than
+    /// [`token_key`](Self::token_key).
+    #[must_use]
+    pub fn stable_key(mut self, key: &[u8]) -> Self {
+        self.stable_key = Some(key.to_vec());
         self
     }
 
@@ -60,6 +69,7 @@ impl RulesBuilder {
             hold_any: false,
             own: None,
             token_key: self.token_key.unwrap_or_default(),
+            stable_key: self.stable_key.unwrap_or_default(),
             unreadable: self.unreadable,
             suspects: Suspects::none(),
             forms: None,
@@ -177,8 +187,10 @@ pub enum Mask {
     Redact,
     /// By stars but for the last four letters or digits of a long enough value.
     Last4,
-    /// By a token that is the same for the same value (HMAC-SHA-256).
+    /// By a token that is the same for the same value of a field in one session (HMAC-SHA-256).
     Token,
+    /// By one that is the same in all sessions, which lets a user test guesses.
+    StableToken,
     /// By other letters and digits of the same shape (HMAC-SHA-256).
     Format,
     /// By nothing.
@@ -193,6 +205,7 @@ impl FromStr for Mask {
             "redact" => Ok(Self::Redact),
             "last4" => Ok(Self::Last4),
             "token" => Ok(Self::Token),
+            "stable-token" => Ok(Self::StableToken),
             "format" => Ok(Self::Format),
             "drop" => Ok(Self::Drop),
             _ => Err(RuleError::UnknownMask { name: s.to_owned() }),
@@ -359,7 +372,7 @@ impl fmt::Display for RuleError {
             Self::UnknownMask { name } => {
                 write!(
                     f,
-                    "no mask is called {name:?}; there are redact last4 token format drop"
+                    "no mask is called {name:?}; there are redact last4 token stable-token format drop"
                 )
             }
             Self::BadField { rule, field } => write!(
@@ -440,6 +453,7 @@ impl Default for Rules {
             hold_any: false,
             own: None,
             token_key: Vec::new(),
+            stable_key: Vec::new(),
             unreadable: Unreadable::Pass,
             suspects: Suspects::none(),
             forms: None,
@@ -477,6 +491,7 @@ pub(crate) struct Compiled {
     /// The policy's own detectors.
     pub(crate) own: Option<Arc<Own>>,
     pub(crate) token_key: Vec<u8>,
+    pub(crate) stable_key: Vec<u8>,
     pub(crate) unreadable: Unreadable,
     pub(crate) suspects: Suspects,
     /// The same without fields, where there are detectors.
@@ -509,6 +524,7 @@ impl Compiled {
             hold_any: self.hold_any,
             own: self.own.clone(),
             token_key: self.token_key.clone(),
+            stable_key: self.stable_key.clone(),
             unreadable: self.unreadable,
             suspects: Suspects::none(),
             forms: None,
@@ -528,9 +544,14 @@ impl Compiled {
         if finds == 0 && !output {
             return Err(RuleError::NeverFires { rule: rule.name });
         }
-        if matches!(rule.action, Action::Mask(Mask::Token | Mask::Format))
-            && self.token_key.len() < 16
-        {
+        let key = match rule.action {
+            Action::Mask(Mask::Token | Mask::Format) => Some(&self.token_key),
+            Action::Mask(Mask::StableToken) => Some(&self.stable_key),
+            Action::Mask(Mask::Redact | Mask::Last4 | Mask::Drop)
+            | Action::Hold(_)
+            | Action::Refuse => None,
+        };
+        if key.is_some_and(|key| key.len() < 16) {
             return Err(RuleError::NoTokenKey { rule: rule.name });
         }
         if output {

@@ -361,6 +361,7 @@ impl Sink {
         let compiled = rules.compiled();
         let keyed = Keyed {
             key: &compiled.token_key,
+            stable_key: &compiled.stable_key,
             session,
             field: compiled.what(found.hit),
         };

@@ -55,3 +55,47 @@ fn a_command_is_refused_before_it_runs() -> Result<()> {
     ensure!(file.exists(), "it did not run");
     Ok(())
 }
+
+/// A token that is to be the same in all sessions is, also after a restart; any other is not.
+#[test]
+fn stable_tokens_outlive_a_session_and_a_restart() -> Result<()> {
+    let rule = |name: &str, field: &str, stable: bool| {
+        format!(
+            "[[rule]]\nname = \"{name}\"\ntargets = [\"vault\"]\nfields = [\"{field}\"]\naction = {{ mask = \"token\", stable = {stable} }}\n"
+        )
+    };
+    let mut world = World::start(&Setup {
+        protect: [
+            rule("joined", "ssn", true),
+            rule("told-apart", "phone", false),
+        ]
+        .concat(),
+        ..Setup::default()
+    })?;
+    let client = world.signed_in()?;
+    let command = "printf '{\"ssn\": \"078-05-1120\", \"phone\": \"078-05-1120\"}\\n'";
+    let tokens = |output: &str| -> Result<(String, String)> {
+        let mut tokens = output.split('"').filter(|part| part.starts_with("tok_"));
+        match (tokens.next(), tokens.next()) {
+            (Some(ssn), Some(phone)) => Ok((ssn.to_owned(), phone.to_owned())),
+            _ => anyhow::bail!("no two tokens in {output}"),
+        }
+    };
+    let first = tokens(&client.exec("vault", command, b"")?.ok()?.out())?;
+    let second = tokens(&client.exec("vault", command, b"")?.ok()?.out())?;
+    ensure!(first.0 == second.0, "{first:?} {second:?}");
+    ensure!(
+        first.1 != second.1 && first.0 != first.1,
+        "{first:?} {second:?}"
+    );
+    let dir = client.dir.clone();
+    world.stop()?;
+    world.start_again()?;
+    let client = world.returning(&dir)?;
+    let third = tokens(&client.exec("vault", command, b"")?.ok()?.out())?;
+    ensure!(
+        first.0 == third.0 && first.1 != third.1,
+        "{first:?} {third:?}"
+    );
+    Ok(())
+}

@@ -139,6 +139,7 @@ impl World {
         let provider = Provider::start(&setup.provider)?;
         make_key(&home.join("keys/user_ca"))?;
         spool_key(&home.join("keys/holds"))?;
+        spool_key(&home.join("keys/tokens"))?;
         let sshd = Sshd::start(&folder.path().join("target"), &(setup.sshd)(&home)?)?;
         let host_key = make_key(&home.join("keys/ssh_host_ed25519_key"))?;
         let mut targets = (setup.targets)(&sshd, &home)?;

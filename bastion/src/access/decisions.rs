@@ -43,7 +43,7 @@ fn access() -> Access {
         ("stage", "deploy", &["staging"]),
         ("live", "deploy", &["production"]),
     ]);
-    Access::load(folder.path(), targets).unwrap()
+    Access::load(folder.path(), targets, StableKey::MadeUp).unwrap()
 }
 
 fn now() -> Timestamp {

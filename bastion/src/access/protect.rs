@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use scanner::{Checksum, Detector, Mask, RuleError, Rules, RulesBuilder, Scope, Unreadable};
 
+use super::tokens::{StableKey, TokenKeys};
 use crate::config::section::{Field, Placed, Section, Source};
 use crate::config::{Problem, Problems, nearest};
 use crate::target::Inventory;
@@ -21,8 +22,7 @@ pub(super) struct Protect {
     text: Arc<str>,
     pub(super) rules: Vec<Rule>,
     unreadable: OnUnreadable,
-    /// For tokens; of this process only, so that no token can be compared with one of another day.
-    token_key: [u8; 32],
+    tokens: TokenKeys,
     /// Compiled choices. A person's groups lift rules, so that there are as many choices as
     /// different sets of rules that are in force somewhere.
     compiled: Mutex<HashMap<Choice, Arc<Rules>>>,
@@ -223,11 +223,12 @@ impl Protect {
     /// # Errors
     ///
     /// Every mistake in it, among them rules that no target of `inventory` can meet, where
-    /// there is one.
+    /// there is one, and stable tokens without a key.
     pub(super) fn parse(
         path: &Path,
         text: &str,
         inventory: Option<&Inventory>,
+        stable_key: StableKey<'_>,
     ) -> Result<Self, Problems> {
         let source = Source::new(path, text);
         let mut root = source.root();
@@ -254,16 +255,21 @@ impl Protect {
         let at = root.place_of("unreadable");
         let unreadable = OnUnreadable::read(root.section("unreadable"), at, &rules);
         root.finish();
-        let mut token_key = [0; 32];
-        if aws_lc_rs::rand::fill(&mut token_key).is_err() {
-            return Err(Problem::of_file(path, "the system gives no random numbers").into());
-        }
-        let protect = source.finish(Some(Self {
+        let wants_stable = rules.iter().find(|rule| rule.is_stable());
+        let tokens = match TokenKeys::new(stable_key, wants_stable.is_some()) {
+            Ok(tokens) => Some(tokens),
+            Err(error) => {
+                let at = wants_stable.map_or(0, |rule| rule.at);
+                source.problem_with_hint(at, error.to_string(), error.hint());
+                None
+            }
+        };
+        let protect = source.finish(tokens.map(|tokens| Self {
             file: path.to_path_buf(),
             text: text.into(),
             rules,
             unreadable,
-            token_key,
+            tokens,
             compiled: Mutex::default(),
         }))?;
         if let Some(problems) = Problems::new(protect.check_shadows(inventory)) {
@@ -467,8 +473,9 @@ impl Protect {
         if self.in_force(target, login, &BTreeSet::new()).any(whole) {
             return Ok(None);
         }
-        let builder = RulesBuilder::new()
-            .token_key(&self.token_key)
+        let builder = self
+            .tokens
+            .give(RulesBuilder::new())
             .unreadable(Unreadable::Refuse);
         self.in_force(target, login, &BTreeSet::new())
             .filter_map(|(_, rule)| rule.scanned_as_mask())
@@ -506,8 +513,9 @@ impl Protect {
         if choice.rules.is_empty() {
             return Ok(Rules::none());
         }
-        let builder = RulesBuilder::new()
-            .token_key(&self.token_key)
+        let builder = self
+            .tokens
+            .give(RulesBuilder::new())
             .unreadable(self.unreadable.of(choice.channel));
         choice
             .rules
@@ -574,6 +582,10 @@ impl Rule {
 
     fn is_about_output(&self) -> bool {
         !matches!(self.finds, Finds::Commands(_))
+    }
+
+    fn is_stable(&self) -> bool {
+        matches!(self.action, Action::Mask(Mask::StableToken))
     }
 
     pub(super) fn terms(&self) -> Option<&HoldTerms> {
@@ -1111,6 +1123,9 @@ fn read_hold(field: Field<'_, '_>, rule: &Arc<str>) -> Option<(HoldTerms, Scope)
 }
 
 fn mask_name(mask: Mask) -> &'static str {
+    if mask == Mask::StableToken {
+        return "stable token";
+    }
     MASKS
         .iter()
         .find(|(_, known)| *known == mask)
@@ -1133,14 +1148,7 @@ fn read_mask(mask: Field<'_, '_>, stable: Option<Field<'_, '_>>) -> Option<Mask>
     let (at, source) = (stable.at(), stable.source());
     match (mask, stable.bool()?) {
         (_, false) => Some(mask),
-        (Mask::Token, true) => {
-            source.problem_with_hint(
-                at,
-                "tokens are different in each session in this version",
-                "leave out stable",
-            );
-            None
-        }
+        (Mask::Token, true) => Some(Mask::StableToken),
         (_, true) => {
             source.problem(at, "stable belongs to mask = \"token\"");
             None
@@ -1175,7 +1183,12 @@ mod tests {
             ("orders-web", "deploy", &[]),
             ("pay", "payroll", &[]),
         ]);
-        Protect::parse(Path::new("protect.toml"), text, Some(&targets))
+        Protect::parse(
+            Path::new("protect.toml"),
+            text,
+            Some(&targets),
+            StableKey::MadeUp,
+        )
     }
 
     fn groups(names: &[&str]) -> BTreeSet<String> {
@@ -1320,6 +1333,88 @@ mod tests {
         }
     }
 
+    /// Opt-in: a token is of its session, or of the field and the key in the operator's file.
+    #[test]
+    fn stable_tokens_are_the_same_in_all_sessions() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = |name: &str, byte: u8| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, [byte; 32]).unwrap();
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+            std::fs::set_permissions(&path, mode).unwrap();
+            path
+        };
+        let (one, two) = (key("one", 1), key("two", 2));
+        let token = |stable: &str, key: &Path, session: &str, field: &str| {
+            let text = rule(&format!(
+                "fields = [\"ssn\", \"phone\"]\naction = {{ mask = \"token\"{stable} }}"
+            ));
+            let protect =
+                Protect::parse(Path::new("protect.toml"), &text, None, StableKey::File(key))
+                    .unwrap();
+            let rules = protect
+                .rules("orders-db", "postgres", &groups(&[]), Channel::Exec)
+                .unwrap();
+            let mut scanner =
+                Scanner::new(rules, Options::default()).with_session(session.as_bytes());
+            let text = format!("{{\"{field}\": \"078-05-1120\"}}\n");
+            scanner.feed(Stream::Stdout, Raw::new(text.into()));
+            scanner.end();
+            let mut seen = String::new();
+            while let Some(Step::Pass { bytes, .. }) = scanner.next_step() {
+                seen.push_str(std::str::from_utf8(bytes.as_bytes()).unwrap());
+            }
+            assert!(seen.contains("tok_") && !seen.contains("078-05"), "{seen}");
+            seen.split('"').nth(3).unwrap_or_default().to_owned()
+        };
+        let stable = ", stable = true";
+        let token_of = |key, session, field| token(stable, key, session, field);
+        assert_eq!(token_of(&one, "a", "ssn"), token_of(&one, "b", "ssn"));
+        assert_eq!(
+            token_of(&one, "a", "ssn"),
+            token_of(&one, "b", "customer_ssn")
+        );
+        assert_ne!(token_of(&one, "a", "ssn"), token_of(&one, "a", "phone"));
+        assert_ne!(token_of(&one, "a", "ssn"), token_of(&two, "a", "ssn"));
+        for unstable in ["", ", stable = false"] {
+            let token_of = |session| token(unstable, &one, session, "ssn");
+            assert_ne!(token_of("a"), token_of("b"));
+        }
+    }
+
+    #[test]
+    fn stable_tokens_need_a_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let parse = |text: &str, key: &Path| {
+            Protect::parse(Path::new("protect.toml"), text, None, StableKey::File(key))
+                .map(drop)
+                .map_err(|problems| problems.to_string())
+        };
+        let stable = format!(
+            "\n{}",
+            rule("fields = [\"ssn\"]\naction = { mask = \"token\", stable = true }")
+        );
+        let missing = folder.path().join("missing");
+        let error = parse(&stable, &missing).unwrap_err();
+        assert!(
+            error.starts_with("protect.toml:2:1: a stable token needs a key: cannot read")
+                && error.contains("(masks.key_file), or leave out stable"),
+            "{error}"
+        );
+        let short = folder.path().join("short");
+        std::fs::write(&short, "short").unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&short, mode).unwrap();
+        let error = parse(&stable, &short).unwrap_err();
+        assert!(
+            error.contains("is no key: 32 bytes or 64 hexadecimal digits"),
+            "{error}"
+        );
+        // Nobody else needs one.
+        let other = rule("fields = [\"ssn\"]\naction = { mask = \"token\" }");
+        assert_eq!(parse(&other, &missing), Ok(()));
+    }
+
     #[test]
     fn the_same_choice_is_compiled_once() {
         let protect = parse(&rule("fields = [\"ssn\"]\naction = \"refuse\"")).unwrap();
@@ -1378,10 +1473,6 @@ mod tests {
             (
                 rule("fields = [\"ssn\"]\naction = {}"),
                 "an action is one of",
-            ),
-            (
-                rule("fields = [\"ssn\"]\naction = { mask = \"token\", stable = true }"),
-                "leave out stable",
             ),
             (
                 rule("fields = [\"ssn\"]\naction = { mask = \"last4\", stable = true }"),

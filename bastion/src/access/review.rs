@@ -224,6 +224,7 @@ mod tests {
 
     use std::path::{Path, PathBuf};
 
+    use super::super::StableKey;
     use super::*;
     use crate::target::tests::inventory;
 
@@ -235,7 +236,12 @@ mod tests {
             ("db-2", "app", &[]),
             ("web", "app", &[]),
         ]);
-        match Protect::parse(Path::new("protect.toml"), text, Some(&targets)) {
+        match Protect::parse(
+            Path::new("protect.toml"),
+            text,
+            Some(&targets),
+            StableKey::MadeUp,
+        ) {
             Ok(_) => None,
             Err(problems) => Some(problems.to_string()),
         }
@@ -317,7 +323,13 @@ mod tests {
     fn approvers_can_approve_and_are_others_than_the_producers() {
         let rule = "[[rule]]\nname = \"pay\"\ntargets = [\"db-1\"]\nfields = [\"salary\"]\naction = { hold = { approvers = \"leads\" } }\n";
         let targets = inventory(&[("db-1", "app", &["pay"]), ("db-2", "app", &[])]);
-        let protect = Protect::parse(Path::new("protect.toml"), rule, Some(&targets)).unwrap();
+        let protect = Protect::parse(
+            Path::new("protect.toml"),
+            rule,
+            Some(&targets),
+            StableKey::MadeUp,
+        )
+        .unwrap();
         let work = |group| {
             format!(
                 "permit (principal in Group::\"{group}\", action == Action::\"exec\", resource in Label::\"pay\");"

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::Failure;
-use crate::access::Access;
+use crate::access::{Access, StableKey};
 use crate::config::{Config, Problem, Problems, read_text};
 use crate::store::SealKey;
 use crate::target::{Inventory, Secret, UserCa, read_private_key};
@@ -126,7 +126,11 @@ pub(super) fn check(path: &Path) -> Result<Loaded, Problems> {
         load_inventory(&config, user_ca.as_ref(), &mut problems)
     };
     if let Some(inventory) = &inventory
-        && let Err(found) = Access::load(&config.policies, Arc::clone(inventory))
+        && let Err(found) = Access::load(
+            &config.policies,
+            Arc::clone(inventory),
+            StableKey::File(&config.masks_key),
+        )
     {
         problems.extend(found);
     }
@@ -240,6 +244,13 @@ mod tests {
             (
                 Box::new(|folder| append(folder, "policies/protect.toml", "[[rule]]\n")),
                 "the key `rule[0].name` is missing",
+            ),
+            (
+                Box::new(|folder| {
+                    let rule = "[[rule]]\nname = \"a\"\ntargets = [\"*\"]\nfields = [\"ssn\"]\naction = { mask = \"token\", stable = true }\n";
+                    append(folder, "policies/protect.toml", rule);
+                }),
+                "(masks.key_file), or leave out stable",
             ),
             (
                 Box::new(|folder| fs::remove_file(folder.path("policies/protect.toml")).unwrap()),

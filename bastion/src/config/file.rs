@@ -106,6 +106,43 @@ pub fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
     read(file, path, PRIVATE_MAX)
 }
 
+/// Why a file gives no key.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// It is not there, not private, or cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// It holds something else.
+    #[error("{} is no key: 32 bytes or 64 hexadecimal digits", path.display())]
+    Form {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// A key of 32 bytes, from a file as for [`read_private`] that holds them or 64 hexadecimal digits.
+pub fn read_key(path: &Path) -> Result<Zeroizing<[u8; KEY]>, KeyError> {
+    key_of(&read_private(path)?).ok_or_else(|| KeyError::Form {
+        path: path.to_path_buf(),
+    })
+}
+
+/// The key that is written as 32 bytes or 64 hexadecimal digits.
+pub(crate) fn key_of(bytes: &[u8]) -> Option<Zeroizing<[u8; KEY]>> {
+    let mut key = Zeroizing::new([0; KEY]);
+    if bytes.len() == KEY {
+        key.copy_from_slice(bytes);
+        return Some(key);
+    }
+    let text = bytes.trim_ascii_end();
+    let decoded = Zeroizing::new(data_encoding::HEXLOWER_PERMISSIVE.decode(text).ok()?);
+    if decoded.len() != KEY {
+        return None;
+    }
+    key.copy_from_slice(&decoded);
+    Some(key)
+}
+
 /// A symlink is followed: what counts is who owns, and who can replace, the file at its end.
 fn open(path: &Path) -> Result<(File, std::fs::Metadata), FileError> {
     let failed = |source: io::Error| FileError::Read {
@@ -175,6 +212,8 @@ fn trusted_owner(uid: u32) -> bool {
 }
 
 const PRIVATE_MAX: u64 = 64 * 1024;
+/// Bytes of a key.
+const KEY: usize = 32;
 
 #[cfg(test)]
 mod tests {

@@ -39,6 +39,7 @@ static ACCESS: LazyLock<Access> = LazyLock::new(|| {
     Access::load(
         folder.path(),
         crate::target::tests::inventory(&[("pay", "app", &[])]),
+        crate::access::StableKey::MadeUp,
     )
     .expect("policies")
 });

@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 
 use super::HoldId;
 use super::seal::{self, Digest, FRAME_MAX, HEAD as FRAME_HEAD, Hasher, SALT};
+use crate::config;
 
 /// The folder of the held bytes. A clone is the same folder.
 #[derive(Clone)]
@@ -42,18 +43,7 @@ pub(crate) struct SpoolKey(Zeroizing<[u8; KEY]>);
 impl SpoolKey {
     /// Reads 32 bytes, or 64 hexadecimal digits.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
-        let mut key = Zeroizing::new([0; KEY]);
-        if bytes.len() == KEY {
-            key.copy_from_slice(bytes);
-            return Some(Self(key));
-        }
-        let text = bytes.trim_ascii_end();
-        let decoded = Zeroizing::new(data_encoding::HEXLOWER_PERMISSIVE.decode(text).ok()?);
-        if decoded.len() != KEY {
-            return None;
-        }
-        key.copy_from_slice(&decoded);
-        Some(Self(key))
+        config::key_of(bytes).map(Self)
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use tempfile::TempDir;
 
 use super::*;
-use crate::access::{Kind as AccessKind, SamePerson as AccessSame};
+use crate::access::{Kind as AccessKind, SamePerson as AccessSame, StableKey};
 use crate::approval::{Kind, Log, SamePerson};
 use crate::login::{KeyId, Links, User};
 use crate::store::{Enrolment, Lock, Locked, SignIn};
@@ -72,7 +72,14 @@ impl Here {
             "[[rule]]\nname = \"never\"\ntargets = [\"*\"]\ncommands = [\"reboot*\"]\naction = \"refuse\"\n",
         )
         .unwrap();
-        Arc::new(Access::load(folder.path(), inventory(&[("db", "app", &[])])).unwrap())
+        Arc::new(
+            Access::load(
+                folder.path(),
+                inventory(&[("db", "app", &[])]),
+                StableKey::MadeUp,
+            )
+            .unwrap(),
+        )
     }
 
     /// Names of events, and of states where they have one.

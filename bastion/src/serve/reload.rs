@@ -17,7 +17,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
-use crate::access::Access;
+use crate::access::{Access, StableKey};
 use crate::audit::Event;
 use crate::config::{Config, Problem, Problems};
 use crate::session::Rooms;
@@ -28,6 +28,7 @@ pub(super) struct Reload {
     rooms: Arc<Rooms>,
     targets: PathBuf,
     policies: PathBuf,
+    masks_key: PathBuf,
     hangup: Signal,
     control: UnixListener,
 }
@@ -69,6 +70,7 @@ impl Reload {
             rooms,
             targets: config.targets.clone(),
             policies: config.policies.clone(),
+            masks_key: config.masks_key.clone(),
             hangup: signal(SignalKind::hangup())?,
             control: UnixListener::bind(path)?,
         })
@@ -117,13 +119,16 @@ impl Reload {
     }
 
     async fn reload(&self, by: &'static str) -> Answer {
-        let (rooms, targets, policies) = (
+        let (rooms, targets, policies, masks_key) = (
             Arc::clone(&self.rooms),
             self.targets.clone(),
             self.policies.clone(),
+            self.masks_key.clone(),
         );
         // Reading files and compiling rules takes its time.
-        let read = tokio::task::spawn_blocking(move || read(&rooms, &targets, &policies)).await;
+        let read =
+            tokio::task::spawn_blocking(move || read(&rooms, &targets, &policies, &masks_key))
+                .await;
         match read {
             Ok(Ok(access)) => self.apply(access, by),
             Ok(Err(problems)) => self.refuse(problems.into_vec(), by),
@@ -183,9 +188,14 @@ impl Reload {
     }
 }
 
-fn read(rooms: &Rooms, targets: &Path, policies: &Path) -> Result<Access, Problems> {
+fn read(
+    rooms: &Rooms,
+    targets: &Path,
+    policies: &Path,
+    masks_key: &Path,
+) -> Result<Access, Problems> {
     let inventory = Inventory::load(targets, rooms.user_ca.as_ref())?;
-    let access = Access::load(policies, Arc::new(inventory))?;
+    let access = Access::load(policies, Arc::new(inventory), StableKey::File(masks_key))?;
     if access.holds() && !rooms.holds.can_hold() {
         let message = "a rule holds, but holds.key_file was not there when the bastion started";
         let problem = Problem::of_file(policies, message);
