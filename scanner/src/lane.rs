@@ -49,6 +49,7 @@ pub(crate) use joint::Spans;
 pub(crate) use line::is_record;
 pub(crate) use markup::attribute;
 use skim::Skim;
+pub(crate) use sql::begins_insert;
 
 /// Text that has left but may still be looked back at.
 const CONTEXT: usize = 1024;
@@ -97,6 +98,8 @@ pub(crate) struct Lane {
     screen: recall::Screen,
     block: Option<Block>,
     pair: Option<Pair>,
+    /// Where a protected value ended: what it becomes may follow.
+    changed: Option<(usize, Hit)>,
     /// A `data` whose members may be base64.
     data: Option<encoded::Data>,
     /// How many values were decoded to get to this text.
@@ -218,14 +221,28 @@ enum BlockKind {
     Literal,
     /// Lines that go on with the value, until one looks like a key.
     Continued,
+    /// The next line is the value, as PHP's `var_dump` writes it: with its type.
+    Dumped,
 }
 
 /// The columns of an `INSERT`.
 #[derive(Clone, Debug)]
 struct Values {
     cols: Vec<Option<Hit>>,
-    /// A row may come; otherwise `VALUES` comes first.
-    begun: bool,
+    next: Next,
+}
+
+/// What comes next in an `INSERT`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// The list of columns, or `VALUES`.
+    List,
+    /// More columns, in the next line.
+    Columns,
+    /// `VALUES`.
+    Word,
+    /// A row.
+    Row,
 }
 
 /// A name of a name was seen (`"Name": "ssn"`): the value comes.
@@ -233,6 +250,8 @@ struct Values {
 struct Pair {
     at: usize,
     hit: Hit,
+    /// The key of the name, as far as its last bytes tell.
+    key: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -280,6 +299,7 @@ impl Lane {
             screen: recall::Screen::default(),
             block: None,
             pair: None,
+            changed: None,
             data: None,
             depth: 0,
             body: false,

@@ -583,9 +583,9 @@ impl Compiled {
                 name: words.joined().to_vec(),
             });
         }
-        // `name`, `key`, `value`: half of a pair. Hexadecimal digits: the end of an escape.
+        // `name`, `key`, `value` and their kin (`lane/pair.rs`): half of a pair.
         if !rule.fields.is_empty() {
-            for b in *b"eyl" {
+            for b in *b"eylrmngkdhsv" {
                 self.last_byte(b);
             }
         }

@@ -133,7 +133,7 @@ impl Suspects {
             self.mark(0, b"<>", ALL, ALL);
             self.mark(1, b"ux#0123456789abcdefABCDEF", b"\\%&", ALL);
             self.mark(5, b"R", b" |", b"[*^");
-            self.mark(6, b"rR", b"cC", b"\n");
+            self.mark(6, b"rRnN", b"cCiI", b"\n");
         }
     }
 
@@ -156,6 +156,11 @@ impl Suspects {
             b'r' | b'R' => {
                 byte(at.wrapping_sub(1)).eq_ignore_ascii_case(&b'c')
                     && !byte(at + 1).eq_ignore_ascii_case(&b'e')
+            }
+            // The same for `insert`.
+            b'n' | b'N' => {
+                byte(at.wrapping_sub(1)).eq_ignore_ascii_case(&b'c')
+                    || !byte(at + 1).eq_ignore_ascii_case(&b's')
             }
             // A capital and two digits, where an IBAN has two capitals.
             b'0'..=b'9' => {
@@ -203,6 +208,10 @@ impl Suspects {
                 .text
                 .get(..=at)
                 .is_some_and(|t| t.ends_with(b"PRIVATE KEY")),
+            b'N' | b'n' => crate::lane::begins_insert(
+                text.get(start..end)
+                    .map_or(b"", |line| line.strip_suffix(b"\r").unwrap_or(line)),
+            ),
             b'R' | b'r' => starts_something(text.get(start..end).unwrap_or_default(), b == b'R'),
             _ => false,
         };

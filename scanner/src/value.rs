@@ -126,6 +126,9 @@ fn bracket_key(text: &[u8], close: usize, floor: usize) -> Option<Key> {
     while start < end && matches!(text.get(start), Some(b'"' | b'\'' | b':' | b'\\')) {
         start += 1;
     }
+    // PHP adds who may see a property: `[ssn:protected]`.
+    let colon = text.get(start..end).and_then(|n| memchr::memchr(b':', n));
+    end = colon.map_or(end, |size| start + size);
     while start < end && matches!(text.get(end - 1), Some(b'"' | b'\'' | b'\\')) {
         end -= 1;
     }

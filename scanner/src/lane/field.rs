@@ -44,6 +44,12 @@ impl Lane {
             (_, None) if !closed => return self.more_after(at),
             _ => {}
         }
+        if b == b'='
+            && next == Some(b'(')
+            && at.checked_sub(1).and_then(|i| self.byte(i)) == Some(b')')
+        {
+            return self.constraint(at, limit, closed);
+        }
         if b == b':'
             && let Some(flow) = self.encoded(at, after, limit, closed)
         {
@@ -53,9 +59,31 @@ impl Lane {
             Frame::Row => self.row.cell,
             Frame::Start | Frame::Line | Frame::Block | Frame::Painted => self.line,
         };
-        let Some(key) = self.key(at, floor.min(at)) else {
+        // `NAME ?= value` of a makefile.
+        let ends = match at.checked_sub(1).and_then(|i| self.byte(i)) {
+            Some(b'?') if b == b'=' => at - 1,
+            _ => at,
+        };
+        let Some(key) = self.key(ends, floor.min(ends)) else {
             return At(after);
         };
+        // A string that ends like a key: `"email:": "value"`.
+        let outer = key.start.checked_sub(1).and_then(|i| self.byte(i));
+        if b == b':'
+            && key.quote.is_none()
+            && matches!(outer, Some(b'"' | b'\''))
+            && self.byte(after) == outer
+        {
+            return At(after);
+        }
+        // PHP says who may see a property: `["ssn":protected]=>`.
+        if b == b':' && outer == Some(b'[') {
+            match seen_by(self.slice(after, limit), closed) {
+                None => return self.more_after(at),
+                Some(true) => return At(after),
+                Some(false) => {}
+            }
+        }
         let name = self.slice(key.name.0, key.name.1);
         let compiled = self.rules.compiled();
         let hit = if compiled.has_paths {
@@ -104,7 +132,10 @@ impl Lane {
             if left == 0 {
                 return None;
             }
-            if !matches!(b, b' ' | b'\t' | b'"' | b'\'' | b'`' | b'\\' | b']' | b'*') {
+            if !matches!(
+                b,
+                b' ' | b'\t' | b'"' | b'\'' | b'`' | b'\\' | b']' | b'*' | b':'
+            ) {
                 let escaped = || {
                     self.slice(last.saturating_sub(5), last + 1)
                         .iter()
@@ -181,6 +212,17 @@ impl Lane {
         let spaced = v > after;
         if v >= limit && !closed {
             return self.more_after(v.saturating_sub(1));
+        }
+        if v < limit && arrow && self.byte(key.start) == Some(b'[') && self.frame == Frame::Line {
+            // PHP's `["ssn"]=>`, with the value in the next line.
+            if matches!(self.byte(v), Some(b'\n' | b'\r')) {
+                self.block = Some(Block {
+                    indent: 0,
+                    kind: BlockKind::Dumped,
+                    hit,
+                });
+                return At(v);
+            }
         }
         if v >= limit || matches!(self.byte(v), Some(b'\n' | b'\r')) {
             return self.value_below(
@@ -434,6 +476,7 @@ impl Lane {
                 if !value::is_nothing(self.slice(content, end)) {
                     self.mask(content, end, hit, Place::Inside, "key-value");
                 }
+                self.changed = Some((end + quote.len(), hit));
                 At(end.max(content) + usize::from(end == content && quote.tripled))
             }
             End::Line(end) => {
@@ -525,19 +568,23 @@ impl Lane {
         {
             return self.more(v);
         }
-        // Inside of quotes that were opened before the key, the value ends with them.
-        if let Some(quote) = self.inside_quote(key.start)
-            && let Some(close) = memchr::memchr(quote, self.slice(v, end.unwrap_or(limit)))
-            && key.quote.is_none()
-        {
-            let close = v + close;
-            let slashes = self
-                .slice(v, close)
-                .iter()
-                .rev()
-                .take_while(|b| **b == b'\\')
-                .count();
-            end = Some(close - slashes);
+        // Inside of quotes that were opened before the key, the value ends with them. Where they
+        // begin with the key (`"KEY=some value"`) it ends nowhere else.
+        let outer = self.inside_quote(key.start).filter(|_| key.quote.is_none());
+        if let Some(quote) = outer {
+            let whole = quote.at + 1 == key.start && !colon && !spaced && !schemed;
+            let until = if whole { limit } else { end.unwrap_or(limit) };
+            match self.quote_closes(quote, v, until) {
+                Some(close) => end = Some(close),
+                None if whole
+                    && !closed
+                    && limit - v <= VALUE_MAX
+                    && memchr::memchr(b'\n', self.slice(v, limit)).is_none() =>
+                {
+                    return self.more(v);
+                }
+                None => {}
+            }
         }
         let Some(end) = end else {
             if limit - v > VALUE_MAX {
@@ -551,6 +598,7 @@ impl Lane {
             }
             return self.more(v);
         };
+        self.changed = Some((end, hit));
         let kept = self.slice(v, end);
         if !value::is_nothing(kept) && !kept.iter().all(|b| *b == b'*') {
             let place = match style {
@@ -564,7 +612,7 @@ impl Lane {
                 Style::Assignment if spaced => Place::Literal,
                 Style::Assignment | Style::Word { .. } => Place::Word,
             };
-            let place = if key.quote.is_none() && self.inside_quote(key.start).is_some() {
+            let place = if outer.is_some() {
                 Place::Inside
             } else {
                 place
@@ -612,21 +660,164 @@ impl Lane {
     }
 
     /// The quote that was opened on this line before `at` and not closed.
-    fn inside_quote(&self, at: usize) -> Option<u8> {
-        let before = self.slice(self.line.max(at.saturating_sub(LOOK_BACK)), at);
-        let mut open = None;
+    fn inside_quote(&self, at: usize) -> Option<Outer> {
+        let from = self.line.max(at.saturating_sub(LOOK_BACK));
+        let mut open: Option<Outer> = None;
         let mut last = b' ';
-        for b in before {
-            match (open, *b) {
-                (None, b'"') => open = Some(b'"'),
-                (None, b'\'') if !crate::name::is_word(last) => open = Some(b'\''),
-                (Some(q), b) if b == q && last != b'\\' => open = None,
-                _ => {}
+        let mut slashes = 0;
+        for (k, b) in self.slice(from, at).iter().enumerate() {
+            match open {
+                None if *b == b'"' || *b == b'\'' && !crate::name::is_word(last) => {
+                    open = Some(Outer {
+                        at: from + k,
+                        mark: *b,
+                        slashes,
+                    });
+                }
+                Some(quote) if *b == quote.mark && slashes <= quote.slashes => open = None,
+                None | Some(_) => {}
             }
+            slashes = if *b == b'\\' { slashes + 1 } else { 0 };
             last = *b;
         }
         open
     }
+
+    /// Where in the range, and in its line, an outer quote closes: before its backslashes.
+    fn quote_closes(&self, quote: Outer, from: usize, to: usize) -> Option<usize> {
+        let mut slashes = 0;
+        for (k, b) in self.slice(from, to).iter().enumerate() {
+            match *b {
+                b'\n' => return None,
+                b'\\' => slashes += 1,
+                b if b == quote.mark && slashes <= quote.slashes => {
+                    return Some(from + k - slashes);
+                }
+                _ => slashes = 0,
+            }
+        }
+        None
+    }
+
+    /// `(email, city)=(a@b.c, Lund)`, as PostgreSQL tells which row it means: `at` is the sign.
+    fn constraint(&mut self, at: usize, limit: usize, closed: bool) -> Flow {
+        let back = self.slice(self.line_floor(at).max(at.saturating_sub(256)), at - 1);
+        let names = memchr::memrchr(b'(', back).and_then(|i| back.get(i + 1..));
+        let hits: Vec<Option<Hit>> = names
+            .unwrap_or_default()
+            .split(|b| *b == b',')
+            .map(|name| self.rules.compiled().field(name.trim_ascii()))
+            .collect();
+        let Some(first) = hits.iter().find_map(|hit| *hit) else {
+            return At(at + 2);
+        };
+        let start = at + 2;
+        let rest = self.slice(start, limit);
+        let ends = |k: usize| {
+            let next = rest.get(k + 1);
+            rest.get(k) == Some(&b')') && next.is_none_or(|b| !crate::name::is_word(*b))
+        };
+        let line = rest.iter().position(|b| matches!(b, b'\n' | b'\r'));
+        let found = (0..line.unwrap_or(rest.len())).find(|k| ends(*k));
+        let certain = line.is_some() || closed || found.is_some_and(|k| k + 1 < rest.len());
+        if !certain && rest.len() <= VALUE_MAX {
+            return self.more(start);
+        }
+        let size = found.or(line).unwrap_or(rest.len());
+        let values: Vec<(usize, usize)> = {
+            let text = rest.get(..size).unwrap_or_default();
+            let mut from = start;
+            let mut spans = Vec::new();
+            for part in text.split(|b| *b == b',') {
+                let skip = part.len() - part.trim_ascii_start().len();
+                spans.push((from + skip, from + part.len()));
+                from += part.len() + 1;
+            }
+            spans
+        };
+        if values.len() == hits.len() {
+            for ((from, to), hit) in values.iter().zip(&hits) {
+                if let Some(hit) = hit {
+                    self.mask(*from, *to, *hit, Place::Inside, "sql");
+                }
+            }
+        } else {
+            self.mask(start, start + size, first, Place::Inside, "sql");
+        }
+        At(start + size)
+    }
+
+    /// What a value becomes, as Terraform shows it: `ssn = "old" -> "new"`. `at` is the dash.
+    pub(super) fn changed(&mut self, at: usize, limit: usize, closed: bool) -> Option<Flow> {
+        let (end, hit) = self.changed.filter(|(end, _)| *end <= at)?;
+        if !self.slice(end, at).iter().all(|b| *b == b' ') {
+            return None;
+        }
+        let mut v = at + 2;
+        match self.byte(at + 1) {
+            None if !closed => return Some(self.more_after(at)),
+            Some(b'>') => {}
+            _ => return None,
+        }
+        while v < limit && self.byte(v) == Some(b' ') {
+            v += 1;
+        }
+        if v >= limit {
+            return Some(if closed {
+                At(limit)
+            } else {
+                self.more_after(v - 1)
+            });
+        }
+        let key = Key {
+            start: at,
+            name: (at, at),
+            quote: None,
+        };
+        match value::opening(self.slice(0, limit), v, closed) {
+            None => Some(self.more(v)),
+            Some(Some(quote)) => Some(self.quoted(key, v, quote, hit, limit, closed, false)),
+            Some(None) => match value::bare_end(
+                self.slice(0, limit),
+                v,
+                value::Style::Word { nested: false },
+                closed,
+            ) {
+                None if limit - v <= VALUE_MAX => Some(self.more(v)),
+                end => {
+                    let end = end.unwrap_or(limit);
+                    if !value::is_nothing(self.slice(v, end)) && self.byte(v) != Some(b'(') {
+                        self.mask(v, end, hit, Place::Literal, "key-value");
+                    }
+                    Some(At(end))
+                }
+            },
+        }
+    }
+}
+
+/// Whether PHP says here who may see a property, instead of a value; `None`: more is needed.
+fn seen_by(rest: &[u8], closed: bool) -> Option<bool> {
+    let rest = rest.get(..160).unwrap_or(rest);
+    let size = rest
+        .iter()
+        .take_while(|b| crate::name::is_word(**b) || matches!(b, b'_' | b'\\' | b'"' | b':'))
+        .count();
+    let word = rest.get(..size).unwrap_or_default();
+    match rest.get(size) {
+        None if !closed && size < 160 => None,
+        Some(b']') => Some(word == b"protected" || word.ends_with(b":private")),
+        _ => Some(false),
+    }
+}
+
+/// A quote around a key.
+#[derive(Clone, Copy, Debug)]
+struct Outer {
+    at: usize,
+    mark: u8,
+    /// Backslashes before it.
+    slashes: usize,
 }
 
 /// The size of a word that says how what follows authorises: it is no secret.

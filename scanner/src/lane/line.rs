@@ -15,6 +15,7 @@ impl Lane {
         }
         self.line = self.pos;
         self.line_cut = false;
+        self.changed = None;
         if self.inner != Inner::Text {
             self.frame = Frame::Line;
             return true;
@@ -259,6 +260,8 @@ impl Lane {
         let compiled = rules.compiled();
         let line = self.slice(from, to).to_vec();
         let line = self.whole(&line);
+        // A byte order mark, as files of Windows begin.
+        let line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line);
         let mut found = None;
         if line.iter().all(u8::is_ascii_whitespace) {
             if let Some(table) = &self.table {

@@ -181,6 +181,9 @@ impl Lane {
                 ..p
             })
         });
+        self.changed = self
+            .changed
+            .and_then(|(at, hit)| Some((at.checked_sub(keep)?, hit)));
         if let Some(Data::Object { at: Some(at), .. }) = &mut self.data {
             *at = at.saturating_sub(keep);
         }

@@ -19,7 +19,27 @@ impl Lane {
             .to_ascii_lowercase();
         if !matches!(
             tail.as_slice(),
-            b"me" | b"ey" | b"ue" | b"al" | b"ld" | b"le"
+            b"me"
+                | b"ey"
+                | b"ue"
+                | b"al"
+                | b"ld"
+                | b"le"
+                | b"es"
+                | b"el"
+                | b"er"
+                | b"ty"
+                | b"te"
+                | b"am"
+                | b"mn"
+                | b"on"
+                | b"ng"
+                | b"ag"
+                | b"pe"
+                | b"id"
+                | b"th"
+                | b"k"
+                | b"v"
         ) {
             return Paired::No;
         }
@@ -27,8 +47,7 @@ impl Lane {
         if words.count() > 3 {
             return Paired::No;
         }
-        let value = words.ends_with(b"value") || words.ends_with(b"val");
-        if value {
+        if is_name_of_value(&words) {
             let Some(pair) = self.pair else {
                 return Paired::No;
             };
@@ -37,25 +56,24 @@ impl Lane {
                 return Paired::No;
             }
             let between = self.slice(pair.at, key.start);
-            let closes = between.iter().filter(|b| **b == b'}').count();
-            let opens = between.iter().filter(|b| **b == b'{').count();
             let item = between
                 .split(|b| *b == b'\n')
                 .skip(1)
                 .any(|l| l.trim_ascii_start().starts_with(b"- "));
-            return if closes > opens || item {
+            return if leaves(between) || item {
                 Paired::No
             } else {
                 Paired::Value(pair.hit)
             };
         }
-        if !(words.ends_with(b"name")
-            || words.ends_with(b"key")
-            || words.joined() == b"field"
-            || words.joined() == b"variable")
-        {
+        if !is_name_of_name(&words) {
             return Paired::No;
         }
+        let key_bytes = name
+            .iter()
+            .rev()
+            .take(8)
+            .fold(name.len() as u64, |n, b| n << 8 | u64::from(*b));
         // The name's value, if it is all there.
         let rest = self.slice(after, limit);
         let spaces = rest.iter().take_while(|b| **b == b' ').count();
@@ -76,8 +94,21 @@ impl Lane {
             return Paired::More;
         }
         let name = body.get(..size).unwrap_or_default();
-        if let Some(hit) = self.rules.compiled().field(name) {
-            self.pair = Some(Pair { at: after, hit });
+        match (self.rules.compiled().field(name), self.pair) {
+            (Some(hit), _) => {
+                self.pair = Some(Pair {
+                    at: after,
+                    hit,
+                    key: key_bytes,
+                });
+            }
+            // Another name stands beside the one before, or after it: not below.
+            (None, Some(pair))
+                if pair.key == key_bytes && depth(self.slice(pair.at, key.start)) <= 0 =>
+            {
+                self.pair = None;
+            }
+            (None, _) => {}
         }
         Paired::No
     }
@@ -179,6 +210,62 @@ impl Lane {
         }
         At(end.max(after))
     }
+}
+
+/// Whether a key says that its value is a name.
+fn is_name_of_name(words: &Words) -> bool {
+    const NAMES: [&[u8]; 15] = [
+        b"field",
+        b"variable",
+        b"header",
+        b"property",
+        b"attribute",
+        b"param",
+        b"parameter",
+        b"column",
+        b"option",
+        b"setting",
+        b"tag",
+        b"type",
+        b"id",
+        b"path",
+        b"k",
+    ];
+    words.ends_with(b"name")
+        || words.ends_with(b"key")
+        || words.ends_with(b"label")
+        || NAMES.contains(&words.joined())
+}
+
+/// Whether a key says that its value is what the name before it stands for.
+fn is_name_of_value(words: &Words) -> bool {
+    words.ends_with(b"value")
+        || words.ends_with(b"values")
+        || words.ends_with(b"val")
+        || words.joined() == b"v"
+}
+
+/// How many braces open in a text, less those that close.
+fn depth(text: &[u8]) -> i32 {
+    let one = |b: &u8| match b {
+        b'{' => 1,
+        b'}' => -1,
+        _ => 0,
+    };
+    text.iter().map(one).sum()
+}
+
+/// Whether a brace closes in a text that was opened before it.
+fn leaves(text: &[u8]) -> bool {
+    let mut depth = 0;
+    text.iter().any(|b| {
+        depth += match b {
+            b'{' => 1,
+            b'}' => -1,
+            _ => 0,
+        };
+        depth < 0
+    })
 }
 
 pub(super) enum Paired {

@@ -7,7 +7,7 @@ use crate::{find, value};
 
 use super::Flow::{At, More};
 use super::row::trimmed;
-use super::{Flow, Inner, LINE_CONTEXT, Lane, VALUE_MAX, Values};
+use super::{Flow, Inner, LINE_CONTEXT, Lane, Next, VALUE_MAX, Values};
 
 impl Lane {
     /// A bracket after `INSERT INTO t` or `VALUES` opens a list of columns or of values.
@@ -20,10 +20,11 @@ impl Lane {
         let alone = before.trim_ascii();
         let nothing = alone.is_empty();
         let named = alone.eq_ignore_ascii_case(b"values");
-        if let Some(Values { cols, .. }) = self
-            .values
-            .take_if(|values| named || values.begun && nothing)
-        {
+        if let Some(Values { cols, .. }) = self.values.take_if(|values| match values.next {
+            Next::List | Next::Columns => false,
+            Next::Word => named,
+            Next::Row => named || nothing,
+        }) {
             self.inner = Inner::Sql {
                 cols,
                 at: 0,
@@ -36,8 +37,18 @@ impl Lane {
             .get(words.len().saturating_sub(6)..)
             .unwrap_or_default();
         if tail.eq_ignore_ascii_case(b"values") {
-            let head = words.get(..words.len() - 6).unwrap_or_default();
-            let cols = self.insert_columns(head.trim_ascii());
+            let head = words
+                .get(..words.len() - 6)
+                .unwrap_or_default()
+                .trim_ascii();
+            let cols = match head.strip_suffix(b")") {
+                // The list of columns began in a line before.
+                Some(names) if !names.contains(&b'(') => {
+                    let names = names.to_vec();
+                    self.listed_columns(&names)
+                }
+                _ => self.insert_columns(head),
+            };
             if cols.iter().any(Option::is_some) {
                 self.inner = Inner::Sql {
                     cols,
@@ -86,6 +97,16 @@ impl Lane {
     pub(super) fn inserted(&mut self, from: usize, to: usize, above: Option<(usize, usize)>) {
         let before = self.values.take();
         let line = self.slice(from, to).trim_ascii();
+        let names = match before.as_ref().map(|v| v.next) {
+            Some(Next::Columns) => Some(line),
+            Some(Next::List) => line.strip_prefix(b"(").filter(|n| !n.contains(&b')')),
+            Some(Next::Word | Next::Row) | None => None,
+        };
+        if let Some(names) = names.map(<[u8]>::to_vec) {
+            self.values = before;
+            self.listed(&names);
+            return;
+        }
         let first = line.first().map(u8::to_ascii_lowercase);
         if !matches!(first, Some(b'i' | b'r' | b'v' | b'(')) || line.len() > LINE_CONTEXT {
             return;
@@ -100,7 +121,7 @@ impl Lane {
         };
         if head.is_empty() {
             self.values = before.map(|values| Values {
-                begun: true,
+                next: Next::Row,
                 ..values
             });
             return;
@@ -125,8 +146,65 @@ impl Lane {
         if (values || list) && (inserts(head) || goes_on) {
             let cols = self.insert_columns(head);
             let any = cols.iter().any(Option::is_some);
-            self.values = any.then_some(Values { cols, begun });
+            let next = if begun { Next::Row } else { Next::Word };
+            self.values = any.then_some(Values { cols, next });
         }
+        if self.values.is_none() && begins_insert(self.slice(from, to)) {
+            // The list of columns may have several lines.
+            let line = self.slice(from, to);
+            let names = memchr::memchr(b'(', line).map(|i| line.get(i + 1..).unwrap_or_default());
+            let names = names.map(<[u8]>::to_vec);
+            self.values = Some(Values {
+                cols: Vec::new(),
+                next: names.as_ref().map_or(Next::List, |_| Next::Columns),
+            });
+            if let Some(names) = names {
+                self.listed(&names);
+            }
+        }
+    }
+
+    /// A line of a list of columns.
+    fn listed(&mut self, line: &[u8]) {
+        let is_list = |text: &[u8]| {
+            text.iter().all(|b| {
+                crate::name::is_word(*b)
+                    || matches!(
+                        b,
+                        b'_' | b',' | b'"' | b'`' | b'[' | b']' | b'.' | b'$' | b' '
+                    )
+            })
+        };
+        let (names, rest) = match memchr::memchr(b')', line) {
+            Some(at) => (line.get(..at), line.get(at + 1..)),
+            None => (Some(line), None),
+        };
+        let cols = self.listed_columns(names.unwrap_or_default());
+        if !is_list(names.unwrap_or_default()) || cols.len() > COLUMNS_MAX {
+            return;
+        }
+        let next = match rest.map(<[u8]>::trim_ascii) {
+            None => Next::Columns,
+            Some(b"") => Next::Word,
+            Some(word) if word.eq_ignore_ascii_case(b"values") => Next::Row,
+            Some(_) => return,
+        };
+        if next == Next::Columns || cols.iter().any(Option::is_some) {
+            self.values = Some(Values { cols, next });
+        }
+    }
+
+    /// The columns of the lines before, and those in `names`.
+    fn listed_columns(&mut self, names: &[u8]) -> Vec<Option<Hit>> {
+        let before = self
+            .values
+            .take()
+            .filter(|v| matches!(v.next, Next::List | Next::Columns));
+        let mut cols = before.map(|v| v.cols).unwrap_or_default();
+        let names = names.split(|b| *b == b',').map(column);
+        let names = names.filter(|name| !name.is_empty());
+        cols.extend(names.map(|name| self.rules.compiled().field(name)));
+        cols
     }
 
     /// A line of a `CREATE TABLE`, the first one with everything where it is the only one.
@@ -333,6 +411,17 @@ impl Lane {
         self.mask(start, end, hit, Place::Word, "sql");
     }
 }
+
+/// Whether a line begins an `INSERT` whose columns, if it has any, are not all there.
+pub(crate) fn begins_insert(line: &[u8]) -> bool {
+    line.get(..12)
+        .is_some_and(|w| w.eq_ignore_ascii_case(b"insert into "))
+        && line.len() <= LINE_CONTEXT
+        && !line.contains(&b')')
+}
+
+/// The most columns in a list of several lines.
+const COLUMNS_MAX: usize = 256;
 
 /// The name of a column or a table, without its quotes.
 pub(super) fn column(text: &[u8]) -> &[u8] {

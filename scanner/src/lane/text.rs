@@ -123,6 +123,7 @@ impl Lane {
             b'I' => self.detector(Detector::AwsKey, detect::aws, at, limit, closed),
             b'_' => self.detector(Detector::GithubToken, detect::github, at, limit, closed),
             b'K' => self.private_key(at, limit, closed),
+            b'-' if let Some(flow) = self.changed(at, limit, closed) => flow,
             b'-' => match self.slice(at.saturating_sub(4), at) {
                 [b'x', b'o', b'x', _] => match self.detector(
                     Detector::SlackToken,

@@ -1,6 +1,7 @@
 //! Protected blocks, told by how far they are indented.
 
 use crate::mask::Place;
+use crate::rules::Hit;
 use crate::value;
 
 use super::{Block, BlockKind, Frame, Inner, Lane, Until, VALUE_MAX};
@@ -26,6 +27,9 @@ impl Lane {
                     return Some(false);
                 }
             }
+        }
+        if block.kind == BlockKind::Dumped {
+            return Some(true);
         }
         if matches!(first, b'\n' | b'\r') {
             if block.kind == BlockKind::Continued {
@@ -81,6 +85,9 @@ impl Lane {
         let mut at = self.line;
         while at < limit && self.byte(at) == Some(b' ') {
             at += 1;
+        }
+        if block.kind == BlockKind::Dumped {
+            return self.dumped(block.hit, at, limit, newline);
         }
         if block.kind != BlockKind::Literal {
             while self.byte(at) == Some(b'-')
@@ -155,6 +162,43 @@ impl Lane {
                 false
             }
         }
+    }
+
+    /// `string(3) "abc"`, `int(5)`, `array(1) {`: a value from `at` to `limit` with its type.
+    fn dumped(&mut self, hit: Hit, at: usize, limit: usize, newline: Option<usize>) -> bool {
+        self.block = None;
+        let line = self.slice(at, limit).trim_ascii_end();
+        let quotes = (
+            memchr::memchr(b'"', line),
+            memchr::memrchr(b'"', line).filter(|_| line.last() == Some(&b'"')),
+        );
+        if line.last() == Some(&b'{') {
+            // Whatever is in it.
+            let brace = at + line.len() - 1;
+            self.inner = Inner::Container {
+                hit,
+                depth: 0,
+                slashes: 0,
+                doubled: false,
+            };
+            self.frame = Frame::Line;
+            self.pos = brace;
+            return true;
+        }
+        let (from, to) = match quotes {
+            (Some(a), Some(b)) if a < b => (at + a + 1, at + b),
+            (Some(a), None) => (at + a + 1, limit),
+            _ => match (memchr::memchr(b'(', line), line.last()) {
+                (Some(open), Some(b')')) => (at + open + 1, at + line.len() - 1),
+                _ => (at, at + line.len()),
+            },
+        };
+        if !value::is_nothing(self.slice(from, to)) {
+            self.mask(from, to, hit, Place::Inside, "key-value");
+        }
+        self.frame = Frame::Line;
+        self.pos = newline.unwrap_or(limit);
+        newline.is_some()
     }
 
     /// What follows the colon, if a key stands at `at`.
