@@ -90,14 +90,17 @@ pub(crate) fn short(
     value: &[u8],
     place: Place,
 ) -> bool {
-    matches!(place, Place::Inside | Place::Word | Place::Cell)
-        && simd::cover(width, value, out, |kinds| {
-            cover(kinds, mask, place == Place::Cell)
-        })
+    simd::cover(width, value, out, |kinds| cover(kinds, mask, place))
 }
 
+/// What is written in the place of a short value, if it is as plain as that.
 #[inline(always)]
-fn cover(kinds: Kinds, mask: Mask, cell: bool) -> Cover {
+pub(crate) fn cover(kinds: Kinds, mask: Mask, place: Place) -> Cover {
+    let cell = match place {
+        Place::Cell => true,
+        Place::Inside | Place::Word => false,
+        Place::Literal | Place::Escaped | Place::Doubled => return Cover::Nothing,
+    };
     if kinds.plain != kinds.all {
         return Cover::Nothing;
     }
@@ -105,7 +108,7 @@ fn cover(kinds: Kinds, mask: Mask, cell: bool) -> Cover {
     match mask {
         Mask::Token | Mask::StableToken | Mask::Format => Cover::Nothing,
         Mask::Drop if cell => all(b' '),
-        Mask::Drop => Cover::Text(b""),
+        Mask::Drop => Cover::Stars(0),
         Mask::Last4 if kinds.counted.count_ones() >= LAST_OF as u32 => {
             let marks = if kinds.number == kinds.all {
                 kinds.all & !kinds.counted
@@ -119,7 +122,7 @@ fn cover(kinds: Kinds, mask: Mask, cell: bool) -> Cover {
             }
         }
         Mask::Redact | Mask::Last4 if cell => all(b'*'),
-        Mask::Redact | Mask::Last4 => Cover::Text(b"***"),
+        Mask::Redact | Mask::Last4 => Cover::Stars(3),
     }
 }
 

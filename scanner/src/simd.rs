@@ -651,20 +651,49 @@ pub(crate) struct Kinds {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Cover {
     /// Its own bytes where a bit is, and `with` where none is.
-    Keep {
-        bits: u64,
-        with: u8,
-    },
+    Keep { bits: u64, with: u8 },
     /// The same, with those of its letters and digits that come last kept, so many of them.
-    Last {
-        bits: u64,
-        count: u32,
-        with: u8,
-    },
-    Text(&'static [u8]),
+    Last { bits: u64, count: u32, with: u8 },
+    /// So many stars, at most a block.
+    Stars(usize),
     /// It is not as plain as that.
     Nothing,
 }
+
+/// A value in a text, and what is to be known to replace it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span<H> {
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+    pub(crate) how: H,
+}
+
+/// Appends what stands in `text` from `from` on to `out`, with `spans` replaced as `decide` says,
+/// up to the end of the last one. How many were: before the first one that is empty, long or not
+/// decided, for which `out` has no room, or that is far from the one before.
+#[inline]
+pub(crate) fn covers<H: Copy>(
+    width: Width,
+    text: &[u8],
+    from: usize,
+    spans: &[Span<H>],
+    out: &mut BytesMut,
+    decide: impl Fn(H, Kinds) -> Cover,
+) -> usize {
+    match width {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the width says that the CPU has these instructions.
+        Width::Avx512 => unsafe { x86::covers_avx512(text, from, spans, out, decide) },
+        #[cfg(target_arch = "x86_64")]
+        Width::Avx2 => 0,
+        Width::Portable => 0,
+    }
+}
+
+/// Values that are further apart are not covered together.
+#[cfg(target_arch = "x86_64")]
+const GAP_MAX: usize = 1024;
+const STARS: [u8; BLOCK] = [b'*'; BLOCK];
 
 /// Appends what `decide` says to `out`. False for a value of no byte or of more than 64, and where
 /// nothing was decided.
@@ -710,8 +739,8 @@ pub(crate) fn cover(
     });
     let (bits, with) = match decided {
         Cover::Nothing => return false,
-        Cover::Text(text) => {
-            out.extend_from_slice(text);
+        Cover::Stars(count) => {
+            out.extend_from_slice(STARS.get(..count.min(BLOCK)).unwrap_or_default());
             return true;
         }
         Cover::Keep { bits, with } => (bits, with),
@@ -769,17 +798,47 @@ pub(crate) fn append(out: &mut BytesMut, text: &[u8], range: Range<usize>) {
     }
 }
 
+/// What a byte of a value is, a bit each.
+mod kind {
+    pub(super) const COUNTED: u8 = 1;
+    pub(super) const NUMBER: u8 = 2;
+    pub(super) const PLAIN: u8 = 4;
+}
+
+#[expect(
+    clippy::indexing_slicing,
+    reason = "every index is known to be in the array when this is compiled"
+)]
+const KINDS: [u8; 128] = {
+    let mut all = [0; 128];
+    let mut b = 0u8;
+    while b < 128 {
+        let mut kind = 0;
+        if b.is_ascii_alphanumeric() {
+            kind |= kind::COUNTED;
+        }
+        if b.is_ascii_digit() || matches!(b, b' ' | b'-' | b'.') {
+            kind |= kind::NUMBER;
+        }
+        if matches!(b, 0x20..0x7f) && b != b'\\' {
+            kind |= kind::PLAIN;
+        }
+        all[b as usize] = kind;
+        b += 1;
+    }
+    all
+};
+
 /// Which of a block's bytes are letters and digits, of a number, and plain.
 fn kinds(bytes: &[u8; BLOCK]) -> [u64; 3] {
     let mut all = [0; 3];
     for (k, b) in bytes.iter().enumerate() {
-        let is = [
-            b.is_ascii_alphanumeric(),
-            b.is_ascii_digit() || matches!(b, b' ' | b'-' | b'.'),
-            (0x20..0x7f).contains(b) && *b != b'\\',
-        ];
-        for (map, is) in all.iter_mut().zip(is) {
-            *map |= u64::from(is) << k;
+        let kind = KINDS.get(usize::from(*b)).copied().unwrap_or(0);
+        for (map, bit) in all
+            .iter_mut()
+            .zip([kind::COUNTED, kind::NUMBER, kind::PLAIN])
+        {
+            *map |= u64::from(kind & bit != 0) << k;
         }
     }
     all
@@ -818,7 +877,10 @@ mod x86 {
 
     use bytes::BytesMut;
 
-    use super::{BLOCK, Block, Cover, Kinds, Map, Maps, RUN, Run, Tables, Words, class};
+    use super::{
+        BLOCK, Block, Cover, GAP_MAX, KINDS, Kinds, Map, Maps, RUN, Run, Span, Tables, Words,
+        class, kind,
+    };
 
     /// The tables in registers.
     #[derive(Clone, Copy)]
@@ -1301,6 +1363,62 @@ mod x86 {
         run.flush::<u64>(t, maps);
     }
 
+    /// Writes what `decide` says; how many bytes that are, if it decides.
+    ///
+    /// # Safety
+    ///
+    /// The CPU has the instructions; the value has at least one byte and at most 64, and there is
+    /// room for 64 at `to`.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,bmi1,bmi2,popcnt,lzcnt")]
+    unsafe fn replace_avx512(
+        value: *const u8,
+        size: usize,
+        to: *mut u8,
+        decide: impl Fn(Kinds) -> Cover,
+    ) -> Option<usize> {
+        let all = u64::MAX >> (BLOCK - size);
+        // SAFETY: no byte behind the value is read.
+        let b = unsafe { _mm512_maskz_loadu_epi8(all, value.cast()) };
+        // SAFETY: the table has 128 bytes; loads need no alignment.
+        let (low, high) = unsafe {
+            (
+                _mm512_loadu_si512(KINDS.as_ptr().cast()),
+                _mm512_loadu_si512(KINDS.as_ptr().add(64).cast()),
+            )
+        };
+        let kinds = _mm512_permutex2var_epi8(low, b, high);
+        let ascii = all & !_mm512_movepi8_mask(b);
+        let are = |kind: u8| {
+            _mm512_mask_test_epi8_mask(ascii, kinds, _mm512_set1_epi8(kind.cast_signed()))
+        };
+        let kinds = Kinds {
+            all,
+            counted: are(kind::COUNTED),
+            number: are(kind::NUMBER),
+            plain: are(kind::PLAIN),
+        };
+        let (new, size) = match decide(kinds) {
+            Cover::Nothing => return None,
+            Cover::Stars(count) => (_mm512_set1_epi8(b'*'.cast_signed()), count.min(BLOCK)),
+            Cover::Keep { bits, with } => {
+                let with = _mm512_set1_epi8(with.cast_signed());
+                (_mm512_mask_mov_epi8(with, bits, b), size)
+            }
+            Cover::Last { bits, count, with } => {
+                // As many ones as are kept, moved to the highest places that count.
+                let first = kinds.counted.count_ones().saturating_sub(count);
+                let last = u64::MAX.checked_shl(first).unwrap_or(0);
+                let bits = bits | _pdep_u64(last, kinds.counted);
+                let with = _mm512_set1_epi8(with.cast_signed());
+                (_mm512_mask_mov_epi8(with, bits, b), size)
+            }
+        };
+        // SAFETY: there is room for a block.
+        unsafe { _mm512_storeu_si512(to.cast(), new) };
+        Some(size)
+    }
+
     /// # Safety
     ///
     /// The CPU has the instructions; the value has at least one byte and at most 64, and there is
@@ -1311,44 +1429,63 @@ mod x86 {
         out: &mut BytesMut,
         decide: impl Fn(Kinds) -> Cover,
     ) -> bool {
-        let size = value.len();
-        let all = u64::MAX >> (BLOCK - size);
-        // SAFETY: no byte behind the value is read.
-        let b = unsafe { _mm512_maskz_loadu_epi8(all, value.as_ptr().cast()) };
-        let is = |byte: u8| _mm512_cmpeq_epi8_mask(b, _mm512_set1_epi8(byte.cast_signed()));
-        let within = |v, from: u8, size: u8| {
-            let moved = _mm512_sub_epi8(v, _mm512_set1_epi8(from.cast_signed()));
-            _mm512_cmplt_epu8_mask(moved, _mm512_set1_epi8(size.cast_signed()))
-        };
-        let lower = _mm512_or_si512(b, _mm512_set1_epi8(0x20));
-        let digit = within(b, b'0', 10);
-        let kinds = Kinds {
-            all,
-            counted: digit | within(lower, b'a', 26),
-            number: digit | is(b' ') | is(b'-') | is(b'.'),
-            plain: within(b, 0x20, 0x5f) & !is(b'\\'),
-        };
-        let (bits, with) = match decide(kinds) {
-            Cover::Nothing => return false,
-            Cover::Text(text) => {
-                out.extend_from_slice(text);
-                return true;
-            }
-            Cover::Keep { bits, with } => (bits, with),
-            Cover::Last { bits, count, with } => {
-                // As many ones as are kept, moved to the highest places that count.
-                let first = kinds.counted.count_ones().saturating_sub(count);
-                let last = u64::MAX.checked_shl(first).unwrap_or(0);
-                (bits | _pdep_u64(last, kinds.counted), with)
-            }
-        };
-        let new = _mm512_mask_mov_epi8(_mm512_set1_epi8(with.cast_signed()), bits, b);
-        // SAFETY: there is room for a block, and `size` bytes of it are the value's.
-        unsafe {
-            _mm512_storeu_si512(out.spare_capacity_mut().as_mut_ptr().cast(), new);
-            out.set_len(out.len() + size);
+        let to = out.spare_capacity_mut().as_mut_ptr().cast();
+        // SAFETY: what the caller promises.
+        let written = unsafe { replace_avx512(value.as_ptr(), value.len(), to, decide) };
+        if let Some(size) = written {
+            // SAFETY: these have been written.
+            unsafe { out.set_len(out.len() + size) };
         }
-        true
+        written.is_some()
+    }
+
+    /// # Safety
+    ///
+    /// The CPU has the instructions.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,bmi1,bmi2,popcnt,lzcnt")]
+    pub(super) unsafe fn covers_avx512<H: Copy>(
+        text: &[u8],
+        from: usize,
+        spans: &[Span<H>],
+        out: &mut BytesMut,
+        decide: impl Fn(H, Kinds) -> Cover,
+    ) -> usize {
+        let spare = out.spare_capacity_mut();
+        let room = spare.len();
+        let to = spare.as_mut_ptr().cast::<u8>();
+        let (mut len, mut at, mut done) = (0, from, 0);
+        for span in spans {
+            let gap = span.from.wrapping_sub(at);
+            let size = span.to.wrapping_sub(span.from);
+            // A gap is copied in whole blocks; one more is read and written for the value.
+            if gap > GAP_MAX
+                || !(1..=BLOCK).contains(&size)
+                || text.len() < span.from + BLOCK
+                || room < len + GAP_MAX + 2 * BLOCK
+            {
+                break;
+            }
+            // SAFETY: `text` has a block behind the gap, where the value stands, and `to` has room
+            // for the gap in whole blocks and two more.
+            let written = unsafe {
+                let (from, to) = (text.as_ptr().add(at), to.add(len));
+                _mm512_storeu_si512(to.cast(), _mm512_loadu_si512(from.cast()));
+                let mut copied = BLOCK;
+                while copied < gap {
+                    let block = _mm512_loadu_si512(from.add(copied).cast());
+                    _mm512_storeu_si512(to.add(copied).cast(), block);
+                    copied += BLOCK;
+                }
+                replace_avx512(from.add(gap), size, to.add(gap), |k| decide(span.how, k))
+            };
+            let Some(written) = written else { break };
+            len += gap + written;
+            at = span.to;
+            done += 1;
+        }
+        // SAFETY: these have been written.
+        unsafe { out.set_len(out.len() + len) };
+        done
     }
 
     /// # Safety
@@ -1525,6 +1662,46 @@ mod tests {
     }
 
     proptest! {
+        /// Values that are replaced together are those that are replaced one by one.
+        #[test]
+        fn values_are_replaced_one_by_one(
+            text in prop::collection::vec(prop_oneof![9 => 0x20..0x7fu8, 1 => any::<u8>()], 0..3000),
+            sizes in prop::collection::vec((0..1500usize, 0..70usize, 0..4u8), 0..20),
+            room in 0..4000usize,
+        ) {
+            let mut spans = Vec::new();
+            let mut at = 0;
+            for (gap, size, how) in sizes {
+                let from = at + if how == 0 { gap } else { gap % 70 };
+                let to = from + size;
+                if to > text.len() {
+                    break;
+                }
+                spans.push(Span { from, to, how });
+                at = to;
+            }
+            let decide = |how, kinds: Kinds| match how {
+                _ if kinds.plain != kinds.all => Cover::Nothing,
+                0 => Cover::Stars(3),
+                1 => Cover::Keep { bits: kinds.number, with: b'x' },
+                2 => Cover::Stars(0),
+                _ => Cover::Last { bits: kinds.all & !kinds.counted, count: 4, with: b'*' },
+            };
+            for width in Width::all() {
+                let (mut want, mut got) = (BytesMut::new(), BytesMut::with_capacity(room));
+                let done = covers(*width, &text, 0, &spans, &mut got, decide);
+                let mut from = 0;
+                for span in &spans[..done] {
+                    append(&mut want, &text, from..span.from);
+                    let value = &text[span.from..span.to];
+                    let one = cover(Width::Portable, value, &mut want, |k| decide(span.how, k));
+                    prop_assert!(one);
+                    from = span.to;
+                }
+                prop_assert_eq!(got, want);
+            }
+        }
+
         /// What a text says does not depend on the block or the run that it stands in.
         #[test]
         fn runs_follow_each_other(
@@ -1580,7 +1757,7 @@ mod tests {
                     Cover::Keep { bits: 0x5555, with: b'*' },
                     Cover::Keep { bits: 0, with: b' ' },
                     Cover::Last { bits: 2, count: 3, with: b'*' },
-                    Cover::Text(b"***"),
+                    Cover::Stars(3),
                 ] {
                     let covered = |w| {
                         let mut out = BytesMut::from(&b"x"[..]);

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use crate::hold::{Ends, Held, Holds, Record, Rows};
 use crate::mask::{self, Keyed, Place};
 use crate::rules::{Action, Hit, Mask, Rules};
-use crate::simd::{self, Width};
+use crate::simd::{self, Span, Width};
 use crate::{Coverage, Noted};
 
 /// The most verdicts that are kept until somebody takes them; later ones are only counted.
@@ -244,7 +244,7 @@ impl Sink {
         long: bool,
     ) -> bool {
         let compiled = rules.compiled();
-        self.note(found, value.len(), self.offset);
+        self.note(found, value.len());
         let hit = found.hit;
         match compiled.action(hit) {
             Action::Mask(mask) => self.replace(rules, session, value, found, mask, long),
@@ -278,9 +278,9 @@ impl Sink {
         true
     }
 
-    /// Notes the verdict of a value, at `offset`.
-    #[inline]
-    fn note(&mut self, found: Value, size: usize, offset: u64) {
+    /// Notes the verdict of a value that begins here.
+    fn note(&mut self, found: Value, size: usize) {
+        let offset = self.offset;
         if self.verdicts.len() < VERDICTS_MAX {
             self.verdicts.push(Noted {
                 hit: found.hit,
@@ -302,32 +302,77 @@ impl Sink {
         }
     }
 
-    /// Lets what stands in `raw` from `from` up to `range` go as it came, and replaces the value
-    /// in it. Only where no rule withholds or refuses.
+    /// Lets what stands in `raw` from `from` on go as it came, up to the end of the last of
+    /// `spans`, which are replaced. Only where no rule withholds or refuses. How far that is.
     pub(crate) fn cover(
         &mut self,
         (rules, session): (&Rules, &[u8]),
         raw: &Bytes,
-        from: usize,
-        range: Range<usize>,
-        found: Value,
+        mut from: usize,
+        mut spans: &[Span<How>],
+        format: &'static str,
         width: Width,
-    ) {
-        let value = raw.get(range.clone()).unwrap_or_default();
-        self.pass_part(raw, from..range.start);
-        let offset = self.offset;
-        let done = match rules.compiled().action(found.hit) {
-            Action::Mask(mask) if !found.begins_scalar => {
-                mask::short(width, &mut self.out, mask, value, found.place)
+    ) -> usize {
+        while let Some(first) = spans.first() {
+            self.make_room(raw, from, first.from.saturating_sub(from));
+            let decide = |how: How, kinds| mask::cover(kinds, how.mask, how.place);
+            let done = simd::covers(width, raw, from, spans, &mut self.out, decide);
+            let (done, rest) = spans.split_at(done);
+            from = self.covered(from, done, format);
+            spans = rest;
+            // What is not as plain as that, or stands far away.
+            if let Some((span, rest)) = spans.split_first() {
+                self.pass_part(raw, from..span.from);
+                let row = std::mem::replace(&mut self.row, span.how.row);
+                let value = raw.get(span.from..span.to).unwrap_or_default();
+                let found = Value {
+                    hit: span.how.hit,
+                    place: span.how.place,
+                    format,
+                    begins_scalar: false,
+                };
+                if !self.value(rules, session, value, found, false) {
+                    self.pass(value);
+                }
+                self.row = row;
+                from = span.to;
+                spans = rest;
             }
-            Action::Mask(_) | Action::Hold(_) | Action::Refuse => false,
+        }
+        from
+    }
+
+    /// Notes values that have been replaced, and what stood between them from `from` on. Where
+    /// the last one ends.
+    fn covered(&mut self, from: usize, spans: &[Span<How>], format: &'static str) -> usize {
+        let Some(to) = spans.last().map(|span| span.to) else {
+            return from;
         };
-        if done {
-            self.note(found, value.len(), offset);
-            self.coverage.masked += value.len() as u64;
-            self.offset += value.len() as u64;
-        } else if !self.value(rules, session, value, found, false) {
-            self.pass(value);
+        let offset = self.offset;
+        let room = VERDICTS_MAX.saturating_sub(self.verdicts.len());
+        self.verdicts
+            .extend(spans.iter().take(room).map(|span| Noted {
+                hit: span.how.hit,
+                format,
+                offset: offset + (span.from - from) as u64,
+                length: (span.to - span.from) as u64,
+                end: offset + (span.to - from) as u64,
+                row: span.how.row,
+            }));
+        let masked: usize = spans.iter().map(|span| span.to - span.from).sum();
+        self.coverage.masked += masked as u64;
+        self.coverage.passed += (to - from - masked) as u64;
+        self.offset += (to - from) as u64;
+        self.rest = Rest::Dropped;
+        to
+    }
+
+    /// Makes room for `size` bytes and more, where there is little; the rest of the piece may come
+    /// in parts, too.
+    #[inline]
+    fn make_room(&mut self, raw: &Bytes, from: usize, size: usize) {
+        if self.out.capacity() - self.out.len() < size.min(SHARED_MIN) + PART_MIN {
+            self.out.reserve(raw.len().saturating_sub(from) + PART_MIN);
         }
     }
 
@@ -340,10 +385,7 @@ impl Sink {
             self.pass_shared(raw.slice(range));
             return;
         }
-        if self.out.capacity() - self.out.len() < size + PART_MIN {
-            // The rest of the piece may come in parts, too.
-            self.out.reserve(raw.len() - range.start + PART_MIN);
-        }
+        self.make_room(raw, range.start, size);
         simd::append(&mut self.out, raw, range);
         self.coverage.passed += size as u64;
         self.offset += size as u64;
@@ -414,11 +456,21 @@ impl Sink {
 /// A smaller part is copied: each one that leaves costs its receiver something.
 const SHARED_MIN: usize = 4096;
 /// Room behind a part for what comes next.
-const PART_MIN: usize = 256;
+const PART_MIN: usize = 2048;
 /// A record that is longer is withheld from its beginning, where nothing else was said.
 const RECORD_MAX: usize = 1 << 20;
 /// What a hold is called in which such a record is.
 const TOO_LONG: &str = "record too long";
+
+/// How a value is replaced that nothing else is known of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct How {
+    pub(crate) hit: Hit,
+    pub(crate) mask: Mask,
+    pub(crate) place: Place,
+    /// The line, counted from 0.
+    pub(crate) row: u64,
+}
 
 /// A value that was found, and how.
 #[derive(Clone, Copy, Debug)]

@@ -4,12 +4,12 @@
 //! suspect stands outside of the protected ones. Any other line is the byte machine's.
 
 use super::Lane;
-use super::skim::{Gone, Piece};
+use super::skim::{Gone, Piece, SPANS_MAX, Upcoming};
 use crate::endings::Recent;
 use crate::mask::Place;
-use crate::rules::{Compiled, Hit, Rules};
-use crate::simd;
-use crate::sink::Value;
+use crate::rules::{Action, Compiled, Hit, Mask};
+use crate::simd::{self, Span};
+use crate::sink::How;
 use crate::suspect::Look;
 use crate::table::{self, Kind, Table};
 use crate::value;
@@ -20,7 +20,7 @@ pub(super) struct Grid {
     kind: Option<Kind>,
     cells: usize,
     /// The protected columns, in order.
-    hits: Vec<(usize, Hit)>,
+    hits: Vec<Column>,
     /// Aligned: where separators stand in a row, also as a bitmap.
     seps: Vec<usize>,
     wanted: Vec<u64>,
@@ -38,8 +38,15 @@ pub(super) struct Grid {
     mapped: Option<Kind>,
     /// The bitmaps of the same text for other kinds: tables of several may take turns.
     others: Vec<Mapped>,
-    /// The protected cells of the row that is read.
-    found: Vec<Cell>,
+    /// The protected cells of rows that have not left.
+    found: Vec<Span<How>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Column {
+    index: usize,
+    hit: Hit,
+    mask: Mask,
 }
 
 /// Bitmaps of a text, as rows of one kind need them.
@@ -50,14 +57,6 @@ struct Mapped {
     bars: Vec<u64>,
     quotes: Vec<u64>,
     ends: Vec<u32>,
-}
-
-/// A protected cell: what is in it, and the whole of it.
-#[derive(Clone, Copy, Debug)]
-struct Cell {
-    from: usize,
-    to: usize,
-    hit: Hit,
 }
 
 impl Grid {
@@ -89,13 +88,17 @@ impl Grid {
     }
 
     /// Gets ready for rows of `table`.
-    fn read(&mut self, table: &Table, piece: Piece<'_>, from: usize) {
+    fn read(&mut self, rules: &Compiled, table: &Table, piece: Piece<'_>, from: usize) {
         self.kind = Some(table.kind);
         self.cells = table.cols.len();
         self.hits.clear();
-        let hits = table.cols.iter().enumerate();
-        self.hits
-            .extend(hits.filter_map(|(k, c)| Some((k, c.hit?))));
+        for (index, col) in table.cols.iter().enumerate() {
+            if let Some(hit) = col.hit
+                && let Action::Mask(mask) = rules.action(hit)
+            {
+                self.hits.push(Column { index, hit, mask });
+            }
+        }
         self.seps.clear();
         if table.kind == (Kind::Aligned { boxed: true }) {
             self.seps.push(0);
@@ -160,8 +163,8 @@ impl Grid {
     }
 
     /// Finds the protected cells of a row. Whether it has the cells of its header.
+    #[inline]
     fn row(&mut self, piece: Piece<'_>, start: usize, end: usize) -> bool {
-        self.found.clear();
         match self.kind {
             Some(Kind::Delimited { by, .. }) => self.delimited(piece, start, end, by),
             Some(Kind::Aligned { boxed }) => self.aligned(piece, start, end, boxed),
@@ -186,12 +189,12 @@ impl Grid {
         let Some(ends) = ends.filter(|ends| ends.last().is_some_and(|to| is_last(*to))) else {
             return false;
         };
-        for (index, hit) in &self.hits {
+        for col in &self.hits {
             let end_of = |k: usize| ends.get(k).map_or(end, |to| piece.base + *to as usize);
-            self.found.push(Cell {
-                from: index.checked_sub(1).map_or(start, |k| end_of(k) + 1),
-                to: end_of(*index),
-                hit: *hit,
+            self.found.push(Span {
+                from: col.index.checked_sub(1).map_or(start, |k| end_of(k) + 1),
+                to: end_of(col.index),
+                how: col.how(Place::Inside),
             });
         }
         self.next += self.cells;
@@ -235,47 +238,57 @@ impl Grid {
         if start + self.reach >= end || !piece.has(&self.bars, start, &self.wanted) {
             return false;
         }
-        for (index, hit) in &self.hits {
+        for col in &self.hits {
+            let index = col.index;
             // A row in a box begins with a separator.
             let before = index.checked_sub(usize::from(!boxed));
             let from = before
                 .and_then(|k| self.seps.get(k))
                 .map_or(0, |sep| sep + 1);
             let to = self.seps.get(index + usize::from(boxed));
-            self.found.push(Cell {
+            self.found.push(Span {
                 from: start + from,
                 to: to.map_or(end, |sep| start + sep),
-                hit: *hit,
+                how: col.how(Place::Cell),
             });
         }
         true
     }
 
-    /// Whether nothing stands outside of the protected cells that needs a closer look.
+    /// Whether nothing stands outside of the protected cells, those from `kept` on, that needs a
+    /// closer look.
+    #[inline]
     fn is_clear(
         &self,
         rules: &Compiled,
-        recent: &mut Recent,
+        (suspects, recent): (&mut Upcoming<'_>, &mut Recent),
         piece: Piece<'_>,
-        start: usize,
-        end: usize,
+        (start, end): (usize, usize),
+        kept: usize,
     ) -> bool {
-        piece.suspects(start).take_while(|at| *at <= end).all(|at| {
-            if self.found.iter().any(|c| at > c.from && at <= c.to) {
-                return !piece.is_control(at);
+        let cells = self.found.get(kept..).unwrap_or_default();
+        while let Some(at) = suspects.before(end + 1) {
+            let clear = if cells.iter().any(|c| at > c.from && at <= c.to) {
+                !piece.is_control(at)
+            } else {
+                let look = &rules.suspects;
+                look.look(rules, piece.raw, start, end, at, recent) == Look::Nothing
+            };
+            if !clear {
+                return false;
             }
-            let look = &rules.suspects;
-            look.look(rules, piece.raw, start, end, at, recent) == Look::Nothing
-        })
+        }
+        true
     }
 
-    /// Cuts the cells to what is in them. Whether that is plain.
-    fn cut(&mut self, piece: Piece<'_>) -> bool {
+    /// Cuts the cells from `kept` on to what is in them. Whether that is plain.
+    #[inline]
+    fn cut(&mut self, piece: Piece<'_>, kept: usize, row: u64) -> bool {
         let (quote, aligned) = match self.kind {
             Some(Kind::Delimited { quote, .. }) => (quote, false),
             _ => (0, true),
         };
-        for cell in &mut self.found {
+        for cell in self.found.iter_mut().skip(kept) {
             let text = piece.raw.get(cell.from..cell.to).unwrap_or_default();
             let tail = text.trim_ascii_start();
             let value = tail.trim_ascii_end();
@@ -284,6 +297,7 @@ impl Grid {
             }
             cell.from += text.len() - tail.len();
             cell.to = cell.from + value.len();
+            cell.how.row = row;
             if value::is_nothing(value) || (aligned && table::is_dashes(value)) {
                 cell.to = cell.from;
             }
@@ -292,50 +306,55 @@ impl Grid {
     }
 }
 
+impl Column {
+    fn how(self, place: Place) -> How {
+        How {
+            hit: self.hit,
+            mask: self.mask,
+            place,
+            row: 0,
+        }
+    }
+}
+
 impl Lane {
     /// Rows of the table, from the line at `from` on.
     pub(super) fn skim_rows(&mut self, piece: Piece<'_>, from: usize, gone: &mut Gone) -> usize {
+        let rules = self.rules.clone();
         let mut grid = std::mem::take(&mut self.skim.grid);
         if let Some(table) = &self.table {
-            grid.read(table, piece, from);
+            grid.read(rules.compiled(), table, piece, from);
         }
-        let rules = self.rules.clone();
+        let format = match grid.kind {
+            Some(Kind::Delimited { .. }) => "csv",
+            _ => "table",
+        };
         self.at_line(piece, gone, from);
+        let mut suspects = piece.suspects(from);
         let (mut at, mut rows) = (from, 0);
         while let Some(end) = piece.newline(at) {
-            let recent = &mut self.skim.recent;
+            let kept = grid.found.len();
+            let looks = (&mut suspects, self.skim.recent.as_mut());
             if !grid.row(piece, at, end)
-                || !grid.is_clear(rules.compiled(), recent, piece, at, end)
-                || !grid.cut(piece)
+                || !grid.is_clear(rules.compiled(), looks, piece, (at, end), kept)
+                || !grid.cut(piece, kept, self.sink.row)
             {
+                grid.found.truncate(kept);
                 break;
             }
-            self.cover_row(&rules, &grid, piece, gone);
             self.after_line(gone, end);
             at = end + 1;
             rows += 1;
+            if grid.found.len() >= SPANS_MAX {
+                self.cover(&rules, piece, gone, &mut grid.found, format);
+            }
         }
+        self.cover(&rules, piece, gone, &mut grid.found, format);
         if let Some(table) = self.table.as_mut().filter(|_| rows > 0) {
             table.rows += rows;
             table.misses = 0;
         }
         self.skim.grid = grid;
         at
-    }
-
-    fn cover_row(&mut self, rules: &Rules, grid: &Grid, piece: Piece<'_>, gone: &mut Gone) {
-        let (place, format) = match grid.kind {
-            Some(Kind::Delimited { .. }) => (Place::Inside, "csv"),
-            _ => (Place::Cell, "table"),
-        };
-        for cell in grid.found.iter().filter(|c| c.from < c.to) {
-            let value = Value {
-                hit: cell.hit,
-                place,
-                format,
-                begins_scalar: false,
-            };
-            self.cover(rules, piece, gone, cell.from..cell.to, value);
-        }
     }
 }

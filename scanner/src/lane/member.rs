@@ -4,9 +4,11 @@
 //! the key and with a delimiter of JSON behind the value. Anything else is the byte machine's.
 
 use super::Lane;
-use super::skim::{Member, Piece};
+use super::skim::Piece;
 use crate::mask::Place;
-use crate::rules::Hit;
+use crate::rules::{Action, Hit};
+use crate::simd::Span;
+use crate::sink::How;
 use crate::table;
 use crate::value;
 
@@ -81,7 +83,7 @@ impl Lane {
         start: usize,
         end: usize,
         name: usize,
-    ) -> Option<Member> {
+    ) -> Option<Span<How>> {
         let text = piece.raw.get(..end)?;
         let rest = text.get(name..)?.strip_prefix(b"\":")?;
         let hit = match self.skim.keys.find(text, name) {
@@ -111,15 +113,23 @@ impl Lane {
             return None;
         }
         let to = from + size;
-        self.is_json(text.get(start..)?).then_some(Member {
-            hit,
+        let Action::Mask(mask) = self.rules.compiled().action(hit) else {
+            return None;
+        };
+        let row = 0; // It is told when the line is known to be whole.
+        self.is_json(text.get(start..)?).then_some(Span {
             from: if value::is_nothing(text.get(from..to)?) {
                 to
             } else {
                 from
             },
             to,
-            place,
+            how: How {
+                hit,
+                mask,
+                place,
+                row,
+            },
         })
     }
 

@@ -15,10 +15,9 @@ use super::grid::Grid;
 use super::member::Keys;
 use super::{CONTEXT, Frame, Html, Inner, LINE_CONTEXT, Lane};
 use crate::endings::Recent;
-use crate::mask::Place;
-use crate::rules::{Hit, Rules};
-use crate::simd::{self, Maps, Width};
-use crate::sink::Value;
+use crate::rules::Rules;
+use crate::simd::{self, Maps, Span, Width};
+use crate::sink::How;
 use crate::suspect::{Look, Suspects};
 
 /// A smaller piece is read byte by byte: that is what a person types or a prompt shows.
@@ -34,8 +33,8 @@ pub(super) struct Skim {
     maps: Maps,
     pub(super) grid: Grid,
     pub(super) keys: Keys,
-    /// The protected values of the line that is looked at.
-    members: Vec<Member>,
+    /// Protected values that have not left.
+    spans: Vec<Span<How>>,
     pub(super) recent: Box<Recent>,
 }
 
@@ -47,7 +46,7 @@ impl Skim {
             maps: Maps::default(),
             grid: Grid::default(),
             keys: Keys::default(),
-            members: Vec::new(),
+            spans: Vec::new(),
             recent: Box::new(Recent::new()),
         }
     }
@@ -94,15 +93,19 @@ impl Piece<'_> {
     }
 
     /// All suspects from `from` on.
-    pub(super) fn suspects(&self, from: usize) -> Suspected<'_> {
+    pub(super) fn suspects(&self, from: usize) -> Upcoming<'_> {
         let at = from.saturating_sub(self.base);
         let mut words = self.maps.suspect.get(at / 64..).unwrap_or_default().iter();
         let word = words.next().map_or(0, |w| w & (u64::MAX << (at % 64)));
-        Suspected {
+        let mut new = Upcoming {
             words,
             word,
             at: self.base + at / 64 * 64,
-        }
+            next: 0,
+            limit: self.limit,
+        };
+        new.advance();
+        new
     }
 
     /// Whether a bitmap has all bits of `wanted`, which begins at `from`.
@@ -134,10 +137,6 @@ impl Piece<'_> {
             at = (at / 64 + 1) * 64;
         }
         None
-    }
-
-    pub(super) fn suspect(self, from: usize) -> Option<usize> {
-        self.next(&self.maps.suspect, from)
     }
 
     pub(super) fn newline(self, from: usize) -> Option<usize> {
@@ -184,25 +183,41 @@ impl Piece<'_> {
     }
 }
 
-/// Suspects in order.
-pub(super) struct Suspected<'m> {
+/// Upcoming in order.
+pub(super) struct Upcoming<'m> {
     words: std::slice::Iter<'m, u64>,
     word: u64,
     at: usize,
+    /// The first one that is left; `usize::MAX` where none is.
+    next: usize,
+    limit: usize,
 }
 
-impl Iterator for Suspected<'_> {
-    type Item = usize;
+impl Upcoming<'_> {
+    /// The next one, if it stands before `to`.
+    #[inline]
+    pub(super) fn before(&mut self, to: usize) -> Option<usize> {
+        let next = self.next;
+        (next < to).then(|| {
+            self.advance();
+            next
+        })
+    }
 
     #[inline]
-    fn next(&mut self) -> Option<usize> {
+    fn advance(&mut self) {
         while self.word == 0 {
-            self.word = *self.words.next()?;
+            let Some(word) = self.words.next() else {
+                self.next = usize::MAX;
+                return;
+            };
+            self.word = *word;
             self.at += 64;
         }
-        let bit = self.word.trailing_zeros() as usize;
+        let next = self.at + self.word.trailing_zeros() as usize;
         self.word &= self.word - 1;
-        Some(self.at + bit)
+        // What stands behind the text says nothing.
+        self.next = if next < self.limit { next } else { usize::MAX };
     }
 }
 
@@ -329,49 +344,57 @@ impl Lane {
     /// Lines that are no rows.
     fn skim_text(&mut self, piece: Piece<'_>, from: usize, gone: &mut Gone) -> usize {
         let rules = self.rules.clone();
-        let mut members = std::mem::take(&mut self.skim.members);
-        let mut at = from;
+        let mut spans = std::mem::take(&mut self.skim.spans);
+        let mut suspects = piece.suspects(from);
         let mut to = piece.limit;
-        while let Some(suspect) = piece.suspect(at) {
-            if Suspects::is_nothing(piece.raw, suspect) {
-                at = suspect + 1;
+        while let Some(at) = suspects.before(piece.limit) {
+            if Suspects::is_nothing(piece.raw, at) {
                 continue;
             }
-            let start = piece.line(suspect);
-            let end = piece.newline(suspect);
-            members.clear();
-            match end {
-                Some(end) if self.skim_line(&rules, piece, start..end, suspect, &mut members) => {
-                    if !members.is_empty() {
-                        self.at_line(piece, gone, start);
-                        self.cover_members(&rules, piece, gone, &members);
-                    }
-                    at = end + 1;
+            let start = piece.line(at);
+            let kept = spans.len();
+            let end = piece.newline(at).filter(|end| {
+                self.skim_line(&rules, piece, start..*end, at, &mut suspects, &mut spans)
+            });
+            if end.is_none() {
+                spans.truncate(kept);
+                to = start;
+                break;
+            }
+            if spans.len() > kept {
+                self.at_line(piece, gone, start);
+                for span in spans.iter_mut().skip(kept) {
+                    span.how.row = self.sink.row;
                 }
-                Some(_) | None => {
-                    to = start;
-                    break;
+                if spans.len() >= SPANS_MAX {
+                    self.cover(&rules, piece, gone, &mut spans, "key-value");
                 }
             }
         }
-        self.skim.members = members;
+        self.cover(&rules, piece, gone, &mut spans, "key-value");
+        self.skim.spans = spans;
         to
     }
 
-    /// A line whose first suspect stands at `at`. Whether it needs no closer look.
+    /// A line whose first suspect stands at `at`, and the next ones in `suspects`. Whether it
+    /// needs no closer look.
     fn skim_line(
         &mut self,
         rules: &Rules,
         piece: Piece<'_>,
         line: Range<usize>,
         at: usize,
-        members: &mut Vec<Member>,
+        suspects: &mut Upcoming<'_>,
+        spans: &mut Vec<Span<How>>,
     ) -> bool {
         let Range { start, end } = line;
         let rules = rules.compiled();
+        let most = spans.len() + MEMBERS_MAX;
         // What stands before it is part of a value that is covered.
         let mut from = at;
-        for at in piece.suspects(at).take_while(|at| *at <= end) {
+        let mut next = Some(at);
+        while let Some(at) = next {
+            next = suspects.before(end + 1);
             if at < from {
                 if piece.is_control(at) {
                     return false;
@@ -391,32 +414,14 @@ impl Lane {
                         return false;
                     };
                     from = member.to + 1;
-                    if members.len() >= MEMBERS_MAX {
+                    if spans.len() >= most {
                         return false;
                     }
-                    members.push(member);
+                    spans.push(member);
                 }
             }
         }
         true
-    }
-
-    fn cover_members(
-        &mut self,
-        rules: &Rules,
-        piece: Piece<'_>,
-        gone: &mut Gone,
-        members: &[Member],
-    ) {
-        for member in members.iter().filter(|m| m.from < m.to) {
-            let value = Value {
-                hit: member.hit,
-                place: member.place,
-                format: "key-value",
-                begins_scalar: false,
-            };
-            self.cover(rules, piece, gone, member.from..member.to, value);
-        }
     }
 
     /// Counts the lines before the one that begins at `start`.
@@ -431,20 +436,22 @@ impl Lane {
         gone.counted = end + 1;
     }
 
-    /// Replaces a value, after everything before it has left.
-    #[inline]
+    /// Replaces values, after everything before them has left.
     pub(super) fn cover(
         &mut self,
         rules: &Rules,
         piece: Piece<'_>,
         gone: &mut Gone,
-        range: Range<usize>,
-        value: Value,
+        spans: &mut Vec<Span<How>>,
+        format: &'static str,
     ) {
-        let from = std::mem::replace(&mut gone.to, range.end);
+        // Those that say that there is no value stay.
+        spans.retain(|span| span.from < span.to);
         let by = (rules, self.session.as_slice());
-        self.sink
-            .cover(by, piece.raw, from, range, value, piece.width);
+        gone.to = self
+            .sink
+            .cover(by, piece.raw, gone.to, spans, format, piece.width);
+        spans.clear();
     }
 
     /// What stands before `to` leaves as it came.
@@ -483,14 +490,7 @@ impl Lane {
     }
 }
 
-/// A value under a protected key of JSON.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Member {
-    pub(super) hit: Hit,
-    pub(super) from: usize,
-    pub(super) to: usize,
-    pub(super) place: Place,
-}
-
+/// As many values are found before they are replaced.
+pub(super) const SPANS_MAX: usize = 512;
 /// A line with more protected values is left to the byte machine.
 const MEMBERS_MAX: usize = 8;
