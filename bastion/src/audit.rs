@@ -5,6 +5,7 @@
 //! target or provider chose is escaped by JSON; no event is put together from text.
 
 mod cef;
+mod form;
 mod ocsf;
 
 use std::collections::VecDeque;
@@ -22,6 +23,7 @@ use tokio::task::JoinSet;
 use tokio::time::{self, Instant};
 
 pub use self::cef::event as cef;
+pub use self::form::Form;
 pub use self::ocsf::event as ocsf;
 use crate::record::{RecordError, Recorder};
 

@@ -107,6 +107,9 @@ struct Recorder {
     /// Serve the one connection on this file descriptor
     #[arg(long, value_name = "N", conflicts_with = "socket")]
     fd: Option<i32>,
+    /// Show the audit log, and nothing else, at this socket, for `bastion audit forward`
+    #[arg(long, value_name = "PATH", requires = "socket")]
+    audit_socket: Option<PathBuf>,
     /// Copy each checkpoint of the log to file:PATH, journald or command:COMMAND
     #[arg(long, value_name = "WHERE")]
     checkpoints_to: Vec<CopyTo>,
@@ -214,6 +217,7 @@ fn recorder(args: &Recorder) -> Result<(), Failure> {
     let options = crate::recorder::Options {
         dir: args.dir.clone(),
         door,
+        audit_door: args.audit_socket.clone(),
         copies: Copies(args.checkpoints_to.clone()),
         keep: Keep {
             age: args.keep,
@@ -268,7 +272,12 @@ fn harden(command: &Command) {
         DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit, umask,
     };
     umask(rustix::fs::Mode::from_raw_mode(0o077));
-    if matches!(command, Command::Serve(_) | Command::Recorder(_)) {
+    let holds_keys = match command {
+        Command::Serve(_) | Command::Recorder(_) => true,
+        Command::Audit(args) => args.is_service(),
+        _ => false,
+    };
+    if holds_keys {
         let none = Rlimit {
             current: Some(0),
             maximum: Some(0),

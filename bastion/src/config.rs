@@ -13,10 +13,12 @@ pub(crate) use self::file::key_of;
 pub use self::file::{FileError, KeyError, read_key, read_private, read_text};
 pub use self::problem::{Problem, Problems, printable};
 pub(crate) use self::problem::{line_column, nearest};
+pub use self::sink::{Forward, Guarantee, Receiver, Sink, Trust};
 
 mod file;
 mod problem;
 pub(crate) mod section;
+mod sink;
 
 /// Why there is no configuration: what is wrong in the file, all of it.
 pub type ConfigError = Problems;
@@ -58,6 +60,8 @@ pub struct Config {
     pub approval: Approval,
     /// Limits (limits.md).
     pub limits: Limits,
+    /// Where the audit log is forwarded to.
+    pub forward: Forward,
     /// Where `/metrics`, `/healthz` and `/readyz` are, where they are: an address of loopback.
     pub metrics: Option<SocketAddr>,
 }
@@ -377,6 +381,7 @@ impl Config {
         let requests = Requests::read(root.section("requests"));
         let approval = Approval::read(root.section("approval"));
         let limits = Limits::read(root.section("limits"));
+        let forward = Forward::read(root.section("audit"), base);
         let metrics = read_metrics(root.section("metrics"));
         root.finish();
         let (policies, on_revoke) = policies?;
@@ -410,6 +415,7 @@ impl Config {
             requests: requests?,
             approval: approval?,
             limits: limits?,
+            forward: forward?,
             metrics: metrics?,
         })
     }
@@ -1110,14 +1116,29 @@ mod tests {
         for name in ["client_secret_file", "ca_file", "socket"] {
             assert!(SAMPLE.contains(&format!("\n# {name} = ")), "{name}");
         }
-        let with_all = SAMPLE
-            .replace("# client_secret_file", "client_secret_file")
-            .replace("client_auth = \"none\"", "client_auth = \"basic\"")
-            .replace("# ca_file", "ca_file")
-            .replace("# socket", "socket");
+        let is_key = |line: &str| {
+            let word = line.split(' ').next().unwrap();
+            line.starts_with("[[")
+                || (line.starts_with(&format!("{word} = "))
+                    && word
+                        .bytes()
+                        .all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
+        };
+        let with_all: Vec<&str> = SAMPLE
+            .lines()
+            .map(|line| {
+                line.strip_prefix("# ")
+                    .filter(|line| is_key(line))
+                    .unwrap_or(line)
+            })
+            .collect();
+        let with_all = with_all
+            .join("\n")
+            .replace("client_auth = \"none\"", "client_auth = \"basic\"");
         let config = parse(&with_all).unwrap();
         assert!(config.oidc.client_secret_file.is_some() && config.oidc.ca_file.is_some());
-        assert!(config.recording.socket.is_some());
+        assert!(config.recording.socket.is_some() && config.forward.socket.is_some());
+        assert!(!config.forward.sinks.is_empty());
         let mut last_was_comment = false;
         for line in SAMPLE.lines() {
             let is_key = line.contains(" = ") && !line.starts_with('#');

@@ -8,6 +8,7 @@ pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod console;
+pub mod forward;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub(crate) mod holds;

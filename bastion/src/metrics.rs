@@ -2,7 +2,8 @@
 //!
 //! Fed by the audit's events ([`Metrics::observe`]), so that a room need not know of it; what only
 //! holds at the moment is read when it is asked for ([`Live`]). Labels are words of this program,
-//! never of a peer, so that their number is bounded; no name, address, target or id is one.
+//! or of its configuration, never of a peer, so that their number is bounded; no name of a person,
+//! address, target or id is one.
 
 mod histogram;
 mod http;
@@ -14,6 +15,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::audit::Event;
+use crate::forward::Reached;
 use histogram::Histogram;
 pub(crate) use http::{Health, serve};
 
@@ -67,6 +69,8 @@ pub(crate) struct Live {
     pub(crate) recordings_disk: Option<(u64, u64)>,
     /// The same of the state folder.
     pub(crate) state_disk: Option<(u64, u64)>,
+    /// How far the receivers of the audit log are.
+    pub(crate) receivers: Vec<Reached>,
 }
 
 /// Holds that have not ended.
@@ -322,6 +326,24 @@ fn gauge(name: &str, live: &Live, lines: &mut String) {
             }
             return;
         }
+        SINK_LAG | SINK_BEHIND | SINK_UP => {
+            for reached in &live.receivers {
+                let value = match name {
+                    SINK_LAG => reached.lag.map(|lag| lag.as_secs_f64()),
+                    SINK_BEHIND => Some(reached.behind as f64),
+                    _ => Some(if reached.error.is_none() && reached.lag.is_some() {
+                        1.0
+                    } else {
+                        0.0
+                    }),
+                };
+                if let Some(value) = value {
+                    let sink = &reached.sink;
+                    push(lines, format_args!("{name}{{sink=\"{sink}\"}} {value}\n"));
+                }
+            }
+            return;
+        }
         "bastion_hold_oldest_undecided_seconds" => {
             let holds = live.holds.as_ref();
             holds.map(|holds| holds.oldest_undecided.as_secs_f64())
@@ -367,12 +389,15 @@ const REFUSED: &str = "bastion_connections_refused_total";
 const HOLDS_OPENED: &str = "bastion_holds_opened_total";
 const HOLD_DECISIONS: &str = "bastion_hold_decisions_total";
 const HOLDS_ENDED: &str = "bastion_holds_ended_total";
+const SINK_LAG: &str = "bastion_audit_sink_lag_seconds";
+const SINK_BEHIND: &str = "bastion_audit_sink_behind_events";
+const SINK_UP: &str = "bastion_audit_sink_up";
 const HOLD_SECONDS: &str = "bastion_hold_decision_seconds";
 const SESSION_SECONDS: &str = "bastion_session_duration_seconds";
 const SIGN_IN_SECONDS: &str = "bastion_sign_in_duration_seconds";
 
 /// Name, type and meaning of each.
-const FAMILIES: [(&str, &str, &str); 30] = [
+const FAMILIES: [(&str, &str, &str); 33] = [
     ("bastion_build_info", "gauge", "The version that runs."),
     (
         SIGN_INS,
@@ -487,6 +512,21 @@ const FAMILIES: [(&str, &str, &str); 30] = [
         "Free disk of the store.",
     ),
     ("bastion_state_disk_bytes", "gauge", "Size of that disk."),
+    (
+        SINK_LAG,
+        "gauge",
+        "How long ago a receiver of the audit log had everything.",
+    ),
+    (
+        SINK_BEHIND,
+        "gauge",
+        "Events that a receiver of the audit log lacks.",
+    ),
+    (
+        SINK_UP,
+        "gauge",
+        "1 where nothing is in the way to a receiver of the audit log.",
+    ),
 ];
 
 /// What may come of a sign-in: the words of `login::Reason::outcome`, and the two good ends.
@@ -540,6 +580,14 @@ mod tests {
             recorder: Some(Duration::from_millis(2)),
             recordings_disk: Some((5, 10)),
             state_disk: Some((6, 10)),
+            receivers: vec![Reached {
+                sink: "siem".to_owned(),
+                guarantee: crate::config::Guarantee::BestEffort,
+                acknowledged: 7,
+                behind: 2,
+                lag: Some(Duration::from_secs(9)),
+                error: None,
+            }],
         }
     }
 
@@ -638,6 +686,9 @@ mod tests {
         let text = metrics.render(&live());
         for line in [
             "bastion_policy_reloads_total{result=\"applied\"} 0",
+            "bastion_audit_sink_lag_seconds{sink=\"siem\"} 9",
+            "bastion_audit_sink_behind_events{sink=\"siem\"} 2",
+            "bastion_audit_sink_up{sink=\"siem\"} 1",
             "bastion_policy_reloads_total{result=\"refused\"} 1",
             "bastion_sign_ins_total{outcome=\"denied\"} 2",
             "bastion_sign_in_duration_seconds_count 1",

@@ -20,9 +20,10 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, watch};
@@ -33,9 +34,11 @@ pub use self::about::{
     Totals,
 };
 use self::link::{Link, Progress, State, Wire};
+pub(crate) use self::read::Opened;
 pub use self::read::ReadBack;
 use crate::audit::Wanted;
 use crate::config::RecordingSync;
+use crate::forward::{Behind, Watch};
 use crate::recorder::wire::{self, Entry, Failure};
 
 /// A recorder that takes sessions. A clone is the same recorder.
@@ -51,6 +54,8 @@ struct Inner {
     source: Source,
     sync: RecordingSync,
     running: Mutex<Running>,
+    /// What else must stand for a session to begin.
+    watch: OnceLock<Watch>,
 }
 
 /// Where a recorder comes from.
@@ -143,9 +148,16 @@ impl Recorder {
             source,
             sync,
             running: Mutex::new(running),
+            watch: OnceLock::new(),
         });
         inner.wire().await?;
         Ok(Self { inner })
+    }
+
+    /// From now on no session begins while a receiver that must have the audit log lacks it. Once.
+    pub(crate) fn only_while(&self, watch: Watch) {
+        let set = self.inner.watch.set(watch);
+        debug_assert!(set.is_ok(), "a recorder is watched once");
     }
 
     /// Starts the recording of a session. When this returns, the start is on disk.
@@ -154,6 +166,9 @@ impl Recorder {
     ///
     /// The session cannot be recorded and must not begin.
     pub async fn start(&self, about: About) -> Result<Recording, RecordError> {
+        if let Some(watch) = self.inner.watch.get() {
+            watch.admit(Timestamp::now())?;
+        }
         let wire = self.inner.wire().await?;
         let (channel, reply) = wire.open_session()?;
         // From here on a session that nobody takes is ended: its guard is made before waiting.
@@ -262,6 +277,12 @@ impl Recorder {
     pub async fn read_audit(&self) -> Result<ReadBack, RecordError> {
         let wire = self.inner.wire().await?;
         ReadBack::open(wire, wire::AUDIT).await
+    }
+
+    /// The audit log, to be read at any place; else as [`Self::read_audit`].
+    pub(crate) async fn open_audit(&self) -> Result<Opened, RecordError> {
+        let wire = self.inner.wire().await?;
+        Opened::open(wire, wire::AUDIT).await
     }
 
     /// Lets the recorder finish every file. A child is waited for, ten seconds at most.
@@ -657,6 +678,9 @@ pub enum RecordError {
     /// There is less free disk than a new session needs.
     #[error("the disk of the recordings is nearly full; no new session is taken")]
     Low,
+    /// A receiver that must have the audit log lacks it; no new session is taken.
+    #[error(transparent)]
+    Behind(#[from] Behind),
     /// Writing has failed.
     #[error("the recorder cannot write: {0}")]
     Io(String),
@@ -679,6 +703,9 @@ impl RecordError {
                 "this session cannot be recorded: the recorder is not running"
             }
             Self::Stalled => "this session cannot be recorded: the recorder does not answer",
+            Self::Behind(_) => {
+                "this session cannot begin: the audit log does not reach where it must be kept; try again later"
+            }
             Self::Full | Self::Low => "this session cannot be recorded: the disk is full",
             Self::Io(_) => "this session cannot be recorded: the recording cannot be written",
             Self::Stopping => "this session cannot be recorded: the bastion is being stopped",

@@ -35,7 +35,7 @@ use crate::manager;
 
 pub use self::copies::{Copies, CopyTo, NoPlace};
 pub use self::expire::Keep;
-use self::link::Links;
+use self::link::{Links, Rights};
 use self::store::Store;
 use self::work::Crew;
 
@@ -46,6 +46,8 @@ pub struct Options {
     pub dir: PathBuf,
     /// Where `serve` is heard.
     pub door: Door,
+    /// Where the audit log, and nothing else, is shown to whoever forwards it.
+    pub audit_door: Option<PathBuf>,
     /// Where checkpoints of the log are copied to.
     pub copies: Copies,
     /// What is removed in time.
@@ -120,27 +122,24 @@ pub fn main(options: Options) -> Result<(), RecorderError> {
         Door::Fd(fd) => {
             let stream = inherited(fd)?;
             let links = links.clone();
+            let finished = finished.clone();
             thread::Builder::new()
                 .name("link".to_owned())
                 .spawn(move || {
-                    links.serve(stream);
+                    links.serve(stream, Rights::All);
                     // If it is not received, a signal has come first.
                     finished.blocking_send(()).ok();
                 })?;
             None
         }
         Door::Socket(path) => {
-            let listener = listen(&path)?;
-            let links = links.clone();
-            thread::Builder::new()
-                .name("door".to_owned())
-                .spawn(move || {
-                    accept(&listener, &links);
-                    finished.blocking_send(()).ok();
-                })?;
+            open_door(&path, &links, Rights::All)?;
             Some(path)
         }
     };
+    if let Some(path) = &options.audit_door {
+        open_door(path, &links, Rights::ReadAudit)?;
+    }
     if socket.is_some() {
         manager::ready();
     }
@@ -164,11 +163,21 @@ pub fn main(options: Options) -> Result<(), RecorderError> {
     }
     links.stop();
     crew.finish(FINISH);
-    if let Some(path) = socket
-        && let Err(error) = std::fs::remove_file(&path)
-    {
-        tracing::warn!(%error, "cannot remove the socket");
+    for path in socket.iter().chain(&options.audit_door) {
+        if let Err(error) = std::fs::remove_file(path) {
+            tracing::warn!(%error, path = %path.display(), "cannot remove the socket");
+        }
     }
+    Ok(())
+}
+
+/// Listens at `path` for as long as the process lives.
+fn open_door(path: &Path, links: &Arc<Links>, rights: Rights) -> Result<(), RecorderError> {
+    let listener = listen(path)?;
+    let links = links.clone();
+    thread::Builder::new()
+        .name("door".to_owned())
+        .spawn(move || accept(&listener, &links, rights))?;
     Ok(())
 }
 
@@ -216,7 +225,7 @@ fn listen(path: &Path) -> Result<UnixListener, RecorderError> {
     Ok(listener)
 }
 
-fn accept(listener: &UnixListener, links: &Arc<Links>) {
+fn accept(listener: &UnixListener, links: &Arc<Links>, rights: Rights) {
     loop {
         let stream = match listener.accept() {
             Ok((stream, _)) => stream,
@@ -233,7 +242,7 @@ fn accept(listener: &UnixListener, links: &Arc<Links>) {
         let links = links.clone();
         let served = thread::Builder::new()
             .name("link".to_owned())
-            .spawn(move || links.serve(stream));
+            .spawn(move || links.serve(stream, rights));
         if let Err(error) = served {
             tracing::error!(%error, "cannot start a thread for a connection");
         }

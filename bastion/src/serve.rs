@@ -24,6 +24,7 @@ use crate::access::{Access, Current, StableKey};
 use crate::approval::{Ledger, log_of};
 use crate::audit::{Audit, Event};
 use crate::config::Config;
+use crate::forward::Watch;
 use crate::holds::Holds;
 use crate::login::{SignIns, World};
 use crate::manager;
@@ -167,6 +168,7 @@ async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
             accepting: accepting.clone(),
             state_dir: config.state_dir.clone(),
             recordings: config.recording.dir.clone(),
+            receivers: Watch::new(&config.forward),
         });
         let until = stop.clone();
         pages.spawn(crate::metrics::serve(listener, observer, until));
@@ -287,6 +289,7 @@ async fn open(config: &Config, addresses: &[SocketAddr]) -> Result<Rooms, ServeE
     )
     .map_err(|error| room(&error))?;
     let recorder = recorder(config).await?;
+    recorder.only_while(Watch::new(&config.forward));
     let audit = Audit::new(recorder.clone());
     let store =
         Store::open(&config.state_dir.join("store.sqlite")).map_err(|error| room(&error))?;

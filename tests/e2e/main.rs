@@ -10,6 +10,7 @@ mod endings;
 mod ends;
 mod evidence;
 mod flow;
+mod forward;
 mod harness;
 mod holds;
 mod hostkey;

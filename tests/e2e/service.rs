@@ -21,7 +21,11 @@ fn units() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd")
 }
 
-const SERVICES: [&str; 2] = ["bastion.service", "bastion-recorder.service"];
+const SERVICES: [&str; 3] = [
+    "bastion.service",
+    "bastion-recorder.service",
+    "bastion-forward.service",
+];
 
 #[test]
 fn units_are_right_and_expose_little() -> Result<()> {
@@ -79,14 +83,15 @@ fn units_are_right_and_expose_little() -> Result<()> {
             "{user}"
         );
         // The command line is one that the program takes.
-        let mut words = line("ExecStart=")?.split(' ').skip(1);
-        let command = words.next().context("a command")?;
+        let words: Vec<&str> = line("ExecStart=")?.split(' ').skip(1).collect();
+        let is_option = |word: &&&str| word.starts_with("--");
+        let commands = words.iter().take_while(|word| !is_option(word));
         let mut help = Command::new(tests::bastion::path()?);
-        let help = run("bastion", help.args([command, "--help"]), b"")?
+        let help = run("bastion", help.args(commands).arg("--help"), b"")?
             .ok()?
             .out();
-        for option in words.filter(|word| word.starts_with("--")) {
-            ensure!(help.contains(option), "{command} has no {option}");
+        for option in words.iter().filter(is_option) {
+            ensure!(help.contains(option), "{name}: there is no {option}");
         }
     }
     Ok(())

@@ -13,7 +13,8 @@ use replay::evidence::{Catalogue, LogFolder};
 use serde_json::{Map, Value};
 
 use super::{Failure, chain};
-use crate::audit;
+use crate::audit::{self, Form};
+use crate::config::Config;
 
 /// Export and verify the audit log
 #[derive(clap::Args, Debug)]
@@ -26,14 +27,30 @@ pub(super) struct Audit {
 enum Command {
     Export(Export),
     Tail(Tail),
+    Forward(Forward),
     Verify(Verify),
+}
+
+/// Send the audit log to the receivers that the configuration names, as a process of its own
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  bastion audit forward --config /etc/bastion/bastion.toml
+
+Each [[audit.sink]] gets every event, in order, at least once: what a receiver has not acknowledged is
+sent again. Messages go to standard error; RUST_LOG sets how many.
+
+Exit status: 0 after SIGTERM, 1 when it cannot start.")]
+struct Forward {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = super::CONFIG)]
+    config: PathBuf,
 }
 
 /// Write events of the audit log to standard output, one JSON object a line
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   bastion audit export --dir /var/lib/bastion/recordings --since 2026-11-25T00:00:00Z
-  bastion audit export --dir /var/lib/bastion/recordings --format plain | jq 'select(.event == \"session_started\")'
+  bastion audit export --dir /var/lib/bastion/recordings --format json | jq 'select(.event == \"session_started\")'
 
 Exit status: 0 all that was asked for is written, 1 it cannot be read.")]
 struct Export {
@@ -66,7 +83,7 @@ struct Tail {
     #[arg(long)]
     follow: bool,
     /// The form of the events
-    #[arg(long, value_enum, default_value = "plain")]
+    #[arg(long, value_enum, default_value = "json")]
     format: Format,
 }
 
@@ -77,7 +94,18 @@ enum Format {
     /// ArcSight's Common Event Format
     Cef,
     /// The lines as they are chained
-    Plain,
+    #[value(alias = "plain")]
+    Json,
+}
+
+impl From<Format> for Form {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Ocsf => Self::Ocsf,
+            Format::Cef => Self::Cef,
+            Format::Json => Self::Json,
+        }
+    }
 }
 
 /// Tell whether the audit log is what was written
@@ -103,8 +131,22 @@ pub(super) fn run(args: &Audit, out: &mut dyn Write) -> Result<(), Failure> {
     match &args.command {
         Command::Export(args) => export(args, out),
         Command::Tail(args) => tail(args, out),
+        Command::Forward(args) => forward(args),
         Command::Verify(args) => verify(args, out),
     }
+}
+
+impl Audit {
+    /// Whether it holds keys for as long as it runs.
+    pub(super) fn is_service(&self) -> bool {
+        matches!(self.command, Command::Forward(_))
+    }
+}
+
+fn forward(args: &Forward) -> Result<(), Failure> {
+    let config = Config::load(&args.config).map_err(Failure::problems)?;
+    super::log();
+    crate::forward::run(&config).map_err(Failure::new)
 }
 
 fn open(dir: &Path) -> Result<BufReader<File>, Failure> {
@@ -140,11 +182,7 @@ fn write(
     event: &Map<String, Value>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    match format {
-        Format::Plain => out.write_all(line)?,
-        Format::Ocsf => serde_json::to_writer(&mut *out, &audit::ocsf(event))?,
-        Format::Cef => out.write_all(audit::cef(event).as_bytes())?,
-    }
+    out.write_all(&Form::from(format).of(line, event))?;
     out.write_all(b"\n")
 }
 

@@ -115,6 +115,12 @@ pub(super) fn check(path: &Path) -> Result<Loaded, Problems> {
             Err(error) => problems.push(Problem::of_file(file, error.to_string())),
         }
     }
+    for sink in &config.forward.sinks {
+        if let Err(error) = crate::forward::check(sink) {
+            let message = format!("the sink {}: {error}", sink.name);
+            problems.push(Problem::of_file(path, message));
+        }
+    }
     for folder in [&config.state_dir, &config.recording.dir] {
         problems.extend(check_folder(folder));
     }

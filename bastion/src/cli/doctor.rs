@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::{Failure, check};
 use crate::config::{Config, RecheckBy, printable};
+use crate::forward::Watch;
 use crate::login::{Probed, probe};
 use crate::record::Recorder;
 use crate::ssh::host_keys_of;
@@ -143,6 +144,7 @@ async fn examine(args: &Doctor) -> Findings {
     store(&config, &mut found);
     disks(&config, &mut found);
     recorder(&config, &mut found).await;
+    receivers(&config, &mut found);
     if !args.offline {
         provider(&config, &mut found).await;
         if let Some(inventory) = inventory {
@@ -240,6 +242,54 @@ fn disks(config: &Config, found: &mut Findings) {
             );
         } else {
             found.ok(about, detail);
+        }
+    }
+}
+
+/// How far the receivers of the audit log are.
+fn receivers(config: &Config, found: &mut Findings) {
+    let watch = Watch::new(&config.forward);
+    for reached in watch.look(jiff::Timestamp::now()) {
+        let about = "audit log";
+        let sink = &reached.sink;
+        let hint = "journalctl -u bastion-forward (docs/audit.md)";
+        match (reached.check(), &reached.error, reached.lag) {
+            (Err(what), _, _) => {
+                found.fail(
+                    about,
+                    format!("no session begins for the sink {sink}: {what}"),
+                    hint,
+                );
+            }
+            (Ok(()), Some(error), _) => {
+                let detail = format!("the sink {sink} lacks {} events: {error}", reached.behind);
+                found.warn(about, detail, hint);
+            }
+            (Ok(()), None, None) => {
+                let detail = format!(
+                    "nothing is known of the sink {sink} in {}",
+                    watch.dir().display()
+                );
+                found.warn(
+                    about,
+                    detail,
+                    "systemctl enable --now bastion-forward.service",
+                );
+            }
+            (Ok(()), None, Some(lag)) if lag > LAG => {
+                let detail = format!(
+                    "the sink {sink} last had everything {} s ago",
+                    lag.as_secs()
+                );
+                found.warn(about, detail, hint);
+            }
+            (Ok(()), None, Some(_)) => {
+                let detail = format!(
+                    "the sink {sink} has it up to event {}",
+                    reached.acknowledged
+                );
+                found.ok(about, detail);
+            }
         }
     }
 }
@@ -392,5 +442,7 @@ fn size(bytes: u64) -> String {
     format!("{:.1} GiB", bytes as f64 / f64::from(1_u32 << 30))
 }
 
+/// A receiver that is slower than this is worth a look.
+const LAG: Duration = Duration::from_secs(60);
 /// As the recorder's own limit (limits.md).
 const LOW: u64 = 2 << 30;

@@ -15,8 +15,9 @@ use clap::Parser;
 use super::Cli;
 use crate::config::Config;
 
-const DOCUMENTS: [&str; 7] = [
+const DOCUMENTS: [&str; 8] = [
     "README.md",
+    "docs/audit.md",
     "docs/quickstart.md",
     "docs/operating.md",
     "docs/upgrade.md",

@@ -34,6 +34,8 @@ struct State {
     waiting: VecDeque<Waiting>,
     /// The last line that is on disk, and the last of which the log has a leaf.
     synced: Option<(u64, Hash)>,
+    /// How long the part of the file is that is on disk.
+    synced_bytes: u64,
     logged: u64,
     failed: Option<String>,
     stop: bool,
@@ -66,10 +68,12 @@ impl Audit {
         chain.resume(&file)?;
         let synced = chain.last();
         file.sync_data()?;
+        let synced_bytes = file.metadata()?.len();
         Ok(Self {
             state: Mutex::new(State {
                 chain: Some(chain),
                 synced,
+                synced_bytes,
                 ..State::default()
             }),
             more: Condvar::new(),
@@ -114,6 +118,11 @@ impl Audit {
         self.file.clone()
     }
 
+    /// How many bytes of the file are on disk, which no crash takes back.
+    pub(super) fn synced_bytes(&self) -> u64 {
+        self.state().synced_bytes
+    }
+
     /// The leaf for the lines that are on disk and that the log does not know.
     pub(super) fn leaf(&self) -> Option<Leaf> {
         let mut state = self.state();
@@ -141,10 +150,11 @@ impl Audit {
             let late = unsynced_since.is_some_and(|since| since.elapsed() >= SYNC_EVERY);
             let sync = late || batch.is_empty() || batch.iter().any(durable);
             match self.write(&batch, chain, sync) {
-                Ok(chain) => {
+                Ok((chain, length)) => {
                     let mut state = self.state();
                     if sync {
                         state.synced = chain.last();
+                        state.synced_bytes = length;
                         unsynced_since = None;
                     } else {
                         unsynced_since = unsynced_since.or_else(|| Some(Instant::now()));
@@ -177,7 +187,8 @@ impl Audit {
         }
     }
 
-    fn write(&self, batch: &[Waiting], mut chain: Chain, sync: bool) -> io::Result<Chain> {
+    /// Answers with the chain and the length of the file after it.
+    fn write(&self, batch: &[Waiting], mut chain: Chain, sync: bool) -> io::Result<(Chain, u64)> {
         let mut text = Vec::new();
         for waiting in batch.iter().filter(|waiting| !waiting.event.is_empty()) {
             chain.add(&mut text, &waiting.event)?;
@@ -186,7 +197,7 @@ impl Audit {
         if sync {
             self.file.sync_data()?;
         }
-        Ok(chain)
+        Ok((chain, self.file.metadata()?.len()))
     }
 
     /// Waits for events, for the time to sync (then there are none), or for the end.

@@ -26,9 +26,32 @@ pub(super) struct Links {
     all: Mutex<Vec<std::sync::Weak<Shared>>>,
 }
 
+/// What a connection may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rights {
+    /// Everything that `serve` does.
+    All,
+    /// Read the audit log, as far as it is on disk, and nothing else.
+    ReadAudit,
+}
+
+impl Rights {
+    fn allow(self, kind: Kind, payload: &[u8]) -> bool {
+        match self {
+            Self::All => true,
+            Self::ReadAudit => match kind {
+                Kind::Hello | Kind::Read | Kind::Forget | Kind::Close => true,
+                Kind::Open => payload == wire::AUDIT,
+                _ => false,
+            },
+        }
+    }
+}
+
 /// What the workers need of a connection.
 #[derive(Debug)]
 struct Shared {
+    rights: Rights,
     out: Arc<Out>,
     sessions: Mutex<HashMap<u32, Arc<Session>>>,
     /// No session starts any more.
@@ -59,9 +82,9 @@ impl Links {
     }
 
     /// Serves one connection until it closes; then ends its sessions.
-    pub(super) fn serve(&self, stream: UnixStream) {
+    pub(super) fn serve(&self, stream: UnixStream, rights: Rights) {
         self.open.fetch_add(1, Ordering::AcqRel);
-        if let Err(error) = self.serve_stream(stream) {
+        if let Err(error) = self.serve_stream(stream, rights) {
             tracing::error!(%error, "the connection to serve is closed");
         }
         self.open.fetch_sub(1, Ordering::AcqRel);
@@ -75,13 +98,14 @@ impl Links {
         }
     }
 
-    fn serve_stream(&self, stream: UnixStream) -> Result<(), LinkError> {
+    fn serve_stream(&self, stream: UnixStream, rights: Rights) -> Result<(), LinkError> {
         stream.set_write_timeout(Some(WRITE_STALL))?;
         let out = Arc::new(Out {
             stream: stream.try_clone()?,
             writing: Mutex::default(),
         });
         let shared = Arc::new(Shared {
+            rights,
             out,
             sessions: Mutex::default(),
             stopping: AtomicBool::new(false),
@@ -199,6 +223,9 @@ impl Reader {
         let payload = &*output;
         if !self.greeted && head.kind != Kind::Hello {
             return Err(Broken("no greeting").into());
+        }
+        if !self.shared.rights.allow(head.kind, payload) {
+            return Err(Broken("it asks for more than the audit log").into());
         }
         match head.kind {
             Kind::Stdout => self.output(head.channel, Stream::Stdout, output)?,
@@ -391,7 +418,7 @@ impl Question {
             Ask::List { position } => self.list(crew, *position).map(Some),
             Ask::Open { id } => self.open(crew, id).map(Some),
             Ask::OpenAudit => self.open_audit(crew).map(Some),
-            Ask::Read { handle, offset } => self.read(*handle, *offset).map(Some),
+            Ask::Read { handle, offset } => self.read(crew, *handle, *offset).map(Some),
         };
         self.shared.questions.fetch_sub(1, Ordering::AcqRel);
         match answer {
@@ -468,7 +495,7 @@ impl Question {
         Ok(wire::frame(Kind::Data, self.channel, &handle.to_le_bytes()))
     }
 
-    fn read(&self, handle: u64, offset: u64) -> Result<Vec<u8>, Failure> {
+    fn read(&self, crew: &Crew, handle: u64, offset: u64) -> Result<Vec<u8>, Failure> {
         let file = {
             let reads = self
                 .shared
@@ -478,8 +505,14 @@ impl Question {
             reads.open.get(&handle).cloned().ok_or(Failure::Unknown)?
         };
         let mut data = vec![0; CHUNK];
+        let end = match self.shared.rights {
+            Rights::All => u64::MAX,
+            // The only file that it can have opened.
+            Rights::ReadAudit => crew.audit.synced_bytes(),
+        };
         let read = file.read_at(&mut data, offset).map_err(io_failure)?;
-        data.truncate(read);
+        let read = (read as u64).min(end.saturating_sub(offset));
+        data.truncate(usize::try_from(read).unwrap_or(0));
         Ok(wire::frame(Kind::Data, self.channel, &data))
     }
 }

@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::Gate;
+use crate::forward::Watch;
 use crate::metrics::{Health, Live};
 use crate::session::Rooms;
 
@@ -18,6 +20,8 @@ pub(super) struct Observer {
     pub(super) accepting: CancellationToken,
     pub(super) state_dir: PathBuf,
     pub(super) recordings: PathBuf,
+    /// Of the audit log.
+    pub(super) receivers: Watch,
 }
 
 impl Observer {
@@ -32,6 +36,7 @@ impl Observer {
             recorder: self.recorder().await,
             recordings_disk: disk(&self.recordings),
             state_disk: disk(&self.state_dir),
+            receivers: self.receivers.look(Timestamp::now()),
         }
     }
 
@@ -58,6 +63,9 @@ impl Health for Observer {
         }
         if self.recorder().await.is_none() {
             obstacles.push("recorder");
+        }
+        if self.receivers.admit(Timestamp::now()).is_err() {
+            obstacles.push("audit_sink");
         }
         obstacles
     }
