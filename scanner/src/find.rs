@@ -41,9 +41,18 @@ fn any(block: &[u8; BLOCK]) -> bool {
             | (b == b'>')
             | (b == b'(')
             | (b == b'|')
+            | (b == b'\t')
             | (b == 0xe2);
         found |= u8::from(hit);
     }
+    // A comma behind a quote, two spaces; what the block before ends with is not known.
+    for (a, b) in block.iter().zip(block.iter().skip(1)) {
+        let quote = (*a == b'"') | (*a == b'\'');
+        let hit = ((*b == b',') & quote) | ((*a == b' ') & (*b == b' '));
+        found |= u8::from(hit);
+    }
+    found |= u8::from(block.first() == Some(&b','));
+    found |= u8::from(block.last() == Some(&b' '));
     found != 0
 }
 
@@ -61,6 +70,16 @@ pub(crate) fn slow(text: &[u8], from: usize, to: usize, brackets: bool) -> Optio
                 None => true,
             },
             BRACKET => brackets,
+            COMMA => {
+                let before = at.checked_sub(1).and_then(|i| text.get(i));
+                matches!(before, Some(b'"' | b'\''))
+            }
+            // The first of several.
+            SPACE => {
+                let before = at.checked_sub(1).and_then(|i| text.get(i));
+                text.get(at + 1).is_none_or(|next| *next == b' ')
+                    && before.is_some_and(|b| !b.is_ascii_whitespace())
+            }
             _ => true,
         };
         if event {
@@ -75,6 +94,8 @@ const NONE: u8 = 0;
 const ALWAYS: u8 = 1;
 const DIGIT: u8 = 2;
 const BRACKET: u8 = 3;
+const COMMA: u8 = 4;
+const SPACE: u8 = 5;
 
 /// Which bytes are events.
 const CLASS: [u8; 256] = {
@@ -88,9 +109,11 @@ const CLASS: [u8; 256] = {
         {
             class[b] = match b as u8 {
                 b'\n' | b'\r' | b':' | b'=' | b'@' | b'I' | b'J' | b'K' | b'_' | b'-' | b'>'
-                | b'(' | b'|' | 0xe2 => ALWAYS,
+                | b'(' | b'|' | b'\t' | 0xe2 => ALWAYS,
                 b'0'..=b'9' => DIGIT,
                 b'{' | b'}' | b'[' | b']' => BRACKET,
+                b',' => COMMA,
+                b' ' => SPACE,
                 _ => NONE,
             };
         }

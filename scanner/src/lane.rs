@@ -60,6 +60,8 @@ const LOOK_BACK: usize = 768;
 const LINE_NEAR: usize = 4096;
 /// A longer line is not looked at as a header.
 const LINE_CONTEXT: usize = 8192;
+/// How much before a byte that was taken back is looked at again.
+const BACK_MAX: usize = 64;
 /// A value that is longer is masked before its end is known.
 const VALUE_MAX: usize = 60 * 1024;
 /// How many states may follow each other at one place.
@@ -100,6 +102,8 @@ pub(crate) struct Lane {
     pair: Option<Pair>,
     /// Where a protected value ended: what it becomes may follow.
     changed: Option<(usize, Hit)>,
+    /// The line said a name and its value: it is no header.
+    told: bool,
     /// A `data` whose members may be base64.
     data: Option<encoded::Data>,
     /// How many values were decoded to get to this text.
@@ -223,6 +227,8 @@ enum BlockKind {
     Continued,
     /// The next line is the value, as PHP's `var_dump` writes it: with its type.
     Dumped,
+    /// The same behind its number, as redis and R write it.
+    Numbered,
 }
 
 /// The columns of an `INSERT`.
@@ -261,6 +267,8 @@ struct Html {
     data: bool,
     last: Option<Hit>,
     pair: Option<Hit>,
+    /// What the cells of the row name, as long as all of them may be names.
+    names: Option<Vec<Option<Hit>>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -300,6 +308,7 @@ impl Lane {
             block: None,
             pair: None,
             changed: None,
+            told: false,
             data: None,
             depth: 0,
             body: false,
@@ -401,7 +410,23 @@ impl Lane {
     fn show(&mut self, raw: &[u8]) -> usize {
         self.term.feed(raw, &mut self.view, self.out);
         let len = self.view.text.len();
-        self.pos = self.pos.min(len);
+        if self.pos > len {
+            // Something was taken back: what stands before it may go on in another way.
+            let floor = self.out.max(self.line).max(len.saturating_sub(BACK_MAX));
+            let row = if self.frame == Frame::Row {
+                self.row.cell
+            } else {
+                0
+            };
+            let text = self.slice(floor.max(row), len);
+            let open = |b: &u8| detect::is_local(*b) || *b == b' ';
+            let size = text.iter().rev().take_while(|b| open(b)).count();
+            self.pos = if self.inner == Inner::Text {
+                len - size
+            } else {
+                len
+            };
+        }
         // What a backspace took back has not been seen.
         if self.row.scan > len {
             self.row.column = self.row.column.saturating_sub(self.row.scan - len);

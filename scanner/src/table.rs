@@ -2,6 +2,7 @@
 
 use unicode_width::UnicodeWidthChar;
 
+use crate::name::is_word;
 use crate::rules::{Compiled, Hit};
 
 /// The most columns that are told apart; a protected one behind them masks the rest of the row.
@@ -122,10 +123,12 @@ pub(crate) fn header(rules: &Compiled, line: &[u8]) -> Option<Table> {
     {
         return None;
     }
-    if line.starts_with("┌─".as_bytes()) {
+    let shown = line.get(first..).unwrap_or_default();
+    if shown.starts_with("┌─".as_bytes()) || shown.starts_with("┏━".as_bytes()) {
         // ClickHouse writes the names into the border.
         let text = String::from_utf8_lossy(line);
-        let text = text.replace('─', " ").replace(['┌', '┬', '┐'], "│");
+        let text = text.replace(['─', '━'], " ");
+        let text = text.replace(['┌', '┬', '┐', '┏', '┳', '┓'], "│");
         return piped(rules, text.as_bytes());
     }
     if line.contains(&b'|') || memchr::memmem::find(line, b"\xe2").is_some() {
@@ -156,7 +159,7 @@ pub(crate) fn header(rules: &Compiled, line: &[u8]) -> Option<Table> {
 }
 
 /// Whether a cell may be the name of a column.
-fn is_name(cell: &[u8]) -> bool {
+pub(crate) fn is_name(cell: &[u8]) -> bool {
     cell.len() <= 128
         && cell.first().is_some_and(|b| {
             b.is_ascii_alphabetic() || matches!(b, b'_' | b'#' | b'?' | b'%') || *b >= 0x80
@@ -179,6 +182,39 @@ fn is_name(cell: &[u8]) -> bool {
                         | b')'
                 )
         })
+}
+
+/// The field that the header of a column names: marks around it, its type (`ssn:string`,
+/// `ssn::text`) or unit (`amount (USD)`) behind it are no part of the name.
+fn named(rules: &Compiled, cell: &[u8]) -> Option<Hit> {
+    rules.field(cell).or_else(|| {
+        let name = bare(cell);
+        (name.len() < cell.len()).then(|| rules.field(name))?
+    })
+}
+
+/// The name without what is no part of it.
+fn bare(cell: &[u8]) -> &[u8] {
+    let is_mark = |b: &&u8| matches!(b, b'*' | b'_' | b'`');
+    let marks = cell.iter().take_while(is_mark).count();
+    let marks = marks.min(cell.iter().rev().take_while(is_mark).count());
+    let mut name = cell
+        .get(marks..cell.len().saturating_sub(marks))
+        .unwrap_or_default();
+    if let Some(colon) = memchr::memchr(b':', name) {
+        let kind = name.get(colon..).unwrap_or_default();
+        let kind = kind.strip_prefix(b"::").or(kind.strip_prefix(b":"));
+        if kind.is_some_and(|k| !k.is_empty() && k.iter().all(|b| is_word(*b) || *b == b'_')) {
+            name = name.get(..colon).unwrap_or_default();
+        }
+    }
+    if matches!(name.last(), Some(b')' | b']'))
+        && let Some(open) = memchr::memrchr2(b'(', b'[', name)
+        && let Some(before) = name.get(..open).and_then(|n| n.strip_suffix(b" "))
+    {
+        name = before.trim_ascii_end();
+    }
+    name
 }
 
 fn trim(cell: &[u8]) -> &[u8] {
@@ -228,13 +264,13 @@ fn delimited(rules: &Compiled, line: &[u8], by: u8) -> Option<Table> {
         if cols.len() >= COLUMNS_MAX {
             break;
         }
-        if !is_name(name) && (!name.is_empty() || matches!(by, b',' | b';')) {
+        if !is_name(bare(name)) && (!name.is_empty() || matches!(by, b',' | b';')) {
             return None;
         }
         cols.push(Col {
             start: 0,
             end: 0,
-            hit: rules.field(name),
+            hit: named(rules, name),
         });
     }
     // A list in a sentence is not a header.
@@ -260,7 +296,7 @@ fn tcl(rules: &Compiled, line: &[u8]) -> Option<Table> {
         cols.push(Col {
             start: 0,
             end: 0,
-            hit: rules.field(cell),
+            hit: named(rules, cell),
         });
         match at {
             Some(at) => rest = rest.get(at + 3..).unwrap_or_default(),
@@ -388,7 +424,7 @@ fn piped(rules: &Compiled, line: &[u8]) -> Option<Table> {
         .unwrap_or_default();
     if inner
         .iter()
-        .any(|c| !c.trim().is_empty() && !is_name(c.trim().as_bytes()))
+        .any(|c| !c.trim().is_empty() && !is_name(bare(c.trim().as_bytes())))
     {
         return None;
     }
@@ -412,7 +448,7 @@ fn piped(rules: &Compiled, line: &[u8]) -> Option<Table> {
         cols.push(Col {
             start,
             end,
-            hit: rules.field(cell.trim().as_bytes()),
+            hit: named(rules, cell.trim().as_bytes()),
         });
         start = end.saturating_add(1);
     }
@@ -458,7 +494,7 @@ fn spaced(rules: &Compiled, line: &[u8]) -> Option<Table> {
     }
     if !found
         .iter()
-        .all(|(_, _, name)| is_name(name.as_bytes()) && !name.contains(':'))
+        .all(|(_, _, name)| is_name(bare(name.as_bytes())))
     {
         return None;
     }
@@ -467,7 +503,7 @@ fn spaced(rules: &Compiled, line: &[u8]) -> Option<Table> {
         .map(|(start, end, name)| Col {
             start: *start,
             end: *end,
-            hit: rules.field(name.as_bytes()),
+            hit: named(rules, name.as_bytes()),
         })
         .collect();
     Table::new(Kind::Spaced, cols)
@@ -576,7 +612,7 @@ pub(crate) fn ruled(rules: &Compiled, above: &[u8], line: &[u8]) -> Option<Table
             column += c.width().unwrap_or(0);
         }
         let name = name.trim().trim_matches('|').trim();
-        if !name.is_empty() && !is_name(name.as_bytes()) {
+        if !name.is_empty() && !is_name(bare(name.as_bytes())) {
             return None;
         }
         let end = if k + 1 == runs.len() {
@@ -587,7 +623,7 @@ pub(crate) fn ruled(rules: &Compiled, above: &[u8], line: &[u8]) -> Option<Table
         cols.push(Col {
             start: *start,
             end,
-            hit: rules.field(name.as_bytes()),
+            hit: named(rules, name.as_bytes()),
         });
     }
     Table::new(Kind::Ruled, cols)

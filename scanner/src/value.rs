@@ -291,7 +291,8 @@ pub(crate) fn quoted_end(
 
 /// Whether a value says that there is none.
 pub(crate) fn is_nothing(value: &[u8]) -> bool {
-    const NOTHING: [&[u8]; 16] = [
+    const NOTHING: [&[u8]; 17] = [
+        b"(nil)",
         b"null",
         b"none",
         b"nil",
@@ -322,6 +323,8 @@ pub(crate) enum Style {
         /// A bracket was opened before the key.
         nested: bool,
     },
+    /// The same between braces, where a value may have several words: `{Name:Ada B. City:Lund}`.
+    Fields,
     /// At the end of the line, or where the next `key: value` begins.
     Line,
     /// At the end of the line, or where the next `key=value` begins.
@@ -343,6 +346,7 @@ pub(crate) fn bare_end(text: &[u8], start: usize, style: Style, closed: bool) ->
             .or(closed.then_some(rest.len()))
             .map(|size| start + trimmed(rest, size)),
         Style::Word { nested } => word_end(text, start, nested, closed),
+        Style::Fields => fields_end(text, start, closed),
         Style::Line => line_end(text, start, closed, b':'),
         Style::Assignment => line_end(text, start, closed, b'='),
     }
@@ -397,6 +401,25 @@ fn word_end(text: &[u8], start: usize, nested: bool, closed: bool) -> Option<usi
     }
 }
 
+/// The end of a value between braces: its last word is the one before a name or a bracket.
+fn fields_end(text: &[u8], start: usize, closed: bool) -> Option<usize> {
+    let mut at = start;
+    loop {
+        let end = word_end(text, at, true, closed)?;
+        let rest = text.get(end..).unwrap_or_default();
+        let spaces = rest.iter().take_while(|b| **b == b' ').count();
+        match rest.get(spaces) {
+            None if !closed => return None,
+            Some(b) if spaces > 0 && (is_word(*b) || matches!(b, b'_' | b'-' | b'.')) => {}
+            _ => return Some(end),
+        }
+        if next_key(text, end + spaces, closed)? > 0 || end + spaces - start > KEY_MAX {
+            return Some(end);
+        }
+        at = end + spaces;
+    }
+}
+
 /// The size of a `name=` or `name:` at `at`; 0 if there is none; `None`: more is needed.
 fn next_key(text: &[u8], at: usize, closed: bool) -> Option<usize> {
     let rest = text.get(at..).unwrap_or_default();
@@ -430,7 +453,7 @@ fn line_end(text: &[u8], start: usize, closed: bool, sep: u8) -> Option<usize> {
             .count();
         let begins = at - name;
         let follows = sep == b'=' || matches!(rest.get(at + 1), Some(b' '));
-        let apart = begins > 0 && rest.get(begins - 1) == Some(&b' ');
+        let apart = begins > 0 && matches!(rest.get(begins - 1), Some(b' ' | b'\t'));
         let named = before.get(begins..).is_some_and(|n| {
             n.first()
                 .is_some_and(|b| b.is_ascii_alphabetic() || *b == b'_')

@@ -296,6 +296,13 @@ impl Lane {
         if sep == b'=' && arrow {
             v = self.skip_type(v, limit);
         }
+        if sep == b':' && self.byte(v) == Some(b'<') {
+            match tags(self.slice(v, limit), closed) {
+                None => return self.more_after(v.saturating_sub(1)),
+                Some((_, true)) => return At(v),
+                Some((size, false)) => v += size,
+            }
+        }
         match self.wrapper(v, limit, closed) {
             None => return self.more(v),
             Some(size) => v += size,
@@ -523,19 +530,23 @@ impl Lane {
         let colon = self.byte(at) == Some(b':');
         let arrow = after == at + 2 && !colon;
         let spaced = v > after;
-        let nested = self.opened(key.start);
+        let bracket = self.opened(key.start);
+        let nested = bracket.is_some();
         let mut v = v;
+        let tabbed = key.start > 0 && self.byte(key.start - 1) == Some(b'\t');
         let style = if key.quote.is_some() {
             Style::Json
         } else if nested {
             if colon && spaced || arrow {
                 Style::Json
+            } else if bracket == Some(b'{') {
+                Style::Fields
             } else {
                 Style::Word { nested }
             }
         } else if leads && (colon || arrow) {
             Style::Line
-        } else if leads && self.frame != Frame::Row {
+        } else if (leads || tabbed && !colon) && self.frame != Frame::Row {
             Style::Assignment
         } else {
             Style::Word { nested }
@@ -591,7 +602,7 @@ impl Lane {
                 self.mask(v, limit, hit, Place::Inside, "key-value");
                 let until = match style {
                     Style::Line | Style::Assignment => Until::Line,
-                    Style::Json | Style::Word { .. } => Until::Bare,
+                    Style::Json | Style::Word { .. } | Style::Fields => Until::Bare,
                 };
                 self.swallow_until(until);
                 return At(limit);
@@ -610,7 +621,7 @@ impl Lane {
                 },
                 Style::Line => Place::Word,
                 Style::Assignment if spaced => Place::Literal,
-                Style::Assignment | Style::Word { .. } => Place::Word,
+                Style::Assignment | Style::Word { .. } | Style::Fields => Place::Word,
             };
             let place = if outer.is_some() {
                 Place::Inside
@@ -639,8 +650,8 @@ impl Lane {
         At(end.max(after))
     }
 
-    /// Whether a bracket before `at` on this line is still open.
-    fn opened(&self, at: usize) -> bool {
+    /// The bracket before `at` on this line that is still open.
+    fn opened(&self, at: usize) -> Option<u8> {
         let mut depth = 0i32;
         for b in self
             .slice(self.line.max(at.saturating_sub(LOOK_BACK)), at)
@@ -653,10 +664,10 @@ impl Lane {
                 _ => {}
             }
             if depth > 0 {
-                return true;
+                return Some(*b);
             }
         }
-        false
+        None
     }
 
     /// The quote that was opened on this line before `at` and not closed.
@@ -795,6 +806,42 @@ impl Lane {
         }
     }
 }
+
+/// The size of the tags that begin a text in HTML (`<b>`), and whether one of them closes
+/// something; `None`: more is needed.
+fn tags(text: &[u8], closed: bool) -> Option<(usize, bool)> {
+    const INLINE: [&[u8]; 12] = [
+        b"b", b"i", b"u", b"a", b"em", b"tt", b"kbd", b"code", b"span", b"font", b"strong",
+        b"small",
+    ];
+    let mut at = 0;
+    while let Some(rest) = text.get(at..).and_then(|t| t.strip_prefix(b"<")) {
+        if rest.first() == Some(&b'/') {
+            return Some((at, true));
+        }
+        let size = rest
+            .iter()
+            .take(8)
+            .take_while(|b| b.is_ascii_alphabetic())
+            .count();
+        let name = rest.get(..size).unwrap_or_default();
+        match rest.get(size) {
+            None if !closed => return None,
+            Some(b'>' | b' ') if INLINE.iter().any(|tag| tag.eq_ignore_ascii_case(name)) => {}
+            _ => break,
+        }
+        let tag = rest.get(..TAG_MAX).unwrap_or(rest);
+        match tag.iter().position(|b| matches!(b, b'>' | b'\n')) {
+            Some(end) if rest.get(end) == Some(&b'>') => at += end + 2,
+            None if !closed && rest.len() < TAG_MAX => return None,
+            _ => break,
+        }
+    }
+    Some((at, false))
+}
+
+/// A longer tag is none that stands before a value.
+const TAG_MAX: usize = 256;
 
 /// Whether PHP says here who may see a property, instead of a value; `None`: more is needed.
 fn seen_by(rest: &[u8], closed: bool) -> Option<bool> {

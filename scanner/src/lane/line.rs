@@ -16,6 +16,7 @@ impl Lane {
         self.line = self.pos;
         self.line_cut = false;
         self.changed = None;
+        self.told = false;
         if self.inner != Inner::Text {
             self.frame = Frame::Line;
             return true;
@@ -131,6 +132,19 @@ impl Lane {
                 )
             }
             Kind::Aligned { boxed: true } => {
+                // ClickHouse numbers its rows: `12. │`.
+                let number = rest.iter().take(24).take_while(|b| **b == b' ').count();
+                let digits = rest.iter().skip(number).take(24);
+                let size = digits.take_while(|b| b.is_ascii_digit()).count();
+                let rest = match (size, rest.get(number + size), rest.get(number + size + 1)) {
+                    (0, ..) => rest,
+                    (_, None, _) | (_, Some(b'.'), None) if !end => return None,
+                    (_, Some(b'.'), Some(b' ')) => {
+                        rest.get(number + size + 1..).unwrap_or_default()
+                    }
+                    _ => rest,
+                };
+                let first = rest.first().copied().unwrap_or(first);
                 let rest =
                     if rest.iter().take(64).all(|b| matches!(b, b' ')) && rest.len() < 64 && !end {
                         return None;
@@ -241,9 +255,14 @@ impl Lane {
             }
             return;
         }
-        if cut || to - from > LINE_CONTEXT || self.rules.compiled().fields.is_empty() {
+        if std::mem::take(&mut self.told)
+            || cut
+            || to - from > LINE_CONTEXT
+            || self.rules.compiled().fields.is_empty()
+        {
             return;
         }
+        self.numbered(from, to);
         // A move of the cursor ends a line, but no table.
         if self.painted && self.slice(from, to).iter().all(u8::is_ascii_whitespace) {
             return;
@@ -299,6 +318,20 @@ impl Lane {
                         .count()
                         > if above.starts_with(b"|") { 3 } else { 1 }
             });
+        }
+        if rule
+            && line.contains(&b'|')
+            && !line.contains(&b'+')
+            && let Some(table) = &mut self.table
+            && table.kind == (Kind::Aligned { boxed: false })
+            && table.rows == 0
+        {
+            // Markdown without bars around it: nothing has to be aligned.
+            table.kind = Kind::Delimited {
+                by: b'|',
+                quote: 0,
+                lead: false,
+            };
         }
         if rule {
             if let Some((a, b)) = above {

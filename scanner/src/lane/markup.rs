@@ -1,7 +1,7 @@
 //! Elements and attributes, tables of HTML.
 
 use crate::mask::Place;
-use crate::value;
+use crate::{table, value};
 
 use super::Flow::At;
 use super::row::trimmed;
@@ -52,6 +52,7 @@ impl Lane {
                 self.html.index = 0;
                 self.html.last = None;
                 self.html.data = false;
+                self.html.names = Some(Vec::new());
             }
             _ => {}
         }
@@ -97,12 +98,21 @@ impl Lane {
 
     fn closing_tag(&mut self, open: usize, at: usize, name: &[u8]) -> Flow {
         match name {
+            b"td" => {
+                // A name may stand in a cell like any other: before its value, or above it.
+                let content = self.content(open);
+                let is_name = table::is_name(content);
+                let hit = self.rules.compiled().field(content).filter(|_| is_name);
+                if self.html.index == 1 {
+                    self.html.last = hit;
+                }
+                match &mut self.html.names {
+                    Some(names) if is_name && names.len() < 256 => names.push(hit),
+                    names => *names = None,
+                }
+            }
             b"th" | b"key" | b"name" | b"dt" => {
-                let before = self.slice(open.saturating_sub(160), open);
-                let from = memchr::memrchr(b'>', before).map_or(0, |i| i + 1);
-                let content = before.get(from..).unwrap_or_default().trim_ascii();
-                let content = content.strip_suffix(b":").unwrap_or(content);
-                let hit = self.rules.compiled().field(content);
+                let hit = self.rules.compiled().field(self.content(open));
                 if name == b"th" {
                     if self.html.cols.len() < 256 {
                         self.html.cols.push(hit);
@@ -118,11 +128,35 @@ impl Lane {
                 if self.html.data && self.html.cols.len() == 1 {
                     self.html.cols.clear(); // A name before each value, not above them.
                 }
+                let names = self.html.names.take().unwrap_or_default();
+                if self.html.cols.is_empty()
+                    && names.len() > 1
+                    && names.len() == self.html.index
+                    && names.iter().any(Option::is_some)
+                {
+                    self.html.cols = names;
+                }
                 self.html.last = None;
             }
             _ => {}
         }
         At(at + 1)
+    }
+
+    /// The text that ends before `open`, without the tags around it and a colon after it.
+    fn content(&self, open: usize) -> &[u8] {
+        let mut before = self.slice(open.saturating_sub(160), open).trim_ascii_end();
+        while before.last() == Some(&b'>')
+            && let Some(tag) = memchr::memrchr(b'<', before)
+        {
+            before = before.get(..tag).unwrap_or_default().trim_ascii_end();
+        }
+        let from = memchr::memrchr(b'>', before).map_or(0, |i| i + 1);
+        let content = before.get(from..).unwrap_or_default().trim_ascii();
+        content
+            .strip_suffix(b":")
+            .unwrap_or(content)
+            .trim_ascii_end()
     }
 
     /// A piece of a protected element.

@@ -3,7 +3,7 @@
 use crate::mask::Place;
 use crate::name::Words;
 use crate::rules::Hit;
-use crate::value::Key;
+use crate::value::{End, Key};
 use crate::{table, value};
 
 use super::Flow::At;
@@ -211,6 +211,203 @@ impl Lane {
         At(end.max(after))
     }
 }
+
+impl Lane {
+    /// A list of a name and its value: `["ssn", "…"]`, `('ssn', '…')`. `at` is the comma.
+    pub(super) fn tuple(&mut self, at: usize, limit: usize, closed: bool) -> Flow {
+        let next = At(at + 1);
+        if self.rules.compiled().fields.is_empty() {
+            return next;
+        }
+        let floor = at.saturating_sub(TUPLE_BACK);
+        let Some(key) = value::key_before(self.text(), at, floor) else {
+            return next;
+        };
+        let before = self.slice(floor, key.start).trim_ascii_end();
+        let Some(hit) = self
+            .rules
+            .compiled()
+            .field(self.slice(key.name.0, key.name.1))
+            .filter(|_| key.quote.is_some() && matches!(before.last(), Some(b'[' | b'(' | b'{')))
+            // A pattern is no name.
+            .filter(|_| {
+                let name = self.slice(key.name.0, key.name.1);
+                memchr::memchr3(b'^', b'$', b'(', name).is_none()
+            })
+        else {
+            return next;
+        };
+        let rest = self.slice(at + 1, limit);
+        let spaces = rest
+            .iter()
+            .take(TUPLE_BACK)
+            .take_while(|b| b.is_ascii_whitespace())
+            .count();
+        let v = at + 1 + spaces;
+        if v >= limit {
+            return if closed { next } else { self.more_after(at) };
+        }
+        let text = self.slice(0, limit);
+        let (from, to, after) = match value::opening(text, v, closed) {
+            None => return self.more(v),
+            Some(Some(quote)) => {
+                let content = v + quote.len();
+                match value::quoted_end(text, content, content, quote, closed) {
+                    End::Quote(end) => (content, end, end + quote.len()),
+                    End::Line(_) => return next,
+                    End::Open(_) if limit - v > VALUE_MAX => {
+                        self.mask(content, limit, hit, Place::Inside, "key-value");
+                        self.swallow_until(Until::Quote(quote));
+                        return At(limit);
+                    }
+                    End::Open(_) => return self.more(v),
+                }
+            }
+            Some(None) => {
+                let number = |b: &u8| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'+' | b'e');
+                let size = self
+                    .slice(v, limit)
+                    .iter()
+                    .take_while(|b| number(b))
+                    .count();
+                if size == 0 || size > NUMBER_MAX {
+                    return next;
+                }
+                (v, v + size, v + size)
+            }
+        };
+        let rest = self.slice(after, limit);
+        let spaces = rest
+            .iter()
+            .take(TUPLE_BACK)
+            .take_while(|b| b.is_ascii_whitespace())
+            .count();
+        match rest.get(spaces) {
+            None if !closed && spaces < TUPLE_BACK => return self.more(v),
+            Some(b']' | b')' | b'}') => {}
+            _ => return next,
+        }
+        // Two names are a list of names.
+        if is_wordy(self.slice(from, to)) || value::is_nothing(self.slice(from, to)) {
+            return next;
+        }
+        let place = if from == v {
+            Place::Literal
+        } else {
+            Place::Inside
+        };
+        self.mask(from, to, hit, place, "key-value");
+        At(after)
+    }
+
+    /// A line that is nothing but a protected name and its value, with a tab or spaces between
+    /// them: what stands at `at`. In a list of AWS a word in capitals stands before the name.
+    pub(super) fn spaced_pair(&mut self, at: usize, limit: usize, closed: bool) -> Flow {
+        let next = At(at + 1);
+        let tab = self.byte(at) == Some(b'\t');
+        if self.frame != Frame::Line
+            || self.line_cut
+            || at.saturating_sub(self.line) > TUPLE_BACK
+            || self.rules.compiled().fields.is_empty()
+        {
+            return next;
+        }
+        let before = self.slice(self.line, at);
+        let (label, name) = match memchr::memrchr(b'\t', before).filter(|_| tab) {
+            Some(i) => before.split_at(i + 1),
+            None => before.split_at(0),
+        };
+        let name = name.trim_ascii_start();
+        let labelled = label
+            .iter()
+            .all(|b| b.is_ascii_uppercase() || matches!(b, b'_' | b'\t'));
+        let single = name
+            .iter()
+            .all(|b| crate::name::is_word(*b) || matches!(b, b'_' | b'-' | b'.'));
+        if name.is_empty() || !labelled || !single {
+            return next;
+        }
+        let Some(hit) = self.rules.compiled().field(name) else {
+            return next;
+        };
+        let gap = self
+            .slice(at, limit)
+            .iter()
+            .take_while(|b| matches!(b, b' ' | b'\t'))
+            .count();
+        let v = at + gap;
+        if v >= limit {
+            return if closed {
+                At(limit)
+            } else {
+                self.more_after(v - 1)
+            };
+        }
+        if !tab && gap < 2 {
+            return next;
+        }
+        let rest = self.slice(v, limit);
+        let line = memchr::memchr(b'\n', rest).or(closed.then_some(rest.len()));
+        let Some(size) = line else {
+            if rest.len() > VALUE_MAX {
+                self.mask(v, limit, hit, Place::Inside, "key-value");
+                self.swallow_until(Until::Line);
+                return At(limit);
+            }
+            return self.more(v);
+        };
+        let cell = rest.get(..size).unwrap_or_default().trim_ascii_end();
+        let cells = cell.contains(&b'\t') || memchr::memmem::find(cell, b"  ").is_some();
+        if cell.is_empty() || cells || !is_value(cell) || value::is_nothing(cell) {
+            return At(v);
+        }
+        let to = v + cell.len();
+        let place = if tab { Place::Inside } else { Place::Cell };
+        self.mask(v, to, hit, place, "key-value");
+        self.told = true;
+        At(to)
+    }
+}
+
+/// How far before a value its name may begin.
+const TUPLE_BACK: usize = 192;
+/// A longer number is none.
+const NUMBER_MAX: usize = 64;
+
+/// Whether a text is nothing but words: a list of names, or what a person is told.
+fn is_wordy(text: &[u8]) -> bool {
+    text.split(|b| matches!(b, b' ' | b'_' | b'-')).all(|word| {
+        let word = word.strip_suffix(b":").unwrap_or(word);
+        let rest = word.get(1..).unwrap_or_default();
+        word.iter().all(u8::is_ascii_alphabetic)
+            && (rest.iter().all(u8::is_ascii_lowercase) || word.iter().all(u8::is_ascii_uppercase))
+    })
+}
+
+/// Whether what stands behind a name and a gap is its value: one word that is no word of a
+/// language, and no type.
+fn is_value(cell: &[u8]) -> bool {
+    let kind = cell
+        .iter()
+        .take_while(|b| b.is_ascii_alphabetic() || **b == b'_')
+        .count();
+    let after = cell.get(kind..).unwrap_or_default();
+    let size = kind > 0
+        && (after.first() == Some(&b'(') && after.last() == Some(&b')')
+            || after.len() <= 2
+                && TYPES
+                    .iter()
+                    .any(|t| cell.get(..kind).is_some_and(|k| k.eq_ignore_ascii_case(t))));
+    !size
+        && !cell.contains(&b' ')
+        && !is_wordy(cell)
+        && !matches!(cell.first(), Some(b'-' | b'[' | b'<' | b'(' | b'*' | b'|'))
+}
+
+/// Names of types that end with a number.
+const TYPES: [&[u8]; 8] = [
+    b"int", b"uint", b"float", b"i", b"u", b"f", b"utf", b"bytes",
+];
 
 /// Whether a key says that its value is a name.
 fn is_name_of_name(words: &Words) -> bool {

@@ -139,6 +139,8 @@ impl Lane {
             },
             b'>' => self.tag(at),
             b'(' => self.insert(at),
+            b',' => self.tuple(at, limit, closed),
+            b' ' | b'\t' => self.spaced_pair(at, limit, closed),
             b'|' | 0xe2 => self.name_cell(at, limit, closed),
             b'{' | b'[' if self.rules.compiled().has_paths => {
                 self.path_push(at);

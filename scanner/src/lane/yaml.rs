@@ -28,8 +28,20 @@ impl Lane {
                 }
             }
         }
-        if block.kind == BlockKind::Dumped {
-            return Some(true);
+        match block.kind {
+            BlockKind::Dumped => return Some(true),
+            BlockKind::Numbered => {
+                let rest = rest.get(indent..).unwrap_or_default();
+                return match number(rest) {
+                    None if !end && rest.len() < NUMBER_MAX => None,
+                    Some(size) if size > 0 => Some(true),
+                    _ => {
+                        self.block = None;
+                        Some(false)
+                    }
+                };
+            }
+            BlockKind::Map | BlockKind::Literal | BlockKind::Continued => {}
         }
         if matches!(first, b'\n' | b'\r') {
             if block.kind == BlockKind::Continued {
@@ -86,8 +98,11 @@ impl Lane {
         while at < limit && self.byte(at) == Some(b' ') {
             at += 1;
         }
-        if block.kind == BlockKind::Dumped {
-            return self.dumped(block.hit, at, limit, newline);
+        if block.kind == BlockKind::Numbered {
+            at += number(self.slice(at, limit)).unwrap_or(0);
+        }
+        if matches!(block.kind, BlockKind::Dumped | BlockKind::Numbered) {
+            return self.dumped(block.hit, at.min(limit), limit, newline);
         }
         if block.kind != BlockKind::Literal {
             while self.byte(at) == Some(b'-')
@@ -164,6 +179,40 @@ impl Lane {
         }
     }
 
+    /// A line that says a name of redis' list of names and values (`3) "ssn"`), or of a list of R
+    /// (`$ssn`): its value stands in the next line.
+    pub(super) fn numbered(&mut self, from: usize, to: usize) {
+        let line = self.slice(from, to).trim_ascii();
+        let name = match line.strip_prefix(b"$") {
+            Some(name) => Some(name),
+            None => number(line)
+                .filter(|size| *size > 1)
+                .and_then(|size| line.get(size..))
+                .and_then(|name| name.strip_prefix(b"\"")?.strip_suffix(b"\""))
+                // Names have odd numbers.
+                .filter(|_| {
+                    let digits = line.iter().take_while(|b| b.is_ascii_digit());
+                    digits.last().is_some_and(|b| b % 2 == 1)
+                }),
+        };
+        let is_name = |name: &&[u8]| {
+            name.len() <= 64
+                && name
+                    .iter()
+                    .all(|b| crate::name::is_word(*b) || matches!(b, b'_' | b'-' | b'.'))
+        };
+        if let Some(hit) = name
+            .filter(is_name)
+            .and_then(|name| self.rules.compiled().field(name))
+        {
+            self.block = Some(Block {
+                indent: 0,
+                kind: BlockKind::Numbered,
+                hit,
+            });
+        }
+    }
+
     /// `string(3) "abc"`, `int(5)`, `array(1) {`: a value from `at` to `limit` with its type.
     fn dumped(&mut self, hit: Hit, at: usize, limit: usize, newline: Option<usize>) -> bool {
         self.block = None;
@@ -230,5 +279,22 @@ impl Lane {
                 && !name.contains(&b'"')
                 && !name.contains(&b'{'))
         .then_some(at + colon + 1)
+    }
+}
+
+/// A number before an item is at most this long.
+const NUMBER_MAX: usize = 16;
+
+/// The size of `12) ` or `[1] ` at the start of a line; 0 if there is none; `None`: more is needed.
+fn number(line: &[u8]) -> Option<usize> {
+    let open = usize::from(line.first() == Some(&b'['));
+    let digits = line.iter().skip(open).take(NUMBER_MAX);
+    let size = open + digits.take_while(|b| b.is_ascii_digit()).count();
+    let mark = if open > 0 { b']' } else { b')' };
+    match (line.get(size), line.get(size + 1)) {
+        (None, _) => None,
+        (Some(b), None) if *b == mark => None,
+        (Some(b), Some(b' ')) if *b == mark && size > open => Some(size + 2),
+        _ => Some(0),
     }
 }
