@@ -25,9 +25,22 @@ fn sshd_and_a_second_client_understand_each_other() -> Result<()> {
         }
         ask_for.to_string()
     };
-    let run =
-        about(json!({"do": "run", "commands": ["echo in; exit 3", "kill -TERM $$"], "input": "x"}));
+    // Each reads its input first: one that has ended takes none.
+    let run = about(json!({
+        "do": "run",
+        "commands": [
+            "cat >/dev/null; echo in; exit 3",
+            "cat >/dev/null; kill -TERM $$",
+            "cat >/dev/null; ls -A ~",
+        ],
+        "input": "x",
+    }));
     let answers = ask("client.py", &[&run])?;
+    // No start-up file of the account's owner can print, or take its time.
+    ensure!(
+        answers.pointer("/2/stdout") == Some(&Value::from("")),
+        "{answers}"
+    );
     ensure!(
         answers.pointer("/0/stdout") == Some(&Value::from("in\n")),
         "{answers}"

@@ -96,6 +96,8 @@ impl Provider {
 
     fn request(&self, method: &str, path: &str, body: &str) -> Result<Value> {
         let mut stream = TcpStream::connect(&self.address)?;
+        stream.set_read_timeout(Some(crate::DEADLINE))?;
+        stream.set_write_timeout(Some(crate::DEADLINE))?;
         write!(
             stream,
             "{method} {path} HTTP/1.0\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
@@ -103,7 +105,9 @@ impl Provider {
             body.len()
         )?;
         let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
+        stream
+            .read_to_string(&mut answer)
+            .with_context(|| format!("the provider's answer to {method} {path}"))?;
         let (head, body) = answer.split_once("\r\n\r\n").context("an HTTP answer")?;
         ensure!(
             head.split_whitespace()

@@ -46,7 +46,7 @@ impl Sshd {
     /// # Errors
     /// It is missing or does not start; its log is in the error.
     pub fn start(dir: &Path, options: &Options) -> Result<Self> {
-        std::fs::create_dir_all(dir)?;
+        std::fs::create_dir_all(dir.join("home"))?;
         if is_root() {
             // Its privilege separation wants this folder, which a machine without systemd lacks.
             std::fs::create_dir_all("/run/sshd")?;
@@ -129,8 +129,10 @@ impl Sshd {
 
 fn configuration(dir: &Path, port: u16, more: &str) -> String {
     let dir = dir.display();
+    // An empty home: what the account's own start-up files print, and how long they take, is no part of a test.
     format!(
         "{more}
+SetEnv HOME={dir}/home
 ListenAddress 127.0.0.1
 Port {port}
 HostKey {dir}/host_key

@@ -85,7 +85,7 @@ async fn down_and_back_again() {
     assert_eq!(provider.issuer, issuer);
     let pending = room.sign_ins.begin(asker("bob")).await.unwrap();
     let shown = pending.instructions().to_owned();
-    let (lease, _) = tokio::join!(pending.finish(), provider.user(&shown, "bob", &[]));
+    let (lease, ()) = tokio::join!(pending.finish(), provider.uses(&shown, "bob", &[]));
     assert_eq!(kind(&lease), "lease");
 }
 

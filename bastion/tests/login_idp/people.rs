@@ -24,7 +24,7 @@ async fn one_sign_in_is_enough_for_a_lease() {
         // Polled while nobody has said anything: that is `authorization_pending`.
         room.provider.counted("/token", 2).await;
         assert_eq!(sign_ins.lease(&key("ana")).await.unwrap(), None);
-        assert_eq!(room.provider.user(&shown, "ana", &[]).await, 0);
+        room.provider.uses(&shown, "ana", &[]).await;
     });
 
     let lease = lease.unwrap();
@@ -66,8 +66,7 @@ async fn a_denial_at_any_page_is_final() {
             "confirm" => &["--deny-at", "confirm"],
             _ => &["--deny"],
         };
-        let (lease, code) = tokio::join!(pending.finish(), room.provider.user(&shown, "ana", more));
-        assert_eq!(code, 0, "{page}");
+        let (lease, ()) = tokio::join!(pending.finish(), room.provider.uses(&shown, "ana", more));
         assert_eq!(kind(&lease), "denied", "{page}");
         assert_eq!(
             lease.unwrap_err().notice(),
@@ -134,7 +133,7 @@ async fn who_hangs_up_is_not_polled_for_and_frees_the_place() {
     let (_, ()) = tokio::join!(other.finish(), async {
         // Another flow at the same interval shows that the time of several polls has passed.
         clock.provider.counted("/token", 3).await;
-        assert_eq!(clock.provider.user(&shown, "bob", &[]).await, 0);
+        clock.provider.uses(&shown, "bob", &[]).await;
     });
     assert_eq!(room.provider.count("/token").await, polls);
     // And before it ever polled.
@@ -282,7 +281,7 @@ async fn who_is_disabled_gets_nowhere() {
     // Disabled between the yes and the tokens.
     let pending = room.begin(asker("bob")).await;
     let shown = pending.instructions().to_owned();
-    assert_eq!(room.provider.user(&shown, "bob", &[]).await, 0);
+    room.provider.uses(&shown, "bob", &[]).await;
     let disable = serde_json::json!({"name": "bob", "disabled": true});
     room.provider.control("user", disable).await;
     let refused = pending.finish().await;

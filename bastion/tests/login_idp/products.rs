@@ -13,7 +13,7 @@ async fn outcome(room: &Room, user: &str, more: &[&str]) -> &'static str {
         refused @ Err(_) => return kind(&refused),
     };
     let shown = pending.instructions().to_owned();
-    let (lease, _) = tokio::join!(pending.finish(), room.provider.user(&shown, user, more));
+    let (lease, ()) = tokio::join!(pending.finish(), room.provider.uses(&shown, user, more));
     kind(&lease)
 }
 
@@ -142,7 +142,7 @@ async fn https_with_a_ca_of_its_own() {
         .sign_ins(&room.provider, room.dir.path());
     let pending = trusting.begin(asker("ana")).await.unwrap();
     let shown = pending.instructions().to_owned();
-    let (lease, _) = tokio::join!(pending.finish(), room.provider.user(&shown, "ana", &[]));
+    let (lease, ()) = tokio::join!(pending.finish(), room.provider.uses(&shown, "ana", &[]));
     assert_eq!(kind(&lease), "lease");
 }
 

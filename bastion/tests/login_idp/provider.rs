@@ -38,15 +38,25 @@ impl Provider {
             .spawn()
             .unwrap_or_else(|error| panic!("{NO_NODE}: {error}"));
         // It prints a line once it listens and the ready file is written.
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
+        let stdout = child.stdout.take().unwrap();
+        let (said, says) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            let read = BufReader::new(stdout).read_line(&mut line);
+            drop(said.send(read.map(|_| line)));
+        });
+        let line = match says.recv_timeout(PATIENCE) {
+            Ok(line) => line.unwrap(),
+            Err(late) => {
+                drop(child.kill());
+                panic!("the provider did not start within {PATIENCE:?}: {late}");
+            }
+        };
         assert!(line.starts_with("issuer "), "the provider did not start");
         let ready: Value = serde_json::from_slice(&fs::read(&ready_file).unwrap()).unwrap();
         let text = |name: &str| ready.get(name).and_then(Value::as_str).map(str::to_owned);
         let ca = text("ca").map(PathBuf::from);
-        let mut http = reqwest::Client::builder();
+        let mut http = reqwest::Client::builder().timeout(PATIENCE);
         if let Some(ca) = &ca {
             let pem = fs::read(ca).unwrap();
             http = http.tls_certs_only([reqwest::Certificate::from_pem(&pem).unwrap()]);
@@ -72,7 +82,8 @@ impl Provider {
     }
 
     fn end(&mut self) {
-        drop(self.child.stdin.take());
+        // It keeps nothing that it would have to write down.
+        drop(self.child.kill());
         self.child.wait().unwrap();
         drop(fs::remove_file(&self.ready_file));
     }
@@ -116,20 +127,40 @@ impl Provider {
             .unwrap_or_else(|_| panic!("{path} was not asked for {count} times"));
     }
 
-    /// What the user does with the code that is shown; says how it ended.
+    /// What the user does with the code that is shown, to the end of it. Panics at once where that
+    /// fails: whoever polls meanwhile would wait for as long as the code lives.
+    pub(crate) async fn uses(&self, shown: &str, user: &str, more: &[&str]) {
+        let (code, said) = self.visit(shown, user, more).await;
+        assert_eq!(code, 0, "{user} could not use the code: {said}");
+    }
+
+    /// The same where it may be refused; says how it ended, as `approve.mjs` does.
     pub(crate) async fn user(&self, shown: &str, user: &str, more: &[&str]) -> i32 {
+        self.visit(shown, user, more).await.0
+    }
+
+    async fn visit(&self, shown: &str, user: &str, more: &[&str]) -> (i32, String) {
         let (uri, code) = uri_and_code(shown);
         let mut command = tokio::process::Command::new("node");
         command
             .arg(home().join("approve.mjs"))
             .args(["--uri", &uri, "--code", &code, "--user", user])
             .args(more)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
         if let Some(ca) = &self.ca {
             command.arg("--ca").arg(ca);
         }
-        command.status().await.expect(NO_NODE).code().unwrap()
+        let output = tokio::time::timeout(PATIENCE, command.output())
+            .await
+            .unwrap_or_else(|_| panic!("{user} is still at it after {PATIENCE:?}"))
+            .expect(NO_NODE);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        match output.status.code() {
+            // A page that did not come, or a script that broke off: nothing that a test asked for.
+            Some(1 | 2 | 13) | None => panic!("{user}: {}: {said}", output.status),
+            Some(code) => (code, said),
+        }
     }
 }
 
@@ -248,8 +279,7 @@ impl Room {
     pub(crate) async fn sign_in(&self, asker: Asker, user: &str) -> Result<Lease, Refusal> {
         let pending = self.sign_ins.begin(asker).await?;
         let shown = pending.instructions().to_owned();
-        let (lease, code) = tokio::join!(pending.finish(), self.provider.user(&shown, user, &[]));
-        assert_eq!(code, 0, "{user} could not use the code");
+        let (lease, ()) = tokio::join!(pending.finish(), self.provider.uses(&shown, user, &[]));
         lease
     }
 }
@@ -320,6 +350,7 @@ fn home() -> PathBuf {
         }
         let installed = Command::new("npm")
             .args(["ci", "--no-audit", "--no-fund", "--loglevel=error"])
+            .args(["--fetch-timeout=30000", "--fetch-retries=1"])
             .current_dir(&home)
             .status()
             .unwrap_or_else(|error| panic!("{NO_NODE}: npm: {error}"));
