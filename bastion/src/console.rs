@@ -13,12 +13,14 @@ mod play;
 mod requests;
 mod screen;
 mod text;
+mod votes;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use scanner::Stream;
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
@@ -35,7 +37,7 @@ use crate::session::{Asked, LAST_WORDS, NOT_ALLOWED, Notices, REFUSED, Rooms, cl
 use crate::ssh::{ClientEnd, ClientReader, ClientWriter, Ended, Gone, Opening};
 
 use command::{Command, Usage};
-use text::Table;
+use text::{Table, ascii};
 pub(crate) use text::{exact, safe};
 
 /// Answers one command and closes the channel with its status.
@@ -716,7 +718,7 @@ impl Console<'_> {
         })
     }
 
-    async fn json(&self, value: &Value) -> Result<(), Failure> {
+    async fn json(&self, value: &impl Serialize) -> Result<(), Failure> {
         self.print(format!("{}\n", ascii(value))).await
     }
 
@@ -731,22 +733,6 @@ impl Console<'_> {
             .answer(Stream::Stdout, Bytes::from(text))
             .await?)
     }
-}
-
-/// JSON in which everything outside printable ASCII is escaped: C1 controls and marks that turn
-/// the direction of writing are valid JSON, and would reach a terminal.
-fn ascii(value: &Value) -> String {
-    let mut out = String::new();
-    for c in value.to_string().chars() {
-        if matches!(c, ' '..='~') {
-            out.push(c);
-        } else {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                out.push_str(&format!("\\u{unit:04x}"));
-            }
-        }
-    }
-    out
 }
 
 fn unavailable(error: &dyn std::fmt::Display, line: &str) -> Failure {

@@ -6,10 +6,12 @@ use bytes::Bytes;
 use data_encoding::BASE64;
 use jiff::Timestamp;
 use scanner::Stream;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use super::command::Decision;
 use super::text::{self, SafeLines, Table, safe};
+use super::votes::{PersonJson, VoteJson, decided_by, person_json, vote_lines, votes_json};
 use super::{Console, Failure, ascii, unavailable};
 use crate::access::{Action, Denied, Person, Question};
 use crate::audit::Event;
@@ -42,11 +44,12 @@ impl Console<'_> {
                 .collect()
         };
         if json {
-            let holds: Vec<_> = shown
-                .iter()
-                .map(|(part, row)| hold_json(row, *part))
-                .collect();
-            return self.json(&json!({ "holds": holds })).await;
+            let holds = shown.iter().map(|(part, row)| hold_json(row, *part));
+            return self
+                .json(&HoldsJson {
+                    holds: holds.collect(),
+                })
+                .await;
         }
         if shown.is_empty() {
             return self.print("nothing is held\n".into()).await;
@@ -97,11 +100,11 @@ impl Console<'_> {
         }
         let preview = self.shown(&row).await?;
         if json {
-            let mut value = hold_json(&row, part);
-            if let Some(object) = value.as_object_mut() {
-                object.insert("preview".into(), json!(preview.lines().collect::<Vec<_>>()));
-            }
-            return self.json(&value).await;
+            let shown = HoldJson {
+                preview: Some(preview.lines().collect()),
+                ..hold_json(&row, part)
+            };
+            return self.json(&shown).await;
         }
         let mut text = described(&row);
         let above = above_preview(&row, &preview);
@@ -270,19 +273,10 @@ impl Console<'_> {
     /// Says who was faster, or what else is in the way.
     async fn too_late(&self, id: HoldId, refusal: Refusal) -> Failure {
         let won = match (refusal, self.rooms.holds.get(id).await) {
-            (Refusal::Over(_), Ok(row)) => row.votes.last().map(|vote| {
-                format!(
-                    ", decided by {} at {}",
-                    safe(&vote.by.name),
-                    text::time(vote.at)
-                )
-            }),
-            _ => None,
+            (Refusal::Over(_), Ok(row)) => decided_by(&row.votes),
+            _ => String::new(),
         };
-        Failure::Refused(format!(
-            "{id} cannot be decided: {refusal}{}",
-            won.unwrap_or_default()
-        ))
+        Failure::Refused(format!("{id} cannot be decided: {refusal}{won}"))
     }
 
     async fn entitled(&self, row: &HoldRow) -> Result<(Entitled, Vec<String>), Failure> {
@@ -633,15 +627,7 @@ pub(super) fn described(row: &HoldRow) -> String {
     if let Some(expires_at) = row.expires_at.filter(|_| !row.state.is_final()) {
         lines.push(("until", text::time(expires_at)));
     }
-    for vote in &row.votes {
-        let decision = if vote.approves { "approved" } else { "denied" };
-        let reason = vote.reason.as_deref();
-        let reason = reason.map_or_else(String::new, |reason| format!(": {}", safe(reason)));
-        lines.push((
-            decision,
-            format!("{} by {}{reason}", text::time(vote.at), safe(&vote.by.name)),
-        ));
-    }
+    lines.extend(vote_lines(&row.votes));
     lines
         .into_iter()
         .map(|(name, value)| format!("{name:<10} {value}\n"))
@@ -656,53 +642,71 @@ fn command_of(facts: &Facts) -> String {
         .map_or_else(|| "a shell".to_owned(), safe)
 }
 
-fn hold_json(row: &HoldRow, part: Part) -> Value {
+/// What `holds --json` answers with.
+#[derive(Serialize)]
+struct HoldsJson<'a> {
+    holds: Vec<HoldJson<'a>>,
+}
+
+/// A hold, as `--json` has it; nothing of what it holds but a preview.
+#[derive(Serialize)]
+pub(super) struct HoldJson<'a> {
+    id: HoldId,
+    state: &'static str,
+    holds: &'static str,
+    producer: PersonJson<'a>,
+    session: &'a str,
+    target: &'a str,
+    login: &'a str,
+    command: Option<&'a str>,
+    rule: &'a str,
+    approvers: &'a str,
+    needed: u32,
+    votes: Vec<VoteJson<'a>>,
+    fields: Option<&'a [String]>,
+    rows: Option<u64>,
+    bytes: Option<u64>,
+    digest: Option<Digest>,
+    status: Option<&'a str>,
+    opened_at: Timestamp,
+    sealed_at: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
+    changed_at: Timestamp,
+    can_decide: bool,
+    mine: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preview: Option<Vec<&'a str>>,
+}
+
+pub(super) fn hold_json(row: &HoldRow, part: Part) -> HoldJson<'_> {
     let facts = &row.facts;
-    let person = |party: &Party| {
-        json!({
-            "user": party.name,
-            "issuer": party.identity.issuer,
-            "subject": party.identity.subject,
-        })
-    };
     let seal = row.seal.as_ref();
-    let votes: Vec<_> = row
-        .votes
-        .iter()
-        .map(|vote| {
-            json!({
-                "by": person(&vote.by),
-                "decision": if vote.approves { "approve" } else { "deny" },
-                "reason": vote.reason,
-                "at": vote.at,
-            })
-        })
-        .collect();
-    json!({
-        "id": row.id,
-        "state": row.state.as_str(),
-        "holds": facts.held.as_str(),
-        "producer": person(&facts.producer),
-        "session": facts.session,
-        "target": facts.target,
-        "login": facts.login,
-        "command": facts.command,
-        "rule": facts.rule,
-        "approvers": facts.approvers,
-        "needed": facts.needed,
-        "votes": votes,
-        "fields": seal.map(|seal| &seal.fields),
-        "rows": seal.map(|seal| seal.rows),
-        "bytes": seal.map(|seal| seal.bytes),
-        "digest": seal.map(|seal| seal.digest),
-        "status": seal.and_then(|seal| seal.status.as_ref()),
-        "opened_at": row.opened_at,
-        "sealed_at": seal.map(|seal| seal.sealed_at),
-        "expires_at": row.expires_at,
-        "changed_at": row.changed_at,
-        "can_decide": part == Part::Decider && row.state == Name::Sealed,
-        "mine": part == Part::Producer,
-    })
+    HoldJson {
+        id: row.id,
+        state: row.state.as_str(),
+        holds: facts.held.as_str(),
+        producer: person_json(&facts.producer),
+        session: &facts.session,
+        target: &facts.target,
+        login: &facts.login,
+        command: facts.command.as_deref(),
+        rule: &facts.rule,
+        approvers: &facts.approvers,
+        needed: facts.needed,
+        votes: votes_json(&row.votes),
+        fields: seal.map(|seal| seal.fields.as_slice()),
+        rows: seal.map(|seal| seal.rows),
+        bytes: seal.map(|seal| seal.bytes),
+        digest: seal.map(|seal| seal.digest),
+        status: seal.and_then(|seal| seal.status.as_deref()),
+        opened_at: row.opened_at,
+        sealed_at: seal.map(|seal| seal.sealed_at),
+        expires_at: row.expires_at,
+        changed_at: row.changed_at,
+        can_decide: part == Part::Decider && row.state == Name::Sealed,
+        mine: part == Part::Producer,
+        preview: None,
+    }
 }
 
 fn first_lines(text: &str) -> String {

@@ -1,15 +1,17 @@
 //! Access that is asked for: `request`, `requests`, `revoke`, and the verbs of decisions on it.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::command::Decision;
 use super::text::{self, Table, safe};
+use super::votes::{PersonJson, VoteJson, decided_by, person_json, vote_lines, votes_json};
 use super::{Console, Failure};
 use crate::access::Action;
-use crate::approval::Party;
 use crate::audit::Event;
 use crate::config::section::show_duration;
 use crate::login::KeyId;
@@ -114,11 +116,9 @@ impl Console<'_> {
         let which = if all { Which::All } else { Which::Live };
         let shown = self.requests_of_mine(which).await?;
         if json {
-            let requests: Vec<_> = shown
-                .iter()
-                .map(|(part, row)| request_json(row, *part))
-                .collect();
-            return self.json(&json!({ "requests": requests })).await;
+            let requests = shown.iter().map(|(part, row)| request_json(row, *part));
+            let requests = requests.collect();
+            return self.json(&RequestsJson { requests }).await;
         }
         if shown.is_empty() {
             return self.print("nothing is asked for\n".into()).await;
@@ -243,18 +243,9 @@ impl Console<'_> {
             Err(RequestError::Refused(refusal)) => {
                 // Says who was faster.
                 let row = self.rooms.requests.get(id).await.ok();
-                let won = row.and_then(|row| row.votes.last().cloned());
-                let won = won.map(|vote| {
-                    format!(
-                        ", decided by {} at {}",
-                        safe(&vote.by.name),
-                        text::time(vote.at)
-                    )
-                });
-                Err(Failure::Refused(format!(
-                    "{id} cannot be decided: {refusal}{}",
-                    won.unwrap_or_default()
-                )))
+                let won = row.map_or_else(String::new, |row| decided_by(&row.votes));
+                let line = format!("{id} cannot be decided: {refusal}{won}");
+                Err(Failure::Refused(line))
             }
             Err(RequestError::Void(why)) => Err(Failure::Refused(format!(
                 "{id} cannot be decided, it is void: {why}"
@@ -425,60 +416,60 @@ pub(super) fn described_request(row: &RequestRow) -> String {
     } else {
         lines.push(("ended", text::time(row.changed_at)));
     }
-    for vote in &row.votes {
-        let decision = if vote.approves { "approved" } else { "denied" };
-        let reason = vote.reason.as_deref();
-        let reason = reason.map_or_else(String::new, |reason| format!(": {}", safe(reason)));
-        lines.push((
-            decision,
-            format!("{} by {}{reason}", text::time(vote.at), safe(&vote.by.name)),
-        ));
-    }
+    lines.extend(vote_lines(&row.votes));
     lines
         .into_iter()
         .map(|(name, value)| format!("{name:<10} {value}\n"))
         .collect()
 }
 
-fn request_json(row: &RequestRow, part: Part) -> Value {
+/// What `requests --json` answers with.
+#[derive(Serialize)]
+struct RequestsJson<'a> {
+    requests: Vec<RequestJson<'a>>,
+}
+
+/// A request, as `--json` has it.
+#[derive(Serialize)]
+pub(super) struct RequestJson<'a> {
+    id: RequestId,
+    state: &'static str,
+    requester: PersonJson<'a>,
+    target: &'a str,
+    login: &'a str,
+    reason: &'a str,
+    for_s: u64,
+    approvers: &'a BTreeSet<String>,
+    needed: u32,
+    votes: Vec<VoteJson<'a>>,
+    source: IpAddr,
+    asked_at: Timestamp,
+    expires_at: Timestamp,
+    changed_at: Timestamp,
+    can_decide: bool,
+    mine: bool,
+}
+
+pub(super) fn request_json(row: &RequestRow, part: Part) -> RequestJson<'_> {
     let facts = &row.facts;
-    let person = |party: &Party| {
-        json!({
-            "user": party.name,
-            "issuer": party.identity.issuer,
-            "subject": party.identity.subject,
-        })
-    };
-    let votes: Vec<_> = row
-        .votes
-        .iter()
-        .map(|vote| {
-            json!({
-                "by": person(&vote.by),
-                "decision": if vote.approves { "approve" } else { "deny" },
-                "reason": vote.reason,
-                "at": vote.at,
-            })
-        })
-        .collect();
-    json!({
-        "id": row.id,
-        "state": row.state.as_str(),
-        "requester": person(&facts.requester),
-        "target": facts.target,
-        "login": facts.login,
-        "reason": facts.reason,
-        "for_s": facts.period_s,
-        "approvers": facts.approvers,
-        "needed": facts.needed,
-        "votes": votes,
-        "source": facts.source,
-        "asked_at": row.asked_at,
-        "expires_at": row.expires_at,
-        "changed_at": row.changed_at,
-        "can_decide": part == Part::Decider && row.state == Name::Pending,
-        "mine": part == Part::Requester,
-    })
+    RequestJson {
+        id: row.id,
+        state: row.state.as_str(),
+        requester: person_json(&facts.requester),
+        target: &facts.target,
+        login: &facts.login,
+        reason: &facts.reason,
+        for_s: facts.period_s,
+        approvers: &facts.approvers,
+        needed: facts.needed,
+        votes: votes_json(&row.votes),
+        source: facts.source,
+        asked_at: row.asked_at,
+        expires_at: row.expires_at,
+        changed_at: row.changed_at,
+        can_decide: part == Part::Decider && row.state == Name::Pending,
+        mine: part == Part::Requester,
+    }
 }
 
 /// What is asked for where no time is named, and a policy allows so much.

@@ -1,8 +1,11 @@
 //! How answers look: tables, times, and text that is safe for a terminal.
 
 use std::fmt;
+use std::io;
 
 use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::ser::{Formatter, Serializer};
 
 /// `text` with everything escaped but printable ASCII and the letters and digits of other
 /// scripts, so that no control, direction or combining character reaches a terminal.
@@ -189,6 +192,42 @@ impl<const N: usize> fmt::Display for Table<N> {
     }
 }
 
+/// JSON in which everything outside printable ASCII is escaped: C1 controls and marks that turn
+/// the direction of writing are valid JSON, and would reach a terminal.
+pub(super) fn ascii(value: &impl Serialize) -> String {
+    let mut bytes = Vec::new();
+    let written = value.serialize(&mut Serializer::with_formatter(&mut bytes, Ascii));
+    written.expect("what is answered has names as keys, and goes into memory");
+    String::from_utf8(bytes).expect("it is ASCII")
+}
+
+/// Writes JSON as [`ascii`] says.
+struct Ascii;
+
+impl Formatter for Ascii {
+    fn write_string_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let is_plain = |byte: &u8| matches!(byte, b' '..=b'~');
+        if fragment.as_bytes().iter().all(is_plain) {
+            return writer.write_all(fragment.as_bytes());
+        }
+        for c in fragment.chars() {
+            match u8::try_from(c) {
+                Ok(byte) if is_plain(&byte) => writer.write_all(&[byte])?,
+                _ => {
+                    for unit in c.encode_utf16(&mut [0; 2]) {
+                        write!(writer, "\\u{unit:04x}")?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -223,6 +262,16 @@ mod tests {
     }
 
     proptest! {
+        /// It says the same as other JSON, in characters that do nothing to a terminal.
+        #[test]
+        fn json_is_plain_ascii(text: String, c: char) {
+            let text = format!("{text}{c}\u{7f}\u{9b}\u{202e}\"\\");
+            let value = serde_json::json!({ &text: [&text, null, 1] });
+            let shown = ascii(&value);
+            prop_assert!(shown.bytes().all(|byte| matches!(byte, b' '..=b'~')));
+            prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).ok(), Some(value));
+        }
+
         /// Whoever reads a command knows its bytes: no two look the same.
         #[test]
         fn a_command_can_be_read_back(command: Vec<u8>, text: String) {
