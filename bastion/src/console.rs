@@ -125,7 +125,7 @@ impl Console<'_> {
             Command::Help { json } => self.help(*json).await,
             Command::Whoami { explain, json } => self.whoami(*explain, *json).await,
             Command::Inbox { plain, json } => match json {
-                true => self.holds(false, true).await,
+                true => self.inbox_json().await,
                 false => self.inbox(*plain, reader).await,
             },
             Command::Targets { json } => self.targets(*json).await,

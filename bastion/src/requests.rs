@@ -50,6 +50,9 @@ pub(crate) struct Facts {
     /// The groups that decide: whoever does is in every one of them.
     pub(crate) approvers: BTreeSet<String>,
     pub(crate) needed: u32,
+    /// The policies that let the requester ask.
+    #[serde(default)]
+    pub(crate) policies: Vec<String>,
     /// For how long access is asked for.
     pub(crate) period_s: u64,
     /// Where the client was, when the requester had signed in and asked, and with which key: so
@@ -180,17 +183,13 @@ impl Requests {
     }
 
     /// Makes a request. The audit log knows of it when this returns.
-    pub(crate) async fn ask(
-        &self,
-        facts: Facts,
-        policies: Vec<String>,
-    ) -> Result<RequestRow, RequestError> {
+    pub(crate) async fn ask(&self, facts: Facts) -> Result<RequestRow, RequestError> {
         let requests = self.clone();
-        self.surely(async move { requests.asked(facts, policies).await })
+        self.surely(async move { requests.asked(facts).await })
             .await
     }
 
-    async fn asked(self, facts: Facts, policies: Vec<String>) -> Result<RequestRow, RequestError> {
+    async fn asked(self, facts: Facts) -> Result<RequestRow, RequestError> {
         let wait = SignedDuration::try_from(self.inner.config.wait).unwrap_or(SignedDuration::MAX);
         for _ in 0..NAMES {
             let id = RequestId::random().ok_or(RequestError::NoName)?;
@@ -207,7 +206,7 @@ impl Requests {
                 approvers: facts.approvers.iter().cloned().collect(),
                 needed: facts.needed,
                 expires_at,
-                policies: policies.clone(),
+                policies: facts.policies.clone(),
             };
             let most = self.inner.config.per_person;
             let asked = self

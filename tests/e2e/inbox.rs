@@ -99,7 +99,7 @@ fn a_hold_is_looked_at_and_decided_while_others_see_it() -> Result<()> {
     // The producer sees it, and does not decide.
     let mut anas = inbox(&ana, 100, 30)?;
     anas.shows("her own", |text| text.contains("yours (1)"))?;
-    anas.send("2")?;
+    anas.send("3")?;
     anas.shows("her own", |text| {
         text.contains(&id) && text.contains("sealed")
     })?;
@@ -172,6 +172,136 @@ fn a_hold_is_looked_at_and_decided_while_others_see_it() -> Result<()> {
     Ok(())
 }
 
+/// Of `finance` and `dba`, everybody may ask for the target `box`; all of `staff` decide on what others ask for.
+const ASKING: &str = "@id(\"ask-box\") @approvers(\"staff\") @longest(\"2h\")
+permit (principal, action == Action::\"request\", resource in Target::\"box\")
+when { principal in Group::\"finance\" || principal in Group::\"dba\" };
+permit (principal, action == Action::\"exec\", resource in Target::\"box\")
+when { context.approved && (principal in Group::\"finance\" || principal in Group::\"dba\") };
+permit (principal in Group::\"staff\", action == Action::\"approve\", resource);
+";
+
+/// Asks for access; with the name of the request.
+fn asks(client: &Client<'_>, reason: &str) -> Result<String> {
+    let asked = client.console(&format!("request box --reason {reason} --for 30m"))?;
+    let asked = asked.ok()?.out();
+    Ok(asked.split(' ').next().unwrap_or_default().to_owned())
+}
+
+#[test]
+fn a_request_is_looked_at_and_decided_while_others_see_it() -> Result<()> {
+    let world = World::start(&Setup {
+        access: ASKING.to_owned(),
+        ..Setup::default()
+    })?;
+    let (ana, bob, carol) = (
+        world.signed_in()?,
+        world.signed_in_as("bob")?,
+        world.signed_in_as("carol")?,
+    );
+    let login = &world.sshd.login;
+    let mut bobs = inbox(&bob, 80, 24)?;
+    bobs.shows("an empty list", |text| {
+        text.contains("nothing waits for you") && text.contains("requests (0)")
+    })?;
+    let mut carols = inbox(&carol, 80, 24)?;
+    carols.shows("an empty list", |text| text.contains("requests (0)"))?;
+    let id = asks(&ana, "the nightly job")?;
+    for terminal in [&mut bobs, &mut carols] {
+        terminal.shows("what has come", |text| {
+            text.contains(&format!("{id} waits for you")) && text.contains("requests (1)")
+        })?;
+    }
+    ensure!(ana.exec("box", "true", b"")?.code() == 77);
+
+    // Whoever asked sees it, and does not decide.
+    let mut anas = inbox(&ana, 100, 30)?;
+    anas.send("2")?;
+    anas.shows("her own", |text| {
+        text.contains(&id) && text.contains("pending") && text.contains("requests (0)")
+    })?;
+    anas.send("a")?;
+    anas.shows("a question", |text| text.contains("reason to approve"))?;
+    anas.send("\r")?;
+    anas.shows("a question", |text| text.contains("? y or n"))?;
+    anas.send("y")?;
+    anas.shows("a refusal", |text| {
+        text.contains("cannot decide on your own")
+    })?;
+
+    bobs.send("2")?;
+    bobs.shows("the list", |text| {
+        text.contains(&id) && text.contains("the nightly job") && text.contains("30m")
+    })?;
+    bobs.send("\r")?;
+    let page = bobs.shows("the page", |text| text.contains("policies"))?;
+    for part in [
+        "reason     the nightly job",
+        "for        30m",
+        "policies   ask-box",
+        "approval   1 of the group staff",
+        &format!("{login}@box"),
+    ] {
+        ensure!(page.contains(part), "{part}: {page}");
+    }
+    bobs.resize(40, 8)?;
+    bobs.shows("the page", |text| text.contains(&id))?;
+    bobs.send("a")?;
+    bobs.shows("a question", |text| text.contains("reason to approve"))?;
+    bobs.send("go on\ry")?;
+    bobs.shows("a question", |text| text.contains("? y or n"))?;
+    bobs.send("y")?;
+    bobs.resize(80, 24)?;
+    bobs.shows("what came of it", |text| {
+        text.contains(&format!("{id} is approved")) && text.contains("requests (0)")
+    })?;
+    carols.shows("what Bob did", |text| {
+        text.contains(&format!("{id} is approved by")) && text.contains("requests (0)")
+    })?;
+    anas.shows("what Bob did", |text| text.contains("approved"))?;
+    let output = ana.exec("box", "echo in", b"")?;
+    ensure!(output.code() == 0 && output.out() == "in\n", "{output:?}");
+    let shown = bob.console(&format!("show {id}"))?.ok()?.out();
+    ensure!(shown.contains(": go on\n"), "{shown}");
+
+    // In lines.
+    let id = asks(&bob, "the same again")?;
+    let json = carol.console("inbox --json")?.ok()?;
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout)?;
+    let waits = json.pointer("/requests").and_then(|list| {
+        let mut list = list.as_array()?.iter();
+        list.find(|request| request.get("id").and_then(|it| it.as_str()) == Some(id.as_str()))
+    });
+    ensure!(
+        waits.and_then(|request| request.get("can_decide")) == Some(&true.into()),
+        "{json}"
+    );
+    let answers = format!("show {id}\ndeny {id}\nnot now\nyes\napprove {id}\nquit\n");
+    let output = carol.run(
+        &["-T", "bastion", "--", "inbox", "--plain"],
+        answers.as_bytes(),
+    )?;
+    let text = output.ok()?.out();
+    for part in [
+        "1 request for access waits for you:\n",
+        &format!("{id}: "),
+        "for 30m: the same again; until ",
+        "reason     the same again\n",
+        "reason to deny",
+        "? yes or no: ",
+        &format!("{id} is denied\n"),
+        &format!("{id} cannot be decided: it is denied\n"),
+    ] {
+        ensure!(text.contains(part), "{part}: {text}");
+    }
+    ensure!(bob.exec("box", "true", b"")?.code() == 77);
+    for terminal in [&mut bobs, &mut carols, &mut anas] {
+        terminal.send("q")?;
+        ensure!(given_back(terminal)? == "0");
+    }
+    Ok(())
+}
+
 #[test]
 fn it_follows_its_terminal_and_ends_with_the_sign_in() -> Result<()> {
     let world = World::start(&setup())?;
@@ -225,12 +355,8 @@ fn without_a_screen_there_are_lines() -> Result<()> {
         refused.code() == 2 && refused.err().contains("--plain"),
         "{refused:?}"
     );
-    ensure!(
-        bob.console("inbox --json")?
-            .ok()?
-            .out()
-            .contains("\"holds\"")
-    );
+    let json = bob.console("inbox --json")?.ok()?.out();
+    ensure!(json == "{\"holds\":[],\"requests\":[]}\n", "{json}");
     ensure!(bob.run(&["bastion"], b"")?.ok()?.out().contains("Console"));
 
     let mut command = bob.ssh();

@@ -37,12 +37,7 @@ impl Console<'_> {
     pub(super) async fn holds(&self, all: bool, json: bool) -> Result<(), Failure> {
         let which = if all { Which::All } else { Which::Live };
         let rows = self.listed(which).await?;
-        let shown: Vec<(Part, &HoldRow)> = {
-            let mut parts = Parts::default();
-            rows.iter()
-                .filter_map(|row| Some((self.part(&mut parts, row, all)?, row)))
-                .collect()
-        };
+        let shown = self.of_mine(&rows, all);
         if json {
             let holds = shown.iter().map(|(part, row)| hold_json(row, *part));
             return self
@@ -91,6 +86,14 @@ impl Console<'_> {
             ]);
         }
         self.print(table.to_string()).await
+    }
+
+    /// Those of these holds that this user has to do with.
+    pub(super) fn of_mine<'r>(&self, rows: &'r [HoldRow], all: bool) -> Vec<(Part, &'r HoldRow)> {
+        let mut parts = Parts::default();
+        rows.iter()
+            .filter_map(|row| Some((self.part(&mut parts, row, all)?, row)))
+            .collect()
     }
 
     pub(super) async fn show(&self, hold: &str, payload: bool, json: bool) -> Result<(), Failure> {

@@ -24,21 +24,27 @@ use jiff::Timestamp;
 use replay::paint::Frame;
 use replay::player::KeyReader;
 use scanner::Stream;
+use serde::Serialize;
 use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use self::board::{
-    Ask, Board, Body, CELL_MAX, HoldLine, LIST_MAX, Page, SessionLine, Tab, TargetLine, belongs,
+    Ask, Board, Body, CELL_MAX, Choice, HoldLine, Item, LIST_MAX, Page, RequestLine, SessionLine,
+    Subject, Tab, TargetLine, belongs,
 };
 use super::command::Decision;
-use super::holds::{self, Parts, described};
+use super::holds::{self, HoldJson, Parts, described};
 use super::play::Begin;
+use super::requests::{
+    RequestJson, described_request, request_json, request_news, request_outcome,
+};
 use super::text::{self, SafeLines, safe, shortened};
 use super::{Console, Failure, SIGN_IN_ENDED};
-use crate::holds::{Digest, HoldError, HoldId};
+use crate::holds::{HoldError, HoldId};
 use crate::login::Lease;
-use crate::requests::{Name, Part};
+use crate::requests::{Part, RequestId};
 use crate::session::Asked;
 use crate::ssh::{ClientReader, FromClient};
 use crate::store::{HoldRow, Place, RequestRow, Which};
@@ -73,6 +79,24 @@ impl Console<'_> {
         desk.run(reader).await
     }
 
+    /// What the lists of holds and requests show, for programs.
+    pub(super) async fn inbox_json(&self) -> Result<(), Failure> {
+        let holds = self.listed(Which::Live).await?;
+        let requests = self.requests_of_mine(Which::Live).await?;
+        let shown = InboxJson {
+            holds: self
+                .of_mine(&holds, false)
+                .into_iter()
+                .map(|(part, row)| holds::hold_json(row, part))
+                .collect(),
+            requests: requests
+                .iter()
+                .map(|(part, row)| request_json(row, *part))
+                .collect(),
+        };
+        self.json(&shown).await
+    }
+
     /// The places of the holds that wait for this user, and of their own.
     async fn places(&self) -> Result<(Vec<Place>, Vec<Place>), Failure> {
         let (mut waiting, mut own) = (Vec::new(), Vec::new());
@@ -96,15 +120,25 @@ impl Console<'_> {
         }
     }
 
-    /// How many requests for access wait for this user's decision.
-    async fn requests_waiting(&self) -> Result<usize, Failure> {
+    /// Takes the requests anew; answers with the last thing to tell.
+    async fn take_requests(&self, board: &mut Board) -> Result<Option<String>, Failure> {
         let me = &self.lease().user.identity;
         let seen = self.requests_of_mine(Which::Live).await?;
-        let waits = |(part, row): &&(Part, RequestRow)| {
-            let voted = row.votes.iter().any(|vote| vote.by.identity == *me);
-            *part == Part::Decider && row.state == Name::Pending && !voted
-        };
-        Ok(seen.iter().filter(waits).count())
+        let lines = seen
+            .iter()
+            .map(|(part, row)| RequestLine::of(row, *part, me));
+        let (come, gone) = board.renew_requests(lines.collect());
+        let mut told = None;
+        for id in gone {
+            // Of somebody who may see it no longer, nothing is told.
+            match self.request_seen(id).await {
+                Ok((_, row)) => told = request_news(&row, me).or(told),
+                Err(Failure::Denied(_)) => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        let come = come.first().map(|id| format!("{id} waits for you"));
+        Ok(come.or(told))
     }
 
     /// Puts holds that have changed where they belong; answers with the last thing to tell.
@@ -123,6 +157,13 @@ impl Console<'_> {
         }
         Ok(told)
     }
+}
+
+/// What `inbox --json` answers with.
+#[derive(Serialize)]
+struct InboxJson<'a> {
+    holds: Vec<HoldJson<'a>>,
+    requests: Vec<RequestJson<'a>>,
 }
 
 /// What has changed since it was asked last.
@@ -150,6 +191,15 @@ async fn changes(receiver: &mut broadcast::Receiver<HoldId>, not_before: Instant
             Err(broadcast::error::TryRecvError::Lagged(missed)) => Err(RecvError::Lagged(missed)),
             Err(_) => return Changed::These(ids),
         };
+    }
+}
+
+/// The next change of some request, not before that time. Cancel-safe.
+async fn request_changes(receiver: &mut watch::Receiver<()>, not_before: Instant) {
+    tokio::time::sleep_until(not_before).await;
+    if receiver.changed().await.is_err() {
+        // The bastion ends, and this with it.
+        std::future::pending().await
     }
 }
 
@@ -185,6 +235,7 @@ impl Desk<'_> {
         let mut policies = rooms.access.changes();
         let mut changed_requests = rooms.requests.changes();
         let mut not_before = Instant::now();
+        let mut requests_not_before = not_before;
         let mut keys = KeyReader::default();
         self.console.screen.enter(self.console.writer).await?;
         self.look_at_all().await?;
@@ -228,8 +279,9 @@ impl Desk<'_> {
                     None => return Err(Failure::Denied(SIGN_IN_ENDED.to_owned())),
                 },
                 Ok(()) = policies.changed() => self.look_at_all().await?,
-                Ok(()) = changed_requests.changed() => {
-                    self.board.requests = self.console().requests_waiting().await?;
+                () = request_changes(&mut changed_requests, requests_not_before) => {
+                    self.take_requests().await?;
+                    requests_not_before = Instant::now() + CHANGES_APART;
                 }
                 changed = changes(&mut changed_holds, not_before) => {
                     self.take(changed).await?;
@@ -244,29 +296,49 @@ impl Desk<'_> {
         let Changed::These(ids) = changed else {
             return self.look_at_all().await;
         };
-        let open = self.board.page.as_ref().map(|page| page.about.id);
         let console = Console {
             asked: &self.asked,
             ..*self.console
         };
         let told = console.take_changes(&mut self.board, ids.clone()).await?;
         self.board.said = told.or(self.board.said.take());
-        if let Some(id) = open.filter(|id| ids.contains(id)) {
+        if let Some(Item::Hold(id)) = self.open_item()
+            && ids.contains(&id)
+        {
             self.renew_page(id).await?;
         }
         Ok(())
     }
 
-    /// Takes both lists of holds anew.
+    /// What the page on the screen is about.
+    fn open_item(&self) -> Option<Item> {
+        self.board.page.as_ref().map(|page| page.about.item())
+    }
+
+    /// Takes the requests anew, and the page of one.
+    async fn take_requests(&mut self) -> Result<(), Failure> {
+        let console = Console {
+            asked: &self.asked,
+            ..*self.console
+        };
+        let told = console.take_requests(&mut self.board).await?;
+        self.board.said = told.or(self.board.said.take());
+        if let Some(Item::Request(id)) = self.open_item() {
+            self.renew_request_page(id).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes all lists anew that change by themselves.
     async fn look_at_all(&mut self) -> Result<(), Failure> {
-        let console = self.console();
-        let (waiting, own) = console.places().await?;
-        let requests = console.requests_waiting().await?;
+        let (waiting, own) = self.console().places().await?;
         self.board.renew(waiting, own);
-        self.board.requests = requests;
-        if let Some(id) = self.board.page.as_ref().map(|page| page.about.id) {
+        if let Some(Item::Hold(id)) = self.open_item() {
             self.renew_page(id).await?;
         }
+        let said = self.board.said.take();
+        self.take_requests().await?;
+        self.board.said = said;
         Ok(())
     }
 
@@ -296,8 +368,12 @@ impl Desk<'_> {
         match ask {
             Ask::Leave => return Ok(Next::Leave),
             Ask::Repaint => self.painted = None,
-            Ask::Open(hold) => {
+            Ask::Open(Item::Hold(hold)) => {
                 let shown = self.open(hold).await;
+                self.say(shown)?;
+            }
+            Ask::Open(Item::Request(request)) => {
+                let shown = self.open_request(request).await;
                 self.say(shown)?;
             }
             Ask::Payload(hold) => {
@@ -305,12 +381,11 @@ impl Desk<'_> {
                 self.say(shown)?;
             }
             Ask::Decide {
-                hold,
-                digest,
+                choice,
                 decision,
                 reason,
             } => {
-                let decided = self.decide(hold, digest, decision, reason.as_deref()).await;
+                let decided = self.decide(choice, decision, reason.as_deref()).await;
                 self.say(decided)?;
             }
             Ask::Load(tab) => {
@@ -359,6 +434,41 @@ impl Desk<'_> {
         Ok(None)
     }
 
+    /// Shows what `show` shows of a request.
+    async fn open_request(&mut self, request: RequestId) -> Result<Option<String>, Failure> {
+        let (part, row) = self.console().request_seen(request).await?;
+        let page = self.request_page_of(&row, part);
+        self.board.show(Some(page));
+        Ok(None)
+    }
+
+    fn request_page_of(&self, row: &RequestRow, part: Part) -> Page {
+        let me = &self.asked.lease.user.identity;
+        Page {
+            about: Subject::Request(RequestLine::of(row, part, me)),
+            facts: lines_of(&described_request(row)),
+            above: String::new(),
+            body: Body::Nothing,
+            top: 0,
+        }
+    }
+
+    /// The request that is on the screen may have changed, or what this user may see.
+    async fn renew_request_page(&mut self, request: RequestId) -> Result<(), Failure> {
+        let renewed = match self.console().request_seen(request).await {
+            Ok((part, row)) => Some(self.request_page_of(&row, part)),
+            // Somebody who may see it no longer is not told what becomes of it.
+            Err(Failure::Denied(_)) => None,
+            Err(failure) => return Err(failure),
+        };
+        let page = match (renewed, self.board.page.take()) {
+            (Some(renewed), Some(page)) => Some(page.renewed(renewed.about, renewed.facts, false)),
+            _ => None,
+        };
+        self.board.show(page);
+        Ok(())
+    }
+
     /// Shows what `show --payload` shows, as far as it is kept in memory.
     async fn payload(&mut self, hold: HoldId) -> Result<Option<String>, Failure> {
         let console = self.console();
@@ -400,7 +510,7 @@ impl Desk<'_> {
 
     fn page_of(&self, row: &HoldRow) -> Page {
         Page {
-            about: HoldLine::of(row, &self.asked.lease.user.identity),
+            about: Subject::Hold(HoldLine::of(row, &self.asked.lease.user.identity)),
             facts: lines_of(&described(row)),
             above: String::new(),
             body: Body::Nothing,
@@ -432,22 +542,20 @@ impl Desk<'_> {
     /// Decides as `approve` and `deny` do, with the sign-in as it stands at this moment.
     async fn decide(
         &mut self,
-        hold: HoldId,
-        digest: Digest,
+        choice: Choice,
         decision: Decision,
         reason: Option<&str>,
     ) -> Result<Option<String>, Failure> {
         self.console.renew(&mut self.asked).await?;
-        let row = self
-            .console()
-            .decided(&hold.to_string(), Some(digest), decision, reason)
-            .await?;
-        Ok(Some(holds::outcome(&row)))
+        self.console()
+            .decide_on(choice, decision, reason)
+            .await
+            .map(Some)
     }
 
     async fn load(&mut self, tab: Tab) -> Result<Option<String>, Failure> {
         match tab {
-            Tab::Waiting | Tab::Own => {}
+            Tab::Waiting | Tab::Requests | Tab::Own => {}
             Tab::Sessions => {
                 let lines = self.console().session_lines().await?;
                 self.board.set_sessions(lines);
@@ -462,6 +570,26 @@ impl Desk<'_> {
 }
 
 impl Console<'_> {
+    /// Decides on what a question was about; says what came of it.
+    async fn decide_on(
+        &self,
+        choice: Choice,
+        decision: Decision,
+        reason: Option<&str>,
+    ) -> Result<String, Failure> {
+        match choice {
+            Choice::Hold { hold, digest } => {
+                let hold = hold.to_string();
+                let decided = self.decided(&hold, Some(digest), decision, reason);
+                Ok(holds::outcome(&decided.await?))
+            }
+            Choice::Request(request) => {
+                let row = self.vote_on_request(request, decision, reason).await?;
+                Ok(request_outcome(&row))
+            }
+        }
+    }
+
     /// Takes the sign-in as it stands: groups that were lost since count no more.
     async fn renew(&self, asked: &mut Asked) -> Result<(), Failure> {
         match self.rooms.sign_ins.renewed(&asked.lease).await {

@@ -14,7 +14,7 @@ use super::{Console, Failure};
 use crate::access::Action;
 use crate::audit::Event;
 use crate::config::section::show_duration;
-use crate::login::KeyId;
+use crate::login::{Identity, KeyId};
 use crate::requests::{self, Facts, Name, Part, RequestError, RequestId};
 use crate::session::REFUSED;
 use crate::store::{Locked, RequestRow, Which};
@@ -82,13 +82,14 @@ impl Console<'_> {
             reason: ask.reason.to_owned(),
             approvers: terms.approvers,
             needed: u32::try_from(terms.count).unwrap_or(u32::MAX),
+            policies: terms.policies,
             period_s: period.as_secs(),
             source,
             signed_in_at: self.lease().signed_in_at,
             asked_at: now,
             key: self.lease().key.as_ref().map(KeyId::to_string),
         };
-        let row = self.rooms.requests.ask(facts, terms.policies).await;
+        let row = self.rooms.requests.ask(facts).await;
         let row = row.map_err(|error| self.failed(&error))?;
         if json {
             return self.json(&request_json(&row, Part::Requester)).await;
@@ -196,24 +197,7 @@ impl Console<'_> {
         if json {
             return self.json(&request_json(&row, Part::Decider)).await;
         }
-        let facts = &row.facts;
-        let account = safe(&format!("{}@{}", facts.login, facts.target));
-        let line = match row.state {
-            Name::Approved => format!(
-                "{} is approved: {} has {account} until {}\n",
-                row.id,
-                safe(&facts.requester.name),
-                text::time(row.expires_at)
-            ),
-            Name::Denied => format!("{} is denied\n", row.id),
-            _ => format!(
-                "{} has {} of {} approvals\n",
-                row.id,
-                approvals(&row),
-                facts.needed
-            ),
-        };
-        self.print(line).await
+        self.print(format!("{}\n", request_outcome(&row))).await
     }
 
     /// This user's decision on a request; everything that it needs is asked here.
@@ -313,14 +297,18 @@ impl Console<'_> {
 
     /// A request by its whole name. One that does not exist is answered like one that this user has
     /// nothing to do with.
-    async fn seen(&self, request: &str) -> Result<(Part, RequestRow), Failure> {
-        let id = request_id(request)?;
+    pub(super) async fn seen(&self, request: &str) -> Result<(Part, RequestRow), Failure> {
+        self.request_seen(request_id(request)?).await
+    }
+
+    /// The same of one whose name was read before.
+    pub(super) async fn request_seen(&self, id: RequestId) -> Result<(Part, RequestRow), Failure> {
         let access = self.rooms.access();
         let (person, source) = (self.asked.person(), self.asked.source);
         let seen = self.rooms.requests.seen(&access, &person, source, id).await;
         match seen {
             Ok(seen) => Ok(seen),
-            Err(RequestError::Unknown) => Err(unknown(request)),
+            Err(RequestError::Unknown) => Err(unknown(&id.to_string())),
             Err(error) => Err(self.failed(&error)),
         }
     }
@@ -377,7 +365,7 @@ fn approvals(row: &RequestRow) -> usize {
     row.votes.iter().filter(|vote| vote.approves).count()
 }
 
-fn period(row: &RequestRow) -> String {
+pub(super) fn period(row: &RequestRow) -> String {
     show_duration(Duration::from_secs(row.facts.period_s))
 }
 
@@ -389,6 +377,46 @@ fn groups(row: &RequestRow) -> String {
         .map(|group| safe(group))
         .collect();
     groups.join(" and ")
+}
+
+/// What a decision has made of a request.
+pub(super) fn request_outcome(row: &RequestRow) -> String {
+    let facts = &row.facts;
+    match row.state {
+        Name::Approved => format!(
+            "{} is approved: {} has {} until {}",
+            row.id,
+            safe(&facts.requester.name),
+            safe(&format!("{}@{}", facts.login, facts.target)),
+            text::time(row.expires_at)
+        ),
+        Name::Denied => format!("{} is denied", row.id),
+        _ => format!(
+            "{} has {} of {} approvals",
+            row.id,
+            approvals(row),
+            facts.needed
+        ),
+    }
+}
+
+/// What has become of a request that waits for `me` no more; none where it was their own word.
+pub(super) fn request_news(row: &RequestRow, me: &Identity) -> Option<String> {
+    let id = row.id;
+    let last = row.votes.last();
+    let by = last.map_or_else(String::new, |vote| format!(" by {}", safe(&vote.by.name)));
+    let by_me = last.is_some_and(|vote| vote.by.identity == *me);
+    match row.state {
+        Name::Pending | Name::Approved | Name::Denied if by_me => None,
+        Name::Pending => Some(format!("{id} is no longer yours to decide")),
+        Name::Approved => Some(format!("{id} is approved{by}")),
+        Name::Denied => Some(format!("{id} is denied{by}")),
+        Name::Expired => Some(format!("{id} has expired")),
+        Name::Withdrawn => Some(format!("{id} was withdrawn by whoever asked")),
+        Name::Void | Name::Over | Name::Revoked | Name::Returned => {
+            Some(format!("{id} is {}", row.state.as_str()))
+        }
+    }
 }
 
 /// What is known of a request, line by line.
@@ -407,6 +435,13 @@ pub(super) fn described_request(row: &RequestRow) -> String {
         (
             "approval",
             format!("{} of the group {}", facts.needed, groups(row)),
+        ),
+        (
+            "policies",
+            match facts.policies.as_slice() {
+                [] => "-".to_owned(),
+                policies => safe(&policies.join(", ")),
+            },
         ),
         ("from", facts.source.to_string()),
         ("since", text::time(row.asked_at)),
@@ -441,6 +476,7 @@ pub(super) struct RequestJson<'a> {
     for_s: u64,
     approvers: &'a BTreeSet<String>,
     needed: u32,
+    policies: &'a [String],
     votes: Vec<VoteJson<'a>>,
     source: IpAddr,
     asked_at: Timestamp,
@@ -462,6 +498,7 @@ pub(super) fn request_json(row: &RequestRow, part: Part) -> RequestJson<'_> {
         for_s: facts.period_s,
         approvers: &facts.approvers,
         needed: facts.needed,
+        policies: &facts.policies,
         votes: votes_json(&row.votes),
         source: facts.source,
         asked_at: row.asked_at,

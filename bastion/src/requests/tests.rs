@@ -119,6 +119,7 @@ fn facts(needed: u32) -> Facts {
         reason: "the nightly job".into(),
         approvers: BTreeSet::from(["leads".to_owned()]),
         needed,
+        policies: vec!["ask".into()],
         period_s: 3600,
         source: SOURCE,
         signed_in_at: Timestamp::now(),
@@ -213,7 +214,7 @@ async fn an_approved_request_opens_until_its_time_is_over() {
     let requests = here.start().await;
     let access = here.access(&format!("{ASK}{DECIDE}"));
     sign_in(&requests, "ana", &["staff"]).await;
-    let row = requests.ask(facts(1), Vec::new()).await.unwrap();
+    let row = requests.ask(facts(1)).await.unwrap();
     assert_eq!(left(&requests).await, None);
     // Nobody decides on their own, whatever their groups.
     assert!(matches!(
@@ -251,7 +252,7 @@ async fn a_grant_counts_once_the_audit_log_has_its_decision() {
     let requests = here.start().await;
     let access = here.access(&format!("{ASK}{DECIDE}"));
     sign_in(&requests, "ana", &["staff"]).await;
-    let row = requests.ask(facts(1), Vec::new()).await.unwrap();
+    let row = requests.ask(facts(1)).await.unwrap();
     *here.deaf.lock().unwrap() = true;
     assert!(matches!(
         decide(&requests, &access, row.id, "carol", true).await,
@@ -268,23 +269,23 @@ async fn a_grant_counts_once_the_audit_log_has_its_decision() {
 async fn one_that_waits_for_each_account_and_so_many_in_all() {
     let here = Here::new();
     let requests = here.start().await;
-    let row = requests.ask(facts(1), Vec::new()).await.unwrap();
-    let again = requests.ask(facts(1), Vec::new()).await;
+    let row = requests.ask(facts(1)).await.unwrap();
+    let again = requests.ask(facts(1)).await;
     assert!(matches!(again, Err(RequestError::Already(id)) if id == row.id));
     let other = |login: &str| Facts {
         login: login.into(),
         ..facts(1)
     };
-    requests.ask(other("b"), Vec::new()).await.unwrap();
-    requests.ask(other("c"), Vec::new()).await.unwrap();
-    let many = requests.ask(other("d"), Vec::new()).await;
+    requests.ask(other("b")).await.unwrap();
+    requests.ask(other("c")).await.unwrap();
+    let many = requests.ask(other("d")).await;
     assert!(matches!(many, Err(RequestError::TooMany)));
     // One that was taken back makes room, also for the same account.
     let (ana, bob) = (party("ana").identity, party("bob").identity);
     assert!(requests.cancel(row.id, bob, None).await.is_err());
     let row = requests.cancel(row.id, ana, None).await.unwrap();
     assert_eq!(row.state, Name::Withdrawn);
-    requests.ask(facts(1), Vec::new()).await.unwrap();
+    requests.ask(facts(1)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -293,7 +294,7 @@ async fn what_nobody_decides_expires_also_over_a_restart() {
     let requests = here.start().await;
     let access = here.access(&format!("{ASK}{DECIDE}"));
     sign_in(&requests, "ana", &["staff"]).await;
-    let row = requests.ask(facts(1), Vec::new()).await.unwrap();
+    let row = requests.ask(facts(1)).await.unwrap();
     requests
         .inner
         .ledger
@@ -321,7 +322,7 @@ async fn policies_that_changed_make_a_request_void() {
         let here = Here::new();
         let requests = here.start().await;
         sign_in(&requests, "ana", &["staff"]).await;
-        let row = requests.ask(facts(1), Vec::new()).await.unwrap();
+        let row = requests.ask(facts(1)).await.unwrap();
         let decided = decide(&requests, &here.access(&policies), row.id, "carol", true).await;
         let Err(RequestError::Void(found)) = decided else {
             panic!("{decided:?}");
@@ -337,10 +338,10 @@ async fn who_is_locked_has_no_grant_and_gets_none() {
     let requests = here.start().await;
     let access = here.access(&format!("{ASK}{DECIDE}"));
     sign_in(&requests, "ana", &["staff"]).await;
-    let row = requests.ask(facts(1), Vec::new()).await.unwrap();
+    let row = requests.ask(facts(1)).await.unwrap();
     let granted = decide(&requests, &access, row.id, "carol", true).await;
     assert_eq!(granted.unwrap().state, Name::Approved);
-    let waits = requests.ask(facts(1), Vec::new()).await.unwrap();
+    let waits = requests.ask(facts(1)).await.unwrap();
     let lock = Lock {
         locked: Locked::User(party("ana").identity),
         by: party("root").identity,
@@ -364,7 +365,7 @@ async fn who_is_locked_or_leaves_after_the_question_has_no_vote() {
     let requests = here.start().await;
     let access = here.access(&format!("{ASK}{DECIDE}"));
     sign_in(&requests, "ana", &["staff"]).await;
-    let row = requests.ask(facts(1), Vec::new()).await.unwrap();
+    let row = requests.ask(facts(1)).await.unwrap();
     let leads = sign_in(&requests, "carol", &["leads"]).await;
     sign_in(&requests, "dave", &["staff"]).await;
     let lock = Lock {
@@ -393,7 +394,7 @@ async fn who_is_locked_or_leaves_after_the_question_has_no_vote() {
 async fn a_step_after_its_time_has_expired() {
     let here = Here::new();
     let requests = here.start().await;
-    let row = requests.ask(facts(1), Vec::new()).await.unwrap();
+    let row = requests.ask(facts(1)).await.unwrap();
     let step = |row: &RequestRow| {
         Ok::<_, Refusal>(RequestStep {
             to: Name::Approved,
@@ -413,7 +414,7 @@ async fn whoever_stands_on_a_grant_hears_that_it_was_taken_away() {
     let requests = here.start().await;
     let access = here.access(&format!("{ASK}{DECIDE}"));
     sign_in(&requests, "ana", &["staff"]).await;
-    let row = requests.ask(facts(1), Vec::new()).await.unwrap();
+    let row = requests.ask(facts(1)).await.unwrap();
     decide(&requests, &access, row.id, "carol", true)
         .await
         .unwrap();
@@ -445,7 +446,7 @@ async fn a_grant_that_was_taken_away_counts_for_nothing() {
         let stood = requests.stood(&ana, login, "db", at);
         stood.await.unwrap()
     };
-    let row = requests.ask(facts(1), Vec::new()).await.unwrap();
+    let row = requests.ask(facts(1)).await.unwrap();
     assert!(!stood("app", requests.now()).await);
     let row = decide(&requests, &access, row.id, "carol", true)
         .await
@@ -462,7 +463,7 @@ async fn a_grant_that_was_taken_away_counts_for_nothing() {
         .unwrap();
     assert!(!stood("app", during).await);
     // Another one, until its end.
-    let row = requests.ask(facts(1), Vec::new()).await.unwrap();
+    let row = requests.ask(facts(1)).await.unwrap();
     let row = decide(&requests, &access, row.id, "carol", true)
         .await
         .unwrap();
@@ -477,7 +478,7 @@ async fn a_grant_that_was_taken_away_counts_for_nothing() {
 async fn one_that_waits_is_in_every_list() {
     let here = Here::new();
     let requests = here.start().await;
-    let row = requests.ask(facts(1), Vec::new()).await.unwrap();
+    let row = requests.ask(facts(1)).await.unwrap();
     let many = "WITH RECURSIVE n (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM n WHERE n < 1100) \
         INSERT INTO requests (id, state, live, issuer, subject, login, target, facts, votes, \
         asked_at, changed_at, expires_at, version) SELECT printf('R-%06d', n), 'denied', 0, issuer, \
@@ -505,7 +506,7 @@ async fn of_many_decisions_at_once_one_wins() {
     let requests = here.start().await;
     let access = here.access(&format!("{ASK}{DECIDE}"));
     sign_in(&requests, "ana", &["staff"]).await;
-    let row = requests.ask(facts(1), Vec::new()).await.unwrap();
+    let row = requests.ask(facts(1)).await.unwrap();
     let mut racers = tokio::task::JoinSet::new();
     for n in 0..12 {
         let (requests, access) = (requests.clone(), access.clone());

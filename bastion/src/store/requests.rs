@@ -27,13 +27,31 @@ pub(crate) struct RequestRow {
     pub(crate) changed_at: Timestamp,
     pub(crate) votes: Vec<Vote>,
     /// Those of the voters who are, by their latest sign-in, no longer in all of the groups that
-    /// decide, or are locked. Known of one that is read alone; in the step of a vote, the one who
-    /// casts it is among those asked about.
+    /// decide, or are locked. In the step of a vote, the one who casts it is among those asked about.
     pub(crate) gone: Vec<Identity>,
     /// The groups of the requester's latest sign-in; none where they are locked. Known of one that
     /// is read alone.
     pub(crate) groups: Option<BTreeSet<String>>,
     version: i64,
+}
+
+#[cfg(test)]
+impl RequestRow {
+    /// One that has just been made, for tests without a store.
+    pub(crate) fn made(id: RequestId, facts: Facts, now: Timestamp, expires_at: Timestamp) -> Self {
+        Self {
+            id,
+            state: Name::Pending,
+            facts,
+            asked_at: now,
+            expires_at,
+            changed_at: now,
+            votes: Vec::new(),
+            gone: Vec::new(),
+            groups: None,
+            version: 0,
+        }
+    }
 }
 
 /// What a step changes.
@@ -139,10 +157,14 @@ impl Store {
                      ORDER BY asked_at DESC, id LIMIT 1000) ORDER BY asked_at DESC, id"
                 }
             };
-            connection
+            let mut rows = connection
                 .prepare_cached(&format!("{REQUESTS} {condition}"))?
                 .query_and_then([], of_row)?
-                .collect()
+                .collect::<Result<Vec<_>, _>>()?;
+            for row in &mut rows {
+                row.gone = gone(connection, voters(&row.votes), &row.facts.approvers)?;
+            }
+            Ok(rows)
         })
         .await
     }

@@ -1,10 +1,12 @@
 //! What the inbox shows and what a key does: lists, a page, a question. No I/O, no clock, no policy.
 //!
 //! Only places of holds are kept for the whole of a list, some twenty bytes each; what a row shows
-//! is fetched for the rows on the screen. A decision is named by its hold from the first key on, so
-//! that a list that moves underneath changes nothing about it.
+//! is fetched for the rows on the screen. Requests are few, and kept as rows. A decision is named by
+//! what it is about from the first key on, so that a list that moves underneath changes nothing
+//! about it.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use jiff::Timestamp;
 use replay::player::Key;
@@ -15,13 +17,16 @@ use super::super::holds::Part;
 use super::super::text::{safe, shortened};
 use crate::holds::{Digest, Held, HoldId, Name, Refusal};
 use crate::login::Identity;
-use crate::store::{HoldRow, Place};
+use crate::requests::{self, RequestId};
+use crate::store::{HoldRow, Place, RequestRow};
 
 /// One of the lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tab {
     /// Holds that wait for this user's decision.
     Waiting,
+    /// Requests for access that this user has to do with; those that wait for them come first.
+    Requests,
     /// Holds that this user has produced.
     Own,
     Sessions,
@@ -29,11 +34,18 @@ pub(super) enum Tab {
 }
 
 impl Tab {
-    pub(super) const ALL: [Self; 4] = [Self::Waiting, Self::Own, Self::Sessions, Self::Targets];
+    pub(super) const ALL: [Self; 5] = [
+        Self::Waiting,
+        Self::Requests,
+        Self::Own,
+        Self::Sessions,
+        Self::Targets,
+    ];
 
     fn next(self) -> Self {
         match self {
-            Self::Waiting => Self::Own,
+            Self::Waiting => Self::Requests,
+            Self::Requests => Self::Own,
             Self::Own => Self::Sessions,
             Self::Sessions => Self::Targets,
             Self::Targets => Self::Waiting,
@@ -41,9 +53,42 @@ impl Tab {
     }
 
     fn before(self) -> Self {
-        // Four of them.
-        self.next().next().next()
+        match self {
+            Self::Waiting => Self::Targets,
+            Self::Requests => Self::Waiting,
+            Self::Own => Self::Requests,
+            Self::Sessions => Self::Own,
+            Self::Targets => Self::Sessions,
+        }
     }
+}
+
+/// Something that can be looked at on a page of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Item {
+    Hold(HoldId),
+    Request(RequestId),
+}
+
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hold(id) => id.fmt(f),
+            Self::Request(id) => id.fmt(f),
+        }
+    }
+}
+
+/// What is decided on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Choice {
+    Hold {
+        hold: HoldId,
+        /// The bytes that the question was about.
+        digest: Digest,
+    },
+    /// What is asked for never changes.
+    Request(RequestId),
 }
 
 /// What a key asks the loop to do.
@@ -51,14 +96,12 @@ impl Tab {
 pub(super) enum Ask {
     Leave,
     Repaint,
-    /// Shows a hold, or shows it again.
-    Open(HoldId),
+    /// Shows a hold or a request, or shows it again.
+    Open(Item),
     /// Shows all of a hold's output.
     Payload(HoldId),
     Decide {
-        hold: HoldId,
-        /// The bytes that the question was about.
-        digest: Digest,
+        choice: Choice,
         decision: Decision,
         reason: Option<String>,
     },
@@ -149,6 +192,74 @@ impl HoldLine {
     }
 }
 
+/// What a list shows of a request; all text is safe and short.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RequestLine {
+    pub(super) id: RequestId,
+    pub(super) asked_at: Timestamp,
+    pub(super) expires_at: Timestamp,
+    pub(super) state: requests::Name,
+    pub(super) who: String,
+    pub(super) account: String,
+    pub(super) period: String,
+    pub(super) reason: String,
+    pub(super) approvals: usize,
+    pub(super) needed: u32,
+    /// Whether this user has approved it already.
+    pub(super) voted: bool,
+    /// Whether it waits for this user's decision.
+    pub(super) waits: bool,
+}
+
+impl RequestLine {
+    pub(super) fn of(row: &RequestRow, part: requests::Part, me: &Identity) -> Self {
+        let facts = &row.facts;
+        let short = |text: &str| shortened(&safe(text), CELL_MAX);
+        // Those that still count.
+        let approvals = row
+            .votes
+            .iter()
+            .filter(|vote| vote.approves && !row.gone.contains(&vote.by.identity));
+        let voted = approvals.clone().any(|vote| vote.by.identity == *me);
+        let pending = row.state == requests::Name::Pending;
+        Self {
+            id: row.id,
+            asked_at: row.asked_at,
+            expires_at: row.expires_at,
+            state: row.state,
+            who: short(&facts.requester.name),
+            account: short(&format!("{}@{}", facts.login, facts.target)),
+            period: super::super::requests::period(row),
+            reason: short(&facts.reason),
+            approvals: approvals.count(),
+            needed: facts.needed,
+            voted,
+            waits: pending && !voted && part == requests::Part::Decider,
+        }
+    }
+
+    /// Whether it can still be decided on.
+    ///
+    /// # Errors
+    ///
+    /// The line that says what it is.
+    pub(super) fn decidable(&self) -> Result<(), String> {
+        match self.state {
+            requests::Name::Pending => Ok(()),
+            state => Err(format!(
+                "{} cannot be decided: {}",
+                self.id,
+                requests::Refusal::Over(state)
+            )),
+        }
+    }
+
+    /// What a decision would be about, in a few words.
+    pub(super) fn gist(&self) -> String {
+        format!("{} on {} for {}", self.who, self.account, self.period)
+    }
+}
+
 /// A session, as its row shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct SessionLine {
@@ -192,10 +303,49 @@ impl Body {
     }
 }
 
-/// One hold on the whole screen.
+/// What a page shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Subject {
+    Hold(HoldLine),
+    Request(RequestLine),
+}
+
+impl Subject {
+    pub(super) fn item(&self) -> Item {
+        match self {
+            Self::Hold(line) => Item::Hold(line.id),
+            Self::Request(line) => Item::Request(line.id),
+        }
+    }
+
+    /// What a decision would be on.
+    ///
+    /// # Errors
+    ///
+    /// The line that says why there can be none.
+    pub(super) fn choice(&self) -> Result<Choice, String> {
+        match self {
+            Self::Hold(line) => Ok(Choice::Hold {
+                hold: line.id,
+                digest: line.decidable()?,
+            }),
+            Self::Request(line) => line.decidable().map(|()| Choice::Request(line.id)),
+        }
+    }
+
+    /// What a decision would be about, in a few words.
+    pub(super) fn gist(&self) -> String {
+        match self {
+            Self::Hold(line) => line.gist(),
+            Self::Request(line) => line.gist(),
+        }
+    }
+}
+
+/// One hold or request on the whole screen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Page {
-    pub(super) about: HoldLine,
+    pub(super) about: Subject,
     /// What is known of it, line by line.
     pub(super) facts: Vec<String>,
     /// What stands above the body, or in its place.
@@ -207,16 +357,17 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// The same hold after a change. What was shown of its output stays, unless it has been erased,
+    /// The same after a change. What was shown of a hold's output stays, unless it has been erased,
     /// or is in the clear and may be shown no more.
     pub(super) fn renewed(
         self,
-        about: HoldLine,
+        about: Subject,
         facts: Vec<String>,
         may_show_payload: bool,
     ) -> Self {
         let withdrawn = matches!(self.body, Body::Payload(_)) && !may_show_payload;
-        let (above, body) = if about.state.is_final() && self.body != Body::Nothing {
+        let erased = matches!(&about, Subject::Hold(line) if line.state.is_final());
+        let (above, body) = if erased && self.body != Body::Nothing {
             ("what was shown of it is erased".to_owned(), Body::Nothing)
         } else if withdrawn {
             let line = "what was shown of it may be shown no more";
@@ -248,14 +399,14 @@ impl Page {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Question {
     Reason {
-        about: HoldLine,
-        digest: Digest,
+        about: Subject,
+        choice: Choice,
         decision: Decision,
         text: String,
     },
     Sure {
-        about: HoldLine,
-        digest: Digest,
+        about: Subject,
+        choice: Choice,
         decision: Decision,
         reason: String,
     },
@@ -331,6 +482,19 @@ impl<T> List<T> {
     }
 }
 
+impl List<RequestLine> {
+    /// Takes all rows anew; the selection stays on its request, or where that one was.
+    fn renew(&mut self, rows: Vec<RequestLine>) {
+        let selected = self.selected().map(|line| line.id);
+        self.rows = rows;
+        self.rows.truncate(LIST_MAX);
+        if let Some(at) = self.rows.iter().position(|line| Some(line.id) == selected) {
+            self.selected = at;
+        }
+        self.keep_inside();
+    }
+}
+
 impl List<Place> {
     fn find(&self, place: &Place) -> Result<usize, usize> {
         self.rows.binary_search(place)
@@ -384,11 +548,10 @@ pub(super) struct Board {
     me: Identity,
     pub(super) tab: Tab,
     pub(super) waiting: List<Place>,
+    pub(super) requests: List<RequestLine>,
     pub(super) own: List<Place>,
     pub(super) sessions: List<SessionLine>,
     pub(super) targets: List<TargetLine>,
-    /// Requests for access that wait for this user's decision.
-    pub(super) requests: usize,
     /// The rows of holds on the screen.
     lines: HashMap<HoldId, HoldLine>,
     pub(super) page: Option<Page>,
@@ -408,10 +571,10 @@ impl Board {
             me: me.clone(),
             tab: Tab::Waiting,
             waiting: List::default(),
+            requests: List::default(),
             own: List::default(),
             sessions: List::default(),
             targets: List::default(),
-            requests: 0,
             lines: HashMap::new(),
             page: None,
             question: None,
@@ -428,17 +591,32 @@ impl Board {
         &self.bastion
     }
 
-    /// What is to be said of requests that wait for this user; they are decided elsewhere.
-    pub(super) fn requests_wait(&self) -> Option<String> {
-        let wait = match self.requests {
-            0 => return None,
-            1 => "1 request for access waits".to_owned(),
-            many => format!("{many} requests for access wait"),
+    /// The requests that wait for this user's decision.
+    pub(super) fn requests_waiting(&self) -> impl Iterator<Item = &RequestLine> {
+        self.requests.rows.iter().filter(|line| line.waits)
+    }
+
+    /// All requests anew. Answers with those that have come to wait for this user, and those that
+    /// wait for them no more.
+    pub(super) fn renew_requests(
+        &mut self,
+        mut rows: Vec<RequestLine>,
+    ) -> (Vec<RequestId>, Vec<RequestId>) {
+        rows.sort_by_key(|line| !line.waits);
+        let waiting = |board: &Self| -> Vec<_> {
+            let waiting = board.requests_waiting();
+            waiting.map(|line| line.id).collect()
         };
-        Some(format!(
-            "{wait} for you: ssh {} requests",
-            safe(&self.bastion)
-        ))
+        let before = waiting(self);
+        self.requests.renew(rows);
+        self.scroll();
+        let after = waiting(self);
+        let not_in = |these: &[RequestId], others: &[RequestId]| {
+            let mut left = these.to_vec();
+            left.retain(|id| !others.contains(id));
+            left
+        };
+        (not_in(&after, &before), not_in(&before, &after))
     }
 
     /// The size of what is drawn.
@@ -578,7 +756,7 @@ impl Board {
         let list = match self.tab {
             Tab::Waiting => &self.waiting,
             Tab::Own => &self.own,
-            Tab::Sessions | Tab::Targets => return Vec::new(),
+            Tab::Requests | Tab::Sessions | Tab::Targets => return Vec::new(),
         };
         let seen: Vec<HoldId> = list
             .visible(self.height())
@@ -613,12 +791,13 @@ impl Board {
 
     /// Whether something on the screen says how long ago or how soon.
     pub(super) fn shows_ages(&self) -> bool {
-        let list = match self.tab {
-            Tab::Waiting => &self.waiting,
-            Tab::Own => &self.own,
-            Tab::Sessions | Tab::Targets => return false,
+        let rows = match self.tab {
+            Tab::Waiting => self.waiting.len(),
+            Tab::Requests => self.requests.len(),
+            Tab::Own => self.own.len(),
+            Tab::Sessions | Tab::Targets => 0,
         };
-        list.len() > 0 && self.page.is_none()
+        rows > 0 && self.page.is_none()
     }
 
     /// Whether keys that came together with the last one are to be dropped.
@@ -649,20 +828,20 @@ impl Board {
             Question::Keys => None,
             Question::Reason {
                 about,
-                digest,
+                choice,
                 decision,
                 mut text,
             } => {
                 match key {
                     Key::Escape => {
-                        self.said = Some(format!("nothing was decided about {}", about.id));
+                        self.said = Some(format!("nothing was decided about {}", about.item()));
                         return None;
                     }
                     Key::Enter => {
                         self.unread = true;
                         self.question = Some(Question::Sure {
                             about,
-                            digest,
+                            choice,
                             decision,
                             reason: text.trim().to_owned(),
                         });
@@ -677,7 +856,7 @@ impl Board {
                 }
                 self.question = Some(Question::Reason {
                     about,
-                    digest,
+                    choice,
                     decision,
                     text,
                 });
@@ -685,24 +864,23 @@ impl Board {
             }
             Question::Sure {
                 about,
-                digest,
+                choice,
                 decision,
                 reason,
             } => match key {
                 Key::Char('y' | 'Y') => Some(Ask::Decide {
-                    hold: about.id,
-                    digest,
+                    choice,
                     decision,
                     reason: Some(reason).filter(|reason| !reason.is_empty()),
                 }),
                 Key::Char('n' | 'N' | 'q') | Key::Escape => {
-                    self.said = Some(format!("nothing was decided about {}", about.id));
+                    self.said = Some(format!("nothing was decided about {}", about.item()));
                     None
                 }
                 _ => {
                     self.question = Some(Question::Sure {
                         about,
-                        digest,
+                        choice,
                         decision,
                         reason,
                     });
@@ -716,7 +894,7 @@ impl Board {
         let height = self.page_height();
         let most = self.page_rows().saturating_sub(height);
         let page = self.page.as_mut()?;
-        let id = page.about.id;
+        let item = page.about.item();
         let far = height.saturating_sub(1).max(1);
         match key {
             Key::Char('q') => return Some(Ask::Leave),
@@ -730,8 +908,11 @@ impl Board {
             Key::PageDown | Key::Char(' ' | 'f') => page.top += far,
             Key::Home | Key::Char('g') => page.top = 0,
             Key::End | Key::Char('G') => page.top = most,
-            Key::Char('p') => return Some(Ask::Payload(id)),
-            Key::Char('r') => return Some(Ask::Open(id)),
+            Key::Char('p') => match item {
+                Item::Hold(id) => return Some(Ask::Payload(id)),
+                Item::Request(_) => {}
+            },
+            Key::Char('r') => return Some(Ask::Open(item)),
             Key::Char('a') => {
                 let about = page.about.clone();
                 self.ask(about, Decision::Approve);
@@ -764,7 +945,7 @@ impl Board {
                 return self.turn_to(self.tab.next());
             }
             Key::Left { .. } | Key::Char('h') => return self.turn_to(self.tab.before()),
-            Key::Char(digit @ '1'..='4') => {
+            Key::Char(digit @ '1'..='5') => {
                 let at = digit.to_digit(10).and_then(|n| usize::try_from(n).ok());
                 let tab = at.and_then(|at| Tab::ALL.get(at - 1)).copied();
                 return tab.and_then(|tab| self.turn_to(tab));
@@ -783,7 +964,7 @@ impl Board {
         self.tab = tab;
         self.scroll();
         match tab {
-            Tab::Waiting | Tab::Own => None,
+            Tab::Waiting | Tab::Requests | Tab::Own => None,
             Tab::Sessions | Tab::Targets => Some(Ask::Load(tab)),
         }
     }
@@ -796,33 +977,38 @@ impl Board {
                 running: session.running,
             });
         }
-        Some(Ask::Open(self.selected_hold()?))
+        Some(Ask::Open(self.selected_item()?))
     }
 
-    fn selected_hold(&self) -> Option<HoldId> {
-        let list = match self.tab {
-            Tab::Waiting => &self.waiting,
-            Tab::Own => &self.own,
-            Tab::Sessions | Tab::Targets => return None,
+    fn selected_item(&self) -> Option<Item> {
+        let place = match self.tab {
+            Tab::Waiting => self.waiting.selected(),
+            Tab::Own => self.own.selected(),
+            Tab::Requests => return Some(Item::Request(self.requests.selected()?.id)),
+            Tab::Sessions | Tab::Targets => None,
         };
-        Some(list.selected()?.id)
+        Some(Item::Hold(place?.id))
     }
 
     fn ask_of_selected(&mut self, decision: Decision) {
-        let about = self.selected_hold().and_then(|id| self.lines.get(&id));
-        // None where its row is not on the screen yet.
-        if let Some(about) = about.cloned() {
+        let about = match self.selected_item() {
+            // None where its row is not on the screen yet.
+            Some(Item::Hold(id)) => self.lines.get(&id).cloned().map(Subject::Hold),
+            Some(Item::Request(_)) => self.requests.selected().cloned().map(Subject::Request),
+            None => None,
+        };
+        if let Some(about) = about {
             self.ask(about, decision);
         }
     }
 
     /// Asks for the reason. Whether this user may decide is looked at when they do.
-    fn ask(&mut self, about: HoldLine, decision: Decision) {
-        match about.decidable() {
-            Ok(digest) => {
+    fn ask(&mut self, about: Subject, decision: Decision) {
+        match about.choice() {
+            Ok(choice) => {
                 self.question = Some(Question::Reason {
                     about,
-                    digest,
+                    choice,
                     decision,
                     text: String::new(),
                 });
@@ -835,6 +1021,7 @@ impl Board {
         let height = self.height();
         match self.tab {
             Tab::Waiting => self.waiting.step(by, height),
+            Tab::Requests => self.requests.step(by, height),
             Tab::Own => self.own.step(by, height),
             Tab::Sessions => self.sessions.step(by, height),
             Tab::Targets => self.targets.step(by, height),
@@ -844,6 +1031,7 @@ impl Board {
     fn scroll(&mut self) {
         let height = self.height();
         self.waiting.scroll(height);
+        self.requests.scroll(height);
         self.own.scroll(height);
         self.sessions.scroll(height);
         self.targets.scroll(height);

@@ -12,8 +12,11 @@ use unicode_width::UnicodeWidthChar;
 
 use super::super::command::Decision;
 use super::super::text;
-use super::board::{Board, COLS_MIN, HoldLine, LIST_MAX, List, Page, Question, ROWS_MIN, Tab};
+use super::board::{
+    Board, COLS_MIN, HoldLine, LIST_MAX, List, Page, Question, ROWS_MIN, RequestLine, Subject, Tab,
+};
 use crate::holds::Name;
+use crate::requests;
 use crate::store::Place;
 
 /// The picture of a board at a moment.
@@ -85,7 +88,7 @@ pub(super) fn draw(board: &Board, now: Timestamp, buffer: &mut Buffer) -> Option
     told.cursor.map(|col| (col, below.bottom() - 1))
 }
 
-/// The line of lists, with how many holds are in each.
+/// The line of lists, with how many holds, or requests that wait for this user, are in each.
 fn heading(board: &Board, buffer: &mut Buffer, area: Rect) {
     fill(buffer, area, BAR);
     let count = |list: &List<Place>| match list.len() {
@@ -96,6 +99,10 @@ fn heading(board: &Board, buffer: &mut Buffer, area: Rect) {
     for (n, tab) in Tab::ALL.into_iter().enumerate() {
         let name = match tab {
             Tab::Waiting => format!(" {} for you ({}) ", n + 1, count(&board.waiting)),
+            Tab::Requests => {
+                let waiting = board.requests_waiting().count();
+                format!(" {} requests ({waiting}) ", n + 1)
+            }
             Tab::Own => format!(" {} yours ({}) ", n + 1, count(&board.own)),
             Tab::Sessions => format!(" {} sessions ", n + 1),
             Tab::Targets => format!(" {} targets ", n + 1),
@@ -177,6 +184,54 @@ fn list(board: &Board, now: Timestamp, buffer: &mut Buffer, area: Rect) {
             };
             each(columns, &mut of_holds(board, &board.waiting, height, row));
         }
+        Tab::Requests => {
+            let columns: &[_] = if wide {
+                &[
+                    ("REQUEST", Constraint::Length(8)),
+                    ("AGE", Constraint::Length(4)),
+                    ("STATE", Constraint::Length(8)),
+                    ("WHO", Constraint::Fill(3)),
+                    ("ACCOUNT", Constraint::Fill(4)),
+                    ("FOR", Constraint::Length(5)),
+                    ("REASON", Constraint::Fill(5)),
+                    ("LEFT", Constraint::Length(4)),
+                    ("OK", Constraint::Length(4)),
+                ]
+            } else {
+                &[
+                    ("REQUEST", Constraint::Length(8)),
+                    ("STATE", Constraint::Length(8)),
+                    ("WHO", Constraint::Fill(1)),
+                    ("ACCOUNT", Constraint::Fill(1)),
+                    ("OK", Constraint::Length(4)),
+                ]
+            };
+            let row = |line: &RequestLine| {
+                let (id, state) = (line.id.to_string(), line.state.as_str().to_owned());
+                let (who, account) = (line.who.clone(), line.account.clone());
+                let ok = approvals(line.approvals, line.needed, line.voted);
+                if wide {
+                    vec![
+                        id,
+                        ago(line.asked_at, now),
+                        state,
+                        who,
+                        account,
+                        line.period.clone(),
+                        line.reason.clone(),
+                        ago(now, line.expires_at),
+                        ok,
+                    ]
+                } else {
+                    vec![id, state, who, account, ok]
+                }
+            };
+            let rows = board.requests.visible(height);
+            each(
+                columns,
+                &mut rows.map(|(line, selected)| (row(line), selected)),
+            );
+        }
         Tab::Own => {
             let columns: &[_] = if wide {
                 &[
@@ -255,9 +310,11 @@ fn list(board: &Board, now: Timestamp, buffer: &mut Buffer, area: Rect) {
             );
         }
     }
+    let requests_wait = board.requests_waiting().next().is_some();
     let empty = match board.tab {
-        Tab::Waiting if board.waiting.len() == 0 && board.requests > 0 => "no hold waits for you",
+        Tab::Waiting if board.waiting.len() == 0 && requests_wait => "no hold waits for you",
         Tab::Waiting if board.waiting.len() == 0 => "nothing waits for you",
+        Tab::Requests if board.requests.len() == 0 => "no request for access",
         Tab::Own if board.own.len() == 0 => "nothing of yours is held",
         Tab::Sessions if board.sessions.len() == 0 => "no session",
         Tab::Targets if board.targets.len() == 0 => "no target that you may reach",
@@ -298,10 +355,14 @@ fn left(line: &HoldLine, now: Timestamp) -> String {
         .map_or_else(|| "-".to_owned(), |until| ago(now, until))
 }
 
-/// Approvals there are and approvals needed, with a mark where this user's is among them.
 fn votes(line: &HoldLine) -> String {
-    let mark = if line.voted { "*" } else { "" };
-    format!("{}/{}{mark}", line.approvals, line.needed)
+    approvals(line.approvals, line.needed, line.voted)
+}
+
+/// Approvals there are and approvals needed, with a mark where this user's is among them.
+fn approvals(there: usize, needed: u32, mine: bool) -> String {
+    let mark = if mine { "*" } else { "" };
+    format!("{there}/{needed}{mark}")
 }
 
 fn open_page(page: &Page, buffer: &mut Buffer, area: Rect) {
@@ -342,7 +403,7 @@ fn told(board: &Board, width: u16) -> Told {
             let verb = verb(*decision);
             let typed = text::safe(text);
             (
-                format!("reason to {verb} {} (may be empty): {typed}", about.id),
+                format!("reason to {verb} {} (may be empty): {typed}", about.item()),
                 BOLD,
                 true,
             )
@@ -355,14 +416,19 @@ fn told(board: &Board, width: u16) -> Told {
         ) => {
             let verb = verb(*decision);
             (
-                format!("{verb} {}: {}? y or n", about.id, about.gist()),
+                format!("{verb} {}: {}? y or n", about.item(), about.gist()),
                 BOLD,
                 true,
             )
         }
         (_, Some(said)) => (text::safe(said), BOLD, false),
         (_, None) if board.tab == Tab::Waiting && board.page.is_none() => {
-            (board.requests_wait().unwrap_or_default(), PLAIN, false)
+            let text = match board.requests_waiting().count() {
+                0 => String::new(),
+                1 => "1 request for access waits for you: 2 shows it".to_owned(),
+                many => format!("{many} requests for access wait for you: 2 shows them"),
+            };
+            (text, PLAIN, false)
         }
         (_, None) => (String::new(), PLAIN, false),
     };
@@ -406,11 +472,16 @@ fn hint(board: &Board) -> &'static str {
         (Some(Question::Reason { .. }), ..) => " Enter goes on  Esc takes it back",
         (Some(Question::Sure { .. }), ..) => " y decides  n takes it back",
         (Some(Question::Keys), ..) => " any key goes back",
-        (None, Some(page), _) if page.about.state == Name::Sealed => {
-            " a approve  d deny  Esc back  p payload  down more  ? keys  q leave"
-        }
-        (None, Some(_), _) => " Esc back  down more  ? keys  q leave",
-        (None, None, Tab::Waiting) => {
+        (None, Some(page), _) => match &page.about {
+            Subject::Hold(line) if line.state == Name::Sealed => {
+                " a approve  d deny  Esc back  p payload  down more  ? keys  q leave"
+            }
+            Subject::Request(line) if line.state == requests::Name::Pending => {
+                " a approve  d deny  Esc back  down more  ? keys  q leave"
+            }
+            Subject::Hold(_) | Subject::Request(_) => " Esc back  down more  ? keys  q leave",
+        },
+        (None, None, Tab::Waiting | Tab::Requests) => {
             " Enter look  a approve  d deny  Tab next list  ? keys  q leave"
         }
         (None, None, Tab::Own) => " Enter look  Tab next list  ? keys  q leave",
@@ -523,11 +594,11 @@ const WIDE: u16 = 64;
 /// Lines that a message or a question takes.
 const TOLD_MAX: u16 = 3;
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 18] = [
     " up down  k j      one row",
     " PgUp PgDn  b f    one screen; Home End or g G the first and the last",
-    " Tab left right    another list; 1 to 4 as well",
-    " Enter             look at a hold; play or watch a session",
+    " Tab left right    another list; 1 to 5 as well",
+    " Enter             look at a hold or a request; play or watch a session",
     " a  d              approve, deny: a reason, then y",
     " p                 all of a hold's output, where you may see it (it is audited)",
     " r                 read again",
@@ -535,10 +606,11 @@ const KEYS: [&str; 17] = [
     " Ctrl-L            paint again",
     " q  Ctrl-C         leave",
     "",
-    " LEFT  until the hold expires",
+    " LEFT  until it expires; of access that was approved, until it is over",
     " OK    approvals there are and that are needed; * yours is one",
     "",
-    " Lists of holds change by themselves. A decision is about the hold that the",
-    " question names, whatever the list shows by then.",
+    " Lists of holds and requests change by themselves. A decision is about what the",
+    " question names, whatever the list shows by then. Approved access is taken away",
+    " with: revoke R-...",
     " The same in lines, without a screen: inbox --plain",
 ];

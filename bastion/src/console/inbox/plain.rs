@@ -10,10 +10,14 @@ use tokio::time::Instant;
 use unicode_width::UnicodeWidthChar;
 
 use super::super::command::Decision;
+use super::super::requests;
 use super::super::text::{age, safe, time};
-use super::board::{Board, HoldLine, LIST_MAX};
-use super::{CHANGES_APART, Changed, Console, Failure, LEAVING, SIGN_IN_ENDED, changes, holds};
-use crate::holds::{Digest, HoldId, Name};
+use super::board::{Board, Choice, HoldLine, LIST_MAX, RequestLine, Subject};
+use super::{
+    CHANGES_APART, Changed, Console, Failure, LEAVING, SIGN_IN_ENDED, changes, holds,
+    request_changes,
+};
+use crate::holds::{HoldId, Name};
 use crate::session::Asked;
 use crate::ssh::{ClientReader, FromClient};
 use crate::store::Place;
@@ -35,13 +39,13 @@ impl Console<'_> {
 enum Step {
     Command,
     Reason {
-        about: HoldLine,
-        digest: Digest,
+        about: Subject,
+        choice: Choice,
         decision: Decision,
     },
     Sure {
-        about: HoldLine,
-        digest: Digest,
+        about: Subject,
+        choice: Choice,
         decision: Decision,
         reason: Option<String>,
     },
@@ -71,7 +75,9 @@ impl Talk<'_> {
     async fn run(&mut self, reader: &mut ClientReader) -> Result<(), Failure> {
         let rooms = self.console.rooms;
         let mut changed_holds = rooms.holds.changes();
+        let mut changed_requests = rooms.requests.changes();
         let mut not_before = Instant::now();
+        let mut requests_not_before = not_before;
         let mut typing = Typing::new(self.asked.pty.is_some());
         self.list().await?;
         self.print(HELP).await?;
@@ -118,6 +124,19 @@ impl Talk<'_> {
                     }
                     not_before = Instant::now() + CHANGES_APART;
                 }
+                () = request_changes(&mut changed_requests, requests_not_before),
+                    if typing.is_empty() && matches!(self.step, Step::Command) =>
+                {
+                    let console = Console {
+                        asked: &self.asked,
+                        ..*self.console
+                    };
+                    if let Some(told) = console.take_requests(&mut self.board).await? {
+                        self.print(&format!("\n{told}\n")).await?;
+                        self.prompt().await?;
+                    }
+                    requests_not_before = Instant::now() + CHANGES_APART;
+                }
             }
         }
     }
@@ -139,11 +158,13 @@ impl Talk<'_> {
     }
 
     async fn look_at_all(&mut self) -> Result<(), Failure> {
-        let console = self.console();
+        let console = Console {
+            asked: &self.asked,
+            ..*self.console
+        };
         let (waiting, own) = console.places().await?;
-        let requests = console.requests_waiting().await?;
         self.board.renew(waiting, own);
-        self.board.requests = requests;
+        console.take_requests(&mut self.board).await?;
         Ok(())
     }
 
@@ -156,7 +177,7 @@ impl Talk<'_> {
                 format!(
                     "reason to {} {} (may be empty): ",
                     verb(*decision),
-                    about.id
+                    about.item()
                 )
             }
             Step::Sure {
@@ -164,7 +185,7 @@ impl Talk<'_> {
             } => format!(
                 "{} {}: {}? yes or no: ",
                 verb(*decision),
-                about.id,
+                about.item(),
                 about.gist()
             ),
         };
@@ -182,13 +203,13 @@ impl Talk<'_> {
             }
             Step::Reason {
                 about,
-                digest,
+                choice,
                 decision,
             } => {
                 let reason = Some(line.to_owned()).filter(|reason| !reason.is_empty());
                 self.step = Step::Sure {
                     about,
-                    digest,
+                    choice,
                     decision,
                     reason,
                 };
@@ -196,11 +217,11 @@ impl Talk<'_> {
             }
             Step::Sure {
                 about,
-                digest,
+                choice,
                 decision,
                 reason,
             } => {
-                self.sure(line, about.id, digest, decision, reason.as_deref())
+                self.sure(line, &about, choice, decision, reason.as_deref())
                     .await
             }
         };
@@ -221,25 +242,34 @@ impl Talk<'_> {
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
         match (verb, rest.trim()) {
             ("", "") => Ok(()),
-            ("list" | "holds", "") => self.list().await,
+            ("list" | "holds" | "requests", "") => self.list().await,
             ("help" | "?", "") => self.print(HELP).await,
             ("sessions", "") => self.console().sessions(false, false).await,
             ("targets", "") => self.console().targets(false).await,
+            ("show", request) if requests::names(request) => {
+                self.console().show_request(request, false).await
+            }
             ("show", hold) => self.console().show(hold, false, false).await,
             ("payload", hold) => self.console().show(hold, true, false).await,
-            ("approve", hold) => self.ask(hold, Decision::Approve).await,
-            ("deny", hold) => self.ask(hold, Decision::Deny).await,
+            ("approve", what) => self.ask(what, Decision::Approve).await,
+            ("deny", what) => self.ask(what, Decision::Deny).await,
             _ => Err(Failure::Usage("no such command; try: help".to_owned())),
         }
     }
 
-    /// Asks for the reason of a decision on a hold that this user may see, about the bytes that it
-    /// has now.
-    async fn ask(&mut self, hold: &str, decision: Decision) -> Result<(), Failure> {
-        let (row, _) = self.console().visible(hold).await?;
-        let about = HoldLine::of(&row, &self.asked.lease.user.identity);
+    /// Asks for the reason of a decision on something that this user may see; of a hold, about the
+    /// bytes that it has now.
+    async fn ask(&mut self, what: &str, decision: Decision) -> Result<(), Failure> {
+        let me = &self.asked.lease.user.identity;
+        let about = if requests::names(what) {
+            let (part, row) = self.console().seen(what).await?;
+            Subject::Request(RequestLine::of(&row, part, me))
+        } else {
+            let (row, _) = self.console().visible(what).await?;
+            Subject::Hold(HoldLine::of(&row, me))
+        };
         self.step = Step::Reason {
-            digest: about.decidable().map_err(Failure::Refused)?,
+            choice: about.choice().map_err(Failure::Refused)?,
             about,
             decision,
         };
@@ -249,32 +279,28 @@ impl Talk<'_> {
     async fn sure(
         &mut self,
         answer: &str,
-        hold: HoldId,
-        digest: Digest,
+        about: &Subject,
+        choice: Choice,
         decision: Decision,
         reason: Option<&str>,
     ) -> Result<(), Failure> {
         if answer != "yes" {
-            let line = format!("nothing was decided about {hold}\n");
+            let line = format!("nothing was decided about {}\n", about.item());
             return self.print(&line).await;
         }
         self.console.renew(&mut self.asked).await?;
-        let hold = hold.to_string();
-        let console = self.console();
-        let row = console
-            .decided(&hold, Some(digest), decision, reason)
-            .await?;
-        self.print(&format!("{}\n", holds::outcome(&row))).await
+        let decided = self.console().decide_on(choice, decision, reason).await?;
+        self.print(&format!("{decided}\n")).await
     }
 
-    /// Both lists of holds, a line for each; the newest, and how many more.
+    /// Both lists of holds, and the requests that wait, a line for each; the newest, and how many more.
     async fn list(&mut self) -> Result<(), Failure> {
         self.look_at_all().await?;
         let waiting = self.lines(|board| &board.waiting).await?;
         let own = self.lines(|board| &board.own).await?;
         let now = self.console.rooms.holds.now();
         let mut text = match self.board.waiting.len() {
-            0 if self.board.requests > 0 => String::new(),
+            0 if self.board.requests_waiting().next().is_some() => String::new(),
             0 => "nothing waits for you\n".to_owned(),
             1 => "1 hold waits for you:\n".to_owned(),
             LIST_MAX => format!("{LIST_MAX} holds or more wait for you:\n"),
@@ -296,10 +322,8 @@ impl Talk<'_> {
                 if line.voted { ", yours is one" } else { "" },
             ));
         }
-        text.push_str(&more(self.board.waiting.len(), &self.board));
-        if let Some(line) = self.board.requests_wait() {
-            text.push_str(&format!("{line}\n"));
-        }
+        text.push_str(&more(self.board.waiting.len(), &self.board, "holds"));
+        text.push_str(&self.requests_waiting());
         match self.board.own.len() {
             0 => {}
             1 => text.push_str("1 hold of yours:\n"),
@@ -323,8 +347,32 @@ impl Talk<'_> {
                 line.state.as_str()
             ));
         }
-        text.push_str(&more(self.board.own.len(), &self.board));
+        text.push_str(&more(self.board.own.len(), &self.board, "holds"));
         self.print(&text).await
+    }
+
+    /// The requests for access that wait for this user.
+    fn requests_waiting(&self) -> String {
+        let mut text = match self.board.requests_waiting().count() {
+            0 => return String::new(),
+            1 => "1 request for access waits for you:\n".to_owned(),
+            many => format!("{many} requests for access wait for you:\n"),
+        };
+        for line in self.board.requests_waiting().take(LINES) {
+            text.push_str(&format!(
+                "{}: {} asks for {} for {}: {}; until {}, {} of {} approvals\n",
+                line.id,
+                line.who,
+                line.account,
+                line.period,
+                line.reason,
+                time(line.expires_at),
+                line.approvals,
+                line.needed,
+            ));
+        }
+        let waiting = self.board.requests_waiting().count();
+        text + &more(waiting, &self.board, "requests")
     }
 
     /// The newest of a list.
@@ -353,10 +401,10 @@ impl Talk<'_> {
     }
 }
 
-fn more(len: usize, board: &Board) -> String {
+fn more(len: usize, board: &Board, command: &str) -> String {
     match len.checked_sub(LINES) {
         None | Some(0) => String::new(),
-        Some(more) => format!("and {more} more: ssh {} holds\n", safe(board.bastion())),
+        Some(more) => format!("and {more} more: ssh {} {command}\n", safe(board.bastion())),
     }
 }
 
@@ -465,7 +513,7 @@ fn taken_back(char: char) -> String {
 
 /// Bytes of a line.
 const LINE_MAX: usize = 4096;
-/// Holds that a list names.
+/// Holds or requests that a list names.
 const LINES: usize = 50;
 
-const HELP: &str = "commands: list, show HOLD, payload HOLD, approve HOLD, deny HOLD, sessions, targets, help, quit\n";
+const HELP: &str = "commands: list, show ID, payload HOLD, approve ID, deny ID, sessions, targets, help, quit; ID is of a hold (H-...) or a request (R-...)\n";

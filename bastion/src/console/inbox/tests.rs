@@ -15,11 +15,12 @@ use replay::player::Key;
 use serde_json::json;
 
 use super::super::holds::Part;
-use super::board::Question;
+use super::board::{Question, Tab};
 use super::plain::{Typed, Typing};
 use super::*;
 use crate::holds::{Facts, Held, Name, Seal};
 use crate::login::Identity;
+use crate::requests;
 
 fn now() -> Timestamp {
     "2026-03-01T12:00:00Z".parse().unwrap()
@@ -77,6 +78,48 @@ fn row(n: u32, minutes: i64, producer: &str, text: &str) -> HoldRow {
     row.seal = Some(seal);
     row.expires_at = Some(opened_at + SignedDuration::from_hours(4));
     row
+}
+
+/// The request of this number, which was made so many minutes ago.
+fn request(n: u32, minutes: i64, who: &str, text: &str) -> RequestRow {
+    let asked_at = now() - SignedDuration::from_mins(minutes);
+    let facts = requests::Facts {
+        requester: party(who),
+        target: format!("payroll-db{text}"),
+        login: "app".into(),
+        reason: format!("the nightly job failed{text}"),
+        approvers: BTreeSet::from([format!("leads{text}")]),
+        needed: 2,
+        policies: vec![format!("ask{text}")],
+        period_s: 7200,
+        source: [192, 0, 2, 7].into(),
+        signed_in_at: asked_at,
+        asked_at,
+        key: None,
+    };
+    let expires_at = asked_at + SignedDuration::from_hours(4);
+    RequestRow::made(RequestId::of(n), facts, asked_at, expires_at)
+}
+
+/// What carol has to do with a request.
+fn line(row: &RequestRow) -> RequestLine {
+    let part = match row.facts.requester.identity == me() {
+        true => requests::Part::Requester,
+        false => requests::Part::Decider,
+    };
+    RequestLine::of(row, part, &me())
+}
+
+/// Three requests: two that wait for carol, and one of her own between them.
+fn with_requests(size: (u16, u16)) -> Board {
+    let mut board = usual(size);
+    let rows = [
+        request(1, 0, "ana", ""),
+        request(2, 5, "carol", ""),
+        request(3, 90, "Ángela 漢字", " a very long name"),
+    ];
+    board.renew_requests(rows.iter().map(line).collect());
+    board
 }
 
 /// A board with these holds waiting, and one of carol's own.
@@ -138,7 +181,7 @@ fn screen(board: &Board) -> String {
 
 fn page(row: &HoldRow, body: &str) -> Page {
     Page {
-        about: HoldLine::of(row, &me()),
+        about: Subject::Hold(HoldLine::of(row, &me())),
         facts: lines_of(&described(row)),
         above: "preview, held fields masked:".to_owned(),
         body: Body::Preview(lines_of(body)),
@@ -178,7 +221,7 @@ fn what_is_erased_or_withdrawn_is_shown_no_more() {
         ..preview.clone()
     };
     let renewed = |page: &Page, row: &HoldRow, may: bool| {
-        let about = HoldLine::of(row, &me());
+        let about = Subject::Hold(HoldLine::of(row, &me()));
         page.clone().renewed(about, lines_of(&described(row)), may)
     };
     let shows = |page: &Page| {
@@ -205,19 +248,129 @@ fn what_is_erased_or_withdrawn_is_shown_no_more() {
 fn requests_that_wait_are_named() {
     let mut board = board(&[], (80, 12));
     assert!(screen(&board).contains("nothing waits for you"));
-    board.requests = 2;
+    let rows = [request(1, 0, "ana", ""), request(2, 5, "bob", "")];
+    board.renew_requests(rows.iter().map(line).collect());
     let shown = screen(&board);
     assert!(!shown.contains("nothing waits for you"), "{shown}");
+    let says = "2 requests for access wait for you: 2 shows them";
+    assert!(shown.contains(says), "{shown}");
+    board.renew_requests(vec![line(&rows[0])]);
+    let shown = screen(&board);
     assert!(
-        shown.contains("2 requests for access wait for you: ssh bastion requests"),
+        shown.contains("1 request for access waits for you: 2 shows it"),
         "{shown}"
     );
-    board.requests = 1;
-    let line = board.requests_wait().unwrap();
+}
+
+#[test]
+fn a_list_of_requests() {
+    let mut board = with_requests((80, 12));
+    press(&mut board, &typed("2"));
+    assert_snapshot!("requests", screen(&board));
+    // Those that wait for her come first.
+    let order: Vec<_> = board.requests.first(9).map(|line| line.id).collect();
+    assert_eq!(order, [1, 3, 2].map(RequestId::of));
+    board.resize((40, 8));
+    assert_snapshot!("requests_narrow", screen(&board));
+    board.renew_requests(Vec::new());
+    assert!(screen(&board).contains("no request for access"));
+}
+
+#[test]
+fn a_page_of_a_request_and_its_question() {
+    let mut board = with_requests((80, 24));
+    press(&mut board, &typed("2"));
+    let open = Ask::Open(Item::Request(RequestId::of(1)));
+    assert_eq!(press(&mut board, &typed("\r")), [open]);
+    let row = request(1, 0, "ana", "");
+    let page = Page {
+        about: Subject::Request(line(&row)),
+        facts: lines_of(&described_request(&row)),
+        above: String::new(),
+        body: Body::Nothing,
+        top: 0,
+    };
+    board.show(Some(page.clone()));
+    // It has no output.
+    assert_eq!(press(&mut board, &typed("p")), []);
+    press(&mut board, &typed("a"));
+    assert_eq!(press(&mut board, &typed("go ahead\r")), []);
+    assert_snapshot!("request", screen(&board));
+    let ask = Ask::Decide {
+        choice: Choice::Request(RequestId::of(1)),
+        decision: Decision::Approve,
+        reason: Some("go ahead".into()),
+    };
+    assert_eq!(press(&mut board, &typed("y")), [ask]);
+
+    // Once it is decided there is nothing to ask.
+    let mut row = row;
+    row.state = requests::Name::Approved;
+    board.show(Some(page.renewed(
+        Subject::Request(line(&row)),
+        lines_of(&described_request(&row)),
+        false,
+    )));
+    assert_eq!(press(&mut board, &typed("a")), []);
+    let said = board.said.clone().unwrap();
     assert_eq!(
-        line,
-        "1 request for access waits for you: ssh bastion requests"
+        said,
+        format!("{} cannot be decided: it is approved", row.id)
     );
+    assert_eq!(board.question, None);
+}
+
+/// What comes and goes is told, and the selection stays on its request.
+#[test]
+fn requests_come_and_go() {
+    let mut board = with_requests((80, 24));
+    press(&mut board, &typed("2j"));
+    let selected = |board: &Board| board.requests.selected().map(|line| line.id);
+    assert_eq!(selected(&board), Some(RequestId::of(3)));
+    let mut rows = vec![
+        request(4, 0, "bob", ""),
+        request(1, 0, "ana", ""),
+        request(2, 5, "carol", ""),
+        request(3, 90, "bob", ""),
+    ];
+    let (come, gone) = board.renew_requests(rows.iter().map(line).collect());
+    assert_eq!((come, gone), (vec![RequestId::of(4)], vec![]));
+    assert_eq!(selected(&board), Some(RequestId::of(3)));
+    // One that she has approved waits for others.
+    let vote = |by: &str, approves| crate::store::Vote {
+        by: party(by),
+        approves,
+        reason: None,
+        at: now(),
+    };
+    rows[0].votes.push(vote("carol", true));
+    rows.remove(3);
+    let (come, gone) = board.renew_requests(rows.iter().map(line).collect());
+    assert_eq!(come, []);
+    assert_eq!(gone, [4, 3].map(RequestId::of));
+    assert_eq!(board.requests_waiting().count(), 1);
+    assert!(board.tab == Tab::Requests && selected(&board).is_some());
+
+    let me = me();
+    assert_eq!(request_news(&rows[0], &me), None);
+    let mut other = request(3, 90, "bob", "");
+    for (state, by, told) in [
+        (requests::Name::Approved, "dan", Some("is approved by dan")),
+        (requests::Name::Denied, "dan", Some("is denied by dan")),
+        (requests::Name::Approved, "carol", None),
+        (requests::Name::Expired, "carol", Some("has expired")),
+        (
+            requests::Name::Withdrawn,
+            "dan",
+            Some("was withdrawn by whoever asked"),
+        ),
+        (requests::Name::Void, "dan", Some("is void")),
+    ] {
+        other.state = state;
+        other.votes = vec![vote(by, state != requests::Name::Denied)];
+        let told = told.map(|told| format!("{} {told}", other.id));
+        assert_eq!(request_news(&other, &me), told, "{state:?}");
+    }
 }
 
 #[test]
@@ -226,14 +379,21 @@ fn narrow_and_too_small() {
     assert_snapshot!("too_small", screen(&usual((20, 3))));
 }
 
+/// The choice of the hold of this number.
+fn hold_of(n: u32) -> Choice {
+    Choice::Hold {
+        hold: HoldId::of(n),
+        digest: row(n, 0, "ana", "").seal.unwrap().digest,
+    }
+}
+
 #[test]
 fn a_decision_takes_a_key_a_reason_and_a_yes() {
     let mut board = usual((80, 24));
     assert_eq!(press(&mut board, &typed("d")), []);
     assert_eq!(press(&mut board, &typed("not this\r")), []);
     let ask = Ask::Decide {
-        hold: HoldId::of(1),
-        digest: row(1, 0, "ana", "").seal.unwrap().digest,
+        choice: hold_of(1),
         decision: Decision::Deny,
         reason: Some("not this".into()),
     };
@@ -261,7 +421,7 @@ fn the_question_stays_on_its_hold_when_the_list_moves() {
     press(&mut board, &typed("\r"));
     let asks = press(&mut board, &typed("y"));
     assert!(
-        matches!(asks.as_slice(), [Ask::Decide { hold, .. }] if *hold == HoldId::of(1)),
+        matches!(asks.as_slice(), [Ask::Decide { choice, .. }] if *choice == hold_of(1)),
         "{asks:?}"
     );
 }
@@ -365,6 +525,7 @@ fn any_board() -> impl Strategy<Value = Board> {
             Just("\r"),
             Just("\x1b"),
             Just("\t"),
+            Just("2"),
             Just("j"),
             Just("G"),
             Just("?"),
@@ -381,6 +542,8 @@ fn any_board() -> impl Strategy<Value = Board> {
             .map(|n| row(n + 100, n.into(), &text, &text))
             .collect();
         let mut board = board(&rows, size);
+        let requests = (0..many).map(|n| line(&request(n + 100, n.into(), &text, &text)));
+        board.renew_requests(requests.collect());
         board.set_sessions(vec![
             SessionLine {
                 user: safe(&text),
@@ -438,7 +601,7 @@ proptest! {
     #[test]
     fn one_batch_of_bytes_decides_nothing(bytes: Vec<u8>, text in "[ad\rynq j\x1b]{0,30}") {
         for bytes in [bytes.as_slice(), text.as_bytes()] {
-            let mut board = usual((80, 24));
+            let mut board = with_requests((80, 24));
             let asks = press(&mut board, &KeyReader::default().keys(bytes));
             let decides = |ask: &Ask| matches!(ask, Ask::Decide { .. });
             prop_assert!(!asks.iter().any(decides), "{asks:?}");
@@ -447,16 +610,16 @@ proptest! {
 
     /// What is decided was named by the question before.
     #[test]
-    fn a_decision_is_about_what_was_asked(batches in prop::collection::vec("[ad\rynjkG\x1b]{1,3}", 1..40)) {
-        let mut board = usual((80, 24));
+    fn a_decision_is_about_what_was_asked(batches in prop::collection::vec("[ad\rynjkG\x1b12]{1,3}", 1..40)) {
+        let mut board = with_requests((80, 24));
         for batch in batches {
             let asked = match &board.question {
-                Some(Question::Sure { about, decision, .. }) => Some((about.id, *decision)),
+                Some(Question::Sure { about, decision, .. }) => Some((about.choice(), *decision)),
                 _ => None,
             };
             for ask in press(&mut board, &typed(&batch)) {
-                if let Ask::Decide { hold, decision, .. } = ask {
-                    prop_assert_eq!(asked, Some((hold, decision)));
+                if let Ask::Decide { choice, decision, .. } = ask {
+                    prop_assert_eq!(&asked, &Some((Ok(choice), decision)));
                 }
             }
         }
