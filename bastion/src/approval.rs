@@ -18,7 +18,9 @@ mod ledger;
 mod party;
 
 pub(crate) use clock::Clock;
-pub(crate) use decide::{Counted, Decider, Entitled, NotEntitled, count, entitle, recounted};
+pub(crate) use decide::{
+    Cast, Counted, Decider, Entitled, NotEntitled, count, counts, entitle, recounted,
+};
 pub(crate) use id::ShortId;
 #[cfg(test)]
 pub(crate) use ledger::Log;

@@ -454,7 +454,7 @@ impl Holds {
         let now = self.now();
         let by = ballot.by.party().identity.clone();
         self.step_through(ballot.hold, now, Some(by), move |row| {
-            voted(row, ballot, now)
+            voted(&recalled(row, &ballot, now), ballot, now)
         })
         .await
     }
@@ -734,7 +734,13 @@ pub(crate) struct Ballot {
     pub(crate) reason: Option<String>,
     /// The policies that permit it, for the audit log.
     pub(crate) policies: Vec<String>,
+    /// Asks the policies of the moment in which the vote is written down, of this vote and of each
+    /// earlier one.
+    pub(crate) counts: Counts,
 }
+
+/// Whether the policies let a vote on a hold count.
+pub(crate) type Counts = Box<dyn Fn(&HoldRow, &Vote) -> bool + Send>;
 
 fn sealed(row: &HoldRow, seal: Seal, now: Timestamp) -> Result<Step, Refusal> {
     let Hold::Open(open) = hold_of(row) else {
@@ -803,6 +809,24 @@ fn voided(row: &HoldRow, why: &str) -> Result<Step, Refusal> {
     Ok(ended(row, end, Some(why.to_owned())))
 }
 
+impl Ballot {
+    fn vote(&self, at: Timestamp) -> Vote {
+        self.by.vote(self.approves, self.reason.as_deref(), at)
+    }
+}
+
+/// The hold with those of its voters, and of whoever votes now, among the gone whom the policies do
+/// not let decide any more.
+fn recalled(row: &HoldRow, ballot: &Ballot, now: Timestamp) -> HoldRow {
+    let own = ballot.vote(now);
+    let votes = row.votes.iter().chain([&own]);
+    let withdrawn = votes.filter(|vote| !(ballot.counts)(row, vote));
+    let withdrawn: Vec<_> = withdrawn.map(|vote| vote.by.identity.clone()).collect();
+    let mut row = row.clone();
+    row.gone.extend(withdrawn);
+    row
+}
+
 fn voted(row: &HoldRow, ballot: Ballot, now: Timestamp) -> Result<Step, Refusal> {
     let sealed = hold_of(row).into_sealed()?;
     let by = ballot.by.party().clone();
@@ -810,12 +834,7 @@ fn voted(row: &HoldRow, ballot: Ballot, now: Timestamp) -> Result<Step, Refusal>
     if row.gone.contains(&by.identity) {
         return Err(Refusal::NotEntitled);
     }
-    let vote = Vote {
-        by: by.clone(),
-        approves: ballot.approves,
-        reason: ballot.reason.clone(),
-        at: now,
-    };
+    let vote = ballot.vote(now);
     let still = |party: &Party| !row.gone.contains(&party.identity);
     let (votes, withdrawn) = recounted(&row.votes, vote, |party| {
         still(party) && !sealed.took_part(party)

@@ -264,26 +264,34 @@ impl Requests {
     /// still ask for it. The audit log has it when this returns.
     pub(crate) async fn decide(
         &self,
-        access: &Arc<Access>,
+        access: &watch::Receiver<Arc<Access>>,
         approval: &config::Approval,
         decider: Decider<'_>,
         decision: Decision,
     ) -> Result<RequestRow, RequestError> {
         let row = self.get(decision.request).await?;
-        let (by, policies) = decide::entitle(access, approval, decider, &row)?;
+        let now_in_force = access.borrow().clone();
+        let (by, policies) = decide::entitle(&now_in_force, approval, decider, &row)?;
         let now = self.now();
-        let policies_now = Arc::clone(access);
+        let current = access.clone();
         let voter = by.party().identity.clone();
         let row = self
             .step(row.id, now, Some(voter), move |row| {
-                let asks = decide::may_still_ask(&policies_now, row);
+                // Those of the moment in which it is written down.
+                let access = current.borrow().clone();
+                let asks = decide::may_still_ask(&access, row);
                 match (asks, decision.approves, row.state) {
                     (Err(why), true, Name::Pending) => voided(row, why),
-                    _ => voted(row, by, decision, policies, now),
+                    _ => {
+                        let vote = decision.vote(&by, now);
+                        let row = recalled(row, &vote, |vote| decide::counts(&access, row, vote));
+                        voted(&row, by, decision, policies, now)
+                    }
                 }
             })
             .await?;
-        match (row.state, decide::may_still_ask(access, &row)) {
+        let access = access.borrow().clone();
+        match (row.state, decide::may_still_ask(&access, &row)) {
             (Name::Void, Err(why)) => Err(RequestError::Void(why)),
             (Name::Void, Ok(())) => Err(RequestError::Void("it could not be asked for")),
             _ => Ok(row),
@@ -527,6 +535,23 @@ pub(crate) fn may_decide(
     access.may_decide_request(person, &decide::request_of(row, &id), source, now)
 }
 
+impl Decision {
+    fn vote(&self, by: &Entitled, at: Timestamp) -> Vote {
+        by.vote(self.approves, self.reason.as_deref(), at)
+    }
+}
+
+/// The request with those of its voters, and of whoever votes now, among the gone whom the policies
+/// do not let decide any more.
+fn recalled(row: &RequestRow, own: &Vote, counts: impl Fn(&Vote) -> bool) -> RequestRow {
+    let votes = row.votes.iter().chain([own]);
+    let withdrawn = votes.filter(|vote| !counts(vote));
+    let withdrawn: Vec<_> = withdrawn.map(|vote| vote.by.identity.clone()).collect();
+    let mut row = row.clone();
+    row.gone.extend(withdrawn);
+    row
+}
+
 fn voted(
     row: &RequestRow,
     by: Entitled,
@@ -540,12 +565,7 @@ fn voted(
     if row.gone.contains(&party.identity) {
         return Err(Refusal::NotEntitled);
     }
-    let vote = Vote {
-        by: party.clone(),
-        approves: decision.approves,
-        reason: decision.reason.clone(),
-        at: now,
-    };
+    let vote = decision.vote(&by, now);
     let keeps = |party: &Party| !row.gone.contains(&party.identity);
     let (to, expires_at, approvals) = if decision.approves {
         match pending.approve(by, now, keeps)? {

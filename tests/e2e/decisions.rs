@@ -189,6 +189,11 @@ fn a_command_is_shown_exactly() -> Result<()> {
             "printf dum\u{440}dump\n".as_bytes(),
             r"$'printf dum\u0440dump\n'",
         ),
+        // Nothing hides behind a line's end, or what clears a screen.
+        (
+            b"printf 1\n\tprintf dump #\x1b[2J\nprintf 3\n",
+            r"$'printf 1\n\tprintf dump #\x1b[2J\nprintf 3\n'",
+        ),
     ] {
         let mut ssh = ana.ssh();
         ssh.args(["-o", "SetEnv=BASTION_HOLD=detach", &ana.on("vault"), "--"]);
@@ -245,5 +250,88 @@ fn a_withdrawn_access_takes_an_approved_hold_with_it() -> Result<()> {
     std::fs::write(&policies, before)?;
     world.command(&["reload"])?.ok()?;
     console(&ana, &format!("fetch {id}"), 0)?;
+    Ok(())
+}
+
+/// Of two approvals, the first falls away with its voter's right: it is asked for again when the next is given, of the
+/// policies of that moment.
+#[test]
+fn an_approval_counts_only_while_its_voter_may_decide() -> Result<()> {
+    let usual = setup();
+    let one = "approvers = \"finance-approvers\"";
+    let world = World::start(&Setup {
+        protect: usual
+            .protect
+            .replace(one, "approvers = \"staff\", count = 2"),
+        access: "permit (principal in Group::\"finance\", action == Action::\"exec\", resource);
+permit (principal in Group::\"staff\", action == Action::\"approve\", resource);
+"
+        .to_owned(),
+        ..usual
+    })?;
+    let (ana, bob, carol) = (
+        world.signed_in()?,
+        world.signed_in_as("bob")?,
+        world.signed_in_as("carol")?,
+    );
+    let id = detached(&ana)?;
+    let first = console(&bob, &format!("approve {id} --reason fine"), 0)?.out();
+    ensure!(first.contains("has 1 of 2 approvals"), "{first}");
+    // Bob stays in the group that the rule names; the policies take his right.
+    let policies = world.home.join("policies/access.cedar");
+    let before = std::fs::read_to_string(&policies)?;
+    let without = format!(
+        "{before}forbid (principal in Group::\"dba\", action == Action::\"approve\", resource);\n"
+    );
+    std::fs::write(&policies, without)?;
+    world.command(&["reload"])?.ok()?;
+    let second = console(&carol, &format!("approve {id}"), 0)?.out();
+    ensure!(second.contains("has 1 of 2 approvals"), "{second}");
+    ensure!(state(&ana, &id)? == "sealed");
+    console(&ana, &format!("fetch {id}"), 75)?;
+    let votes = console(&carol, &format!("show {id}"), 0)?.out();
+    ensure!(!votes.contains("by bob: fine"), "{votes}");
+    let audit = std::fs::read_to_string(world.home.join("recordings/audit.jsonl"))?;
+    let decided = audit.lines().rfind(|line| line.contains("hold_decided"));
+    let decided: serde_json::Value = serde_json::from_str(decided.context("an event")?)?;
+    let withdrawn = decided.pointer("/withdrawn/0/name");
+    ensure!(withdrawn == Some(&"bob".into()), "{decided}");
+
+    // With the right he may say it once more.
+    console(&bob, &format!("approve {id}"), 77)?;
+    std::fs::write(&policies, before)?;
+    world.command(&["reload"])?.ok()?;
+    approve(&bob, &id)?;
+    console(&ana, &format!("fetch {id}"), 0)?;
+    Ok(())
+}
+
+/// What was produced under an approved request is given out as long as nobody revoked it, also once it was given back.
+#[test]
+fn a_revoked_grant_takes_what_it_produced_with_it() -> Result<()> {
+    let usual = setup();
+    let world = World::start(&Setup {
+        access: "@id(\"ask\") @approvers(\"finance-approvers\") @longest(\"2h\")
+permit (principal in Group::\"staff\", action == Action::\"request\", resource in Target::\"vault\");
+permit (principal in Group::\"staff\", action == Action::\"exec\", resource in Target::\"vault\")
+when { context.approved };
+permit (principal in Group::\"finance-approvers\", action == Action::\"approve\", resource);
+"
+        .to_owned(),
+        ..usual
+    })?;
+    let (ana, carol) = (world.signed_in()?, world.signed_in_as("carol")?);
+    for (end, by, status) in [("revoke", &carol, 77), ("cancel", &ana, 0)] {
+        let asked = console(&ana, "request vault --reason the monthly run", 0)?.out();
+        let request = asked.split(' ').next().context("a request")?.to_owned();
+        approve(&carol, &request)?;
+        let id = detached(&ana)?;
+        approve(&carol, &id)?;
+        console(by, &format!("{end} {request}"), 0)?;
+        let fetched = console(&ana, &format!("fetch {id}"), status)?;
+        ensure!(fetched.stdout.is_empty() == (status != 0), "{fetched:?}");
+        let refused = fetched.err().contains("you may no longer work on vault");
+        ensure!(refused == (status != 0), "{fetched:?}");
+    }
     Ok(())
 }

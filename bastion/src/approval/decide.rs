@@ -3,32 +3,81 @@
 //! Owns what the configuration demands of a decider: a fresh sign-in and a key that has been known
 //! for a while. Whether the policies let somebody decide, and on whose, is `access`'s business.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use super::party::Party;
 use super::who;
 use crate::access::{Denied, Person};
 use crate::audit::Who;
 use crate::config::Approval;
+use crate::login::Identity;
 use crate::store::Vote;
 
 /// Somebody who was found to be entitled to decide on one thing, just now. Only [`entitle`] makes
 /// one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Entitled(Party);
+pub(crate) struct Entitled {
+    party: Party,
+    cast: Option<Cast>,
+}
 
 impl Entitled {
     pub(crate) fn party(&self) -> &Party {
-        &self.0
+        &self.party
+    }
+
+    /// Their vote.
+    pub(crate) fn vote(&self, approves: bool, reason: Option<&str>, at: Timestamp) -> Vote {
+        Vote {
+            by: self.party.clone(),
+            approves,
+            reason: reason.map(str::to_owned),
+            at,
+            cast: self.cast.clone(),
+        }
     }
 
     #[cfg(test)]
     pub(crate) fn for_test(party: Party) -> Self {
-        Self(party)
+        Self { party, cast: None }
     }
+}
+
+/// The circumstances in which a vote was cast, so that the same question can be put to later
+/// policies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Cast {
+    source: IpAddr,
+    signed_in_at: Timestamp,
+    key: Option<String>,
+    /// By the wall clock.
+    at: Timestamp,
+}
+
+/// Whether a vote counts by the policies of now, which `may` asks. The question is that of its
+/// moment, as for sessions that run: an evening that has come takes nothing away, a right that was
+/// withdrawn does. The groups are those of the voter's latest sign-in.
+pub(crate) fn counts(
+    vote: &Vote,
+    standing: &[(Identity, BTreeSet<String>)],
+    may: impl FnOnce(&Person<'_>, IpAddr, Timestamp) -> bool,
+) -> bool {
+    let is_theirs = |(identity, _): &&(Identity, BTreeSet<String>)| *identity == vote.by.identity;
+    let Some((_, groups)) = standing.iter().find(is_theirs) else {
+        return false;
+    };
+    // One of which that is not known has to be cast again.
+    let Some(cast) = &vote.cast else { return false };
+    let person = vote
+        .by
+        .asking(groups, cast.signed_in_at, cast.key.as_deref());
+    may(&person, cast.source, cast.at)
 }
 
 /// Who wants to decide, from where, and when.
@@ -94,7 +143,17 @@ pub(crate) fn entitle(
             least: approval.min_key_age,
         });
     }
-    Ok((Entitled(decider.party), policies))
+    let cast = Cast {
+        source: decider.source,
+        signed_in_at: decider.person.signed_in_at,
+        key: decider.person.key.map(str::to_owned),
+        at: decider.now,
+    };
+    let entitled = Entitled {
+        party: decider.party,
+        cast: Some(cast),
+    };
+    Ok((entitled, policies))
 }
 
 fn of(duration: Duration) -> SignedDuration {
@@ -117,7 +176,7 @@ pub(crate) fn count(
     needed: u32,
     still: impl Fn(&Party) -> bool,
 ) -> Option<Counted> {
-    let Entitled(by) = by;
+    let by = by.party;
     approvals.retain(still);
     if approvals.iter().any(|earlier| by.may_be(earlier)) {
         return None;

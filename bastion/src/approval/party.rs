@@ -1,5 +1,8 @@
 //! Somebody who takes part in a decision, as their sign-in described them.
 
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::access;
@@ -73,6 +76,27 @@ impl Party {
                     owner: owner.as_deref(),
                 },
             },
+        }
+    }
+
+    /// The same as one who asks, with these groups and this sign-in.
+    pub(crate) fn asking<'a>(
+        &'a self,
+        groups: &'a BTreeSet<String>,
+        signed_in_at: Timestamp,
+        key: Option<&'a str>,
+    ) -> access::Person<'a> {
+        let party = self.as_access();
+        access::Person {
+            issuer: party.issuer,
+            subject: party.subject,
+            name: party.name,
+            email: party.email,
+            same_person: party.same_person,
+            kind: party.kind,
+            groups,
+            signed_in_at,
+            key,
         }
     }
 

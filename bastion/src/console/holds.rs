@@ -265,6 +265,13 @@ impl Console<'_> {
             approves: decision == Decision::Approve,
             reason: reason.map(str::to_owned),
             policies,
+            counts: {
+                let policies = self.rooms.access.changes();
+                Box::new(move |row, vote| {
+                    let access = policies.borrow().clone();
+                    decide::counts(&access, row, vote)
+                })
+            },
         };
         match self.rooms.holds.vote(ballot).await {
             Ok(row) => Ok(row),

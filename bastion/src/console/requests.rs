@@ -213,7 +213,7 @@ impl Console<'_> {
             approves: decision == Decision::Approve,
             reason: reason.map(str::to_owned),
         };
-        let access = self.rooms.access();
+        let access = self.rooms.access.changes();
         let decided = self
             .rooms
             .requests

@@ -4,7 +4,7 @@ use crate::access::{self, Access, HoldOf};
 use crate::approval::{self, Party};
 pub(crate) use crate::approval::{Decider, Entitled, NotEntitled};
 use crate::config::Approval;
-use crate::store::HoldRow;
+use crate::store::{HoldRow, Vote};
 
 /// Finds whether somebody may approve or deny this hold now, and by which policies.
 ///
@@ -24,6 +24,16 @@ pub(crate) fn entitle(
         decider.now,
     );
     approval::entitle(approval, decider, policies)
+}
+
+/// Whether a vote on this hold counts by these policies, in the circumstances in which it was cast.
+pub(crate) fn counts(access: &Access, row: &HoldRow, vote: &Vote) -> bool {
+    let id = row.id.to_string();
+    let others = others_of(row);
+    let hold = hold_of(row, &id, &others);
+    approval::counts(vote, &row.standing, |person, source, at| {
+        access.may_decide_hold(person, &hold, source, at).is_ok()
+    })
 }
 
 /// Who else took part in the session of a hold: whoever saw it while it ran.

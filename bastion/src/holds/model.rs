@@ -298,6 +298,7 @@ impl Machine {
             approves,
             reason: None,
             policies,
+            counts: Box::new(|_, _| true),
         })
     }
 

@@ -144,6 +144,7 @@ fn ballot(row: &HoldRow, by: &str, approves: bool) -> Ballot {
         approves,
         reason: None,
         policies: Vec::new(),
+        counts: Box::new(|_, _| true),
     }
 }
 
@@ -300,6 +301,34 @@ async fn two_different_people_who_still_may() {
     let row = holds.vote(ballot(&row, "dave", true)).await.unwrap();
     assert_eq!((row.state, row.votes.len()), (Name::Sealed, 1));
     let row = holds.vote(ballot(&row, "erin", true)).await.unwrap();
+    assert_eq!(row.state, Name::Approved);
+}
+
+/// The policies are asked again when a vote is written down: of it, and of each before it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vote_counts_as_the_policies_of_the_step_say() {
+    let here = Here::new();
+    let holds = here.start().await;
+    let row = sealed(&holds, 2, b"two").await;
+    let without = |ballot: Ballot, name: &'static str| Ballot {
+        counts: Box::new(move |_, vote| vote.by.name != name),
+        ..ballot
+    };
+    for approves in [true, false] {
+        assert!(matches!(
+            holds
+                .vote(without(ballot(&row, "carol", approves), "carol"))
+                .await,
+            Err(HoldError::Refused(Refusal::NotEntitled))
+        ));
+    }
+    let row = holds.vote(ballot(&row, "carol", true)).await.unwrap();
+    let row = holds
+        .vote(without(ballot(&row, "dave", true), "carol"))
+        .await
+        .unwrap();
+    assert_eq!((row.state, row.votes.len()), (Name::Sealed, 1));
+    let row = holds.vote(ballot(&row, "carol", true)).await.unwrap();
     assert_eq!(row.state, Name::Approved);
 }
 

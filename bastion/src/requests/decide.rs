@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use crate::access::{Access, Person, RequestOf};
+use crate::access::{Access, RequestOf};
 use crate::approval::{self, Decider, Entitled, NotEntitled};
 use crate::config::Approval;
-use crate::store::RequestRow;
+use crate::store::{RequestRow, Vote};
 
 /// Finds whether somebody may approve or deny this request now, and by which policies.
 ///
@@ -23,6 +23,18 @@ pub(super) fn entitle(
     let policies =
         access.may_decide_request(&decider.person, &request, decider.source, decider.now);
     approval::entitle(approval, decider, policies)
+}
+
+/// Whether a vote on this request counts by these policies, in the circumstances in which it was
+/// cast.
+pub(super) fn counts(access: &Access, row: &RequestRow, vote: &Vote) -> bool {
+    let id = row.id.to_string();
+    let request = request_of(row, &id);
+    approval::counts(vote, &row.standing, |person, source, at| {
+        access
+            .may_decide_request(person, &request, source, at)
+            .is_ok()
+    })
 }
 
 /// A request as `access` asks about it; `id` is its name.
@@ -45,18 +57,8 @@ pub(super) fn request_of<'a>(row: &'a RequestRow, id: &'a str) -> RequestOf<'a> 
 pub(super) fn may_still_ask(access: &Access, row: &RequestRow) -> Result<(), &'static str> {
     let facts = &row.facts;
     let groups = row.groups.as_ref().ok_or("whoever asked is locked")?;
-    let party = facts.requester.as_access();
-    let person = Person {
-        issuer: party.issuer,
-        subject: party.subject,
-        name: party.name,
-        email: party.email,
-        same_person: party.same_person,
-        kind: party.kind,
-        groups,
-        signed_in_at: facts.signed_in_at,
-        key: facts.key.as_deref(),
-    };
+    let key = facts.key.as_deref();
+    let person = facts.requester.asking(groups, facts.signed_in_at, key);
     let terms = access
         .may_request(
             &person,

@@ -200,7 +200,8 @@ async fn decide_with(
         approves,
         reason: None,
     };
-    requests.decide(access, &approval, decider, decision).await
+    let (_in_force, access) = watch::channel(Arc::clone(access));
+    requests.decide(&access, &approval, decider, decision).await
 }
 
 async fn left(requests: &Requests) -> Option<SignedDuration> {
@@ -387,6 +388,58 @@ async fn who_is_locked_or_leaves_after_the_question_has_no_vote() {
     }
     let after = requests.get(row.id).await.unwrap();
     assert_eq!((after.state, after.votes.len()), (Name::Pending, 0));
+}
+
+/// The first of two approvals is asked about again, of the policies of the second's moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vote_goes_with_the_right_that_the_policies_take() {
+    let here = Here::new();
+    let requests = here.start().await;
+    let two = ASK.replace("@approvers", "@count(\"2\") @approvers");
+    let before = here.access(&format!("{two}{DECIDE}"));
+    let forbid =
+        "forbid (principal in Group::\"juniors\", action == Action::\"approve\", resource);\n";
+    let after = here.access(&format!("{two}{DECIDE}{forbid}"));
+    sign_in(&requests, "ana", &["staff"]).await;
+    let row = requests.ask(facts(2)).await.unwrap();
+    let juniors = sign_in(&requests, "carol", &["leads", "juniors"]).await;
+    let carol = |access| decide_with(&requests, access, row.id, "carol", &juniors, true);
+    assert_eq!(carol(&before).await.unwrap().state, Name::Pending);
+    let row = decide(&requests, &after, row.id, "dave", true)
+        .await
+        .unwrap();
+    assert_eq!(row.state, Name::Pending);
+    let voters: Vec<_> = row.votes.iter().map(|vote| vote.by.name.as_str()).collect();
+    assert_eq!(voters, ["dave"]);
+    assert!(matches!(
+        carol(&after).await,
+        Err(RequestError::NotEntitled(NotEntitled::Denied(_)))
+    ));
+    assert_eq!(carol(&before).await.unwrap().state, Name::Approved);
+}
+
+/// New policies come between the question and the step.
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_right_was_taken_after_the_question_has_no_vote() {
+    let here = Here::new();
+    let requests = here.start().await;
+    let access = here.access(&format!("{ASK}{DECIDE}"));
+    let without = here.access(ASK);
+    sign_in(&requests, "ana", &["staff"]).await;
+    let row = requests.ask(facts(1)).await.unwrap();
+    decide(&requests, &access, row.id, "carol", true)
+        .await
+        .unwrap();
+    let row = requests.get(row.id).await.unwrap();
+    let vote = row.votes.first().unwrap();
+    assert!(super::decide::counts(&access, &row, vote));
+    assert!(!super::decide::counts(&without, &row, vote));
+    // One of which the circumstances are not known has to be cast again.
+    let unknown = Vote {
+        cast: None,
+        ..vote.clone()
+    };
+    assert!(!super::decide::counts(&access, &row, &unknown));
 }
 
 /// However late the store is: not as damage.

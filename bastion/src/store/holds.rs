@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::{Store, StoreError, json, of_json, timestamp};
+use crate::approval::Cast;
 use crate::audit::Event;
 use crate::holds::{Facts, HoldId, Name, Party, Seal};
 use crate::login::{Identity, KeyId};
@@ -33,8 +34,13 @@ pub(crate) struct HoldRow {
     /// Those of the voters who are, by their latest sign-in, no longer in the group that decides,
     /// or are locked. In the step of a vote, the one who casts it is among those asked about.
     pub(crate) gone: Vec<Identity>,
+    /// The voters who are not locked, with the groups of their latest sign-in.
+    pub(crate) standing: Standing,
     version: i64,
 }
+
+/// People with the groups of their latest sign-in.
+pub(crate) type Standing = Vec<(Identity, BTreeSet<String>)>;
 
 #[cfg(test)]
 impl HoldRow {
@@ -51,6 +57,7 @@ impl HoldRow {
             votes: Vec::new(),
             watchers: Vec::new(),
             gone: Vec::new(),
+            standing: Vec::new(),
             version: 0,
         }
     }
@@ -78,6 +85,9 @@ pub(crate) struct Vote {
     pub(crate) approves: bool,
     pub(crate) reason: Option<String>,
     pub(crate) at: Timestamp,
+    /// None of those that were cast before this was kept.
+    #[serde(default)]
+    pub(crate) cast: Option<Cast>,
 }
 
 /// What a step changes.
@@ -246,7 +256,7 @@ impl Store {
                 .query_and_then([], of_row)?
                 .collect::<Result<Vec<_>, _>>()?;
             for row in &mut rows {
-                row.gone = gone_from(connection, row)?;
+                stand(connection, row)?;
             }
             Ok(rows)
         })
@@ -275,7 +285,7 @@ impl Store {
                 .query_and_then(params![at, id, most], of_row)?
                 .collect::<Result<Vec<_>, _>>()?;
             for row in &mut rows {
-                row.gone = gone_from(connection, row)?;
+                stand(connection, row)?;
             }
             Ok(rows)
         })
@@ -293,7 +303,7 @@ impl Store {
                     .next()
                     .transpose()?;
                 if let Some(mut row) = row {
-                    row.gone = gone_from(connection, &row)?;
+                    stand(connection, &mut row)?;
                     rows.push(row);
                 }
             }
@@ -317,8 +327,9 @@ impl Store {
                 return Ok(Err(NotStepped::Unknown));
             };
             let approvers = BTreeSet::from([row.facts.approvers.clone()]);
-            row.gone
-                .extend(gone(transaction, voter.iter(), &approvers)?);
+            let standing = standing(transaction, voter.iter())?;
+            row.gone.extend(gone(voter.iter(), &standing, &approvers));
+            row.standing.extend(standing);
             let step = match next(&row) {
                 Ok(step) => step,
                 Err(refused) => return Ok(Err(NotStepped::Refused(refused))),
@@ -497,13 +508,19 @@ fn by_id(connection: &Connection, id: HoldId) -> Result<Option<HoldRow>, StoreEr
         .next()
         .transpose()?;
     let Some(mut row) = row else { return Ok(None) };
-    row.gone = gone_from(connection, &row)?;
+    stand(connection, &mut row)?;
     Ok(Some(row))
 }
 
-fn gone_from(connection: &Connection, row: &HoldRow) -> Result<Vec<Identity>, StoreError> {
+/// Reads who of the voters still stands for their vote.
+fn stand(connection: &Connection, row: &mut HoldRow) -> Result<(), StoreError> {
+    if row.votes.is_empty() {
+        return Ok(());
+    }
     let approvers = BTreeSet::from([row.facts.approvers.clone()]);
-    gone(connection, voters(&row.votes), &approvers)
+    row.standing = standing(connection, voters(&row.votes))?;
+    row.gone = gone(voters(&row.votes), &row.standing, &approvers);
+    Ok(())
 }
 
 /// Who has voted.
@@ -511,21 +528,33 @@ pub(super) fn voters(votes: &[Vote]) -> impl Iterator<Item = &Identity> {
     votes.iter().map(|vote| &vote.by.identity)
 }
 
-/// Those of the people who are not in all of these groups any more, or are locked. Read with the
-/// row, so that nobody leaves between the question and the step.
-pub(super) fn gone<'a>(
+/// Those of the people who are known and not locked. Read with the row, so that nobody leaves
+/// between the question and the step.
+pub(super) fn standing<'a>(
     connection: &Connection,
     people: impl Iterator<Item = &'a Identity>,
-    groups: &BTreeSet<String>,
-) -> Result<Vec<Identity>, StoreError> {
-    let mut gone = Vec::new();
+) -> Result<Standing, StoreError> {
+    let mut standing = Vec::new();
     for person in people {
-        let now = groups_of(connection, person)?.unwrap_or_default();
-        if !groups.is_subset(&now) {
-            gone.push(person.clone());
+        if let Some(groups) = groups_of(connection, person)? {
+            standing.push((person.clone(), groups));
         }
     }
-    Ok(gone)
+    Ok(standing)
+}
+
+/// Those of the people who are not in all of these groups any more, or are locked.
+pub(super) fn gone<'a>(
+    people: impl Iterator<Item = &'a Identity>,
+    standing: &Standing,
+    groups: &BTreeSet<String>,
+) -> Vec<Identity> {
+    let stands = |person: &&Identity| {
+        standing
+            .iter()
+            .any(|(identity, now)| identity == *person && groups.is_subset(now))
+    };
+    people.filter(|person| !stands(person)).cloned().collect()
 }
 
 /// The groups of a person's latest sign-in; none where the person is locked or not known.
@@ -566,6 +595,7 @@ fn of_row(row: &Row<'_>) -> Result<HoldRow, StoreError> {
             .map(timestamp)
             .transpose()?,
         gone: Vec::new(),
+        standing: Vec::new(),
         version: row.get("version")?,
     })
 }

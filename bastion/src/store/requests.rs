@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::holds::{gone, groups_of, raise, tell, voters};
+use super::holds::{Standing, gone, groups_of, raise, standing, tell, voters};
 use super::{Store, StoreError, Vote, Which, json, of_json, timestamp};
 use crate::audit::Event;
 use crate::login::Identity;
@@ -29,6 +29,8 @@ pub(crate) struct RequestRow {
     /// Those of the voters who are, by their latest sign-in, no longer in all of the groups that
     /// decide, or are locked. In the step of a vote, the one who casts it is among those asked about.
     pub(crate) gone: Vec<Identity>,
+    /// The voters who are not locked, with the groups of their latest sign-in.
+    pub(crate) standing: Standing,
     /// The groups of the requester's latest sign-in; none where they are locked. Known of one that
     /// is read alone.
     pub(crate) groups: Option<BTreeSet<String>>,
@@ -48,6 +50,7 @@ impl RequestRow {
             changed_at: now,
             votes: Vec::new(),
             gone: Vec::new(),
+            standing: Vec::new(),
             groups: None,
             version: 0,
         }
@@ -162,7 +165,7 @@ impl Store {
                 .query_and_then([], of_row)?
                 .collect::<Result<Vec<_>, _>>()?;
             for row in &mut rows {
-                row.gone = gone(connection, voters(&row.votes), &row.facts.approvers)?;
+                stand(connection, row)?;
             }
             Ok(rows)
         })
@@ -247,8 +250,10 @@ impl Store {
             let Some(mut row) = by_id(transaction, id)? else {
                 return Ok(Err(NotDone::Unknown));
             };
-            row.gone
-                .extend(gone(transaction, voter.iter(), &row.facts.approvers)?);
+            let standing = standing(transaction, voter.iter())?;
+            let gone = gone(voter.iter(), &standing, &row.facts.approvers);
+            row.gone.extend(gone);
+            row.standing.extend(standing);
             let step = match next(&row) {
                 Ok(step) => step,
                 Err(refused) => return Ok(Err(NotDone::Refused(refused))),
@@ -330,9 +335,16 @@ fn by_id(connection: &Connection, id: RequestId) -> Result<Option<RequestRow>, S
         .next()
         .transpose()?;
     let Some(mut row) = row else { return Ok(None) };
-    row.gone = gone(connection, voters(&row.votes), &row.facts.approvers)?;
+    stand(connection, &mut row)?;
     row.groups = groups_of(connection, &row.facts.requester.identity)?;
     Ok(Some(row))
+}
+
+/// Reads who of the voters still stands for their vote.
+fn stand(connection: &Connection, row: &mut RequestRow) -> Result<(), StoreError> {
+    row.standing = standing(connection, voters(&row.votes))?;
+    row.gone = gone(voters(&row.votes), &row.standing, &row.facts.approvers);
+    Ok(())
 }
 
 fn of_row(row: &Row<'_>) -> Result<RequestRow, StoreError> {
@@ -347,6 +359,7 @@ fn of_row(row: &Row<'_>) -> Result<RequestRow, StoreError> {
         changed_at: timestamp(row.get("changed_at")?)?,
         votes: of_json(&row.get::<_, String>("votes")?)?,
         gone: Vec::new(),
+        standing: Vec::new(),
         groups: None,
         version: row.get("version")?,
     })

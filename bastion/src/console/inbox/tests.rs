@@ -342,6 +342,7 @@ fn requests_come_and_go() {
         approves,
         reason: None,
         at: now(),
+        cast: None,
     };
     rows[0].votes.push(vote("carol", true));
     rows.remove(3);
@@ -468,6 +469,7 @@ fn others_decisions_are_told() {
         approves: true,
         reason: None,
         at: now(),
+        cast: None,
     });
     let told = board.place(&row, Some(Part::Decider));
     assert_eq!(told, Some(format!("{} has 1 of 2 approvals", row.id)));
