@@ -549,8 +549,21 @@ pub struct Visible {
     pub login: Arc<str>,
     /// The channels that could be opened now; `exec` of some commands only may be missing.
     pub actions: Vec<Action>,
+    /// Until when, where some of that needs an approved request.
+    pub until: Option<Timestamp>,
     /// Whether some protection rule is in force there for the person.
     pub covered: bool,
+}
+
+/// An account that an approved request opens to a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// The account.
+    pub login: String,
+    /// The target.
+    pub target: String,
+    /// Until when, by the wall clock.
+    pub until: Timestamp,
 }
 
 impl Access {
@@ -661,10 +674,16 @@ impl Access {
         })
     }
 
-    /// What the person could do now, for the list of targets; sorted. With many targets this takes
-    /// long enough to belong on a thread of its own.
-    pub fn visible(&self, person: &Person<'_>, source: IpAddr, now: Timestamp) -> Vec<Visible> {
-        let circumstances = Circumstances::of(now, source);
+    /// What the person could do now, for the list of targets; sorted. `opened` are the accounts that
+    /// approved requests open to them. With many targets this takes long enough to belong on a thread
+    /// of its own.
+    pub fn visible(
+        &self,
+        person: &Person<'_>,
+        source: IpAddr,
+        now: Timestamp,
+        opened: &[Opened],
+    ) -> Vec<Visible> {
         let mut visible = Vec::new();
         for target in self.inventory.iter() {
             for login in target.logins() {
@@ -673,16 +692,37 @@ impl Access {
                     target: target.name(),
                     labels: target.labels(),
                 };
-                let actions: Vec<Action> = Action::ALL
-                    .into_iter()
-                    .filter(|action| action.is_channel())
-                    .filter(|action| self.ask(person, *action, &resource, circumstances).is_ok())
-                    .collect();
+                let allowed = |approved: bool| -> Vec<Action> {
+                    let circumstances = Circumstances {
+                        approved,
+                        ..Circumstances::of(now, source)
+                    };
+                    Action::ALL
+                        .into_iter()
+                        .filter(|action| action.is_channel())
+                        .filter(|action| {
+                            self.ask(person, *action, &resource, circumstances).is_ok()
+                        })
+                        .collect()
+                };
+                let opens = |opened: &&Opened| {
+                    opened.login == login.name()
+                        && opened.target == target.name()
+                        && now < opened.until
+                };
+                let mut actions = allowed(false);
+                let mut until = None;
+                if let Some(opened) = opened.iter().find(opens) {
+                    let more = allowed(true);
+                    until = (more != actions).then_some(opened.until);
+                    actions = more;
+                }
                 if !actions.is_empty() {
                     visible.push(Visible {
                         target: Arc::from(target.name()),
                         login: Arc::from(login.name()),
                         actions,
+                        until,
                         covered: self
                             .protect
                             .covers(target.name(), login.name(), person.groups),
@@ -1745,7 +1785,7 @@ mod tests {
         let access = load(DEFAULT, "").unwrap();
         let seen = |member_of| -> Vec<String> {
             let groups = groups(member_of);
-            let visible = access.visible(&person(&groups), SOURCE, now());
+            let visible = access.visible(&person(&groups), SOURCE, now(), &[]);
             visible
                 .iter()
                 .map(|visible| {
@@ -1764,6 +1804,45 @@ mod tests {
             ["postgres@db:4", "payroll@pay:4", "deploy@web:4"]
         );
         assert!(seen(&["bastion-auditors"]).is_empty());
+    }
+
+    #[test]
+    fn what_an_approved_request_opens_is_seen_until_then() {
+        let access = load(
+            "permit (principal in Group::\"staff\", action == Action::\"exec\", resource in Target::\"web\");
+             permit (principal in Group::\"staff\", action == Action::\"shell\", resource) when { context.approved };",
+            "",
+        )
+        .unwrap();
+        let staff = groups(&["staff"]);
+        let later = now() + jiff::SignedDuration::from_hours(1);
+        let opened = |login: &str, target: &str, until| Opened {
+            login: login.to_owned(),
+            target: target.to_owned(),
+            until,
+        };
+        let seen = |opened: &[Opened]| -> Vec<_> {
+            let visible = access.visible(&person(&staff), SOURCE, now(), opened);
+            let line = |it: &Visible| (it.target.to_string(), it.actions.len(), it.until);
+            visible.iter().map(line).collect()
+        };
+        let web = ("web".to_owned(), 1, None);
+        assert_eq!(seen(&[]), std::slice::from_ref(&web));
+        assert_eq!(
+            seen(&[opened("payroll", "pay", later)]),
+            [("pay".to_owned(), 1, Some(later)), web.clone()]
+        );
+        assert_eq!(
+            seen(&[opened("deploy", "web", later)]),
+            [("web".to_owned(), 2, Some(later))]
+        );
+        // One that is over, or of another account.
+        for other in [
+            opened("payroll", "pay", now()),
+            opened("root", "pay", later),
+        ] {
+            assert_eq!(seen(&[other]), std::slice::from_ref(&web));
+        }
     }
 
     #[test]

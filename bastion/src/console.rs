@@ -29,7 +29,7 @@ use tracing::{info, warn};
 
 use self::play::Begin;
 use self::screen::Screen;
-use crate::access::{Access, Action, Denied, SessionOf};
+use crate::access::{Access, Action, Denied, SessionOf, Visible};
 use crate::audit::Event;
 use crate::login::Lease;
 use crate::record::{self, ExitStatus, ReadBack, SessionId, Summary};
@@ -245,9 +245,12 @@ impl Console<'_> {
                 "expires_at": lease.expires_at,
                 "source": self.asked.source,
             });
-            if explain && let Some(object) = answer.as_object_mut() {
-                object.insert("evidence".into(), self.evidence());
-                object.insert("rights".into(), self.rights());
+            if explain {
+                let rights = rights_json(&self.rights().await?);
+                if let Some(object) = answer.as_object_mut() {
+                    object.insert("evidence".into(), self.evidence());
+                    object.insert("rights".into(), rights);
+                }
             }
             return self.json(&answer).await;
         }
@@ -302,15 +305,18 @@ impl Console<'_> {
                     ),
                 ));
             }
-            for right in self.rooms.access().visible(
-                &self.asked.person(),
-                self.asked.source,
-                Timestamp::now(),
-            ) {
-                let actions: Vec<_> = right.actions.iter().map(ToString::to_string).collect();
+            for right in self.rights().await? {
+                let until = right
+                    .until
+                    .map_or_else(String::new, |until| format!(" until {}", text::time(until)));
                 rows.push((
                     "may",
-                    format!("{} on {}@{}", actions.join(" "), right.login, right.target),
+                    format!(
+                        "{} on {}@{}{until}",
+                        words(&right.actions),
+                        right.login,
+                        right.target
+                    ),
                 ));
             }
         }
@@ -328,39 +334,35 @@ impl Console<'_> {
             .collect()
     }
 
-    fn rights(&self) -> Value {
-        let visible =
-            self.rooms
-                .access()
-                .visible(&self.asked.person(), self.asked.source, Timestamp::now());
-        visible
-            .iter()
-            .map(|right| {
-                let actions: Vec<_> = right.actions.iter().map(ToString::to_string).collect();
-                json!({ "target": right.target, "login": right.login, "actions": actions })
-            })
-            .collect()
+    /// What this user could do now, also by requests that were approved.
+    async fn rights(&self) -> Result<Vec<Visible>, Failure> {
+        let opened = self.rooms.requests.opened(&self.lease().user.identity);
+        let opened = opened
+            .await
+            .map_err(|error| unavailable(&error, "requests cannot be read now; try again later"))?;
+        let (person, source) = (self.asked.person(), self.asked.source);
+        let access = self.rooms.access();
+        Ok(access.visible(&person, source, Timestamp::now(), &opened))
     }
 
     async fn targets(&self, json: bool) -> Result<(), Failure> {
+        let visible = self.rights().await?;
         if json {
-            return self.json(&json!({ "targets": self.rights() })).await;
+            return self
+                .json(&json!({ "targets": rights_json(&visible) }))
+                .await;
         }
-        let visible =
-            self.rooms
-                .access()
-                .visible(&self.asked.person(), self.asked.source, Timestamp::now());
         if visible.is_empty() {
             return self.print("no target that you may reach\n".into()).await;
         }
-        let mut table = Table::new(["TARGET", "LOGIN", "MAY", "CONNECT"]);
+        let mut table = Table::new(["TARGET", "LOGIN", "MAY", "UNTIL", "CONNECT"]);
         for right in visible {
-            let actions: Vec<_> = right.actions.iter().map(ToString::to_string).collect();
             let connect = format!("ssh {}@{}@{}", right.login, right.target, self.rooms.name);
             table.row([
                 right.target.to_string(),
                 right.login.to_string(),
-                actions.join(" "),
+                words(&right.actions),
+                right.until.map_or_else(|| "-".to_owned(), text::time),
                 connect,
             ]);
         }
@@ -368,10 +370,7 @@ impl Console<'_> {
     }
 
     async fn config(&self, json: bool) -> Result<(), Failure> {
-        let visible =
-            self.rooms
-                .access()
-                .visible(&self.asked.person(), self.asked.source, Timestamp::now());
+        let visible = self.rights().await?;
         let known_hosts: Vec<_> = self
             .rooms
             .host_keys
@@ -390,7 +389,14 @@ impl Console<'_> {
         );
         let mut named = std::collections::BTreeSet::new();
         for right in &visible {
-            let mut host = format!("\nHost {}.{}", right.login, right.target);
+            let until = right.until.map_or_else(String::new, |until| {
+                let until = text::time(until);
+                format!(
+                    "\n# {}@{}: until {until}, by an approved request",
+                    right.login, right.target
+                )
+            });
+            let mut host = format!("{until}\nHost {}.{}", right.login, right.target);
             if named.insert(right.target.to_string()) {
                 host.push_str(&format!(" {}", right.target));
             }
@@ -733,6 +739,25 @@ impl Console<'_> {
             .answer(Stream::Stdout, Bytes::from(text))
             .await?)
     }
+}
+
+fn rights_json(rights: &[Visible]) -> Value {
+    let each = rights.iter().map(|right| {
+        let actions: Vec<_> = right.actions.iter().map(ToString::to_string).collect();
+        json!({
+            "target": right.target,
+            "login": right.login,
+            "actions": actions,
+            "until": right.until,
+        })
+    });
+    each.collect()
+}
+
+/// Actions in a row.
+fn words(actions: &[Action]) -> String {
+    let words: Vec<_> = actions.iter().map(ToString::to_string).collect();
+    words.join(" ")
 }
 
 fn unavailable(error: &dyn std::fmt::Display, line: &str) -> Failure {

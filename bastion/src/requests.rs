@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::access::{Access, Denied, Person};
+use crate::access::{Access, Denied, Opened, Person};
 use crate::approval::{
     Decider, Entitled, Ledger, LedgerError, NotEntitled, Party, ShortId, recounted, who,
 };
@@ -342,6 +342,22 @@ impl Requests {
             .granted_until(person.clone(), login.to_owned(), target.to_owned(), now)
             .await?;
         Ok(until.map(|until| until.duration_since(now)))
+    }
+
+    /// The accounts that are open to a person by a grant, until when by the wall clock.
+    pub(crate) async fn opened(&self, person: &Identity) -> Result<Vec<Opened>, RequestError> {
+        let (now, wall) = (self.now(), Timestamp::now());
+        let granted = self.inner.store.granted(person.clone(), now).await?;
+        let opened = granted.into_iter().map(|(login, target, until)| {
+            // What is left is known by a clock that is never set.
+            let left = until.duration_since(now);
+            Opened {
+                login,
+                target,
+                until: wall.saturating_add(left).unwrap_or(Timestamp::MAX),
+            }
+        });
+        Ok(opened.collect())
     }
 
     /// Whether an account was open to a person at that time by a grant that nobody has taken away,

@@ -122,7 +122,30 @@ fn access_is_asked_for_approved_by_another_and_taken_away() -> Result<()> {
     let output = ana.exec("box", "echo in", b"")?;
     ensure!(output.code() == 0 && output.out() == "in\n", "{output:?}");
     ensure!(bob.exec("box", "true", b"")?.code() == 77);
-    ensure!(word(&json(&ana, &format!("show {id}"))?, "state")? == "approved");
+    let shown = json(&ana, &format!("show {id}"))?;
+    ensure!(word(&shown, "state")? == "approved");
+
+    // What it opens is among her targets, until then, and among nobody else's.
+    let targets = json(&ana, "targets")?;
+    let opened = targets.pointer("/targets/0").context("a target")?;
+    let until = word(opened, "until")?;
+    ensure!(
+        word(opened, "login")? == *login && word(opened, "target")? == "box",
+        "{targets}"
+    );
+    // Half an hour from the decision.
+    ensure!(until > word(&shown, "changed_at")?, "{until}: {shown}");
+    let config = console(&ana, "config", 0)?.out();
+    ensure!(
+        config.contains(&format!("# {login}@box: until "))
+            && config.contains(&format!("\nHost {login}.box box\n")),
+        "{config}"
+    );
+    for command in ["targets", "whoami --explain"] {
+        let text = console(&ana, command, 0)?.out();
+        ensure!(text.contains(until.get(..10).context("a day")?), "{text}");
+    }
+    ensure!(json(&bob, "targets")?.pointer("/targets/0").is_none());
 
     // Taken away, the running session ends, and no other begins.
     let mut session = open(&ana)?;
@@ -133,6 +156,7 @@ fn access_is_asked_for_approved_by_another_and_taken_away() -> Result<()> {
         .expect("the access that was approved is over")?;
     ensure!(ana.exec("box", "true", b"")?.code() == 77);
     ensure!(word(&json(&ana, &format!("show {id}"))?, "state")? == "revoked");
+    ensure!(json(&ana, "targets")?.pointer("/targets/0").is_none());
 
     // A denial opens nothing.
     let id = word(&json(&ana, "request box --reason once more")?, "id")?;

@@ -20,7 +20,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use jiff::Timestamp;
 use replay::paint::Frame;
 use replay::player::KeyReader;
 use scanner::Stream;
@@ -561,7 +560,7 @@ impl Desk<'_> {
                 self.board.set_sessions(lines);
             }
             Tab::Targets => {
-                let lines = self.console().target_lines();
+                let lines = self.console().target_lines().await?;
                 self.board.set_targets(lines);
             }
         }
@@ -625,19 +624,20 @@ impl Console<'_> {
         Ok(sessions.iter().take(SESSIONS).map(line).collect())
     }
 
-    fn target_lines(&self) -> Vec<TargetLine> {
-        let access = self.rooms.access();
-        let rights = access.visible(&self.asked.person(), self.asked.source, Timestamp::now());
+    async fn target_lines(&self) -> Result<Vec<TargetLine>, Failure> {
+        let rights = self.rights().await?;
         let line = |right: &crate::access::Visible| {
-            let actions: Vec<_> = right.actions.iter().map(ToString::to_string).collect();
+            let until = right.until.map_or_else(String::new, |until| {
+                format!("until {}: ", text::time(until))
+            });
             TargetLine {
                 target: right.target.to_string(),
                 login: right.login.to_string(),
-                may: actions.join(" "),
+                may: until + &super::words(&right.actions),
                 connect: format!("ssh {}@{}@{}", right.login, right.target, self.rooms.name),
             }
         };
-        rights.iter().map(line).collect()
+        Ok(rights.iter().map(line).collect())
     }
 }
 

@@ -205,6 +205,32 @@ impl Store {
         .await
     }
 
+    /// The accounts that are open to a person by approved requests that the audit log knows of, and
+    /// until when; none for whoever is locked. `LOGIN` comes before `TARGET`.
+    pub(crate) async fn granted(
+        &self,
+        person: Identity,
+        now: Timestamp,
+    ) -> Result<Vec<(String, String, Timestamp)>, StoreError> {
+        self.read(move |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT login, target, max(expires_at) FROM requests r WHERE issuer = ?1 \
+                     AND subject = ?2 AND live AND state = 'approved' AND expires_at > ?3 \
+                     AND NOT EXISTS (SELECT 1 FROM outbox WHERE about = r.id) \
+                     AND NOT EXISTS (SELECT 1 FROM locks \
+                     WHERE kind = 'user' AND issuer = ?1 AND name = ?2) \
+                     GROUP BY login, target",
+                )?
+                .query_and_then(
+                    params![person.issuer, person.subject, now.as_millisecond()],
+                    |row| Ok((row.get(0)?, row.get(1)?, timestamp(row.get(2)?)?)),
+                )?
+                .collect()
+        })
+        .await
+    }
+
     /// Whether an account was open to a person at that time by an approved request that nobody has
     /// taken away, then or since.
     pub(crate) async fn granted_at(
