@@ -4,6 +4,7 @@
 //! [`actor`]'s; what is printed where is [`script`]'s.
 
 pub mod actor;
+mod asked;
 mod held;
 mod script;
 mod story;
@@ -73,7 +74,9 @@ The bastion is ready. In another terminal:
   bin/replay list bastion/recordings                    what was recorded
 
 The code goes into {page}, where you are, without a password,
-  ana    engineer: orders-db (postgres, analyst), build-1 (builder); not payroll-db
+  ana    engineer: orders-db (postgres, analyst), build-1 (builder); payroll-db once she has
+         asked for it and carol has approved:
+         ssh -F ssh_config bastion request payroll-db --reason WHY
   carol  payroll approver: commands on payroll-db, as postgres
   dave   auditor: plays everybody's sessions
   eve    in no group: nothing

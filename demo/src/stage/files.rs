@@ -181,6 +181,24 @@ permit (
   resource in Target::"payroll-db"
 );
 
+// Engineers may ask for commands there, and have them for a time once it is approved.
+@id("payroll-requests")
+@approvers("payroll-approvers")
+@longest("2h")
+permit (
+  principal in Group::"engineers",
+  action == Action::"request",
+  resource in Target::"payroll-db"
+);
+
+@id("payroll-asked")
+permit (
+  principal in Group::"engineers",
+  action == Action::"exec",
+  resource in Target::"payroll-db"
+)
+when { context.approved };
+
 // Everybody plays their own sessions; auditors play all of them.
 @id("own-sessions")
 permit (

@@ -11,13 +11,13 @@ use super::story::{Seen, Wrong, contains, expect};
 
 const PAYROLL: &str = "postgres@payroll-db@bastion-bela";
 const BELA: &str = "bastion-bela";
-const CAROL: &str = "bastion-carol";
+pub(super) const CAROL: &str = "bastion-carol";
 const QUERY: &str = "sql --csv 'select id, employee, salary from payroll limit 3'";
 /// What the first of the staff earns.
 const SALARY: &str = "61300";
 
 /// Somebody's console command.
-async fn console(actor: &Actor, host: &str, words: &[&str]) -> Result<Ran, Wrong> {
+pub(super) async fn console(actor: &Actor, host: &str, words: &[&str]) -> Result<Ran, Wrong> {
     let words = [&[host], words].concat();
     Ok(actor.ssh(&words, b"", SignIn::Never).await?)
 }

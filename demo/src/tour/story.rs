@@ -8,8 +8,8 @@ use serde_json::Value;
 use tokio::time::{self, Instant};
 
 use super::actor::{Actor, ActorError, Ran, SignIn};
-use super::held;
 use super::script::{Outcome, Script};
+use super::{asked, held};
 use crate::target;
 
 /// Plays all steps. A step that fails does not keep the next one from being played.
@@ -82,6 +82,12 @@ pub(super) async fn play(actor: &Actor, script: &mut Script<impl Write>) -> io::
         held::recorded,
     )
     .await?;
+    act.step(
+        "Ana asks for payroll-db: it opens once Carol has approved, and only for a time",
+        asked::approved,
+    )
+    .await?;
+    act.step("The same, denied", asked::denied).await?;
     act.step("Signed out: the key alone opens nothing", sign_out)
         .await
 }
