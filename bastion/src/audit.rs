@@ -133,6 +133,9 @@ pub enum Event {
         action: String,
         /// The command, with what is not UTF-8 replaced.
         command: Option<String>,
+        /// The command's bytes in base64, where they are not UTF-8: so that no two look the same.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        command_base64: Option<String>,
         /// The policies that permitted it.
         policies: Vec<String>,
         /// Whether one of them is for emergencies (`@break_glass`).
@@ -156,6 +159,9 @@ pub enum Event {
         action: String,
         /// The command, with what is not UTF-8 replaced.
         command: Option<String>,
+        /// The command's bytes in base64, where they are not UTF-8: so that no two look the same.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        command_base64: Option<String>,
         /// Why.
         reason: String,
         /// The policies that forbade it.

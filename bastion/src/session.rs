@@ -15,6 +15,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use data_encoding::BASE64;
 use scanner::{Coverage, Scanner};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -404,6 +405,7 @@ async fn locked_out(
                 login: login.to_owned(),
                 action: "connect".to_owned(),
                 command: None,
+                command_base64: None,
                 reason: "the target is locked".to_owned(),
                 policies: Vec::new(),
             };
@@ -670,9 +672,9 @@ fn decide(
         .map(|action| (*action, access.decide(&ask(*action))))
         .collect();
     let any = decisions.iter().any(|(_, decision)| decision.is_ok());
-    let command = match &asked.opening {
-        Opening::Exec(command) => Some(String::from_utf8_lossy(command).into_owned()),
-        Opening::Shell | Opening::Sftp => None,
+    let (command, command_base64) = match &asked.opening {
+        Opening::Exec(command) => in_words(command),
+        Opening::Shell | Opening::Sftp => (None, None),
     };
     let mut granted: Option<Grant> = None;
     let mut line = None;
@@ -682,12 +684,12 @@ fn decide(
             asked.lease.who(),
             asked.source,
         );
-        let (target, login, name, text) = (
+        let (target, login, name) = (
             target.to_owned(),
             login.to_owned(),
             action.name().to_owned(),
-            command.clone(),
         );
+        let (text, bytes) = (command.clone(), command_base64.clone());
         let event = match &decision {
             Ok(grant) => Event::ChannelAllowed {
                 connection,
@@ -697,6 +699,7 @@ fn decide(
                 login,
                 action: name,
                 command: text,
+                command_base64: bytes,
                 policies: grant.policies().to_vec(),
                 break_glass: grant.marks().break_glass,
                 notify: grant.marks().notify.iter().cloned().collect(),
@@ -711,6 +714,7 @@ fn decide(
                 login,
                 action: name,
                 command: text,
+                command_base64: bytes,
                 reason: denied.reason().to_string(),
                 policies: denied.policies().to_vec(),
             },
@@ -733,6 +737,17 @@ fn decide(
     }
     let granted = granted.ok_or_else(|| line.unwrap_or_else(|| "nothing was asked for".to_owned()));
     Ok((access, granted?))
+}
+
+/// A command as the audit log has it: its text, and its bytes in base64 where they are no text.
+fn in_words(command: &[u8]) -> (Option<String>, Option<String>) {
+    match std::str::from_utf8(command) {
+        Ok(text) => (Some(text.to_owned()), None),
+        Err(_) => (
+            Some(String::from_utf8_lossy(command).into_owned()),
+            Some(BASE64.encode(command)),
+        ),
+    }
 }
 
 /// The line for whoever is refused; with what to type where access can be asked for.

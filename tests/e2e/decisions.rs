@@ -222,6 +222,15 @@ fn a_command_is_shown_exactly() -> Result<()> {
         let ran = run("ssh", &mut again, b"")?;
         ensure!(ran.code() == 0 && ran.stdout == wanted.stdout, "{ran:?}");
     }
+    // The audit log has the bytes of the one that is no text.
+    let audit = std::fs::read_to_string(world.home.join("recordings/audit.jsonl"))?;
+    let bytes: Vec<_> = audit
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter_map(|event| Some(event.get("command_base64")?.as_str()?.to_owned()))
+        .collect();
+    let once_each_time = ["cHJpbnRmIGR1bXAn/8MoJw==", "cHJpbnRmIGR1bXAn/8MoJw=="];
+    ensure!(bytes == once_each_time, "{bytes:?}");
     Ok(())
 }
 
