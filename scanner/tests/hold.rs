@@ -163,6 +163,34 @@ fn a_rule_for_the_whole_output_alone_keeps_nothing_back() {
     }
 }
 
+/// Beside a rule that masks, what may become a value stays back until more comes, as without a hold:
+/// a protocol whose messages end so stands still (docs/holds.md says it).
+#[test]
+fn beside_rules_that_mask_what_may_become_a_value_stays_back() {
+    let mask = || Rule::new("pii", Action::Mask(Mask::Redact)).field("email");
+    let masks = RulesBuilder::new().rule(mask());
+    let holds = RulesBuilder::new()
+        .rule(mask())
+        .rule(Rule::new("all", Action::Hold(Scope::Output)));
+    for (rules, first, rest) in [
+        (masks, "003f0123 refs/heads/main\n", "0000"),
+        (
+            holds,
+            "{1 output}[1 003f0123 refs/heads/main\n]",
+            "{1 output}[1 0000]",
+        ),
+    ] {
+        let rules = Arc::new(rules.build().unwrap());
+        let mut scanner = Scanner::new(rules, Options::default());
+        // As git ends what it lists, and then waits for its peer.
+        scanner.feed(Stream::Stdout, raw(b"003f0123 refs/heads/main\n0000"));
+        assert_eq!(told(&mut scanner), first);
+        scanner.resume();
+        scanner.end();
+        assert_eq!(told(&mut scanner), rest);
+    }
+}
+
 /// Also where the first byte cannot be read, and rules beside it look for something.
 #[test]
 fn a_rule_for_the_whole_output_holds_what_would_be_refused() {
