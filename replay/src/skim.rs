@@ -497,7 +497,14 @@ mod tests {
         lines
     }
 
+    /// A case is some hundred lines.
+    fn cases() -> ProptestConfig {
+        ProptestConfig::with_cases(ProptestConfig::default().cases.div_ceil(4))
+    }
+
     proptest! {
+        #![proptest_config(cases())]
+
         /// The lines, their order and their times are those of the emulator that saw everything.
         #[test]
         fn what_is_passed_over_is_read_as_if_it_was_not(

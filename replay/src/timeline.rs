@@ -55,6 +55,8 @@ pub(crate) struct Timeline {
     tail_piece: usize,
     /// Something in the tail can't be read a second time with the same result.
     tail_damaged: bool,
+    /// The keyframe of the chunk that the tail will be.
+    tail_keyframe: Option<Snapshot>,
     len: usize,
     chapters: Vec<Chapter>,
     exit: Option<i32>,
@@ -176,6 +178,7 @@ impl Timeline {
             tail_mark: None,
             tail_piece: PIECE_MAX,
             tail_damaged: false,
+            tail_keyframe: None,
             len: 0,
             chapters: Vec::new(),
             exit: None,
@@ -330,7 +333,7 @@ impl Timeline {
             first: self.len - self.tail.len(),
             start: self.tail.first().map_or(0, |moment| moment.time),
             stored,
-            keyframe: None,
+            keyframe: self.tail_keyframe.take(),
         });
         let moments = std::mem::take(&mut self.tail);
         if begun.is_some() && self.recent_bytes < RECENT_MAX {
@@ -508,9 +511,19 @@ impl Timeline {
         found.next()
     }
 
-    /// Whether a keyframe before this moment is wanted: it begins a chunk that has none.
+    /// Whether a keyframe before this moment is wanted: it begins a chunk that has none, or what
+    /// will be one.
     pub(crate) fn wants_keyframe(&self, number: usize) -> bool {
-        number > 0 && !self.full && self.chunk_beginning_at(number).is_some()
+        let is_missing = match self.is_tail_start(number) {
+            true => self.tail_keyframe.is_none(),
+            false => self.chunk_beginning_at(number).is_some(),
+        };
+        number > 0 && !self.full && is_missing
+    }
+
+    /// Whoever prepares keyframes may be through with the tail before it is a chunk.
+    fn is_tail_start(&self, number: usize) -> bool {
+        !self.tail.is_empty() && number == self.len - self.tail.len()
     }
 
     fn chunk_beginning_at(&self, number: usize) -> Option<usize> {
@@ -522,17 +535,21 @@ impl Timeline {
     }
 
     pub(crate) fn set_keyframe(&mut self, number: usize, keyframe: Snapshot) {
-        let Some(at) = self.chunk_beginning_at(number) else {
-            return;
-        };
         // Beyond the limit there are fewer keyframes, not fewer events.
         let bytes = keyframe.bytes();
-        if self.bytes + bytes <= self.bytes_max
+        if self.bytes + bytes > self.bytes_max {
+            return;
+        }
+        if self.is_tail_start(number) {
+            self.tail_keyframe = Some(keyframe);
+        } else if let Some(at) = self.chunk_beginning_at(number)
             && let Some(chunk) = self.chunks.get_mut(at)
         {
-            self.bytes += bytes;
             chunk.keyframe = Some(keyframe);
+        } else {
+            return;
         }
+        self.bytes += bytes;
     }
 }
 

@@ -74,6 +74,24 @@ fn is_like(one: &mut Player, other: &mut Player, places: &[u64]) -> Result<(), T
     Ok(())
 }
 
+/// Keyframes were left out where whoever makes them was through with a chunk before it had ended.
+#[test]
+fn every_chunk_has_its_keyframe_however_slowly_it_is_read() {
+    let lines: Vec<String> = (0..200).map(|n| format!("line {n}\r\n")).collect();
+    let events: Vec<_> = lines.iter().map(|line| (10, 'o', line.as_str())).collect();
+    let bytes = cast(&events);
+    let mut player = Player::of_file(options(), Box::new(bytes.clone()));
+    for piece in bytes.chunks(50) {
+        player.feed(piece);
+        settle(&mut player);
+    }
+    player.finish();
+    settle(&mut player);
+    let (chunks, ..) = player.timeline.known().unwrap();
+    assert!(chunks.len() > 10);
+    assert!(chunks.iter().skip(1).all(|chunk| chunk.keyframe.is_some()));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
