@@ -383,13 +383,22 @@ impl Decoder {
         let open = self.text.get(self.searched..).unwrap_or_default();
         if let Some(length) = memchr::memchr(b'\n', open) {
             let end = self.searched + length;
-            let line = self.cut(end);
-            if matches!(self.state, State::Skipping) {
-                self.state = State::Events;
+            let length = end - self.taken;
+            if matches!(self.state, State::Events) {
+                // Nothing that reads an event looks at the text: so the line is not copied.
+                let text = std::mem::take(&mut self.text);
+                self.line(text.get(self.taken..end).unwrap_or_default(), Rest::Whole);
+                self.text = text;
+                self.pass(end);
             } else {
-                self.line(&line, Rest::Whole);
+                let line = self.cut(end);
+                if matches!(self.state, State::Skipping) {
+                    self.state = State::Events;
+                } else {
+                    self.line(&line, Rest::Whole);
+                }
             }
-            self.text_taken(line.len() + 1);
+            self.text_taken(length + 1);
             self.at.line += 1;
             return true;
         }
@@ -404,6 +413,12 @@ impl Decoder {
     /// The text from `taken` to `end`, without its line end.
     fn cut(&mut self, end: usize) -> Vec<u8> {
         let line = self.text.get(self.taken..end).unwrap_or_default().to_vec();
+        self.pass(end);
+        line
+    }
+
+    /// The text up to `end`, and the line end there, are taken.
+    fn pass(&mut self, end: usize) {
         self.taken = (end + 1).min(self.text.len());
         self.searched = self.taken;
         // Moving the rest down costs what is left, so it is done when little is.
@@ -412,7 +427,6 @@ impl Decoder {
             self.taken = 0;
             self.searched = 0;
         }
-        line
     }
 
     fn too_long(&mut self) {

@@ -137,19 +137,23 @@ impl<'a> Scan<'a, '_> {
             return self.fail("the line is not an event");
         }
         let text = self.text;
+        let quoted;
         let time = match text.first() {
-            Some(b'"') => self.string().0.into_owned().into_bytes(),
+            Some(b'"') => {
+                quoted = self.string().0;
+                quoted.as_bytes()
+            }
             _ => {
-                let end = memchr::memchr2(b',', b']', text).unwrap_or(text.len());
-                self.text = text.get(end..).unwrap_or_default();
-                let time = text.get(..end).unwrap_or_default();
-                time.trim_ascii_end().to_vec()
+                let end = text.iter().position(|byte| matches!(byte, b',' | b']'));
+                let (time, after) = text.split_at(end.unwrap_or(text.len()));
+                self.text = after;
+                time.trim_ascii_end()
             }
         };
         if !self.eat(b',') {
             return self.fail("the event has nothing but a time");
         }
-        self.problems.extend(clock.advance(&time));
+        self.problems.extend(clock.advance(time));
         Some(())
     }
 
@@ -287,7 +291,8 @@ fn string(text: &[u8]) -> Text<'_> {
             replaced: false,
         };
     }
-    let mut out = String::new();
+    // Escapes are longer than what they stand for.
+    let mut out = String::with_capacity(text.len());
     let mut replaced = false;
     let mut at = 0;
     loop {
@@ -336,6 +341,10 @@ fn string(text: &[u8]) -> Text<'_> {
 /// Appends bytes as text; true when some had to be replaced. At a torn end, a sequence that may
 /// have been a character is left out.
 fn push_lossy(out: &mut String, bytes: &[u8], torn: bool) -> bool {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        out.push_str(text);
+        return false;
+    }
     let mut replaced = false;
     let mut chunks = bytes.utf8_chunks().peekable();
     while let Some(chunk) = chunks.next() {
