@@ -350,7 +350,7 @@ fn a_file_without_seals_is_unknown() {
     assert!(Survey::of(file.as_slice()).unwrap().chain.is_none());
 }
 
-/// A recording of some hundred frames, made once.
+/// A recording of a thousand frames and nearly a megabyte, made once.
 static LARGE: OnceLock<(Vec<u8>, Known)> = OnceLock::new();
 
 proptest! {
@@ -393,7 +393,7 @@ proptest! {
     /// Many edits of a larger recording; `PROPTEST_CASES=10000` is the long form.
     #[test]
     fn random_edits_are_found(kind in 0..4u8, from in 0.0..1.0f64, len in 1..400usize, to in 0.0..1.0f64, byte: u8) {
-        let (file, known) = LARGE.get_or_init(|| recorded(SESSION, 1, 400));
+        let (file, known) = LARGE.get_or_init(|| recorded(SESSION, 1, 4000));
         let place = |share: f64| {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place in the file")]
             let at = (file.len() as f64 * share) as usize;
