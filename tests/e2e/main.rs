@@ -4,6 +4,7 @@
 //! world of its own; `tests/run` installs the peers.
 
 mod canary;
+mod crashes;
 mod decisions;
 mod differential;
 mod endings;
