@@ -2,6 +2,7 @@
 //! that none ends at a place depends on how many letters agree, not on how many names there are.
 
 use crate::name::{NAME_MAX, is_word};
+use crate::simd;
 
 /// An escape is at most this long.
 const ESCAPE_MAX: usize = 12;
@@ -28,20 +29,17 @@ struct Node {
 }
 
 impl Endings {
-    /// Adds a name: letters and digits in lower case, the last one of ASCII. False where it can't
-    /// be added.
-    pub(crate) fn add(&mut self, name: &[u8]) -> bool {
+    /// Adds a name: letters and digits in lower case.
+    pub(crate) fn add(&mut self, name: &[u8]) {
         if self.nodes.is_empty() {
-            self.last = vec![0; 128];
+            self.last = vec![0; 256];
             // The one that stands for none.
             self.nodes.push(Node::default());
         }
         let Some((last, before)) = name.split_last() else {
-            return false;
+            return;
         };
-        let Some(mut at) = self.last.get(usize::from(*last)).copied() else {
-            return false;
-        };
+        let mut at = self.last.get(usize::from(*last)).copied().unwrap_or(0);
         if at == 0 {
             at = self.push(*last, 0);
             if let Some(slot) = self.last.get_mut(usize::from(*last)) {
@@ -64,7 +62,6 @@ impl Endings {
         if let Some(slot) = self.nodes.get_mut(at as usize) {
             slot.whole = true;
         }
-        true
     }
 
     fn push(&mut self, letter: u8, next: u32) -> u32 {
@@ -90,6 +87,26 @@ impl Endings {
             at = node.next;
         }
         None
+    }
+
+    /// Whether a name ends with `word`, or `word` with a name.
+    pub(crate) fn agree(&self, word: &[u8]) -> bool {
+        let mut letters = word.iter().rev().map(u8::to_ascii_lowercase);
+        let last = letters.next().and_then(|b| self.last.get(usize::from(b)));
+        let mut node = match last {
+            None | Some(0) => return false,
+            Some(node) => self.node(*node),
+        };
+        for letter in letters {
+            if node.whole {
+                return true;
+            }
+            node = match self.child(node, letter) {
+                Some(child) => self.node(child),
+                None => return false,
+            };
+        }
+        true
     }
 
     /// Whether a name may end before `end`, written in one word or in several. What stands before
@@ -167,7 +184,7 @@ struct Word {
 
 const RECENT: usize = 64;
 /// A shorter look is as cheap as to remember it.
-const SHORT: usize = 4;
+const SHORT: usize = 2;
 
 impl Recent {
     pub(crate) fn new() -> Self {
@@ -177,6 +194,7 @@ impl Recent {
     }
 
     /// The same as [`Endings::may_end`]; `names` are the same ones in every call.
+    #[inline]
     pub(crate) fn may_end(&mut self, names: &Endings, text: &[u8], end: usize) -> bool {
         let near = end
             .checked_sub(size_of::<u128>())
@@ -187,12 +205,19 @@ impl Recent {
         let near = u128::from_le_bytes(*near);
         let tail = (near >> 64) as u64;
         let at = tail.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - RECENT.ilog2());
-        let Some(word) = self.words.get_mut(at as usize) else {
-            return names.may_end(text, end);
-        };
-        if word.mask != 0 && (near ^ word.bytes) & word.mask == 0 {
-            return word.is_name || is_escaped(text, end - word.letters, end);
+        let at = at as usize & !1;
+        // Two words that want the same place stand side by side, the newer one first.
+        for word in [at, at + 1].into_iter().filter_map(|at| self.words.get(at)) {
+            if word.mask != 0 && (near ^ word.bytes) & word.mask == 0 {
+                return word.is_name || is_escaped(text, end - word.letters, end);
+            }
         }
+        self.learn(names, text, end, near, at)
+    }
+
+    /// What stands before `end`, which ends with `near`, and will be found in the place `at`.
+    #[inline(never)]
+    fn learn(&mut self, names: &Endings, text: &[u8], end: usize, near: u128, at: usize) -> bool {
         let (is_name, from) = match names.walk(text, end) {
             Walk::Name(at) => (true, at),
             Walk::Other(at) => (false, at),
@@ -203,12 +228,15 @@ impl Recent {
         let looked = end - from + 1;
         if looked > SHORT && looked <= size_of::<u128>() {
             let mask = u128::MAX << (8 * (size_of::<u128>() - looked));
-            *word = Word {
-                bytes: near & mask,
-                mask,
-                is_name,
-                letters: end - from,
-            };
+            self.words.swap(at, at + 1);
+            if let Some(word) = self.words.get_mut(at) {
+                *word = Word {
+                    bytes: near & mask,
+                    mask,
+                    is_name,
+                    letters: end - from,
+                };
+            }
         }
         is_name || is_escaped(text, from, end)
     }
@@ -225,16 +253,15 @@ fn begins(text: &[u8], at: usize) -> bool {
 }
 
 /// Whether what stands from `from` to `end` may be part of an escape.
+#[inline]
 fn is_escaped(text: &[u8], from: usize, end: usize) -> bool {
     let from = from.saturating_sub(ESCAPE_MAX);
     if end - from <= NEAR
         && let Some(near) = end.checked_sub(NEAR).and_then(|i| text.get(i..))
-        && let Some(near) = near.first_chunk::<NEAR>()
+        && let Some(near) = near.first_chunk()
     {
-        // Without a branch for each byte; it may see a little more than what was asked for.
-        let escapes =
-            near.map(|b| u8::from(b == b'\\') | u8::from(b == b'%') | u8::from(b == b'&'));
-        return escapes.iter().fold(0, |sum, b| sum | b) != 0;
+        // It may see a little more than what was asked for.
+        return simd::has_any(near, [b'\\', b'%', b'&']);
     }
     memchr::memchr3(b'\\', b'%', b'&', text.get(from..end).unwrap_or_default()).is_some()
 }
@@ -246,7 +273,7 @@ mod tests {
     fn endings(names: &[&str]) -> Endings {
         let mut all = Endings::default();
         for name in names {
-            assert!(all.add(name.as_bytes()), "{name}");
+            all.add(name.as_bytes());
         }
         all
     }
@@ -287,6 +314,25 @@ mod tests {
         assert!(all.may_end(b"ssn", 3));
         assert!(!all.may_end(b"", 0));
         assert!(!Endings::default().may_end(b"ssn", 3));
+    }
+
+    #[test]
+    fn words_agree_with_names_by_their_ends() {
+        let all = endings(&["ssn", "accountnumber", "café"]);
+        for (word, agrees) in [
+            ("ssn", true),
+            ("SSN", true),
+            ("n", true),
+            ("lessn", true),
+            ("number", true),
+            ("enumber", false),
+            ("café", true),
+            ("caf", false),
+            ("", false),
+        ] {
+            assert_eq!(all.agree(word.as_bytes()), agrees, "{word}");
+        }
+        assert!(!Endings::default().agree(b"ssn"));
     }
 
     /// Far more names than were ever compared one by one.

@@ -350,27 +350,33 @@ impl Scanner {
             return;
         }
         let policy = self.rules.compiled().unreadable;
-        let [stdout, stderr] = &mut self.watches;
-        let watch = match stream {
-            Stream::Stdout => stdout,
-            Stream::Stderr => stderr,
-        };
         let mut rest = raw.0;
-        let seen = watch.take(&rest);
         if policy == Unreadable::Pass {
-            self.unreadable += seen.count as u64;
-        } else {
-            let bad = (simd::unreadable(simd::Width::best(), &rest) > 0)
-                .then(|| rest.iter().position(|b| simd::is_unreadable(*b)))
-                .flatten();
-            if let Some(at) = bad.into_iter().chain(seen.first).min() {
-                let before = rest.split_to(at);
-                self.piece(stream, before);
-                self.settle(true);
-                self.frontier.unreadable(policy, &mut self.steps);
-            }
+            // What is unreadable is only counted: while the bytes are at hand.
+            self.piece(stream, rest.clone());
+            self.unreadable += self.watch(stream, &rest).count as u64;
+            return;
+        }
+        let seen = self.watch(stream, &rest);
+        let bad = (simd::unreadable(simd::Width::best(), &rest) > 0)
+            .then(|| rest.iter().position(|b| simd::is_unreadable(*b)))
+            .flatten();
+        if let Some(at) = bad.into_iter().chain(seen.first).min() {
+            let before = rest.split_to(at);
+            self.piece(stream, before);
+            self.settle(true);
+            self.frontier.unreadable(policy, &mut self.steps);
         }
         self.piece(stream, rest);
+    }
+
+    /// What is unreadable in a piece because of what it is a part of.
+    fn watch(&mut self, stream: Stream, piece: &[u8]) -> unreadable::Seen {
+        let [stdout, stderr] = &mut self.watches;
+        match stream {
+            Stream::Stdout => stdout.take(piece),
+            Stream::Stderr => stderr.take(piece),
+        }
     }
 
     fn piece(&mut self, stream: Stream, bytes: Bytes) {

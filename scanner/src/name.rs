@@ -59,6 +59,12 @@ impl Words {
         &self.letters
     }
 
+    /// The last words, joined, from all of them to the last one alone.
+    pub(crate) fn endings(&self) -> impl Iterator<Item = &[u8]> {
+        let from = |start: &usize| self.letters.get(*start..);
+        self.starts.iter().filter_map(from)
+    }
+
     /// The number of words.
     pub(crate) fn count(&self) -> usize {
         self.starts.len()

@@ -1,9 +1,11 @@
 //! Compiled rules: what is protected, and what becomes of it.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::endings::Endings;
 use crate::name::{NAME_MAX, Words};
 use crate::own::{Checksum, Own, Pattern};
 use crate::suspect::Suspects;
@@ -63,6 +65,8 @@ impl RulesBuilder {
             rules: Vec::new(),
             fields: Vec::new(),
             detectors: [None; Detector::COUNT],
+            endings: Endings::default(),
+            named: HashMap::new(),
             last: [false; 256],
             has_paths: false,
             hold_output: None,
@@ -447,6 +451,8 @@ impl Default for Rules {
             rules: Vec::new(),
             fields: Vec::new(),
             detectors: [None; Detector::COUNT],
+            endings: Endings::default(),
+            named: HashMap::new(),
             last: [false; 256],
             has_paths: false,
             hold_output: None,
@@ -481,6 +487,10 @@ pub(crate) enum By {
 pub(crate) struct Compiled {
     pub(crate) rules: Vec<Rule>,
     pub(crate) fields: Vec<Field>,
+    /// Their names from the last letter on.
+    pub(crate) endings: Endings,
+    /// Their numbers by name, the first one first.
+    named: HashMap<Vec<u8>, Vec<u16>>,
     detectors: [Option<u16>; Detector::COUNT],
     /// The last bytes that a protected name, or a name of a name, can have.
     pub(crate) last: [bool; 256],
@@ -518,6 +528,8 @@ impl Compiled {
             rules: rules.collect(),
             fields: Vec::new(),
             detectors: self.detectors,
+            endings: Endings::default(),
+            named: HashMap::new(),
             last: [false; 256],
             has_paths: false,
             hold_output: self.hold_output,
@@ -569,9 +581,13 @@ impl Compiled {
             if words.is_empty() || text.len() > NAME_MAX || text.contains('.') == above.is_empty() {
                 return Err(bad());
             }
-            if self.fields.len() >= usize::from(u16::MAX) {
-                return Err(RuleError::TooMany);
-            }
+            let number = match u16::try_from(self.fields.len()) {
+                Ok(number) if number < u16::MAX => number,
+                Ok(_) | Err(_) => return Err(RuleError::TooMany),
+            };
+            let name = words.joined().to_vec();
+            self.endings.add(&name);
+            self.named.entry(name.clone()).or_default().push(number);
             if let Some(&b) = words.joined().last() {
                 self.last_byte(b);
             }
@@ -580,7 +596,7 @@ impl Compiled {
                 rule: index,
                 text: text.clone(),
                 parent: above.joined().to_vec(),
-                name: words.joined().to_vec(),
+                name,
             });
         }
         // `name`, `key`, `value` and their kin (`lane/pair.rs`): half of a pair.
@@ -618,19 +634,20 @@ impl Compiled {
         }
         let words = Words::of(name);
         let above = parent.map(Words::of);
-        let at = self.fields.iter().position(|f| {
-            if f.parent.is_empty() {
-                words.ends_with(&f.name)
-            } else {
-                words.ends_with_path(&f.parent, &f.name)
-                    || (words.ends_with(&f.name)
-                        && above.as_ref().is_some_and(|a| a.ends_with(&f.parent)))
-            }
-        })?;
-        let rule = self.fields.get(at)?.rule;
+        let is = |number: &u16| {
+            self.fields.get(usize::from(*number)).is_some_and(|f| {
+                f.parent.is_empty()
+                    || words.ends_with_path(&f.parent, &f.name)
+                    || above.as_ref().is_some_and(|a| a.ends_with(&f.parent))
+            })
+        };
+        let numbers = words.endings().filter_map(|name| self.named.get(name));
+        let number = numbers
+            .filter_map(|numbers| numbers.iter().copied().find(is))
+            .min()?;
         Some(Hit {
-            rule,
-            by: By::Field(u16::try_from(at).ok()?),
+            rule: self.fields.get(usize::from(number))?.rule,
+            by: By::Field(number),
         })
     }
 
@@ -653,18 +670,7 @@ impl Compiled {
 
     /// Whether `word` may be the last word of a field, or its end.
     pub(crate) fn may_end(&self, word: &[u8]) -> bool {
-        let Some(last) = word.last() else {
-            return false;
-        };
-        self.last.get(usize::from(*last)).copied().unwrap_or(false)
-            && self.fields.iter().any(|f| {
-                let size = word.len().min(f.name.len());
-                let end = |t: &[u8]| t.len() - size;
-                match (word.get(end(word)..), f.name.get(end(&f.name)..)) {
-                    (Some(a), Some(b)) => a.eq_ignore_ascii_case(b),
-                    _ => false,
-                }
-            })
+        self.endings.agree(word)
     }
 
     /// The rule that wants what `detector` finds.

@@ -844,6 +844,31 @@ fn kinds(bytes: &[u8; BLOCK]) -> [u64; 3] {
     all
 }
 
+/// Where one of two bytes stands first; it is often near.
+#[inline]
+pub(crate) fn find2(a: u8, b: u8, text: &[u8]) -> Option<usize> {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(near) = text.first_chunk() {
+        let found = x86::near(near, [a, b, b]);
+        if found != 0 {
+            return Some(found.trailing_zeros() as usize);
+        }
+    }
+    memchr::memchr2(a, b, text)
+}
+
+/// Whether one of three bytes stands in a text of two times 16.
+#[inline]
+pub(crate) fn has_any(text: &[u8; 32], bytes: [u8; 3]) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let (halves, _) = text.as_chunks();
+        halves.iter().any(|half| x86::near(half, bytes) != 0)
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    text.iter().any(|b| bytes.contains(b))
+}
+
 /// Bytes that no text in UTF-8 has: NUL, and what never occurs in it.
 pub(crate) fn is_unreadable(b: u8) -> bool {
     matches!(b, 0 | 0xc0 | 0xc1 | 0xf5..=0xff)
@@ -881,6 +906,17 @@ mod x86 {
         BLOCK, Block, Cover, GAP_MAX, KINDS, Kinds, Map, Maps, RUN, Run, Span, Tables, Words,
         class, kind,
     };
+
+    /// Where any of three bytes stands, a bit for each place.
+    #[inline]
+    pub(super) fn near(text: &[u8; 16], bytes: [u8; 3]) -> u32 {
+        // SAFETY: every CPU has these instructions; loads need no alignment.
+        unsafe {
+            let text = _mm_loadu_si128(text.as_ptr().cast());
+            let [a, b, c] = bytes.map(|b| _mm_cmpeq_epi8(text, _mm_set1_epi8(b.cast_signed())));
+            _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(a, b), c)).cast_unsigned()
+        }
+    }
 
     /// The tables in registers.
     #[derive(Clone, Copy)]
@@ -1747,6 +1783,14 @@ mod tests {
                 positions(*width, &a, &mut places_a);
                 positions(Width::Portable, &b, &mut places_b);
                 prop_assert_eq!(&places_a, &places_b);
+                let bytes = [b'-', b'1', b'\n'];
+                for at in 0..text.len() {
+                    let rest = &text[at..];
+                    prop_assert_eq!(find2(b'-', b'1', rest), memchr::memchr2(b'-', b'1', rest));
+                    if let Some(near) = rest.first_chunk() {
+                        prop_assert_eq!(has_any(near, bytes), near.iter().any(|b| bytes.contains(b)));
+                    }
+                }
                 odd(*width, &text, &mut a);
                 odd(Width::Portable, &text, &mut b);
                 prop_assert_eq!(&a, &b);

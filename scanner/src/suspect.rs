@@ -7,7 +7,7 @@
 //! new, it has to be added here.
 
 use crate::detect::{self, Found, Region};
-use crate::endings::{Endings, Recent};
+use crate::endings::Recent;
 use crate::name::{NAME_MAX, is_word, unescape};
 use crate::rules::{Action, Compiled, Detector, Unreadable};
 use crate::simd::Tables;
@@ -17,7 +17,6 @@ use crate::table;
 #[derive(Clone, Debug)]
 pub(crate) struct Suspects {
     pub(crate) tables: Tables,
-    names: Endings,
     /// Whether the rules can be compiled to this at all.
     pub(crate) usable: bool,
     /// Whether everything leaves, at least masked: no rule withholds or refuses.
@@ -42,7 +41,6 @@ impl Suspects {
     pub(crate) fn none() -> Self {
         Self {
             tables: Tables::new(),
-            names: Endings::default(),
             usable: false,
             all_leaves: false,
         }
@@ -51,7 +49,6 @@ impl Suspects {
     pub(crate) fn new(rules: &Compiled) -> Self {
         let mut new = Self {
             tables: Tables::new(),
-            names: Endings::default(),
             usable: !rules.has_paths,
             all_leaves: rules.unreadable == Unreadable::Pass
                 && rules
@@ -64,7 +61,7 @@ impl Suspects {
             let mut last = field.name.iter().rev().copied();
             // 0 stands for anything.
             let ending = [(); 3].map(|()| last.next().unwrap_or(0));
-            new.usable &= ending.is_ascii() && new.names.add(&field.name);
+            new.usable &= ending.is_ascii();
             endings.push(ending);
         }
         // `data` of a Kubernetes Secret.
@@ -174,8 +171,8 @@ impl Suspects {
 
     /// What stands at the suspect `at` of the line from `start` to its newline at `end`. What
     /// stands before `text` is not known.
+    #[inline]
     pub(crate) fn look(
-        &self,
         rules: &Compiled,
         text: &[u8],
         start: usize,
@@ -184,57 +181,42 @@ impl Suspects {
         recent: &mut Recent,
     ) -> Look {
         let near = Near { text, at };
-        let (b, before) = (near.back(0), near.back(1));
-        let region = Region {
-            text: text.get(..end).unwrap_or_default(),
-            closed: true,
-        };
-        let doubt = match b {
-            0 | 8 | 0x1b => true,
-            b'\n' => table::is_rule(text.get(start..end).unwrap_or_default()),
-            b'@' => is_address(rules, region, start, at),
-            b'<' => near.opens_table(),
-            b'>' => near.is_tag(rules),
-            b'0'..=b'9' | b'+' => is_number(rules, region, start, at),
-            b'J' if at >= 2 => is_value(detect::jwt(region, at - 2)),
-            b'I' => is_value(detect::aws(region, at)),
-            b'_' => is_value(detect::github(region, at)),
-            b'p' => region
-                .text
-                .get(..at)
-                .is_some_and(|t| t.ends_with(b"github_")),
-            b'x' if at >= 2 => is_value(detect::slack(region, at - 1)),
-            b'Y' => region
-                .text
-                .get(..=at)
-                .is_some_and(|t| t.ends_with(b"PRIVATE KEY")),
-            b'N' | b'n' => crate::lane::begins_insert(
-                text.get(start..end)
-                    .map_or(b"", |line| line.strip_suffix(b"\r").unwrap_or(line)),
-            ),
-            b'R' | b'r' => starts_something(text.get(start..end).unwrap_or_default(), b == b'R'),
-            _ => false,
-        };
-        if doubt
-            || (before == b'\r' && b != b'\n')
-            || (matches!(before, b'\\' | b'%' | b'&') && near.is_escape(rules))
-            || (before == b'-' && near.back(2) == b'-' && near.is_argument(rules, end))
-        {
-            return Look::Doubt;
+        if says(near.back(0)) & HERE == 0 && says(near.back(1)) & BEFORE == 0 {
+            return near.ends_name(rules, recent);
         }
-        if b.is_ascii_alphanumeric() {
-            return Look::Nothing;
-        }
-        let word = at.saturating_sub(usize::from(before == b' '));
-        if near.opens_data(word) {
-            return Look::Doubt;
-        }
-        if recent.may_end(&self.names, text, word) {
-            Look::Name(word)
-        } else {
-            Look::Nothing
-        }
+        near.look(rules, start, end, recent)
     }
+}
+
+/// Whether a suspect may be more than the end of a name, as the byte at its place says, and the
+/// one before.
+const HERE: u8 = 1;
+const BEFORE: u8 = 2;
+
+#[inline]
+fn says(b: u8) -> u8 {
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "every index is known to be in the array when this is compiled"
+    )]
+    const SAYS: [u8; 256] = {
+        let mut all = [0; 256];
+        let mut at = 0;
+        while at < all.len() {
+            let b = at as u8;
+            if b.is_ascii_alphanumeric()
+                || matches!(b, 0 | 8 | 0x1b | b'\n' | b'@' | b'<' | b'>' | b'+' | b'_')
+            {
+                all[at] |= HERE;
+            }
+            if matches!(b, b'\r' | b'\\' | b'%' | b'&' | b'-') {
+                all[at] |= BEFORE;
+            }
+            at += 1;
+        }
+        all
+    };
+    SAYS.get(usize::from(b)).copied().unwrap_or(HERE | BEFORE)
 }
 
 fn is_value(found: Found) -> bool {
@@ -301,6 +283,68 @@ impl Near<'_> {
         self.text.get(self.at + n).copied().unwrap_or(b'\n')
     }
 
+    /// The same as [`Suspects::look`], whatever stands here.
+    #[inline(never)]
+    fn look(self, rules: &Compiled, start: usize, end: usize, recent: &mut Recent) -> Look {
+        let Self { text, at } = self;
+        let (b, before) = (self.back(0), self.back(1));
+        let region = Region {
+            text: text.get(..end).unwrap_or_default(),
+            closed: true,
+        };
+        let doubt = match b {
+            0 | 8 | 0x1b => true,
+            b'\n' => table::is_rule(text.get(start..end).unwrap_or_default()),
+            b'@' => is_address(rules, region, start, at),
+            b'<' => self.opens_table(),
+            b'>' => self.is_tag(rules),
+            b'0'..=b'9' | b'+' => is_number(rules, region, start, at),
+            b'J' if at >= 2 => is_value(detect::jwt(region, at - 2)),
+            b'I' => is_value(detect::aws(region, at)),
+            b'_' => is_value(detect::github(region, at)),
+            b'p' => region
+                .text
+                .get(..at)
+                .is_some_and(|t| t.ends_with(b"github_")),
+            b'x' if at >= 2 => is_value(detect::slack(region, at - 1)),
+            b'Y' => region
+                .text
+                .get(..=at)
+                .is_some_and(|t| t.ends_with(b"PRIVATE KEY")),
+            b'N' | b'n' => crate::lane::begins_insert(
+                text.get(start..end)
+                    .map_or(b"", |line| line.strip_suffix(b"\r").unwrap_or(line)),
+            ),
+            b'R' | b'r' => starts_something(text.get(start..end).unwrap_or_default(), b == b'R'),
+            _ => false,
+        };
+        if doubt
+            || (before == b'\r' && b != b'\n')
+            || (matches!(before, b'\\' | b'%' | b'&') && self.is_escape(rules))
+            || (before == b'-' && self.back(2) == b'-' && self.is_argument(rules, end))
+        {
+            return Look::Doubt;
+        }
+        if b.is_ascii_alphanumeric() {
+            return Look::Nothing;
+        }
+        self.ends_name(rules, recent)
+    }
+
+    /// Whether the name of a field, or of what holds secrets, may end here.
+    #[inline]
+    fn ends_name(self, rules: &Compiled, recent: &mut Recent) -> Look {
+        let word = self.at.saturating_sub(usize::from(self.back(1) == b' '));
+        if self.opens_data(word) {
+            return Look::Doubt;
+        }
+        if recent.may_end(&rules.endings, self.text, word) {
+            Look::Name(word)
+        } else {
+            Look::Nothing
+        }
+    }
+
     /// `<table`, `<tr`, `<td`, `<th` or the end of one.
     fn opens_table(self) -> bool {
         let skip = if self.ahead(1) == b'/' { 2 } else { 1 };
@@ -313,6 +357,10 @@ impl Near<'_> {
 
     /// Whether `data:` or `"data":` stands here, whose word ends before `word`.
     fn opens_data(self, word: usize) -> bool {
+        let last = word.checked_sub(1).and_then(|i| self.text.get(i));
+        if !matches!(last, Some(b'a' | b'"' | b'\\')) {
+            return false;
+        }
         let rest = self.text.get(word..).unwrap_or_default();
         let mut rest = rest.iter().take(5);
         crate::lane::opens_data(self.text.get(..word).unwrap_or_default())

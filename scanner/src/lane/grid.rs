@@ -10,7 +10,7 @@ use crate::mask::Place;
 use crate::rules::{Action, Compiled, Hit, Mask};
 use crate::simd::{self, Span};
 use crate::sink::How;
-use crate::suspect::Look;
+use crate::suspect::{Look, Suspects};
 use crate::table::{self, Kind, Table};
 use crate::value;
 
@@ -271,8 +271,7 @@ impl Grid {
             let clear = if cells.iter().any(|c| at > c.from && at <= c.to) {
                 !piece.is_control(at)
             } else {
-                let look = &rules.suspects;
-                look.look(rules, piece.raw, start, end, at, recent) == Look::Nothing
+                Suspects::look(rules, piece.raw, start, end, at, recent) == Look::Nothing
             };
             if !clear {
                 return false;

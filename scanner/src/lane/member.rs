@@ -7,7 +7,7 @@ use super::Lane;
 use super::skim::Piece;
 use crate::mask::Place;
 use crate::rules::{Action, Hit};
-use crate::simd::Span;
+use crate::simd::{self, Span};
 use crate::sink::How;
 use crate::table;
 use crate::value;
@@ -35,22 +35,26 @@ const KEYS: usize = 16;
 const NEAR: usize = 2 * size_of::<u128>();
 
 impl Keys {
-    /// The last bytes before `name`, and which slot is theirs.
+    /// The last bytes before `name`, and which slots are theirs: this one and the next.
     fn near(text: &[u8], name: usize) -> Option<([u128; 2], usize)> {
         let near: &[u8; NEAR] = text.get(name.checked_sub(NEAR)?..)?.first_chunk()?;
         let (&first, &last) = (near.first_chunk()?, near.last_chunk()?);
         let near = [u128::from_le_bytes(first), u128::from_le_bytes(last)];
         let tail = ((near[1] >> 96) as u32).wrapping_mul(0x9e37_79b9);
-        Some((near, (tail >> (32 - KEYS.ilog2())) as usize))
+        Some((near, (tail >> (32 - KEYS.ilog2())) as usize & !1))
     }
 
     #[inline]
     fn find(&self, text: &[u8], name: usize) -> Option<Hit> {
         let (near, slot) = Self::near(text, name)?;
-        let key = self.keys.get(slot)?.as_ref()?;
         let differ = |((near, bytes), mask): ((&u128, &u128), &u128)| (near ^ bytes) & mask != 0;
-        let mut words = near.iter().zip(&key.bytes).zip(&key.mask);
-        (!words.any(differ)).then_some(key.hit)
+        // Two keys that want the same place stand side by side, the newer one first.
+        let keys = [slot, slot + 1]
+            .into_iter()
+            .filter_map(|slot| self.keys.get(slot)?.as_ref());
+        keys.filter(|key| !near.iter().zip(&key.bytes).zip(&key.mask).any(differ))
+            .map(|key| key.hit)
+            .next()
     }
 
     /// Keeps a key of `size` bytes, if it is not too long for that.
@@ -58,8 +62,11 @@ impl Keys {
         let bytes = size + 2;
         if bytes <= NEAR
             && let Some((near, slot)) = Self::near(text, name)
-            && let Some(slot) = self.keys.get_mut(slot)
         {
+            self.keys.swap(slot, slot + 1);
+            let Some(slot) = self.keys.get_mut(slot) else {
+                return;
+            };
             // The last so many bytes of a number.
             let ones = |n: usize| match n {
                 0 => 0,
@@ -97,7 +104,7 @@ impl Lane {
             b'"' => {
                 let content = rest.get(1..)?;
                 let content = content.get(..STRING_MAX).unwrap_or(content);
-                let size = memchr::memchr2(b'"', b'\\', content)?;
+                let size = simd::find2(b'"', b'\\', content)?;
                 let after = content.get(size..)?.strip_prefix(b"\"")?;
                 (from + 1, size, Place::Inside, after)
             }

@@ -80,6 +80,7 @@ pub(super) struct Piece<'a> {
 
 impl Piece<'_> {
     /// The next place that a bitmap from `base` on has.
+    #[inline]
     pub(super) fn next(self, map: &[u64], from: usize) -> Option<usize> {
         let at = from.checked_sub(self.base)?;
         let (mut k, bit) = (at / 64, at % 64);
@@ -109,6 +110,7 @@ impl Piece<'_> {
     }
 
     /// Whether a bitmap has all bits of `wanted`, which begins at `from`.
+    #[inline]
     pub(super) fn has(self, map: &[u64], from: usize, wanted: &[u64]) -> bool {
         let at = from.saturating_sub(self.base);
         let (k, bit) = (at / 64, at % 64);
@@ -125,6 +127,7 @@ impl Piece<'_> {
     }
 
     /// The next place before `to`.
+    #[inline]
     pub(super) fn within(self, map: &[u64], from: usize, to: usize) -> Option<usize> {
         let mut at = from.checked_sub(self.base)?;
         let end = to.checked_sub(self.base)?;
@@ -139,20 +142,24 @@ impl Piece<'_> {
         None
     }
 
+    #[inline]
     pub(super) fn newline(self, from: usize) -> Option<usize> {
         self.next(&self.maps.newline, from)
     }
 
+    #[inline]
     pub(super) fn byte(self, at: usize) -> u8 {
         self.raw.get(at).copied().unwrap_or(b'\n')
     }
 
     /// Whether something stands here that the terminal does not show as it is.
+    #[inline]
     pub(super) fn is_control(self, at: usize) -> bool {
         matches!(self.byte(at), 0 | 8 | 0x1b)
     }
 
     /// Where the line begins that `at` stands in.
+    #[inline]
     fn line(self, at: usize) -> usize {
         let at = at.saturating_sub(self.base);
         let mut k = at / 64;
@@ -170,6 +177,9 @@ impl Piece<'_> {
 
     /// How many lines end in the range.
     fn lines(self, range: Range<usize>) -> u64 {
+        if range.is_empty() {
+            return 0;
+        }
         let (from, to) = (range.start - self.base, range.end - self.base);
         let (a, b) = (from / 64, to / 64);
         let word = |k: usize| self.maps.newline.get(k).copied().unwrap_or(0);
@@ -356,16 +366,17 @@ impl Lane {
             let end = piece.newline(at).filter(|end| {
                 self.skim_line(&rules, piece, start..*end, at, &mut suspects, &mut spans)
             });
-            if end.is_none() {
+            let Some(end) = end else {
                 spans.truncate(kept);
                 to = start;
                 break;
-            }
+            };
             if spans.len() > kept {
                 self.at_line(piece, gone, start);
                 for span in spans.iter_mut().skip(kept) {
                     span.how.row = self.sink.row;
                 }
+                self.after_line(gone, end);
                 if spans.len() >= SPANS_MAX {
                     self.cover(&rules, piece, gone, &mut spans, "key-value");
                 }
@@ -402,10 +413,7 @@ impl Lane {
                 continue;
             }
             let recent = &mut self.skim.recent;
-            match rules
-                .suspects
-                .look(rules, piece.raw, start, end, at, recent)
-            {
+            match Suspects::look(rules, piece.raw, start, end, at, recent) {
                 Look::Nothing => {}
                 Look::Doubt => return false,
                 Look::Name(_) if !self.may_mask() => return false,
