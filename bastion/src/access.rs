@@ -22,6 +22,7 @@ pub(crate) use self::cedar::{Review, SCHEMA_TEXT};
 pub use self::current::Current;
 pub use self::marks::{Marks, Terms};
 pub use self::party::{Kind, OwnDecision, Party, SamePerson, may_decide};
+use self::protect::Unread;
 pub use self::protect::{Channel, CommandVerdict, HoldTerms};
 pub(crate) use self::protect::{Protection, RuleState, Standing};
 pub use self::tokens::StableKey;
@@ -152,6 +153,14 @@ impl Action {
         }
     }
 
+    /// Whether what goes over its channel is packets of a protocol, which no rule looks into.
+    pub fn is_unread(self) -> bool {
+        matches!(
+            self,
+            Self::SftpRead | Self::SftpWrite | Self::Forward | Self::Agent
+        )
+    }
+
     /// Whether it opens a channel to a target.
     pub fn is_channel(self) -> bool {
         matches!(
@@ -224,7 +233,7 @@ pub struct Question<'a> {
     pub source: IpAddr,
     /// The time.
     pub now: Timestamp,
-    /// The command of an `exec`.
+    /// The command of an `exec`, or where a `forward` leads.
     pub command: Option<&'a [u8]>,
     /// Until when an approved request of this person for this account is in force.
     pub approved_until: Option<Timestamp>,
@@ -460,6 +469,9 @@ pub enum Reason {
     /// A rule refuses the command.
     #[error("the rule {0} refuses this command")]
     Command(Arc<str>),
+    /// A rule covers the account, and what goes over the channel is not read.
+    #[error("a protection rule covers the account, and this channel cannot be read")]
+    Unread,
     /// Somebody decides on their own, or may do so.
     #[error("{0}")]
     Own(OwnDecision),
@@ -490,6 +502,7 @@ impl Denied {
             | Reason::Clock
             | Reason::Failed(_)
             | Reason::Command(_)
+            | Reason::Unread
             | Reason::Own(_)
             | Reason::NotApprover(_)
             | Reason::NoApprovers
@@ -505,6 +518,16 @@ impl Denied {
             Reason::Command(rule) => {
                 let rule = crate::config::printable(rule);
                 return format!("the rule {rule} refuses this command");
+            }
+            Reason::Unread => {
+                let what = match self.action {
+                    Action::Forward => "nothing is forwarded to here",
+                    Action::Agent => "no agent is forwarded to here",
+                    _ => "sftp is not allowed here",
+                };
+                return format!(
+                    "{what}: a protection rule covers this account, and what would come cannot be scanned"
+                );
             }
             Reason::UnknownTarget
             | Reason::UnknownLogin
@@ -660,6 +683,9 @@ impl Access {
         if let CommandVerdict::Refuse(rule) = &protection.command {
             return Err(denied(Reason::Command(Arc::clone(rule))));
         }
+        if action.is_unread() && protection.unread == Unread::Refused {
+            return Err(denied(Reason::Unread));
+        }
         Ok(Grant {
             target: Arc::clone(target),
             login,
@@ -702,6 +728,15 @@ impl Access {
                         .filter(|action| action.is_channel())
                         .filter(|action| {
                             self.ask(person, *action, &resource, circumstances).is_ok()
+                        })
+                        .filter(|action| {
+                            let channel = channel_of(*action);
+                            let (target, login) = (target.name(), login.name());
+                            let unread = || {
+                                self.protect
+                                    .unread_at(target, login, person.groups, channel)
+                            };
+                            !action.is_unread() || unread() == Unread::Passes
                         })
                         .collect()
                 };
@@ -1185,6 +1220,8 @@ fn channel_of(action: Action) -> Channel {
     match action {
         Action::Shell => Channel::Shell,
         Action::SftpRead | Action::SftpWrite => Channel::Sftp,
+        Action::Forward => Channel::Forward,
+        Action::Agent => Channel::Agent,
         _ => Channel::Exec,
     }
 }
@@ -1620,6 +1657,41 @@ mod tests {
             );
             let access = load(&cedar, "").unwrap();
             assert_eq!(access.decide(&question).is_ok(), permitted, "{condition}");
+        }
+    }
+
+    /// Where a forwarding leads is a condition like a command; where a rule covers the account, what
+    /// cannot be read is refused to whoever is permitted it.
+    #[test]
+    fn a_forwarding_is_decided_by_where_it_leads_and_by_what_covers_the_account() {
+        let cedar = "@id(\"p\") permit (principal, action == Action::\"forward\", resource) when { context has to && context.to == \"127.0.0.1:5432\" };";
+        let rule = "[[rule]]\nname = \"r\"\ntargets = [\"db\"]\nfields = [\"ssn\"]\naction = { mask = \"redact\" }\n";
+        let pass = "[unreadable]\nforward = \"pass\"\n";
+        let groups = groups(&[]);
+        for (protect, to, wanted) in [
+            ("", Some("127.0.0.1:5432"), Ok(vec!["p".to_owned()])),
+            ("", Some("127.0.0.1:22"), Err(Reason::NotPermitted)),
+            ("", None, Err(Reason::NotPermitted)),
+            (rule, Some("127.0.0.1:5432"), Err(Reason::Unread)),
+            (rule, Some("127.0.0.1:22"), Err(Reason::NotPermitted)),
+            (
+                &format!("{rule}{pass}"),
+                Some("127.0.0.1:5432"),
+                Ok(vec!["p".to_owned()]),
+            ),
+        ] {
+            let access = load(cedar, protect).unwrap();
+            let question = Question {
+                person: person(&groups),
+                target: "db",
+                login: "postgres",
+                action: Action::Forward,
+                source: SOURCE,
+                now: now(),
+                command: to.map(str::as_bytes),
+                approved_until: None,
+            };
+            assert_eq!(decision(&access, &question), wanted, "{to:?} {protect}");
         }
     }
 

@@ -131,7 +131,7 @@ pub enum Event {
         login: String,
         /// What.
         action: String,
-        /// The command, with what is not UTF-8 replaced.
+        /// The command, with what is not UTF-8 replaced, or where a forwarding leads.
         command: Option<String>,
         /// The command's bytes in base64, where they are not UTF-8: so that no two look the same.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -157,7 +157,7 @@ pub enum Event {
         login: String,
         /// What.
         action: String,
-        /// The command, with what is not UTF-8 replaced.
+        /// The command, with what is not UTF-8 replaced, or where a forwarding leads.
         command: Option<String>,
         /// The command's bytes in base64, where they are not UTF-8: so that no two look the same.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -226,8 +226,11 @@ pub enum Event {
         target: String,
         /// The account there.
         login: String,
-        /// `shell`, `exec` or `sftp`.
+        /// `shell`, `exec`, `sftp`, `forward` or `agent`.
         kind: String,
+        /// Where a forwarding leads.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<String>,
     },
     /// A session ended.
     SessionEnded {
@@ -241,6 +244,9 @@ pub enum Event {
         held: u64,
         /// Bytes that could not be read as text.
         unreadable: u64,
+        /// Bytes that came from the client.
+        #[serde(default)]
+        received: u64,
         /// The exit status, or the name of the signal.
         status: Option<String>,
         /// Why it ended, where it was not by itself.

@@ -53,8 +53,8 @@ pub(crate) async fn run(
         Opening::Exec(line) => line.as_slice(),
         Opening::Shell if asked.pty.is_some() => b"inbox".as_slice(),
         Opening::Shell => b"help".as_slice(),
-        Opening::Sftp => {
-            let line = "the console has no files; use LOGIN@TARGET@BASTION";
+        Opening::Sftp | Opening::Forward(_) => {
+            let line = "the console has no files and no ports; use LOGIN@TARGET@BASTION";
             return give_up(&writer, &notices, line, NOT_ALLOWED).await;
         }
     };

@@ -547,7 +547,7 @@ const OUTCOMES: [&str; 15] = [
     "bad_name",
     "gone",
 ];
-const KINDS: [&str; 3] = ["shell", "exec", "sftp"];
+const KINDS: [&str; 5] = ["shell", "exec", "sftp", "forward", "agent"];
 const COVERAGE: [&str; 4] = ["passed", "masked", "held", "unreadable"];
 const HOLD_KINDS: [&str; 2] = ["output", "command"];
 /// The states in which a hold has ended.
@@ -675,6 +675,7 @@ mod tests {
             masked: 3,
             held: 0,
             unreadable: 1,
+            received: 0,
             status: None,
             reason: Some("cut".into()),
         });

@@ -3,6 +3,7 @@
 //! Owns the order in which a session comes to be (lease, access, recording, target) and what the
 //! client is told when it does not. The way of its bytes is `pump`'s.
 
+mod agent;
 mod hold;
 mod notice;
 mod pump;
@@ -21,7 +22,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::access::{self, Access, Action, Current, Denied, Grant, Person, Question, SamePerson};
+use crate::access::{
+    self, Access, Action, Current, Denied, Grant, Person, Question, Reason, SamePerson,
+};
 use crate::audit::{Audit, Event, Who};
 use crate::config::{Approval, Limits, OnRevoke};
 use crate::holds::{Holds, Party};
@@ -29,7 +32,10 @@ use crate::login::{Account, KeyId, Lease, SignIns};
 use crate::name::Destination;
 use crate::record::{About, End, ExitStatus, Kind, RecordError, Recorder, Recording, SignedIn};
 use crate::requests::Requests;
-use crate::ssh::{ClientEnd, ClientWriter, ConnectionId, Ended, Opening, Pty, TargetEnd, dial};
+use crate::ssh::{
+    AgentOpener, ClientEnd, ClientWriter, ConnectionId, Ended, Opening, Pty, TargetEnd, Wanted,
+    dial,
+};
 use crate::target::UserCa;
 
 pub(crate) use notice::Notices;
@@ -78,6 +84,8 @@ pub(crate) struct Asked {
     pub(crate) opening: Opening,
     pub(crate) pty: Option<Pty>,
     pub(crate) env: Vec<(String, String)>,
+    /// Opens channels to the client's agent, where the client lets it be asked.
+    pub(crate) agent: Option<AgentOpener>,
     /// Whether `approval.same_person_claim` is configured.
     pub(crate) same_person_asked: bool,
 }
@@ -172,7 +180,7 @@ pub(crate) async fn run(
 }
 
 async fn proxy(
-    rooms: &Rooms,
+    rooms: &Arc<Rooms>,
     asked: Asked,
     login: &str,
     target: &str,
@@ -199,11 +207,9 @@ async fn proxy(
         Ok(decided) => decided,
         Err(line) => return give_up(&client.writer, &notices, &line, NOT_ALLOWED).await,
     };
-    let direction = match direction(&grant) {
-        Ok(direction) => direction,
-        Err(line) => return give_up(&client.writer, &notices, line, NOT_ALLOWED).await,
-    };
+    let direction = direction(&grant);
     let about = about(&asked, login, target, &grant);
+    let kind = about.kind;
     let recording = match rooms.recorder.start(about).await {
         Ok(recording) => recording,
         Err(error) => {
@@ -227,19 +233,18 @@ async fn proxy(
         id,
         login,
         target,
+        kind,
         recording,
     };
     // A lock that came since the first look has not seen this session.
     if !matches!(rooms.sign_ins.is_target_locked(target).await, Ok(false)) {
         let line = "the target is locked; ask your administrator";
-        session.finish(None, Coverage::default(), line).await;
+        session.never_ran(line).await;
         return give_up(&client.writer, &notices, line, NOT_ALLOWED).await;
     }
     if let Err(error) = rooms.audit.record_soon(session.started()) {
         warn!(session = %session.id, %error, "not audited");
-        session
-            .finish(None, Coverage::default(), error.notice())
-            .await;
+        session.never_ran(error.notice()).await;
         let line = "the session cannot be audited, so it does not start";
         return give_up(&client.writer, &notices, line, REFUSED).await;
     }
@@ -247,23 +252,11 @@ async fn proxy(
     if grant.marks().break_glass
         && let Err(error) = session.mark_emergency(&grant).await
     {
-        session
-            .finish(None, Coverage::default(), error.notice())
-            .await;
+        session.never_ran(error.notice()).await;
         return give_up(&client.writer, &notices, error.notice(), REFUSED).await;
     }
 
-    let origin = hold::Origin {
-        producer: asked.party(),
-        session: session.id.clone(),
-        target: target.to_owned(),
-        login: login.to_owned(),
-        command: grant.command().map(crate::console::exact),
-        pty: asked.pty.is_some(),
-        approved: grant.until().is_some(),
-        detach: asked.detaches(),
-        bastion: rooms.name.clone(),
-    };
+    let origin = session.origin(&grant);
     if let (Some(terms), Some(command)) = (grant.command_hold(), grant.command()) {
         let held = hold::HeldCommand {
             holds: &rooms.holds,
@@ -286,21 +279,38 @@ async fn proxy(
             Err(why) => Err(why),
         };
         if let Err(why) = approved {
-            session
-                .finish(None, Coverage::default(), why.notice())
-                .await;
+            session.never_ran(why.notice()).await;
             let (line, status) = (why.notice().to_owned(), why.status());
             return give_up(&client.writer, &notices, &line, status).await;
         }
     }
 
-    let target_end = match session.dial(&grant, &stop).await {
+    let agent_grant = match agent::granted(rooms, &asked, login, target, approved_until) {
+        Ok(granted) => granted,
+        Err(line) => {
+            // The session goes on without.
+            client
+                .writer
+                .notice(notices.note(&line))
+                .await
+                .unwrap_or(());
+            None
+        }
+    };
+    let mut target_end = match session.dial(&grant, agent_grant.is_some(), &stop).await {
         Ok(end) => end,
         Err(line) => {
-            session.finish(None, Coverage::default(), line).await;
+            session.never_ran(line).await;
             return give_up(&client.writer, &notices, line, UNREACHABLE).await;
         }
     };
+    client.writer.opened().await;
+    let mut agents = agent::Agents::new(
+        rooms,
+        &asked,
+        (login, target),
+        agent_grant.zip(target_end.agents.take()),
+    );
     let rules = grant.rules();
     let holding = hold::Holding::new(&rooms.holds, &grant, &notices, origin, &access);
     let ids = holding.ids();
@@ -334,33 +344,24 @@ async fn proxy(
         never = end_with_lease(rooms, &asked, &grant, &active) => match never {},
         never = end_when_revoked(rooms, changes, &asked, &grant, &active) => match never {},
         never = end_with_approval(rooms, &asked, &grant, &active) => match never {},
+        never = agents.serve() => match never {},
     };
+    agents.end().await;
+    let covered = grant.covered();
     // The recording is whole before the client hears the status.
-    session
-        .finish(
-            carried.ended.as_ref(),
-            carried.coverage,
-            carried.why.notice(),
-        )
-        .await;
+    session.finish(&carried, covered).await;
     say_goodbye(&client.writer, &notices, &carried).await;
     // Only now is the session over for whoever waits for it to be.
     drop(active);
 }
 
-/// In which direction only files may go; `None` for both, and for everything else. The error is the
-/// line for the client: what comes down could not be scanned, and on the way up, too, answers come
-/// down, whose text a program on the target chooses.
-fn direction(grant: &Grant) -> Result<Option<sftp::Direction>, &'static str> {
+/// In which direction only files may go; `None` for both, and for everything else.
+fn direction(grant: &Grant) -> Option<sftp::Direction> {
     let may = |action| grant.actions().contains(&action);
     match (may(Action::SftpRead), may(Action::SftpWrite)) {
-        (false, false) => Ok(None),
-        _ if grant.covered() => Err(
-            "sftp is not allowed here: a protection rule covers this account, and files cannot be scanned yet",
-        ),
-        (true, true) => Ok(None),
-        (true, false) => Ok(Some(sftp::Direction::Down)),
-        (false, true) => Ok(Some(sftp::Direction::Up)),
+        (false, false) | (true, true) => None,
+        (true, false) => Some(sftp::Direction::Down),
+        (false, true) => Some(sftp::Direction::Up),
     }
 }
 
@@ -532,6 +533,7 @@ struct Session<'a> {
     id: String,
     login: &'a str,
     target: &'a str,
+    kind: Kind,
     recording: Recording,
 }
 
@@ -543,12 +545,26 @@ impl Session<'_> {
             user: self.asked.lease.who(),
             target: self.target.to_owned(),
             login: self.login.to_owned(),
-            kind: match self.asked.opening {
-                Opening::Shell => "shell",
-                Opening::Exec(_) => "exec",
-                Opening::Sftp => "sftp",
-            }
-            .to_owned(),
+            kind: self.kind.to_string(),
+            to: match (&self.asked.opening, self.kind) {
+                (Opening::Forward(place), Kind::Forward) => Some(place.as_str().to_owned()),
+                _ => None,
+            },
+        }
+    }
+
+    /// For what is held of it.
+    fn origin(&self, grant: &Grant) -> hold::Origin {
+        hold::Origin {
+            producer: self.asked.party(),
+            session: self.id.clone(),
+            target: self.target.to_owned(),
+            login: self.login.to_owned(),
+            command: grant.command().map(crate::console::exact),
+            pty: self.asked.pty.is_some(),
+            approved: grant.until().is_some(),
+            detach: self.asked.detaches(),
+            bastion: self.rooms.name.clone(),
         }
     }
 
@@ -564,6 +580,7 @@ impl Session<'_> {
     async fn dial(
         &self,
         grant: &Grant,
+        agent: bool,
         stop: &CancellationToken,
     ) -> Result<TargetEnd, &'static str> {
         let asked = self.asked;
@@ -576,8 +593,14 @@ impl Session<'_> {
             .collect();
         let ca = self.rooms.user_ca.as_ref();
         let within = self.rooms.limits.target_connect;
+        let wanted = Wanted {
+            opening: &asked.opening,
+            pty: asked.pty.as_ref(),
+            env: &env,
+            agent,
+        };
         let dialled = tokio::select! {
-            dialled = dial(grant, ca, &asked.opening, asked.pty.as_ref(), &env, within) => dialled,
+            dialled = dial(grant, ca, wanted, within) => dialled,
             () = stop.cancelled() => return Err(Why::ShuttingDown.notice()),
         };
         dialled.map_err(|error| {
@@ -597,8 +620,30 @@ impl Session<'_> {
         })
     }
 
+    /// Ends the recording of a session that has come to nothing.
+    async fn never_ran(self, reason: &str) {
+        self.close(None, Coverage::default(), 0, reason).await;
+    }
+
+    /// Ends the recording of a session that ran.
+    async fn finish(self, carried: &pump::Carried, covered: bool) {
+        let mut coverage = carried.coverage;
+        // No rule has looked into it.
+        let unread = match self.kind {
+            Kind::Shell | Kind::Exec => false,
+            Kind::Sftp => covered,
+            Kind::Forward | Kind::Agent => true,
+        };
+        if unread {
+            coverage.unreadable += std::mem::take(&mut coverage.passed);
+        }
+        let reason = carried.why.notice();
+        self.close(carried.ended.as_ref(), coverage, carried.received, reason)
+            .await;
+    }
+
     /// Ends the recording and writes the audit event that goes with it.
-    async fn finish(self, ended: Option<&Ended>, coverage: Coverage, reason: &str) {
+    async fn close(self, ended: Option<&Ended>, coverage: Coverage, received: u64, reason: &str) {
         let reason = Some(reason.to_owned()).filter(|reason| !reason.is_empty());
         info!(session = %self.id, ?ended, ?reason, "session ended");
         let event = Event::SessionEnded {
@@ -607,6 +652,7 @@ impl Session<'_> {
             masked: coverage.masked,
             held: coverage.held,
             unreadable: coverage.unreadable,
+            received,
             status: ended.map(|ended| match ended {
                 Ended::Status(status) => status.to_string(),
                 Ended::Signal { signal, .. } => signal.name().to_owned(),
@@ -662,20 +708,28 @@ fn decide(
     target: &str,
     approved_until: Option<jiff::Timestamp>,
 ) -> Result<(Arc<Access>, Grant), String> {
+    let actions = actions(&asked.opening);
+    decide_on(rooms, asked, (login, target), actions, approved_until)
+}
+
+/// The same for actions that are named.
+fn decide_on(
+    rooms: &Rooms,
+    asked: &Asked,
+    (login, target): (&str, &str),
+    actions: &[Action],
+    approved_until: Option<jiff::Timestamp>,
+) -> Result<(Arc<Access>, Grant), String> {
     let access = rooms.access();
     let ask = |action: Action| Question {
         approved_until,
         ..question(asked, login, target, action)
     };
-    let decisions: Vec<(Action, Result<Grant, Denied>)> = actions(&asked.opening)
+    let decisions: Vec<(Action, Result<Grant, Denied>)> = actions
         .iter()
         .map(|action| (*action, access.decide(&ask(*action))))
         .collect();
     let any = decisions.iter().any(|(_, decision)| decision.is_ok());
-    let (command, command_base64) = match &asked.opening {
-        Opening::Exec(command) => in_words(command),
-        Opening::Shell | Opening::Sftp => (None, None),
-    };
     let mut granted: Option<Grant> = None;
     let mut line = None;
     for (action, decision) in decisions {
@@ -689,7 +743,7 @@ fn decide(
             login.to_owned(),
             action.name().to_owned(),
         );
-        let (text, bytes) = (command.clone(), command_base64.clone());
+        let (text, bytes) = subject(&asked.opening, action).map_or((None, None), in_words);
         let event = match &decision {
             Ok(grant) => Event::ChannelAllowed {
                 connection,
@@ -731,7 +785,8 @@ fn decide(
                     Some(earlier) => earlier.and(&grant),
                 });
             }
-            Err(_) if line.is_some() => {}
+            // Of two directions, the one that is permitted and refused all the same says more.
+            Err(denied) if line.is_some() && *denied.reason() != Reason::Unread => {}
             Err(denied) => line = Some(refusal(rooms, &access, &ask(action), &denied)),
         }
     }
@@ -769,7 +824,30 @@ fn actions(opening: &Opening) -> &'static [Action] {
         Opening::Shell => &[Action::Shell],
         Opening::Exec(_) => &[Action::Exec],
         Opening::Sftp => &[Action::SftpWrite, Action::SftpRead],
+        Opening::Forward(_) => &[Action::Forward],
     }
+}
+
+/// The command, or where a forwarding leads, where the action is about it.
+fn subject(opening: &Opening, action: Action) -> Option<&[u8]> {
+    match (opening, action) {
+        (Opening::Exec(command), Action::Exec) => Some(command),
+        (Opening::Forward(place), Action::Forward) => Some(place.as_str().as_bytes()),
+        _ => None,
+    }
+}
+
+/// Whether the policies of this moment may let the target ask the client's agent, an approval
+/// granted.
+pub(crate) fn may_have_agent(rooms: &Rooms, asked: &Asked) -> bool {
+    let Destination::Target { login, target } = &asked.destination else {
+        return false;
+    };
+    let question = Question {
+        approved_until: Some(jiff::Timestamp::MAX),
+        ..question(asked, login.as_str(), target.as_str(), Action::Agent)
+    };
+    rooms.access().decide(&question).is_ok()
 }
 
 fn question<'a>(asked: &'a Asked, login: &'a str, target: &'a str, action: Action) -> Question<'a> {
@@ -780,10 +858,7 @@ fn question<'a>(asked: &'a Asked, login: &'a str, target: &'a str, action: Actio
         action,
         source: asked.source,
         now: jiff::Timestamp::now(),
-        command: match &asked.opening {
-            Opening::Exec(command) => Some(command.as_slice()),
-            Opening::Shell | Opening::Sftp => None,
-        },
+        command: subject(&asked.opening, action),
         approved_until: None,
     }
 }
@@ -800,9 +875,11 @@ fn about(asked: &Asked, login: &str, target: &str, grant: &Grant) -> About {
             Opening::Shell => Kind::Shell,
             Opening::Exec(_) => Kind::Exec,
             Opening::Sftp => Kind::Sftp,
+            Opening::Forward(_) => Kind::Forward,
         },
         command: match &asked.opening {
             Opening::Exec(command) => Some(command.clone()),
+            Opening::Forward(place) => Some(place.as_str().into()),
             Opening::Shell | Opening::Sftp => None,
         },
         pty: asked.pty.as_ref().map(|pty| (pty.cols, pty.rows)),

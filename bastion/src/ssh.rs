@@ -6,6 +6,7 @@
 mod channel;
 mod dial;
 mod flow;
+mod ours;
 mod server;
 mod stream;
 
@@ -19,9 +20,10 @@ pub(crate) use channel::{
     ClientEnd, ClientReader, ClientWriter, Ended, FromClient, FromTarget, Gone, Pty, Signal,
     TargetEnd, TargetReader, TargetWriter,
 };
+pub(crate) use dial::{AgentChannel, AgentChannels, Opening, Wanted, dial};
 pub use dial::{DialError, host_keys_of};
-pub(crate) use dial::{Opening, dial};
-pub(crate) use server::{ConnectionId, Server};
+pub(crate) use ours::AgentOpener;
+pub(crate) use server::{ConnectionId, Opens, Server};
 
 /// The key, certificate and signature types of the SSH library, for the rooms that keep keys.
 pub use russh::keys;

@@ -12,6 +12,7 @@ mod ends;
 mod evidence;
 mod flow;
 mod forward;
+mod forwarding;
 mod harness;
 mod holds;
 mod hostkey;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tests::peer::ask;
 use tests::process::run;
-use tests::world::{Setup, World};
+use tests::world::{ACCESS, Setup, World};
 
 use crate::one_line;
 
@@ -30,9 +30,19 @@ impl Trap {
     }
 }
 
+/// Everything is permitted but ports, sockets and agents.
+fn closed() -> Result<World> {
+    World::start(&Setup {
+        access: format!(
+            "{ACCESS}forbid (principal, action in [Action::\"forward\", Action::\"agent\"], resource);\n"
+        ),
+        ..Setup::default()
+    })
+}
+
 #[test]
 fn every_kind_of_forwarding_is_refused() -> Result<()> {
-    let world = World::usual()?;
+    let world = closed()?;
     let client = world.signed_in()?;
     let trap = Trap::set()?;
     let path = client.dir.join("trap");
@@ -60,9 +70,11 @@ fn every_kind_of_forwarding_is_refused() -> Result<()> {
     let port = trap.port()?;
     world.stop()?;
     let log = audit(&world)?;
+    for place in [format!("127.0.0.1:{port}"), path.display().to_string()] {
+        let denied = format!("\"action\":\"forward\",\"command\":\"{place}\"");
+        ensure!(log.contains(&denied), "{denied} is not in {log}");
+    }
     for what in [
-        format!("\"direct-tcpip\",\"what\":\"127.0.0.1:{port}\""),
-        format!("\"direct-streamlocal\",\"what\":\"{}\"", path.display()),
         "\"tcpip-forward\",\"what\":\"127.0.0.1:0\"".to_owned(),
         "\"streamlocal-forward\"".to_owned(),
     ] {
@@ -125,7 +137,7 @@ fn a_refused_sign_in_is_written_down_with_its_key() -> Result<()> {
 
 #[test]
 fn the_stock_clients_forwardings_are_refused() -> Result<()> {
-    let world = World::usual()?;
+    let world = closed()?;
     let client = world.signed_in()?;
     let trap = Trap::set()?;
     let port = trap.port()?;
@@ -169,7 +181,7 @@ fn the_stock_clients_forwardings_are_refused() -> Result<()> {
 
 #[test]
 fn no_agent_and_no_display_reach_the_target() -> Result<()> {
-    let world = World::usual()?;
+    let world = closed()?;
     let client = world.signed_in()?;
     let agent = client.dir.join("agent");
     let _trap = UnixListener::bind(&agent)?;
@@ -228,7 +240,7 @@ fn raw(
 
 #[test]
 fn every_channel_request_is_answered() -> Result<()> {
-    let world = World::usual()?;
+    let world = closed()?;
     let client = world.signed_in()?;
     let size = "00000050000000180000000000000000";
     let x11 = format!(
@@ -321,7 +333,7 @@ fn every_global_request_is_answered() -> Result<()> {
 
 #[test]
 fn every_other_kind_of_channel_is_refused() -> Result<()> {
-    let world = World::usual()?;
+    let world = closed()?;
     let client = world.signed_in()?;
     let none = String::new;
     let kinds = [

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tests::peer::ask;
 use tests::process::{Output, run};
 use tests::ssh::Client;
-use tests::world::{Setup, World};
+use tests::world::{PROTECT, Setup, World};
 
 use crate::reload::audited;
 
@@ -283,11 +283,11 @@ fn what_is_not_sftp_does_not_pass_in_one_direction() -> Result<()> {
 }
 
 #[test]
-fn a_covered_target_refuses_sftp_until_its_content_is_scanned() -> Result<()> {
+fn a_covered_target_refuses_sftp_unless_its_policies_pass_it_unread() -> Result<()> {
     let refused = |output: &Output| {
         output.code() == 77
             && output.stdout.is_empty()
-            && output.err().contains("files cannot be scanned yet")
+            && output.err().contains("what would come cannot be scanned")
     };
     let hello = b"\0\0\0\x05\x01\0\0\0\x03";
     let world = World::usual()?;
@@ -313,5 +313,21 @@ fn a_covered_target_refuses_sftp_until_its_content_is_scanned() -> Result<()> {
         let output = client.run(&["-s", &client.on("vault"), "sftp"], hello)?;
         ensure!(refused(&output), "{action}: {output:?}");
     }
+
+    // Whoever writes that files pass unread has them pass unread, and the account says so.
+    let world = World::start(&Setup {
+        protect: format!("{PROTECT}[unreadable]\nsftp = \"pass\"\n"),
+        ..Setup::default()
+    })?;
+    let client = world.signed_in()?;
+    let user = format!("User={}@vault", world.sshd.login);
+    let remote = format!("bastion:{}", secret.display());
+    scp(&client, &["-s", "-o", &user, &remote, "copy"])?.ok()?;
+    ensure!(fs::read_to_string(client.dir.join("copy"))? == "ssn\n078-05-1120\n");
+    let ended = crate::reload::audited(&world, "session_ended", 1)?.concat();
+    ensure!(
+        ended.contains("\"passed\":0,") && !ended.contains("\"unreadable\":0,"),
+        "{ended}"
+    );
     Ok(())
 }

@@ -910,12 +910,14 @@ fn context_of(
         let approved = RestrictedExpression::new_bool(circumstances.approved);
         pairs.push(("approved".to_owned(), approved));
     }
-    if let (Action::Exec, Some(command)) = (action, circumstances.command) {
+    let name = match action {
+        Action::Exec => Some("command"),
+        Action::Forward => Some("to"),
+        _ => None,
+    };
+    if let (Some(name), Some(command)) = (name, circumstances.command) {
         let command = String::from_utf8_lossy(command).into_owned();
-        pairs.push((
-            "command".to_owned(),
-            RestrictedExpression::new_string(command),
-        ));
+        pairs.push((name.to_owned(), RestrictedExpression::new_string(command)));
     }
     Ok(Context::from_pairs(pairs)?)
 }

@@ -46,6 +46,25 @@ pub enum Channel {
     Exec,
     /// Files.
     Sftp,
+    /// A port or socket that the target reaches.
+    Forward,
+    /// The client's agent, for the target.
+    Agent,
+}
+
+impl Channel {
+    fn is_unread(self) -> bool {
+        matches!(self, Self::Sftp | Self::Forward | Self::Agent)
+    }
+}
+
+/// What becomes of a channel whose bytes no rule can look at: files, forwardings, agents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unread {
+    /// It is opened, and counted as unreadable where a rule covers the account.
+    Passes,
+    /// It is not opened.
+    Refused,
 }
 
 /// The terms on which a rule withholds: who decides, how many of them, and until when.
@@ -90,6 +109,8 @@ pub(crate) struct Protection {
     pub(crate) holds: Arc<[HoldTerms]>,
     /// The terms on which unreadable output is held.
     pub(crate) unreadable: Option<HoldTerms>,
+    /// What becomes of the channel if it is one that cannot be read.
+    pub(crate) unread: Unread,
     /// What becomes of the command before it runs.
     pub(crate) command: CommandVerdict,
 }
@@ -201,6 +222,8 @@ struct OnUnreadable {
     exec: Unreadable,
     shell: Unreadable,
     sftp: Unreadable,
+    forward: Unreadable,
+    agent: Unreadable,
     /// Who decides on it.
     hold: Option<HoldTerms>,
 }
@@ -212,6 +235,8 @@ impl Default for OnUnreadable {
             exec: Unreadable::Refuse,
             shell: Unreadable::Pass,
             sftp: Unreadable::Refuse,
+            forward: Unreadable::Refuse,
+            agent: Unreadable::Refuse,
             hold: None,
         }
     }
@@ -352,8 +377,14 @@ impl Protect {
         let unreadable = (covered && self.unreadable.of(channel) == Unreadable::Hold)
             .then(|| self.unreadable.terms(&holds))
             .flatten();
+        let unread = self.unread(in_force.iter().map(|(_, rule)| *rule), channel);
+        // What is no text is not looked at: nothing in it is masked, and nothing found.
+        if channel.is_unread() {
+            in_force.clear();
+        }
         Ok(Protection {
             covered,
+            unread,
             rules: self.compiled(Choice {
                 rules: in_force.into_iter().map(|(at, _)| at).collect(),
                 channel,
@@ -362,6 +393,30 @@ impl Protect {
             unreadable,
             command,
         })
+    }
+
+    /// What becomes of a channel of that kind, if its bytes cannot be read, under these rules. The
+    /// stricter wins here, too: `[unreadable]` lifts no rule that holds or refuses.
+    fn unread<'a>(&self, mut rules: impl Iterator<Item = &'a Rule>, channel: Channel) -> Unread {
+        let masks = |rule: &Rule| matches!(rule.action, Action::Mask(_));
+        let passes = self.unreadable.of(channel) == Unreadable::Pass;
+        if rules.all(|rule| !rule.is_about_output() || (passes && masks(rule))) {
+            Unread::Passes
+        } else {
+            Unread::Refused
+        }
+    }
+
+    /// The same for `login` on `target` and a person of these groups.
+    pub(super) fn unread_at(
+        &self,
+        target: &str,
+        login: &str,
+        groups: &BTreeSet<String>,
+        channel: Channel,
+    ) -> Unread {
+        let in_force = self.in_force(target, login, groups);
+        self.unread(in_force.map(|(_, rule)| rule), channel)
     }
 
     /// Every rule, and whether it is in force for a person of these groups; the stricter first.
@@ -752,11 +807,13 @@ impl OnUnreadable {
             Channel::Shell => self.shell,
             Channel::Exec => self.exec,
             Channel::Sftp => self.sftp,
+            Channel::Forward => self.forward,
+            Channel::Agent => self.agent,
         }
     }
 
     fn holds(&self) -> bool {
-        [self.shell, self.exec, self.sftp].contains(&Unreadable::Hold)
+        [self.shell, self.exec].contains(&Unreadable::Hold)
     }
 
     /// The terms of its own, or those of the strictest rule that holds.
@@ -767,17 +824,22 @@ impl OnUnreadable {
     fn read(mut section: Section<'_, '_>, at: usize, rules: &[Rule]) -> Self {
         let mut unreadable = Self::default();
         let source = section.source();
-        for (key, place) in [
-            ("exec", &mut unreadable.exec),
-            ("shell", &mut unreadable.shell),
-            ("sftp", &mut unreadable.sftp),
+        let words = [
+            ("pass", Unreadable::Pass),
+            ("refuse", Unreadable::Refuse),
+            ("hold", Unreadable::Hold),
+        ];
+        // What goes both ways, packet by packet, cannot wait for a decision.
+        let [pass, refuse, _] = words;
+        let unheld = [pass, refuse];
+        for (key, place, words) in [
+            ("exec", &mut unreadable.exec, &words[..]),
+            ("shell", &mut unreadable.shell, &words[..]),
+            ("sftp", &mut unreadable.sftp, &unheld[..]),
+            ("forward", &mut unreadable.forward, &unheld[..]),
+            ("agent", &mut unreadable.agent, &unheld[..]),
         ] {
-            let words = [
-                ("pass", Unreadable::Pass),
-                ("hold", Unreadable::Hold),
-                ("refuse", Unreadable::Refuse),
-            ];
-            if let Some(verdict) = section.take(key).and_then(|field| field.word(&words)) {
+            if let Some(verdict) = section.take(key).and_then(|field| field.word(words)) {
                 *place = verdict;
             }
         }
@@ -1330,6 +1392,85 @@ mod tests {
                 .unwrap();
             let (seen, refused) = scan(&rules, "{\"ssn\": \"078-05-1120\"}\n");
             assert!(refused && !seen.contains("078-05"), "{text}\n{seen}");
+        }
+    }
+
+    /// `pass` opens what cannot be read where rules only mask; the stricter rules stay.
+    #[test]
+    fn what_is_not_read_passes_only_where_nothing_stricter_covers_it() {
+        let mask = "[[rule]]\nname = \"m\"\ntargets = [\"*\"]\nfields = [\"ssn\"]\naction = { mask = \"redact\" }\nexempt = [\"privacy\"]\n";
+        let refuse = "[[rule]]\nname = \"r\"\ntargets = [\"pay\"]\nfields = [\"salary\"]\naction = \"refuse\"\n";
+        let commands = "[[rule]]\nname = \"c\"\ntargets = [\"*\"]\ncommands = [\"reboot\"]\naction = \"refuse\"\n";
+        let pass = "[unreadable]\nsftp = \"pass\"\nforward = \"pass\"\n";
+        for (text, target, login, member_of, channel, passes) in [
+            ("", "pay", "payroll", None, Channel::Forward, true),
+            (commands, "pay", "payroll", None, Channel::Forward, true),
+            (mask, "pay", "payroll", None, Channel::Sftp, false),
+            (mask, "pay", "payroll", Some("privacy"), Channel::Sftp, true),
+            (
+                &format!("{mask}{pass}"),
+                "pay",
+                "payroll",
+                None,
+                Channel::Sftp,
+                true,
+            ),
+            (
+                &format!("{mask}{pass}"),
+                "pay",
+                "payroll",
+                None,
+                Channel::Forward,
+                true,
+            ),
+            (
+                &format!("{mask}{pass}"),
+                "pay",
+                "payroll",
+                None,
+                Channel::Agent,
+                false,
+            ),
+            (
+                &format!("{mask}{refuse}{pass}"),
+                "pay",
+                "payroll",
+                None,
+                Channel::Sftp,
+                false,
+            ),
+            (
+                &format!("{mask}{refuse}{pass}"),
+                "orders-db",
+                "postgres",
+                None,
+                Channel::Sftp,
+                true,
+            ),
+        ] {
+            let protect = parse(text).unwrap();
+            let member_of = groups(member_of.as_slice());
+            let protection = protect
+                .protection(target, login, &member_of, channel, None)
+                .unwrap();
+            let passed = protection.unread == Unread::Passes;
+            assert_eq!(passed, passes, "{channel:?} on {login}@{target}\n{text}");
+            assert_eq!(
+                protect.unread_at(target, login, &member_of, channel),
+                protection.unread
+            );
+            // Nothing in packets is taken for text.
+            assert!(protection.rules.is_empty());
+        }
+        for key in ["sftp", "forward", "agent"] {
+            let error = parse(&format!("[unreadable]\n{key} = \"hold\"\n"))
+                .err()
+                .unwrap()
+                .to_string();
+            assert!(
+                error.contains("it may be \"pass\", \"refuse\""),
+                "{key}: {error}"
+            );
         }
     }
 

@@ -103,7 +103,7 @@ pub struct About {
     pub login: String,
     /// What the channel runs.
     pub kind: Kind,
-    /// The command, where one is run. At most 64 KiB.
+    /// The command, where one is run, or where a forwarding leads. At most 64 KiB.
     #[serde(default, with = "base64", skip_serializing_if = "Option::is_none")]
     pub command: Option<Vec<u8>>,
     /// The terminal's columns and rows, where there is one.
@@ -186,6 +186,10 @@ pub enum Kind {
     Exec,
     /// The sftp subsystem.
     Sftp,
+    /// A port or socket that the target reaches.
+    Forward,
+    /// The client's agent, for the target.
+    Agent,
 }
 
 impl fmt::Display for Kind {
@@ -194,6 +198,8 @@ impl fmt::Display for Kind {
             Self::Shell => "shell",
             Self::Exec => "exec",
             Self::Sftp => "sftp",
+            Self::Forward => "forward",
+            Self::Agent => "agent",
         })
     }
 }

@@ -85,6 +85,8 @@ pub(super) struct Carried {
     /// How the command ended, where the target said so.
     pub(super) ended: Option<Ended>,
     pub(super) coverage: Coverage,
+    /// Bytes that came from the client.
+    pub(super) received: u64,
     /// Whether the client has been told that no more data comes.
     pub(super) eof_sent: bool,
 }
@@ -221,8 +223,10 @@ impl Pump<'_> {
                 () = ending.all.cancelled() => {}
             }
         }
+        let received = up.input.received;
         drop(up);
-        let why = why.unwrap_or(if ended.is_some() {
+        // What is bytes alone has no status.
+        let why = why.unwrap_or(if ended.is_some() || writer.is_bytes() {
             Why::TargetEnded
         } else {
             Why::TargetLost
@@ -240,6 +244,7 @@ impl Pump<'_> {
             why,
             ended,
             coverage,
+            received,
             eof_sent,
         }
     }
@@ -308,7 +313,8 @@ impl Download<'_, '_> {
                         self.end().await?;
                         // A client that has sent its own closes the channel at ours, and would
                         // miss the status: it gets both together.
-                        if !self.client.has_sent_eof() && !self.holding.withholds() {
+                        let misses_status = self.client.has_sent_eof() && !self.client.is_bytes();
+                        if !misses_status && !self.holding.withholds() {
                             self.push(Outgoing::Eof).await?;
                         }
                     }
@@ -648,6 +654,8 @@ struct Input<'a> {
     sending: ReusableBoxFuture<'a, Result<(), Gone>>,
     /// When something was last handed to the target.
     last: Option<Instant>,
+    /// Bytes that came.
+    received: u64,
 }
 
 impl Default for Input<'_> {
@@ -659,6 +667,7 @@ impl Default for Input<'_> {
             in_flight: None,
             sending: ReusableBoxFuture::new(async { Ok(()) }),
             last: None,
+            received: 0,
         }
     }
 }
@@ -718,6 +727,7 @@ impl Upload<'_> {
                 event = client.next() => match event {
                     FromClient::Data(bytes) if self.input.broken => client.taken(bytes.len()),
                     FromClient::Data(bytes) => {
+                        self.input.received += bytes.len() as u64;
                         if let Some(scanner) = self.scanner {
                             lock(scanner).typed(&bytes);
                         }

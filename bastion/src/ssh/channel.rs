@@ -2,16 +2,22 @@
 //! target's. Only data that is waited for passes through here; nothing is decided.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig, client, server};
+use russh::server::ChannelOpenHandle;
+use russh::{
+    Channel, ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf, Sig, client, server,
+};
 use scanner::{Masked, Raw, Stream};
 
+use super::dial::AgentChannels;
 use super::flow::Pace;
+use super::ours::Slot;
 use crate::holds::Released;
+use crate::session::UNREACHABLE;
 
 /// A signal by its SSH name (RFC 4254, section 6.10).
 #[derive(Clone, Debug)]
@@ -101,6 +107,8 @@ pub(crate) struct ClientReader {
     pub(super) backlog: Backlog,
     /// What was read while nothing ran yet, and comes first.
     pub(super) earlier: VecDeque<FromClient>,
+    /// The channel's place among those that were not opened as a session, given back with this.
+    pub(super) _slot: Option<Slot>,
 }
 
 impl ClientReader {
@@ -165,9 +173,104 @@ pub(crate) struct ClientWriter {
     pub(super) handle: server::Handle,
     pub(super) stall: Duration,
     pub(super) ends: Arc<Ends>,
+    pub(super) form: Form,
+}
+
+/// What a client can be told on a channel.
+#[derive(Debug)]
+pub(super) enum Form {
+    /// A session: data on two streams, lines of ours, and how the command ended.
+    Session,
+    /// Bytes and their end, and nothing before the channel is open.
+    Bytes(Mutex<Opened>),
+}
+
+/// Whether a channel of bytes is open.
+pub(super) enum Opened {
+    /// The client waits for the answer.
+    Asked(ChannelOpenHandle),
+    Yes,
+    No,
+}
+
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Asked(_) => "Asked",
+            Self::Yes => "Yes",
+            Self::No => "No",
+        })
+    }
+}
+
+impl Form {
+    /// A channel of bytes whose opening the client waits for.
+    pub(super) fn asked(reply: ChannelOpenHandle) -> Self {
+        Self::Bytes(Mutex::new(Opened::Asked(reply)))
+    }
+
+    /// A channel of bytes that is open.
+    pub(super) fn open() -> Self {
+        Self::Bytes(Mutex::new(Opened::Yes))
+    }
+
+    /// Whether something can be sent.
+    fn is_open(&self) -> bool {
+        match self {
+            Self::Session => true,
+            Self::Bytes(opened) => matches!(*lock(opened), Opened::Yes),
+        }
+    }
+
+    /// The answer that the client waits for, which is now given.
+    fn answer(&self, opened: Opened) -> Option<ChannelOpenHandle> {
+        let Self::Bytes(state) = self else {
+            return None;
+        };
+        let mut state = lock(state);
+        match std::mem::replace(&mut *state, opened) {
+            Opened::Asked(reply) => Some(reply),
+            before => {
+                *state = before;
+                None
+            }
+        }
+    }
+}
+
+fn lock(opened: &Mutex<Opened>) -> MutexGuard<'_, Opened> {
+    opened.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl ClientWriter {
+    /// Tells a client that waits for its channel that it is open.
+    pub(crate) async fn opened(&self) {
+        if let Some(reply) = self.form.answer(Opened::Yes) {
+            reply.accept().await;
+        }
+    }
+
+    /// Whether the channel is bytes alone, without lines of ours and without a status.
+    pub(crate) fn is_bytes(&self) -> bool {
+        matches!(self.form, Form::Bytes(_))
+    }
+
+    /// Tells a client that waits for its channel that there is none. The protocol has no line for
+    /// it, only a few reasons (RFC 4254, section 5.1).
+    async fn unopened(&self, ended: &Ended) {
+        let Some(reply) = self.form.answer(Opened::No) else {
+            return;
+        };
+        let unreachable = matches!(ended, Ended::Status(UNREACHABLE));
+        reply
+            .reject(if unreachable {
+                ChannelOpenFailure::ConnectFailed
+            } else {
+                ChannelOpenFailure::AdministrativelyProhibited
+            })
+            .await;
+    }
+
     /// Sends what the scanner let through; waits for the client's window. Not cancel-safe: a
     /// part may have been sent.
     pub(crate) async fn send(&self, stream: Stream, bytes: Masked) -> Result<(), Gone> {
@@ -190,6 +293,9 @@ impl ClientWriter {
     }
 
     async fn write(&self, stream: Stream, bytes: Bytes) -> Result<(), Gone> {
+        if self.is_bytes() && (stream == Stream::Stderr || !self.form.is_open()) {
+            return Ok(());
+        }
         let sent = async {
             match stream {
                 Stream::Stdout => self.half.data_bytes(bytes).await,
@@ -211,11 +317,18 @@ impl ClientWriter {
     /// No more data comes.
     pub(crate) async fn eof(&self) -> Result<(), Gone> {
         self.ends.ours.store(true, Ordering::Release);
+        if !self.form.is_open() {
+            return Ok(());
+        }
         self.half.eof().await.map_err(|_| Gone::Closed)
     }
 
     /// How the command ended; at most once.
     pub(crate) async fn ended(&self, ended: Ended) -> Result<(), Gone> {
+        if self.is_bytes() {
+            self.unopened(&ended).await;
+            return Ok(());
+        }
         let told = self.tell(ended).await;
         self.ends.tell();
         told
@@ -248,6 +361,9 @@ impl ClientWriter {
     /// Closes the channel.
     pub(crate) async fn close(&self) -> Result<(), Gone> {
         self.ends.tell();
+        if !self.form.is_open() {
+            return Ok(());
+        }
         self.half.close().await.map_err(|_| Gone::Closed)
     }
 }
@@ -269,6 +385,14 @@ impl Ends {
             ours: AtomicBool::new(false),
             told: AtomicBool::new(false),
             pace,
+        }
+    }
+
+    /// Of a channel that has no status to wait for.
+    pub(super) fn without_status(pace: Arc<Pace>) -> Self {
+        Self {
+            told: AtomicBool::new(true),
+            ..Self::new(pace)
         }
     }
 
@@ -322,6 +446,25 @@ pub(crate) enum FromTarget {
 pub(crate) struct TargetEnd {
     pub(crate) reader: TargetReader,
     pub(crate) writer: TargetWriter,
+    /// What the target opens towards the client's agent, where it may.
+    pub(crate) agents: Option<AgentChannels>,
+}
+
+impl TargetEnd {
+    pub(super) fn new(
+        channel: Channel<client::Msg>,
+        connection: Arc<super::dial::TargetConnection>,
+    ) -> Self {
+        let (reader, writer) = channel.split();
+        Self {
+            reader: TargetReader { half: reader },
+            writer: TargetWriter {
+                half: writer,
+                connection,
+            },
+            agents: None,
+        }
+    }
 }
 
 /// What the target sends.
@@ -366,8 +509,9 @@ impl TargetReader {
 /// What goes to the target.
 pub(crate) struct TargetWriter {
     pub(super) half: ChannelWriteHalf<client::Msg>,
-    /// Ends the connection to the target when the session drops it.
-    pub(super) connection: super::dial::TargetConnection,
+    /// Ends the connection to the target when the session, and what the target opened in it, drop
+    /// it.
+    connection: Arc<super::dial::TargetConnection>,
 }
 
 impl std::fmt::Debug for TargetWriter {

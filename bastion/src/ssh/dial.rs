@@ -10,9 +10,10 @@ use russh::keys::{
 };
 use russh::{Channel, ChannelId, ChannelOpenFailure, SshId};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::channel::{Pty, TargetEnd, TargetReader, TargetWriter};
+use super::channel::{Pty, TargetEnd};
 use super::stream::Socket;
 use super::{PACKET, WINDOW, algorithms};
 use crate::access::Grant;
@@ -27,6 +28,65 @@ pub(crate) enum Opening {
     Exec(Vec<u8>),
     /// The sftp subsystem.
     Sftp,
+    /// Bytes from and to a place that the target reaches.
+    Forward(Place),
+}
+
+/// Where a forwarding leads, as the target sees it. Nothing here ever goes there by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    at: At,
+    text: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum At {
+    Port { host: String, port: u16 },
+    Socket,
+}
+
+impl Place {
+    /// A port (RFC 4254, section 7.2). `None` where that is no host or no port.
+    pub(super) fn port(host: &str, port: u32) -> Option<Self> {
+        let port = u16::try_from(port).ok().filter(|port| *port > 0)?;
+        let fine =
+            (1..=HOST_MAX).contains(&host.len()) && host.bytes().all(|b| b.is_ascii_graphic());
+        fine.then(|| Self {
+            text: if host.contains(':') {
+                format!("[{host}]:{port}")
+            } else {
+                format!("{host}:{port}")
+            },
+            at: At::Port {
+                host: host.to_owned(),
+                port,
+            },
+        })
+    }
+
+    /// A socket by its path. `None` where that is no path.
+    pub(super) fn socket(path: &str) -> Option<Self> {
+        let fine = path.starts_with('/') && path.len() <= PATH_MAX && !path.contains('\0');
+        fine.then(|| Self {
+            at: At::Socket,
+            text: path.to_owned(),
+        })
+    }
+
+    /// `HOST:PORT`, or the path.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+/// What is asked of a target beside that.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) opening: &'a Opening,
+    pub(crate) pty: Option<&'a Pty>,
+    pub(crate) env: &'a [(String, String)],
+    /// Whether the target may ask the client's agent.
+    pub(crate) agent: bool,
 }
 
 /// Connects to the granted target, verifies it, signs in there with the stored credential, and
@@ -34,32 +94,48 @@ pub(crate) enum Opening {
 pub(crate) async fn dial(
     grant: &Grant,
     ca: Option<&UserCa>,
-    opening: &Opening,
-    pty: Option<&Pty>,
-    env: &[(String, String)],
+    wanted: Wanted<'_>,
     within: Duration,
 ) -> Result<TargetEnd, DialError> {
     tokio::time::timeout(within, async {
         let address = grant.target().address();
         let keys = grant.target().host_keys();
-        let (mut connection, stop) = connect(address.host(), address.port(), keys, within).await?;
+        let (opened, agents) = mpsc::channel(AGENTS_WAITING);
+        let agent = wanted.agent.then_some(opened);
+        let (mut connection, stop) =
+            connect(address.host(), address.port(), keys, agent, within).await?;
         authenticate(&mut connection, grant, ca).await?;
-        let channel = connection
-            .channel_open_session()
-            .await
-            .map_err(DialError::Refused)?;
-        let (reader, writer) = channel.split();
-        let mut end = TargetEnd {
-            reader: TargetReader { half: reader },
-            writer: TargetWriter {
-                half: writer,
-                connection: TargetConnection {
-                    connection,
-                    _stop: stop.drop_guard(),
-                },
+        let channel = match wanted.opening {
+            Opening::Shell | Opening::Exec(_) | Opening::Sftp => {
+                connection.channel_open_session().await
+            }
+            Opening::Forward(place) => match &place.at {
+                At::Port { host, port } => {
+                    let port = u32::from(*port);
+                    connection
+                        .channel_open_direct_tcpip(host.as_str(), port, ORIGINATOR, 0)
+                        .await
+                }
+                At::Socket => {
+                    connection
+                        .channel_open_direct_streamlocal(place.as_str())
+                        .await
+                }
             },
-        };
-        start(&mut end, opening, pty, env).await?;
+        }
+        .map_err(DialError::Refused)?;
+        let connection = Arc::new(TargetConnection {
+            connection,
+            _stop: stop.drop_guard(),
+        });
+        let mut end = TargetEnd::new(channel, connection.clone());
+        start(&mut end, &wanted).await?;
+        if wanted.agent {
+            end.agents = Some(AgentChannels {
+                opened: agents,
+                connection,
+            });
+        }
         Ok(end)
     })
     .await
@@ -166,10 +242,60 @@ impl DialError {
     }
 }
 
+/// The channels to the client's agent that a target opens, as long as this lives.
+#[derive(Debug)]
+pub(crate) struct AgentChannels {
+    opened: mpsc::Receiver<Opened>,
+    connection: Arc<TargetConnection>,
+}
+
+impl AgentChannels {
+    /// The next one that the target asks for; `None` once its connection has ended. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Option<AgentChannel> {
+        let Opened { channel, reply } = self.opened.recv().await?;
+        Some(AgentChannel {
+            end: TargetEnd::new(channel, self.connection.clone()),
+            reply,
+        })
+    }
+}
+
+/// A channel to the client's agent that a target asks for. Dropping it is a refusal.
+pub(crate) struct AgentChannel {
+    end: TargetEnd,
+    reply: ChannelOpenHandle,
+}
+
+impl AgentChannel {
+    /// Lets the target have it.
+    pub(crate) async fn accept(self) -> TargetEnd {
+        self.reply.accept().await;
+        self.end
+    }
+}
+
+/// What a target has opened and nobody has answered.
+struct Opened {
+    channel: Channel<client::Msg>,
+    reply: ChannelOpenHandle,
+}
+
 /// Ends the connection to a target when it is dropped.
 pub(super) struct TargetConnection {
     connection: Handle<Verifier>,
     _stop: DropGuard,
+}
+
+impl std::fmt::Debug for TargetConnection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TargetConnection").finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Opened").finish_non_exhaustive()
+    }
 }
 
 impl TargetConnection {
@@ -183,6 +309,7 @@ async fn connect(
     host: &str,
     port: u16,
     keys: &HostKeys,
+    agents: Option<mpsc::Sender<Opened>>,
     within: Duration,
 ) -> Result<(Handle<Verifier>, CancellationToken), DialError> {
     let mut config = config();
@@ -200,6 +327,7 @@ async fn connect(
         host: host.to_owned(),
         keys: keys.clone(),
         refused: refused.clone(),
+        agents,
     };
     match client::connect_stream(Arc::new(config), socket, verifier).await {
         Ok(connection) => Ok((connection, stop)),
@@ -354,14 +482,16 @@ async fn rsa_hash(
     Ok(Some(best.flatten().unwrap_or(HashAlg::Sha512)))
 }
 
-async fn start(
-    end: &mut TargetEnd,
-    opening: &Opening,
-    pty: Option<&Pty>,
-    env: &[(String, String)],
-) -> Result<(), DialError> {
+async fn start(end: &mut TargetEnd, wanted: &Wanted<'_>) -> Result<(), DialError> {
     let channel = &end.writer.half;
-    if let Some(pty) = pty {
+    if wanted.agent {
+        // Without a reply, as OpenSSH does: a target that forwards no agents runs on.
+        channel
+            .agent_forward(false)
+            .await
+            .map_err(DialError::Refused)?;
+    }
+    if let Some(pty) = wanted.pty {
         channel
             .request_pty(
                 true,
@@ -377,28 +507,25 @@ async fn start(
         answered(end, "pty").await?;
     }
     let channel = &end.writer.half;
-    for (name, value) in env {
+    for (name, value) in wanted.env {
         // Without a reply, as OpenSSH does: a server that refuses a variable runs on.
         channel
             .set_env(false, name, value)
             .await
             .map_err(DialError::Refused)?;
     }
-    match opening {
-        Opening::Shell => channel.request_shell(true).await,
-        Opening::Exec(command) => channel.exec(true, command.clone()).await,
-        Opening::Sftp => channel.request_subsystem(true, "sftp").await,
-    }
-    .map_err(DialError::Refused)?;
-    answered(
-        end,
-        match opening {
-            Opening::Shell => "shell",
-            Opening::Exec(_) => "command",
-            Opening::Sftp => "sftp subsystem",
-        },
-    )
-    .await
+    let (asked, what) = match wanted.opening {
+        Opening::Shell => (channel.request_shell(true).await, "shell"),
+        Opening::Exec(command) => (channel.exec(true, command.clone()).await, "command"),
+        Opening::Sftp => (
+            channel.request_subsystem(true, "sftp").await,
+            "sftp subsystem",
+        ),
+        // It is open, and that is all.
+        Opening::Forward(_) => return Ok(()),
+    };
+    asked.map_err(DialError::Refused)?;
+    answered(end, what).await
 }
 
 /// Waits for the answer to the one request that is open.
@@ -413,11 +540,13 @@ async fn answered(end: &mut TargetEnd, what: &'static str) -> Result<(), DialErr
     }
 }
 
-/// Decides about the target's identity and refuses whatever it opens towards us.
+/// Decides about the target's identity and refuses whatever it opens towards us, but channels to
+/// the client's agent where those were asked for and granted.
 struct Verifier {
     host: String,
     keys: HostKeys,
     refused: Arc<Mutex<Option<HostKeyError>>>,
+    agents: Option<mpsc::Sender<Opened>>,
 }
 
 impl client::Handler for Verifier {
@@ -468,11 +597,18 @@ impl client::Handler for Verifier {
 
     async fn server_channel_open_agent_forward(
         &mut self,
-        _: Channel<client::Msg>,
+        channel: Channel<client::Msg>,
         reply: ChannelOpenHandle,
         _: &mut client::Session,
     ) -> Result<(), Self::Error> {
-        refuse(reply).await
+        match &self.agents {
+            // One too many is dropped, which refuses it.
+            Some(agents) => {
+                drop(agents.try_send(Opened { channel, reply }));
+                Ok(())
+            }
+            None => refuse(reply).await,
+        }
     }
 
     async fn should_accept_unknown_server_channel(&mut self, _: ChannelId, _: &str) -> bool {
@@ -566,5 +702,41 @@ impl client::Handler for Prober {
 pub(super) const REKEY: usize = 1 << 36;
 /// A write to a target that makes no progress for so long ends the connection.
 const STALL: Duration = Duration::from_secs(60);
+/// Who has connected to the bastion is not the target's business.
+const ORIGINATOR: &str = "127.0.0.1";
+/// The longest name of a host (RFC 1035, section 2.3.4).
+const HOST_MAX: usize = 255;
+/// The longest path (`PATH_MAX` of Linux).
+const PATH_MAX: usize = 4096;
+/// Channels to an agent that a target has opened and nobody has looked at.
+const AGENTS_WAITING: usize = 4;
 /// Rounds of keyboard-interactive that a target may ask for.
 const MAX_ROUNDS: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_a_port_or_a_path() {
+        let port = |host: &str, port| Place::port(host, port).map(|place| place.text);
+        assert_eq!(port("db-1", 5432).as_deref(), Some("db-1:5432"));
+        assert_eq!(port("::1", 65535).as_deref(), Some("[::1]:65535"));
+        for (host, number) in [
+            ("", 22),
+            ("a b", 22),
+            ("a\n", 22),
+            ("\u{e9}", 22),
+            ("db-1", 0),
+            ("db-1", 65536),
+            (&"x".repeat(256), 22),
+        ] {
+            assert_eq!(port(host, number), None, "{host:?} {number}");
+        }
+        let socket = |path: &str| Place::socket(path).map(|place| place.text);
+        assert_eq!(socket("/run/x y").as_deref(), Some("/run/x y"));
+        for path in ["", "x", "/a\0b", &format!("/{}", "x".repeat(4096))] {
+            assert_eq!(socket(path), None, "{path:?}");
+        }
+    }
+}

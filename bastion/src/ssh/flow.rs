@@ -57,13 +57,15 @@ impl<Id: Copy + Eq + Hash> Flow<Id> {
         }
     }
 
-    /// A channel was opened, with the whole window. The counter is shared with whoever takes its
-    /// data.
+    /// A channel was opened, with the whole window, or is known already. The counter is shared with
+    /// whoever takes its data.
     pub(super) fn opened(&mut self, id: Id) -> Backlog {
-        let channel = Channel::new(self.window);
-        let backlog = channel.backlog.clone();
-        self.channels.insert(id, channel);
-        backlog
+        let window = self.window;
+        let channel = self
+            .channels
+            .entry(id)
+            .or_insert_with(|| Channel::new(window));
+        channel.backlog.clone()
     }
 
     /// A channel was closed: what it still holds no longer narrows the others.

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use russh::keys::PrivateKey;
@@ -25,9 +25,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use super::channel::{Backlog, ClientEnd, ClientReader, ClientWriter, Ends, Pty, clamp};
-use super::dial::REKEY;
+use super::channel::{Backlog, ClientEnd, ClientReader, ClientWriter, Ends, Form, Pty, clamp};
+use super::dial::{Place, REKEY};
 use super::flow::{Flow, Overrun, Pace};
+use super::ours::{AgentOpener, Shared, Slot};
 use super::stream::{Socket, hung_up};
 use super::{Opening, PACKET, WINDOW, algorithms};
 use crate::audit::Event;
@@ -110,7 +111,8 @@ impl Server {
             channels: HashMap::new(),
             opens: Opens::new(limits.channel_opens_per_minute),
             refusals: Opens::new(REFUSALS),
-            flow: Flow::new(WINDOW, pace.clone()),
+            flow: Shared::new(Flow::new(WINDOW, pace.clone())),
+            ours: Arc::default(),
             pace,
             tasks: tasks.clone(),
             stop: stop.clone(),
@@ -218,6 +220,8 @@ struct Idle {
     backlog: Backlog,
     pty: Option<Pty>,
     env: Vec<(String, String)>,
+    /// Whether the client lets its agent be asked.
+    agent: bool,
 }
 
 enum ChannelState {
@@ -240,7 +244,9 @@ pub(crate) struct Connection {
     channels: HashMap<ChannelId, ChannelState>,
     opens: Opens,
     refusals: Opens,
-    flow: Flow<ChannelId>,
+    flow: Shared,
+    /// Open channels that we opened.
+    ours: Arc<AtomicUsize>,
     pace: Arc<Pace>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -430,37 +436,149 @@ impl Connection {
             backlog,
             pty,
             env,
+            agent,
         } = *idle;
         let (reader, writer) = channel.split();
+        let agent = agent.then(|| AgentOpener {
+            handle: handle.clone(),
+            flow: self.flow.clone(),
+            pace: self.pace.clone(),
+            stall: self.rooms.limits.write_stall,
+            ours: self.ours.clone(),
+            limit: self.rooms.limits.channels,
+        });
         let client = ClientEnd {
             reader: ClientReader {
                 half: reader,
                 backlog,
                 earlier: std::collections::VecDeque::new(),
+                _slot: None,
             },
             writer: ClientWriter {
                 half: writer,
                 handle,
                 stall: self.rooms.limits.write_stall,
                 ends,
+                form: Form::Session,
             },
         };
         let asked = session::Asked {
-            lease: lease.clone(),
-            destination: destination.clone(),
+            pty,
+            env,
+            agent,
+            ..self.asked(lease.clone(), destination.clone(), opening)
+        };
+        self.carry(asked, client, ended);
+        true
+    }
+
+    /// What is asked for on a channel of bytes.
+    fn asked(
+        &self,
+        lease: Arc<Lease>,
+        destination: Destination,
+        opening: Opening,
+    ) -> session::Asked {
+        session::Asked {
+            lease,
+            destination,
             source: self.peer.ip(),
             connection: self.id.clone(),
             opening,
-            pty,
-            env,
+            pty: None,
+            env: Vec::new(),
+            agent: None,
             same_person_asked: self.rooms.approval.same_person_claim.is_some(),
-        };
+        }
+    }
+
+    fn carry(&self, asked: session::Asked, client: ClientEnd, ended: Arc<AtomicBool>) {
         let carried = session::run(self.rooms.clone(), asked, client, self.stop.clone());
         self.tasks.spawn(async move {
             carried.await;
             ended.store(true, Ordering::Relaxed);
         });
-        true
+    }
+
+    /// Whether one more channel may be opened, or why not.
+    fn may_open(&mut self) -> Result<(), ChannelOpenFailure> {
+        self.channels.retain(|_, state| match state {
+            ChannelState::Idle(_) => true,
+            ChannelState::Started(ended, _) => !ended.load(Ordering::Relaxed),
+        });
+        let in_time = self.opens.admit(Instant::now());
+        if self.rooms.registry.is_closed() {
+            return Err(ChannelOpenFailure::ConnectFailed);
+        }
+        if self.channels.len() >= self.rooms.limits.channels || !in_time {
+            return Err(ChannelOpenFailure::ResourceShortage);
+        }
+        Ok(())
+    }
+
+    /// Carries a channel that leads to a place behind the target. The client hears of it once the
+    /// target has opened its side.
+    async fn forward(
+        &mut self,
+        channel: Channel<Msg>,
+        place: Option<Place>,
+        (request, what): (&str, String),
+        reply: ChannelOpenHandle,
+        handle: Handle,
+    ) {
+        let (Some(place), Stage::SignedIn { lease, destination }) = (place, &self.stage) else {
+            self.refused(request, what);
+            return reply
+                .reject(ChannelOpenFailure::AdministrativelyProhibited)
+                .await;
+        };
+        if matches!(destination, Destination::Console) {
+            self.refused(request, what);
+            return reply
+                .reject(ChannelOpenFailure::AdministrativelyProhibited)
+                .await;
+        }
+        let asked = self.asked(lease.clone(), destination.clone(), Opening::Forward(place));
+        if let Err(failure) = self.may_open() {
+            return reply.reject(failure).await;
+        }
+        let id = channel.id();
+        let backlog = self.flow.lock().opened(id);
+        let ended = Arc::new(AtomicBool::new(false));
+        let ends = Arc::new(Ends::without_status(self.pace.clone()));
+        let started = ChannelState::Started(ended.clone(), ends.clone());
+        self.channels.insert(id, started);
+        let (reader, writer) = channel.split();
+        let client = ClientEnd {
+            reader: ClientReader {
+                half: reader,
+                backlog,
+                earlier: std::collections::VecDeque::new(),
+                _slot: Some(Slot {
+                    id,
+                    flow: self.flow.clone(),
+                    _counted: None,
+                }),
+            },
+            writer: ClientWriter {
+                half: writer,
+                handle,
+                stall: self.rooms.limits.write_stall,
+                ends,
+                form: Form::asked(reply),
+            },
+        };
+        self.carry(asked, client, ended);
+    }
+
+    /// Whether the policies of this moment may let the target ask the client's agent. Whether they
+    /// do is decided when a session begins.
+    fn may_have_agent(&self) -> bool {
+        let Stage::SignedIn { lease, destination } = &self.stage else {
+            return false;
+        };
+        let asked = self.asked(lease.clone(), destination.clone(), Opening::Shell);
+        session::may_have_agent(&self.rooms, &asked)
     }
 
     fn idle(&mut self, id: ChannelId) -> Option<&mut Idle> {
@@ -478,8 +596,12 @@ impl Connection {
             return Err(russh::Error::Inconsistent);
         }
         let now = Instant::now().into_std();
-        self.flow
-            .arrived(id, n, session.window_size(&id), now)
+        let mut flow = self.flow.lock();
+        if !self.channels.contains_key(&id) {
+            // One that we opened, whose opener has not come to it yet.
+            drop(flow.opened(id));
+        }
+        flow.arrived(id, n, session.window_size(&id), now)
             .map_err(|Overrun| {
                 warn!(connection = %self.id, peer = %self.peer, "the client ignores its window");
                 russh::Error::Inconsistent
@@ -607,26 +729,18 @@ impl Handler for Connection {
         reply: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), Self::Error> {
-        self.channels.retain(|_, state| match state {
-            ChannelState::Idle(_) => true,
-            ChannelState::Started(ended, _) => !ended.load(Ordering::Relaxed),
-        });
-        let in_time = self.opens.admit(Instant::now());
-        if self.rooms.registry.is_closed() {
-            reply.reject(ChannelOpenFailure::ConnectFailed).await;
-            return Ok(());
-        }
-        if self.channels.len() >= self.rooms.limits.channels || !in_time {
-            reply.reject(ChannelOpenFailure::ResourceShortage).await;
+        if let Err(failure) = self.may_open() {
+            reply.reject(failure).await;
             return Ok(());
         }
         let id = channel.id();
-        let backlog = self.flow.opened(id);
+        let backlog = self.flow.lock().opened(id);
         let idle = Idle {
             channel,
             backlog,
             pty: None,
             env: Vec::new(),
+            agent: false,
         };
         self.channels.insert(id, ChannelState::Idle(Box::new(idle)));
         reply.accept().await;
@@ -635,33 +749,33 @@ impl Handler for Connection {
 
     async fn channel_open_direct_tcpip(
         &mut self,
-        _: Channel<Msg>,
+        channel: Channel<Msg>,
         host: &str,
         port: u32,
         _: &str,
         _: u32,
         reply: ChannelOpenHandle,
-        _: &mut Session,
+        session: &mut Session,
     ) -> Result<(), Self::Error> {
         self.requested(host.len())?;
-        self.refused("direct-tcpip", format_args!("{host}:{port}"));
-        reply
-            .reject(ChannelOpenFailure::AdministrativelyProhibited)
+        let place = Place::port(host, port);
+        let what = ("direct-tcpip", format!("{host}:{port}"));
+        self.forward(channel, place, what, reply, session.handle())
             .await;
         Ok(())
     }
 
     async fn channel_open_direct_streamlocal(
         &mut self,
-        _: Channel<Msg>,
+        channel: Channel<Msg>,
         path: &str,
         reply: ChannelOpenHandle,
-        _: &mut Session,
+        session: &mut Session,
     ) -> Result<(), Self::Error> {
         self.requested(path.len())?;
-        self.refused("direct-streamlocal", path);
-        reply
-            .reject(ChannelOpenFailure::AdministrativelyProhibited)
+        let place = Place::socket(path);
+        let what = ("direct-streamlocal", path.to_owned());
+        self.forward(channel, place, what, reply, session.handle())
             .await;
         Ok(())
     }
@@ -708,7 +822,7 @@ impl Handler for Connection {
         if matches!(self.channels.get(&id), Some(ChannelState::Idle(_))) {
             self.channels.remove(&id);
         }
-        self.flow.closed(id);
+        self.flow.lock().closed(id);
         Ok(())
     }
 
@@ -732,7 +846,8 @@ impl Handler for Connection {
     }
 
     fn adjust_window(&mut self, id: ChannelId, granted: u32) -> u32 {
-        self.flow.target(id, granted, Instant::now().into_std())
+        let now = Instant::now().into_std();
+        self.flow.lock().target(id, granted, now)
     }
 
     async fn pty_request(
@@ -840,10 +955,19 @@ impl Handler for Connection {
         answer(session, id, false)
     }
 
-    async fn agent_request(&mut self, _: ChannelId, _: &mut Session) -> Result<bool, Self::Error> {
+    async fn agent_request(&mut self, id: ChannelId, _: &mut Session) -> Result<bool, Self::Error> {
         self.requested(0)?;
-        self.refused("auth-agent-req", "");
-        Ok(false)
+        let may = self.may_have_agent();
+        match self.idle(id) {
+            Some(idle) if may => {
+                idle.agent = true;
+                Ok(true)
+            }
+            _ => {
+                self.refused("auth-agent-req", "");
+                Ok(false)
+            }
+        }
     }
 
     async fn window_change_request(
@@ -868,6 +992,8 @@ impl Handler for Connection {
             ChannelState::Idle(_) => true,
             ChannelState::Started(ended, _) => *other != id && !ended.load(Ordering::Relaxed),
         });
+        // What we opened is read from the same socket.
+        let others = others || self.ours.load(Ordering::Relaxed) > 0;
         if let Some(ChannelState::Started(_, ends)) = self.channels.get(&id) {
             ends.heard_eof(!others);
         }
@@ -875,15 +1001,17 @@ impl Handler for Connection {
     }
 }
 
-/// Channels that one connection opened within the last minute.
-struct Opens {
+/// Channels that a peer opened within the last minute.
+#[derive(Debug)]
+pub(crate) struct Opens {
     limit: usize,
     began: Instant,
     count: usize,
 }
 
 impl Opens {
-    fn new(limit: usize) -> Self {
+    /// So many of them are let through.
+    pub(crate) fn new(limit: usize) -> Self {
         Self {
             limit,
             began: Instant::now(),
@@ -891,7 +1019,8 @@ impl Opens {
         }
     }
 
-    fn admit(&mut self, now: Instant) -> bool {
+    /// Counts one more, and says whether it is one too many.
+    pub(crate) fn admit(&mut self, now: Instant) -> bool {
         if now.duration_since(self.began) >= Duration::from_secs(60) {
             self.began = now;
             self.count = 0;

@@ -195,6 +195,7 @@ impl AccessCase {
     fn read(mut section: Section<'_, '_>) -> Option<Self> {
         let scene = Scene::read(&mut section, None);
         let command = section.take("command").map(Field::string);
+        let to = section.take("to").map(Field::string);
         let approved = section.take("approved").map_or(Some(false), Field::bool);
         let owner = match section.take("owner") {
             Some(field) => field.section().and_then(Who::read),
@@ -214,7 +215,7 @@ impl AccessCase {
         section.finish();
         Some(Self {
             scene: scene?,
-            command: given(command)?,
+            command: given(command)?.or(given(to)?),
             approved: approved?,
             owner: owner?,
             rule: given(rule)?,
@@ -246,6 +247,16 @@ impl ContentCase {
         });
         section.finish();
         let (input, output) = (input?, output?);
+        if scene
+            .as_ref()
+            .is_some_and(|scene| !matches!(scene.action, Action::Shell | Action::Exec))
+        {
+            source.problem_with_hint(
+                at,
+                "rules look at the output of shells and commands only",
+                "action = \"exec\", or \"shell\"",
+            );
+        }
         if input.is_none() {
             source.problem(at, "the case has no input: give it input or input_file");
         }

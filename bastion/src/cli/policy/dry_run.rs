@@ -251,6 +251,17 @@ struct Past {
     then: Then,
 }
 
+/// What the session was.
+fn action_of(about: &replay::about::About) -> Action {
+    match about.kind.as_deref() {
+        Some("shell") => Action::Shell,
+        Some("sftp") => Action::SftpRead,
+        Some("forward") => Action::Forward,
+        Some("agent") => Action::Agent,
+        _ => Action::Exec,
+    }
+}
+
 impl Past {
     fn read(file: &Path) -> Result<Self, String> {
         let input = File::open(file).map_err(|error| error.to_string())?;
@@ -260,8 +271,7 @@ impl Past {
         let asked = header.extra.get("bastion").and_then(Asked::of);
         // Line feeds are written as CR LF only where there was no terminal.
         let written = newlines(&header);
-        let pty =
-            written == recording::write::Newlines::Kept && about.kind.as_deref() != Some("sftp");
+        let pty = written == recording::write::Newlines::Kept && !action_of(&about).is_unread();
         let mut rebuild = Rebuild::new(written);
         let (mut output, mut size, mut then) = (Vec::new(), 0, Then::default());
         for item in &mut reader {
@@ -387,11 +397,7 @@ impl Report {
             .as_deref()
             .ok_or("it does not say on which target it was")?;
         let login = about.login.as_deref().unwrap_or("*");
-        let action = match about.kind.as_deref() {
-            Some("shell") => Action::Shell,
-            Some("sftp") => Action::SftpRead,
-            _ => Action::Exec,
-        };
+        let action = action_of(about);
         let command = about.command.as_deref().filter(|_| action == Action::Exec);
         let mut groups = groups.clone();
         if let Some(asked) = &past.asked {
@@ -453,7 +459,7 @@ impl Report {
             .about
             .command
             .as_deref()
-            .filter(|_| action == Action::Exec);
+            .filter(|_| matches!(action, Action::Exec | Action::Forward));
         let mut reason = None;
         for action in actions {
             let question = Question {

@@ -50,6 +50,14 @@ pub(super) struct Explain {
     /// The command of an exec
     #[arg(long, requires = "action")]
     command: Option<String>,
+    /// Where a forwarding leads: HOST:PORT, or the path of a socket
+    #[arg(
+        long,
+        requires = "action",
+        conflicts_with = "command",
+        value_name = "PLACE"
+    )]
+    to: Option<String>,
     /// A group of the person
     #[arg(long = "group", value_name = "GROUP")]
     groups: Vec<String>,
@@ -188,7 +196,11 @@ fn explain_access(
         action,
         source: args.from,
         now,
-        command: args.command.as_deref().map(str::as_bytes),
+        command: args
+            .command
+            .as_ref()
+            .or(args.to.as_ref())
+            .map(String::as_bytes),
         approved_until: args.approved.then(|| now + SignedDuration::from_secs(3600)),
     };
     let considered = access.review(&question);
