@@ -24,7 +24,7 @@ pub use self::marks::{Marks, Terms};
 pub use self::party::{Kind, OwnDecision, Party, SamePerson, may_decide};
 use self::protect::Unread;
 pub use self::protect::{Channel, CommandVerdict, HoldTerms};
-pub(crate) use self::protect::{Protection, RuleState, Standing};
+pub(crate) use self::protect::{Pattern, Protection, RuleState, Standing};
 pub use self::tokens::StableKey;
 
 mod cedar;

@@ -494,6 +494,21 @@ pub enum Event {
         /// The policies that permitted it.
         policies: Vec<String>,
     },
+    /// A webhook was not told something that it should have been.
+    NoticeGivenUp {
+        /// The webhook's name in the configuration.
+        webhook: String,
+        /// The name of the message, as in `webhook-id`.
+        message: String,
+        /// What kind of message, such as `hold.sealed`.
+        kind: String,
+        /// The hold, request, session or key that it is about.
+        about: String,
+        /// How often it was tried.
+        attempts: u32,
+        /// Why it is not tried any more.
+        reason: String,
+    },
     /// Somebody looked at a hold's preview or payload.
     HoldShown {
         /// Id of the hold.

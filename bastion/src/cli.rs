@@ -60,7 +60,7 @@ enum Command {
     /// Mask standard input under the rules of a policy folder
     Scan(scan::Scan),
     Policy(policy::Policy),
-    /// Have the server that runs take new policies and targets
+    /// Have the server that runs take new policies, targets and webhooks
     Reload(reload::Reload),
     /// Add, list, probe and remove targets
     Target(target::Targets),
@@ -202,6 +202,7 @@ fn serve(args: &Serve) -> Result<(), Failure> {
     let config = Config::load(&args.config).map_err(Failure::problems)?;
     log();
     let options = crate::serve::Options {
+        file: args.config.clone(),
         ready_file: args.ready_file.clone(),
     };
     crate::serve::run(config, options).map_err(Failure::new)

@@ -14,11 +14,14 @@ pub use self::file::{FileError, KeyError, read_key, read_private, read_text};
 pub use self::problem::{Problem, Problems, printable};
 pub(crate) use self::problem::{line_column, nearest};
 pub use self::sink::{Forward, Guarantee, Receiver, Sink, Trust};
+pub(crate) use self::webhooks::web_address;
+pub use self::webhooks::{Address, Notify, Webhook};
 
 mod file;
 mod problem;
 pub(crate) mod section;
 mod sink;
+mod webhooks;
 
 /// Why there is no configuration: what is wrong in the file, all of it.
 pub type ConfigError = Problems;
@@ -58,6 +61,10 @@ pub struct Config {
     pub requests: Requests,
     /// Decisions on what is held, and on access that is asked for.
     pub approval: Approval,
+    /// How messages are sent.
+    pub notify: Notify,
+    /// To whom.
+    pub webhooks: Vec<Webhook>,
     /// Limits (limits.md).
     pub limits: Limits,
     /// Where the audit log is forwarded to.
@@ -380,6 +387,11 @@ impl Config {
         let holds = Holds::read(root.section("holds"), base);
         let requests = Requests::read(root.section("requests"));
         let approval = Approval::read(root.section("approval"));
+        let notify = Notify::read(root.section("notify"));
+        let webhooks = match root.take("webhook") {
+            Some(field) => webhooks::read(field, base),
+            None => Some(Vec::new()),
+        };
         let limits = Limits::read(root.section("limits"));
         let forward = Forward::read(root.section("audit"), base);
         let metrics = read_metrics(root.section("metrics"));
@@ -414,6 +426,8 @@ impl Config {
             holds: holds?,
             requests: requests?,
             approval: approval?,
+            notify: notify?,
+            webhooks: webhooks?,
             limits: limits?,
             forward: forward?,
             metrics: metrics?,
@@ -1138,7 +1152,7 @@ mod tests {
         let config = parse(&with_all).unwrap();
         assert!(config.oidc.client_secret_file.is_some() && config.oidc.ca_file.is_some());
         assert!(config.recording.socket.is_some() && config.forward.socket.is_some());
-        assert!(!config.forward.sinks.is_empty());
+        assert!(!config.forward.sinks.is_empty() && config.webhooks.len() == 2);
         let mut last_was_comment = false;
         for line in SAMPLE.lines() {
             let is_key = line.contains(" = ") && !line.starts_with('#');

@@ -441,7 +441,7 @@ impl Console<'_> {
                 text::time(session.started),
                 safe(&about.user),
                 safe(&format!("{}@{}", about.login, about.target)),
-                about.kind.to_string(),
+                marked(session),
                 session
                     .ended
                     .as_ref()
@@ -775,6 +775,16 @@ fn ended(ended: &record::Ended) -> String {
     }
 }
 
+/// What a session runs, and how policies have marked it.
+fn marked(session: &Summary) -> String {
+    let about = &session.about;
+    match (about.break_glass, about.notify.is_empty()) {
+        (true, _) => format!("{}, break-glass", about.kind),
+        (false, false) => format!("{}, notified", about.kind),
+        (false, true) => about.kind.to_string(),
+    }
+}
+
 fn command_text(session: &Summary) -> String {
     let command = session.about.command.as_deref().unwrap_or_default();
     String::from_utf8_lossy(command).into_owned()
@@ -791,6 +801,8 @@ fn summary(session: &Summary) -> Value {
         "login": about.login,
         "kind": about.kind,
         "command": about.command.as_ref().map(|_| command_text(session)),
+        "break_glass": about.break_glass,
+        "notified": about.notify,
         "source": about.source,
         "connection": about.connection,
         "started": session.started,

@@ -16,6 +16,7 @@ pub mod login;
 mod manager;
 pub mod metrics;
 pub mod name;
+pub mod notify;
 pub mod record;
 pub mod recorder;
 pub(crate) mod requests;

@@ -63,6 +63,8 @@ pub(crate) struct Live {
     pub(crate) locks: Option<usize>,
     /// Holds that have not ended.
     pub(crate) holds: Option<LiveHolds>,
+    /// Messages that wait for webhooks, and for how long the oldest has.
+    pub(crate) notices: Option<(u64, Duration)>,
     /// How long the recorder took to answer; none where it did not.
     pub(crate) recorder: Option<Duration>,
     /// Free and total bytes of the disk of the recordings, where this process can see it.
@@ -114,6 +116,7 @@ impl Default for Metrics {
             each(HOLDS_OPENED, "kind", &HOLD_KINDS),
             each(HOLD_DECISIONS, "decision", &["approve", "deny"]),
             each(HOLDS_ENDED, "state", &HOLD_ENDS),
+            each(NOTICES, "result", &["delivered", "retried", "given_up"]),
         ];
         Self {
             counters: counters
@@ -213,6 +216,7 @@ impl Metrics {
                 self.add(HOLDS_ENDED, Some(state), 1);
                 self.forget(|began| &mut began.holds, hold);
             }
+            Event::NoticeGivenUp { .. } => self.add(NOTICES, Some("given_up"), 1),
             _ => {}
         }
     }
@@ -220,6 +224,16 @@ impl Metrics {
     /// Counts a connection that was refused because too many had not signed in.
     pub(crate) fn connection_refused(&self) {
         self.add(REFUSED, None, 1);
+    }
+
+    /// Counts a message that a webhook has taken.
+    pub(crate) fn notice_delivered(&self) {
+        self.add(NOTICES, Some("delivered"), 1);
+    }
+
+    /// Counts a message that a webhook has not taken and is sent again.
+    pub(crate) fn notice_retried(&self) {
+        self.add(NOTICES, Some("retried"), 1);
     }
 
     fn add(&self, family: &str, value: Option<&str>, n: u64) {
@@ -348,6 +362,8 @@ fn gauge(name: &str, live: &Live, lines: &mut String) {
             let holds = live.holds.as_ref();
             holds.map(|holds| holds.oldest_undecided.as_secs_f64())
         }
+        "bastion_notices_pending" => live.notices.map(|(count, _)| count as f64),
+        "bastion_notices_oldest_seconds" => live.notices.map(|(_, age)| age.as_secs_f64()),
         "bastion_sessions_active" => Some(live.sessions as f64),
         "bastion_connections_unauthenticated" => Some(live.unauthenticated as f64),
         "bastion_leases" => live.leases.map(|count| count as f64),
@@ -393,11 +409,12 @@ const SINK_LAG: &str = "bastion_audit_sink_lag_seconds";
 const SINK_BEHIND: &str = "bastion_audit_sink_behind_events";
 const SINK_UP: &str = "bastion_audit_sink_up";
 const HOLD_SECONDS: &str = "bastion_hold_decision_seconds";
+const NOTICES: &str = "bastion_notices_total";
 const SESSION_SECONDS: &str = "bastion_session_duration_seconds";
 const SIGN_IN_SECONDS: &str = "bastion_sign_in_duration_seconds";
 
 /// Name, type and meaning of each.
-const FAMILIES: [(&str, &str, &str); 33] = [
+const FAMILIES: [(&str, &str, &str); 36] = [
     ("bastion_build_info", "gauge", "The version that runs."),
     (
         SIGN_INS,
@@ -485,6 +502,21 @@ const FAMILIES: [(&str, &str, &str); 33] = [
         HOLD_SECONDS,
         "histogram",
         "From the seal of a hold to its decision, where both fell into the life of this process.",
+    ),
+    (
+        NOTICES,
+        "counter",
+        "Messages to webhooks: delivered, tried again, given up.",
+    ),
+    (
+        "bastion_notices_pending",
+        "gauge",
+        "Messages that wait for a webhook.",
+    ),
+    (
+        "bastion_notices_oldest_seconds",
+        "gauge",
+        "How long the oldest of them has waited.",
     ),
     (
         "bastion_recorder_up",
@@ -577,6 +609,7 @@ mod tests {
                 by_state: vec![("open", 0), ("sealed", 2)],
                 oldest_undecided: Duration::from_secs(7),
             }),
+            notices: Some((1, Duration::from_secs(3))),
             recorder: Some(Duration::from_millis(2)),
             recordings_disk: Some((5, 10)),
             state_disk: Some((6, 10)),

@@ -28,6 +28,7 @@ use crate::forward::Watch;
 use crate::holds::Holds;
 use crate::login::{SignIns, World};
 use crate::manager;
+use crate::notify::{Hooks, Notifier};
 use crate::record::Recorder;
 use crate::requests::Requests;
 use crate::session::{Registry, Rooms};
@@ -43,6 +44,8 @@ pub(crate) use reload::{ask, socket_path};
 /// What the command line adds to the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
+    /// The configuration file: a reload reads the webhooks of it anew.
+    pub file: PathBuf,
     /// Written once every address is bound, whole or not at all:
     /// `{"addresses":["127.0.0.1:2222"],"pid":123}`.
     pub ready_file: Option<PathBuf>,
@@ -118,10 +121,11 @@ async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
     let _only = store::only_one(&config.state_dir)
         .map_err(|_| ServeError::InUse(config.state_dir.clone()))?;
     let rooms = Arc::new(open(&config, &addresses).await?);
-    let reload = Reload::new(rooms.clone(), &config).map_err(|source| ServeError::Write {
-        path: socket_path(&config.state_dir),
-        source,
-    })?;
+    let reload =
+        Reload::new(rooms.clone(), &options.file, &config).map_err(|source| ServeError::Write {
+            path: socket_path(&config.state_dir),
+            source,
+        })?;
     let host_keys = crate::ssh::host_keys(&config.host_keys)?;
     let server = Arc::new(Server::new(host_keys, rooms.clone()));
 
@@ -160,6 +164,10 @@ async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
     keepers.spawn(rooms.holds.clone().maintain(keeping.clone()));
     keepers.spawn(rooms.requests.clone().maintain(keeping.clone()));
     keepers.close();
+    let deliveries = TaskTracker::new();
+    let delivering = CancellationToken::new();
+    deliveries.spawn(rooms.notifier.clone().deliver(delivering.clone()));
+    deliveries.close();
     let pages = TaskTracker::new();
     if let Some(listener) = metrics {
         let observer = Arc::new(Observer {
@@ -227,6 +235,8 @@ async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
     // After the last session: what it left is ended, and the audit log told.
     keeping.cancel();
     keepers.wait().await;
+    delivering.cancel();
+    deliveries.wait().await;
     note(&rooms, Event::Stopped);
     if let Err(error) = rooms.audit.flush().await {
         error!(%error, "the last events are not in the audit log");
@@ -288,12 +298,18 @@ async fn open(config: &Config, addresses: &[SocketAddr]) -> Result<Rooms, ServeE
         StableKey::File(&config.masks_key),
     )
     .map_err(|error| room(&error))?;
+    let hooks =
+        Hooks::open(&config.notify, &config.webhooks).map_err(|problems| room(&problems))?;
     let recorder = recorder(config).await?;
     recorder.only_while(Watch::new(&config.forward));
     let audit = Audit::new(recorder.clone());
     let store =
         Store::open(&config.state_dir.join("store.sqlite")).map_err(|error| room(&error))?;
     let ledger = Ledger::start(store.clone(), log_of(audit.clone()))
+        .await
+        .map_err(|error| room(&error))?;
+    // Before anything that may have something to tell.
+    let notifier = Notifier::start(hooks, config.name.clone(), store.clone(), ledger.clone())
         .await
         .map_err(|error| room(&error))?;
     let requests = Requests::new(config.requests.clone(), store.clone(), ledger.clone());
@@ -340,6 +356,7 @@ async fn open(config: &Config, addresses: &[SocketAddr]) -> Result<Rooms, ServeE
         registry,
         holds,
         requests,
+        notifier,
         approval: config.approval.clone(),
     })
 }

@@ -30,6 +30,7 @@ use crate::config::{Approval, Limits, OnRevoke};
 use crate::holds::{Holds, Party};
 use crate::login::{Account, KeyId, Lease, SignIns};
 use crate::name::Destination;
+use crate::notify::{self, Marked, Notifier};
 use crate::record::{About, End, ExitStatus, Kind, RecordError, Recorder, Recording, SignedIn};
 use crate::requests::Requests;
 use crate::ssh::{
@@ -64,6 +65,7 @@ pub(crate) struct Rooms {
     pub(crate) registry: Registry,
     pub(crate) holds: Holds,
     pub(crate) requests: Requests,
+    pub(crate) notifier: Notifier,
     pub(crate) approval: Approval,
 }
 
@@ -254,6 +256,14 @@ async fn proxy(
     {
         session.never_ran(error.notice()).await;
         return give_up(&client.writer, &notices, error.notice(), REFUSED).await;
+    }
+    if !grant.marks().notify.is_empty()
+        && let Err(error) = rooms.notifier.announce(session.marked(&grant)).await
+    {
+        warn!(session = %session.id, %error, "a marked session cannot be told of");
+        let line = "whoever is to hear of this session cannot be told now; try again later";
+        session.never_ran(line).await;
+        return give_up(&client.writer, &notices, line, REFUSED).await;
     }
 
     let origin = session.origin(&grant);
@@ -565,6 +575,21 @@ impl Session<'_> {
             approved: grant.until().is_some(),
             detach: self.asked.detaches(),
             bastion: self.rooms.name.clone(),
+        }
+    }
+
+    /// What is told of a session that a policy marks `@notify`.
+    fn marked(&self, grant: &Grant) -> Marked {
+        Marked {
+            session: self.id.clone(),
+            user: notify::Person::of(&self.asked.party()),
+            source: self.asked.source.to_string(),
+            target: self.target.to_owned(),
+            login: self.login.to_owned(),
+            kind: self.kind.to_string(),
+            policies: grant.policies().to_vec(),
+            break_glass: grant.marks().break_glass,
+            channels: grant.marks().notify.iter().cloned().collect(),
         }
     }
 
@@ -887,6 +912,8 @@ fn about(asked: &Asked, login: &str, target: &str, grant: &Grant) -> About {
         source: asked.source,
         connection: asked.connection.to_string(),
         bulk: grant.target().bulk(),
+        break_glass: grant.marks().break_glass,
+        notify: grant.marks().notify.iter().cloned().collect(),
         signed_in: SignedIn {
             at: asked.lease.signed_in_at,
             groups: user.groups.iter().cloned().collect(),

@@ -11,6 +11,7 @@
 
 mod backup;
 mod checks;
+mod deliveries;
 mod holds;
 mod locks;
 mod requests;
@@ -29,11 +30,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Transaction, params};
 use rusqlite_migration::{M, Migrations};
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 
 use crate::login::{Identity, KeyId, Lease, User};
+use crate::notify::Message;
 pub use backup::{Copied, back_up, only_one, restore};
 pub use checks::{Means, MeansKind};
+pub(crate) use deliveries::{Backlog, DeliveryRow};
 pub(crate) use holds::{Audited, HoldRow, NotOpened, NotStepped, Place, Step, Vote, Which};
 pub use locks::{Lock, Locked};
 pub(crate) use requests::{NotAsked, NotDone, RequestRow, RequestStep};
@@ -51,6 +54,8 @@ struct Inner {
     reader: Worker,
     writer: Worker,
     touched: broadcast::Sender<Touched>,
+    /// Wakes whoever tells webhooks: there may be something to tell.
+    told: Arc<Notify>,
 }
 
 /// Whose sign-in a write was about.
@@ -153,6 +158,7 @@ impl Store {
                 writer: Worker::start("store-writer", writer).map_err(StoreError::Thread)?,
                 reader: Worker::start("store-reader", reader).map_err(StoreError::Thread)?,
                 touched: broadcast::channel(TOUCHED).0,
+                told: Arc::default(),
             }),
         })
     }
@@ -167,8 +173,10 @@ impl Store {
     /// When the file can't be written; then nothing has changed.
     pub async fn sign_in(&self, sign_in: SignIn) -> Result<Enrolment, StoreError> {
         let touched = Touched::Person(sign_in.user.identity.clone());
+        let told = self.inner.told.clone();
         self.write_of(touched, move |transaction| enrol(transaction, &sign_in))
             .await
+            .inspect(|_| told.notify_one())
     }
 
     /// The live lease of a key, if it has one.
@@ -267,6 +275,11 @@ impl Store {
         self.inner.touched.subscribe()
     }
 
+    /// Wakes one task, the one that tells webhooks, when there may be something to tell.
+    pub(crate) fn told(&self) -> Arc<Notify> {
+        self.inner.told.clone()
+    }
+
     async fn read<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
@@ -303,6 +316,22 @@ impl Store {
                 let done = committed(connection, change)?;
                 // Nobody may be waiting.
                 tell.send(touched).unwrap_or_default();
+                Ok(done)
+            })
+            .await
+    }
+
+    /// The same for a change that may leave messages for webhooks.
+    async fn write_told<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let told = self.inner.told.clone();
+        self.inner
+            .writer
+            .call(move |connection| {
+                let done = committed(connection, change)?;
+                told.notify_one();
                 Ok(done)
             })
             .await
@@ -570,7 +599,13 @@ fn enrol(transaction: &Transaction<'_>, sign_in: &SignIn) -> Result<Enrolment, S
     )?;
     checks::begin(transaction, lease, means.as_ref(), *now)?;
     match lease_by_id(transaction, lease, *now)? {
-        Some(lease) => Ok(Enrolment::Lease { lease, new_key }),
+        Some(lease) => {
+            if let Some(key) = key.as_ref().filter(|_| new_key) {
+                let message = Message::of_new_key(user, key, sign_in.source, *now);
+                deliveries::leave(transaction, Some(&message))?;
+            }
+            Ok(Enrolment::Lease { lease, new_key })
+        }
         None => Err(StoreError::Damaged {
             detail: "a lease that was just written is not there".into(),
         }),
@@ -714,6 +749,7 @@ const SCHEMA: &[M<'_>] = &[
     M::up(holds::SCHEMA),
     M::up(holds::WATCHERS),
     M::up(requests::SCHEMA),
+    M::up(deliveries::SCHEMA),
 ];
 
 const USERS_KEYS_LEASES: &str = "CREATE TABLE users (

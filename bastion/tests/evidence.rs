@@ -44,6 +44,8 @@ fn about(kind: Kind) -> About {
         source: "192.0.2.7".parse().unwrap(),
         connection: "c1".to_owned(),
         bulk: Bulk::Full,
+        break_glass: false,
+        notify: Vec::new(),
         signed_in: None,
     }
 }

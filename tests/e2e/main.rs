@@ -35,6 +35,7 @@ mod shutdown;
 mod signin;
 mod tour;
 mod watch;
+mod webhooks;
 
 /// The one line that a refused client is shown, where ssh's own lines are left out.
 ///

@@ -11,6 +11,7 @@ pub mod link;
 pub mod peer;
 pub mod process;
 pub mod provider;
+pub mod receiver;
 pub mod recordings;
 pub mod ssh;
 pub mod sshd;

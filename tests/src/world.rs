@@ -29,6 +29,10 @@ pub struct Setup {
     pub holds: String,
     /// Lines of `[approval]`.
     pub approval: String,
+    /// Whole sections, behind all others.
+    pub sections: String,
+    /// Files of its owner only in the bastion's folder: name and text.
+    pub secrets: Vec<(&'static str, String)>,
     /// `access.cedar`.
     pub access: String,
     /// `protect.toml`.
@@ -56,6 +60,8 @@ impl Default for Setup {
             policies: "policies = \"policies\"".to_owned(),
             holds: String::new(),
             approval: String::new(),
+            sections: String::new(),
+            secrets: Vec::new(),
             access: ACCESS.to_owned(),
             protect: PROTECT.to_owned(),
             targets: Box::new(|sshd, _| {
@@ -138,8 +144,11 @@ impl World {
         std::fs::create_dir_all(home.join("policies"))?;
         let provider = Provider::start(&setup.provider)?;
         make_key(&home.join("keys/user_ca"))?;
-        spool_key(&home.join("keys/holds"))?;
-        spool_key(&home.join("keys/tokens"))?;
+        secret(&home.join("keys/holds"), &"5e".repeat(32))?;
+        secret(&home.join("keys/tokens"), &"5e".repeat(32))?;
+        for (name, text) in &setup.secrets {
+            secret(&home.join(name), text)?;
+        }
         let sshd = Sshd::start(&folder.path().join("target"), &(setup.sshd)(&home)?)?;
         let host_key = make_key(&home.join("keys/ssh_host_ed25519_key"))?;
         let mut targets = (setup.targets)(&sshd, &home)?;
@@ -317,15 +326,16 @@ dir = \"recordings\"
 {}
 [approval]
 {}
+{}
 ",
-        setup.policies, setup.oidc, setup.limits, setup.holds, setup.approval
+        setup.policies, setup.oidc, setup.limits, setup.holds, setup.approval, setup.sections
     )
 }
 
-/// A key for what is held, of its owner only.
-fn spool_key(path: &Path) -> Result<()> {
+/// A file of its owner only.
+fn secret(path: &Path, text: &str) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
-    std::fs::write(path, "5e".repeat(32))?;
+    std::fs::write(path, text)?;
     Ok(std::fs::set_permissions(
         path,
         std::fs::Permissions::from_mode(0o600),

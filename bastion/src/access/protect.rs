@@ -862,15 +862,20 @@ impl OnUnreadable {
 
 /// A name in which `*` stands for any characters, none too.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Pattern(String);
+pub(crate) struct Pattern(String);
 
 impl Pattern {
+    /// The pattern that is written so.
+    pub(crate) fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
     /// As it is written.
     pub(super) fn text(&self) -> &str {
         &self.0
     }
 
-    pub(super) fn matches(&self, name: &str) -> bool {
+    pub(crate) fn matches(&self, name: &str) -> bool {
         let mut parts = self.0.split('*');
         let first = parts.next().unwrap_or_default();
         let Some(mut rest) = name.strip_prefix(first) else {

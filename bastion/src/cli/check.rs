@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::Failure;
 use crate::access::{Access, StableKey};
 use crate::config::{Config, Problem, Problems, read_text};
+use crate::notify::Hooks;
 use crate::store::SealKey;
 use crate::target::{Inventory, Secret, UserCa, read_private_key};
 
@@ -120,6 +121,9 @@ pub(super) fn check(path: &Path) -> Result<Loaded, Problems> {
             let message = format!("the sink {}: {error}", sink.name);
             problems.push(Problem::of_file(path, message));
         }
+    }
+    if let Err(found) = Hooks::open(&config.notify, &config.webhooks) {
+        problems.extend(found);
     }
     for folder in [&config.state_dir, &config.recording.dir] {
         problems.extend(check_folder(folder));
@@ -257,6 +261,13 @@ mod tests {
                     append(folder, "policies/protect.toml", rule);
                 }),
                 "(masks.key_file), or leave out stable",
+            ),
+            (
+                Box::new(|folder| {
+                    let hook = "[[webhook]]\nname = \"a\"\nurl = \"https://h\"\nsecret_file = \"keys/user_ca\"\n";
+                    append(folder, "bastion.toml", hook);
+                }),
+                "keys/user_ca: holds a line that is not whsec_ and 24 to 64 bytes in base64 (echo whsec_",
             ),
             (
                 Box::new(|folder| fs::remove_file(folder.path("policies/protect.toml")).unwrap()),

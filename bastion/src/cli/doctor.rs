@@ -12,6 +12,7 @@ use super::{Failure, check};
 use crate::config::{Config, RecheckBy, printable};
 use crate::forward::Watch;
 use crate::login::{Probed, probe};
+use crate::notify::Hooks;
 use crate::record::Recorder;
 use crate::ssh::host_keys_of;
 use crate::target::{Inventory, Target};
@@ -145,6 +146,7 @@ async fn examine(args: &Doctor) -> Findings {
     disks(&config, &mut found);
     recorder(&config, &mut found).await;
     receivers(&config, &mut found);
+    webhooks(&config, args.offline, &mut found).await;
     if !args.offline {
         provider(&config, &mut found).await;
         if let Some(inventory) = inventory {
@@ -315,6 +317,37 @@ async fn recorder(config: &Config, found: &mut Findings) {
                 "systemctl status bastion-recorder; may this user enter the socket's folder?",
             ),
         },
+    }
+}
+
+/// Whether somebody is told what waits for a decision. Nothing is told here.
+async fn webhooks(config: &Config, offline: bool, found: &mut Findings) {
+    // What is wrong with them is among the files.
+    let Ok(hooks) = Hooks::open(&config.notify, &config.webhooks) else {
+        return;
+    };
+    if config.webhooks.is_empty() {
+        return found.ok(
+            "webhooks",
+            "none: approvers look for themselves what waits for them",
+        );
+    }
+    if offline {
+        let count = config.webhooks.len();
+        return found.ok(
+            "webhooks",
+            format!("{count} configured, their files are right"),
+        );
+    }
+    for (shown, answered) in hooks.probe().await {
+        match answered {
+            Ok(()) => found.ok("webhook", format!("{shown} answers")),
+            Err(error) => found.fail(
+                "webhook",
+                format!("{shown}: {error}"),
+                "is it up, reachable from here, and its certificate's CA known (ca_file)?",
+            ),
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use clap::Parser;
 use super::Cli;
 use crate::config::Config;
 
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 9] = [
     "README.md",
     "docs/audit.md",
     "docs/quickstart.md",
@@ -24,6 +24,7 @@ const DOCUMENTS: [&str; 8] = [
     "docs/troubleshooting.md",
     "docs/security.md",
     "docs/limits.md",
+    "docs/webhooks.md",
 ];
 
 fn root() -> PathBuf {

@@ -1,4 +1,4 @@
-//! `bastion reload`: new policies and targets for the server that runs.
+//! `bastion reload`: new policies, targets and webhooks for the server that runs.
 
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
@@ -12,8 +12,8 @@ use crate::config::{Config, printable};
   bastion reload --config /etc/bastion/bastion.toml
   bastion reload --json | jq -r '.problems[] | \"\\(.file):\\(.line): \\(.message)\"'
 
-The server reads targets and policies anew and puts them in force when all of it is right; channels
-that are opened from then on take them. Sessions that run go on, or end where their access is gone:
+The server reads targets, policies and the [[webhook]] sections of its configuration anew and puts
+them in force when all of it is right; channels that are opened from then on take them. Sessions that run go on, or end where their access is gone:
 policies.on_revoke. SIGHUP does the same, and says how it went in the log and the audit log only.
 
 Exit status: 0 when the new policies are in force, 1 when the earlier ones stay or no server runs.")]

@@ -119,6 +119,12 @@ pub struct About {
     /// What is recorded where there is no terminal.
     #[serde(default, skip_serializing_if = "Bulk::is_full")]
     pub bulk: Bulk,
+    /// A policy for emergencies (`@break_glass`) let it begin.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub break_glass: bool,
+    /// Who is told that it began (`@notify`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notify: Vec<String>,
     /// How the user had signed in; only the recording has it, not the list or the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed_in: Option<Box<SignedIn>>,

@@ -547,6 +547,8 @@ mod tests {
             source: "192.0.2.7".parse().unwrap(),
             connection: "c1".to_owned(),
             bulk: Bulk::Full,
+            break_glass: false,
+            notify: Vec::new(),
             signed_in: None,
         };
         StartEntry { id, at, about }

@@ -24,7 +24,7 @@ pub(crate) const WINDOW: u64 = 1024 * 1024;
 /// than this left may be waiting.
 pub(crate) const PART: usize = 512 * 1024;
 /// What both sides must agree on.
-pub(crate) const VERSION: u16 = 2;
+pub(crate) const VERSION: u16 = 3;
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

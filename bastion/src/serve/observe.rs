@@ -33,6 +33,7 @@ impl Observer {
             leases: sign_ins.leases(None).await.ok().map(|leases| leases.len()),
             locks: sign_ins.locks().await.ok().map(|locks| locks.len()),
             holds: self.rooms.holds.count().await.ok(),
+            notices: self.rooms.notifier.backlog().await.ok(),
             recorder: self.recorder().await,
             recordings_disk: disk(&self.recordings),
             state_disk: disk(&self.state_dir),

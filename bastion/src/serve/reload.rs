@@ -1,5 +1,5 @@
-//! New policies and targets without dropping a session: SIGHUP, or `bastion reload` by the control
-//! socket.
+//! New policies, targets and webhooks without dropping a session: SIGHUP, or `bastion reload` by the
+//! control socket.
 //!
 //! Owns the socket and the order: everything is read and checked first, then it is put in force at
 //! once; what is wrong leaves everything as it is, and says so.
@@ -20,12 +20,15 @@ use tracing::{error, info, warn};
 use crate::access::{Access, StableKey};
 use crate::audit::Event;
 use crate::config::{Config, Problem, Problems};
+use crate::notify::Hooks;
 use crate::session::Rooms;
 use crate::target::Inventory;
 
 /// Who asks for a reload, and how they are answered.
 pub(super) struct Reload {
     rooms: Arc<Rooms>,
+    /// Of the configuration only the webhooks are read anew.
+    file: PathBuf,
     targets: PathBuf,
     policies: PathBuf,
     masks_key: PathBuf,
@@ -51,7 +54,7 @@ impl Reload {
     /// # Errors
     ///
     /// It cannot be made, or signals cannot be taken.
-    pub(super) fn new(rooms: Arc<Rooms>, config: &Config) -> io::Result<Self> {
+    pub(super) fn new(rooms: Arc<Rooms>, file: &Path, config: &Config) -> io::Result<Self> {
         let path = socket_path(&config.state_dir);
         // A socket where nobody answers was left behind by a server that was killed.
         if path
@@ -68,6 +71,7 @@ impl Reload {
         }
         Ok(Self {
             rooms,
+            file: file.to_owned(),
             targets: config.targets.clone(),
             policies: config.policies.clone(),
             masks_key: config.masks_key.clone(),
@@ -119,18 +123,20 @@ impl Reload {
     }
 
     async fn reload(&self, by: &'static str) -> Answer {
-        let (rooms, targets, policies, masks_key) = (
+        let (rooms, file, targets, policies, masks_key) = (
             Arc::clone(&self.rooms),
+            self.file.clone(),
             self.targets.clone(),
             self.policies.clone(),
             self.masks_key.clone(),
         );
         // Reading files and compiling rules takes its time.
-        let read =
-            tokio::task::spawn_blocking(move || read(&rooms, &targets, &policies, &masks_key))
-                .await;
+        let read = tokio::task::spawn_blocking(move || {
+            read(&rooms, &file, &targets, &policies, &masks_key)
+        })
+        .await;
         match read {
-            Ok(Ok(access)) => self.apply(access, by),
+            Ok(Ok((access, hooks))) => self.apply(access, hooks, by).await,
             Ok(Err(problems)) => self.refuse(problems.into_vec(), by),
             Err(error) => self.refuse(
                 vec![Problem::of_file(
@@ -142,7 +148,7 @@ impl Reload {
         }
     }
 
-    fn apply(&self, access: Access, by: &'static str) -> Answer {
+    async fn apply(&self, access: Access, hooks: Hooks, by: &'static str) -> Answer {
         let (targets, rules) = (access.inventory().len(), access.rule_count());
         let reloaded = Event::PoliciesReloaded {
             by: by.to_owned(),
@@ -150,6 +156,12 @@ impl Reload {
             targets,
             rules,
         };
+        let webhooks = hooks.len();
+        if let Err(error) = self.rooms.notifier.replace(hooks).await {
+            warn!(%error, "webhooks cannot be replaced");
+            let problem = Problem::of_file(&self.file, "webhooks cannot be written down now");
+            return self.refuse(vec![problem], by);
+        }
         // What cannot be written down does not happen.
         if let Err(error) = self.rooms.audit.record_soon(reloaded) {
             let problem = Problem::of_file(&self.policies, error.notice());
@@ -157,7 +169,7 @@ impl Reload {
         }
         self.rooms.access.replace(access);
         let message = format!("new policies are in force: {targets} targets, {rules} rules");
-        info!(by, "{message}");
+        info!(by, webhooks, "{message}");
         Answer {
             ok: true,
             message,
@@ -190,10 +202,13 @@ impl Reload {
 
 fn read(
     rooms: &Rooms,
+    file: &Path,
     targets: &Path,
     policies: &Path,
     masks_key: &Path,
-) -> Result<Access, Problems> {
+) -> Result<(Access, Hooks), Problems> {
+    let config = Config::load(file)?;
+    let hooks = Hooks::open(&config.notify, &config.webhooks)?;
     let inventory = Inventory::load(targets, rooms.user_ca.as_ref())?;
     let access = Access::load(policies, Arc::new(inventory), StableKey::File(masks_key))?;
     if access.holds() && !rooms.holds.can_hold() {
@@ -201,7 +216,7 @@ fn read(
         let problem = Problem::of_file(policies, message);
         return Err(problem.hint("make the key and restart").into());
     }
-    Ok(access)
+    Ok((access, hooks))
 }
 
 /// Asks the server of this state folder to reload; waits for its answer.

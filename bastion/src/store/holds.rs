@@ -9,11 +9,12 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
-use super::{Store, StoreError, json, of_json, timestamp};
+use super::{Store, StoreError, deliveries, json, of_json, timestamp};
 use crate::approval::Cast;
 use crate::audit::Event;
 use crate::holds::{Facts, HoldId, Name, Party, Seal};
 use crate::login::{Identity, KeyId};
+use crate::notify::Message;
 
 /// A hold as it is written down.
 #[derive(Clone, Debug)]
@@ -322,7 +323,7 @@ impl Store {
         voter: Option<Identity>,
         next: impl FnOnce(&HoldRow) -> Result<Step, R> + Send + 'static,
     ) -> Result<Result<HoldRow, NotStepped<R>>, StoreError> {
-        self.write(move |transaction| {
+        self.write_told(move |transaction| {
             let Some(mut row) = by_id(transaction, id)? else {
                 return Ok(Err(NotStepped::Unknown));
             };
@@ -363,7 +364,12 @@ impl Store {
             }
             tell(transaction, &id, &step.events)?;
             raise(transaction, now)?;
-            Ok(by_id(transaction, id)?.ok_or(NotStepped::Unknown))
+            let Some(after) = by_id(transaction, id)? else {
+                return Ok(Err(NotStepped::Unknown));
+            };
+            let message = Message::of_hold(row.state, &after, now);
+            deliveries::leave(transaction, message.as_ref())?;
+            Ok(Ok(after))
         })
         .await
     }

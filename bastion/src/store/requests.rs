@@ -9,9 +9,10 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::holds::{Standing, gone, groups_of, raise, standing, tell, voters};
-use super::{Store, StoreError, Vote, Which, json, of_json, timestamp};
+use super::{Store, StoreError, Vote, Which, deliveries, json, of_json, timestamp};
 use crate::audit::Event;
 use crate::login::Identity;
+use crate::notify::Message;
 use crate::requests::{Facts, Name, RequestId};
 
 /// A request as it is written down.
@@ -97,7 +98,7 @@ impl Store {
         (now, expires_at): (Timestamp, Timestamp),
         event: Event,
     ) -> Result<Result<(), NotAsked>, StoreError> {
-        self.write(move |transaction| {
+        self.write_told(move |transaction| {
             let who = &facts.requester.identity;
             let waits: Option<String> = transaction
                 .query_row(
@@ -140,6 +141,10 @@ impl Store {
             }
             tell(transaction, &id, &[event])?;
             raise(transaction, now)?;
+            if let Some(row) = by_id(transaction, id)? {
+                let message = Message::of_request(None, &row, now);
+                deliveries::leave(transaction, message.as_ref())?;
+            }
             Ok(Ok(()))
         })
         .await
@@ -272,7 +277,7 @@ impl Store {
         voter: Option<Identity>,
         next: impl FnOnce(&RequestRow) -> Result<RequestStep, R> + Send + 'static,
     ) -> Result<Result<RequestRow, NotDone<R>>, StoreError> {
-        self.write(move |transaction| {
+        self.write_told(move |transaction| {
             let Some(mut row) = by_id(transaction, id)? else {
                 return Ok(Err(NotDone::Unknown));
             };
@@ -309,7 +314,12 @@ impl Store {
             }
             tell(transaction, &id, &step.events)?;
             raise(transaction, now)?;
-            Ok(by_id(transaction, id)?.ok_or(NotDone::Unknown))
+            let Some(after) = by_id(transaction, id)? else {
+                return Ok(Err(NotDone::Unknown));
+            };
+            let message = Message::of_request(Some(row.state), &after, now);
+            deliveries::leave(transaction, message.as_ref())?;
+            Ok(Ok(after))
         })
         .await
     }

@@ -1,0 +1,364 @@
+//! Telling people: what waits for them and what was decided, to webhooks.
+//!
+//! Owns what a message says, how it is signed and sent, and for how long it is tried. That a message
+//! is not lost is the store's: it is written with the step that it tells of. Nothing waits for a
+//! delivery: a receiver that is slow, away or hostile costs messages, and never a decision or a
+//! session.
+//!
+//! - `wants`: the kinds of messages, and what a webhook wants of them
+//! - `message`: what is told, safe for whoever shows it
+//! - `format`: the body, for programs or chat services
+//! - `sign`: signatures (Standard Webhooks)
+//! - `post`: one attempt, by HTTP
+//! - `retry`: when the next one is
+
+mod format;
+mod message;
+mod post;
+mod retry;
+mod sign;
+mod wants;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use crate::approval::{Ledger, LedgerError};
+use crate::config::{self, Problem, Problems, Webhook};
+use crate::metrics;
+use crate::store::{Backlog, DeliveryRow, Store, StoreError};
+
+pub use format::{Format, Template};
+use message::Data;
+pub(crate) use message::{Message, Person, Session as Marked};
+use post::{Failure, Hook};
+use retry::Patience;
+pub use wants::{Kind, Wants};
+
+/// The webhooks of a configuration, with their secrets and clients.
+pub(crate) struct Hooks {
+    hooks: Vec<Arc<Hook>>,
+    patience: Patience,
+    queue: usize,
+}
+
+/// Tells webhooks. A clone is the same.
+#[derive(Clone)]
+pub(crate) struct Notifier {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    ledger: Ledger,
+    /// What people type after `ssh`.
+    bastion: String,
+    hooks: watch::Sender<Arc<Hooks>>,
+}
+
+impl Hooks {
+    /// Reads the secrets and makes the clients.
+    ///
+    /// # Errors
+    ///
+    /// Every file that cannot be used, with what to do about it.
+    pub(crate) fn open(config: &config::Notify, webhooks: &[Webhook]) -> Result<Self, Problems> {
+        let mut hooks = Vec::new();
+        let mut problems: Vec<Problem> = Vec::new();
+        for webhook in webhooks {
+            match Hook::open(webhook, config.timeout) {
+                Ok(hook) => hooks.push(Arc::new(hook)),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        match Problems::new(problems) {
+            Some(problems) => Err(problems),
+            None => Ok(Self {
+                hooks,
+                patience: Patience {
+                    first: config.retry,
+                    longest: config.retry_longest,
+                    give_up_after: config.give_up_after,
+                },
+                queue: config.queue,
+            }),
+        }
+    }
+
+    /// How many.
+    pub(crate) fn len(&self) -> usize {
+        self.hooks.len()
+    }
+
+    /// Whether somebody answers at each, without telling anything: its name and where it is, and
+    /// why not.
+    pub(crate) async fn probe(&self) -> Vec<(String, Result<(), String>)> {
+        let mut found = Vec::new();
+        for hook in &self.hooks {
+            let shown = format!("{} at {}", hook.name, hook.host());
+            found.push((shown, hook.probe().await));
+        }
+        found
+    }
+
+    fn wants(&self) -> Vec<(String, Wants)> {
+        let each = self.hooks.iter();
+        each.map(|hook| (hook.name.clone(), hook.wants.clone()))
+            .collect()
+    }
+}
+
+impl Notifier {
+    /// From when this returns on, every step leaves its messages for these webhooks.
+    pub(crate) async fn start(
+        hooks: Hooks,
+        bastion: String,
+        store: Store,
+        ledger: Ledger,
+    ) -> Result<Self, LedgerError> {
+        let notifier = Self {
+            inner: Arc::new(Inner {
+                store,
+                ledger,
+                bastion,
+                hooks: watch::Sender::new(Arc::new(Hooks {
+                    hooks: Vec::new(),
+                    patience: hooks.patience,
+                    queue: hooks.queue,
+                })),
+            }),
+        };
+        notifier.replace(hooks).await?;
+        Ok(notifier)
+    }
+
+    /// Other webhooks, or other secrets: what waits for those that stay is still delivered.
+    pub(crate) async fn replace(&self, hooks: Hooks) -> Result<(), LedgerError> {
+        let inner = &self.inner;
+        let given_up = inner.store.set_hooks(hooks.wants(), hooks.queue).await?;
+        if given_up > 0 {
+            warn!(
+                given_up,
+                "messages for webhooks that are not configured any more"
+            );
+            inner.ledger.tell().await?;
+        }
+        inner.hooks.send_replace(Arc::new(hooks));
+        Ok(())
+    }
+
+    /// A session has begun that somebody is to hear of. That they will is durable when this returns.
+    pub(crate) async fn announce(&self, session: Marked) -> Result<(), StoreError> {
+        let message = Message {
+            kind: Kind::SessionMarked,
+            at: self.inner.ledger.now(),
+            data: Data::Session(session),
+        };
+        self.inner.store.announce(message).await
+    }
+
+    /// How many messages wait, and for how long the oldest has.
+    pub(crate) async fn backlog(&self) -> Result<(u64, Duration), StoreError> {
+        let Backlog { count, oldest } = self.inner.store.backlog().await?;
+        let age = oldest.map(|at| self.inner.ledger.now().duration_since(at));
+        let age = age.and_then(|age| Duration::try_from(age).ok());
+        Ok((count, age.unwrap_or_default()))
+    }
+
+    /// Delivers what is due, until `stop`; what is under way then has a moment to arrive.
+    pub(crate) async fn deliver(self, stop: CancellationToken) {
+        let told = self.inner.store.told();
+        let mut hooks = self.inner.hooks.subscribe();
+        let mut under_way = UnderWay::default();
+        loop {
+            let now = hooks.borrow_and_update().clone();
+            let pause = match self.begin_due(&now, &mut under_way).await {
+                Ok(pause) => pause,
+                Err(error) => {
+                    warn!(%error, "what webhooks are to be told cannot be read now");
+                    AGAIN
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = told.notified() => {}
+                // The sender lives in `self`.
+                _ = hooks.changed() => {}
+                Some(ended) = under_way.next() => under_way.forget(ended),
+                () = time::sleep(pause) => {}
+            }
+        }
+        // What does not arrive by then is sent again after the next start.
+        if time::timeout(LAST, under_way.all()).await.is_err() {
+            info!(messages = under_way.len(), "not delivered before the stop");
+        }
+        under_way.tasks.shutdown().await;
+    }
+
+    /// Begins what is due, as far as there is room; says when to look again.
+    async fn begin_due(
+        &self,
+        hooks: &Arc<Hooks>,
+        under_way: &mut UnderWay,
+    ) -> Result<Duration, StoreError> {
+        let store = &self.inner.store;
+        let now = self.inner.ledger.now();
+        for hook in &hooks.hooks {
+            let room = AT_ONCE.saturating_sub(under_way.of(&hook.name));
+            if room == 0 {
+                continue;
+            }
+            // Those under way are due as well, until it is written down what came of them.
+            let due = store.due_deliveries(hook.name.clone(), now, 2 * AT_ONCE);
+            let due = due.await?.into_iter();
+            for row in due
+                .filter(|row| !under_way.has(row.id))
+                .take(room)
+                .collect::<Vec<_>>()
+            {
+                under_way.begin(self.clone(), hooks.clone(), hook.clone(), row);
+            }
+        }
+        let next = store.next_due_delivery(now).await?;
+        let pause = next.map_or(SWEEP, |next| {
+            Duration::try_from(next.duration_since(now)).unwrap_or_default()
+        });
+        Ok(pause.clamp(SHORTEST_SWEEP, SWEEP))
+    }
+
+    /// One attempt, and what came of it written down.
+    async fn attempt(self, hooks: Arc<Hooks>, hook: Arc<Hook>, row: DeliveryRow) {
+        let body = hook.format.body(&row.message, &self.inner.bastion);
+        // Receivers compare it with their own clocks.
+        let sent = hook.post(&row.name, Timestamp::now(), body).await;
+        let (webhook, message) = (hook.name.clone(), row.name.clone());
+        if let Err(error) = self.settle(&hooks.patience, &hook, row, sent).await {
+            // It is sent again; its name says that it is the same.
+            error!(webhook, message, %error, "what came of a message cannot be written down");
+            time::sleep(AGAIN).await;
+        }
+    }
+
+    async fn settle(
+        &self,
+        patience: &Patience,
+        hook: &Hook,
+        row: DeliveryRow,
+        sent: Result<(), Failure>,
+    ) -> Result<(), LedgerError> {
+        let (store, now) = (&self.inner.store, self.inner.ledger.now());
+        let (webhook, message) = (&hook.name, &row.name);
+        let attempts = row.attempts.saturating_add(1);
+        let failure = match sent {
+            Ok(()) => {
+                debug!(webhook, message, attempts, "a webhook was told");
+                metrics::global().notice_delivered();
+                return Ok(store.delivery_done(row.id).await?);
+            }
+            Err(failure) => failure,
+        };
+        let age = Duration::try_from(now.duration_since(row.made_at)).unwrap_or_default();
+        let pause = match &failure {
+            Failure::Gone => None,
+            Failure::Failed { after, .. } => patience.pause(attempts, age, *after, chance()),
+        };
+        match pause {
+            Some(pause) => {
+                warn!(webhook, message, attempts, error = %failure, "a webhook was not told; it is tried again");
+                metrics::global().notice_retried();
+                let pause = SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX);
+                let due_at = now.saturating_add(pause).unwrap_or(Timestamp::MAX);
+                store.delivery_again(row.id, due_at).await?;
+            }
+            None => {
+                error!(webhook, message, attempts, error = %failure, "a webhook was not told, and it is given up");
+                let reason = failure.to_string();
+                store
+                    .delivery_given_up(webhook.clone(), row, attempts, reason)
+                    .await?;
+                self.inner.ledger.tell().await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Attempts under way, each a task.
+#[derive(Default)]
+struct UnderWay {
+    tasks: JoinSet<()>,
+    /// Which delivery of which webhook a task is.
+    which: HashMap<Id, (i64, String)>,
+}
+
+impl UnderWay {
+    fn begin(&mut self, notifier: Notifier, hooks: Arc<Hooks>, hook: Arc<Hook>, row: DeliveryRow) {
+        let which = (row.id, hook.name.clone());
+        let task = self.tasks.spawn(notifier.attempt(hooks, hook, row));
+        self.which.insert(task.id(), which);
+    }
+
+    fn has(&self, id: i64) -> bool {
+        self.which.values().any(|(under_way, _)| *under_way == id)
+    }
+
+    fn of(&self, hook: &str) -> usize {
+        self.which.values().filter(|(_, name)| name == hook).count()
+    }
+
+    fn len(&self) -> usize {
+        self.which.len()
+    }
+
+    /// The next that ends. Cancel-safe.
+    async fn next(&mut self) -> Option<Result<(Id, ()), JoinError>> {
+        self.tasks.join_next_with_id().await
+    }
+
+    fn forget(&mut self, ended: Result<(Id, ()), JoinError>) {
+        let id = match ended {
+            Ok((id, ())) => id,
+            Err(error) => {
+                error!(%error, "an attempt to tell a webhook");
+                error.id()
+            }
+        };
+        self.which.remove(&id);
+    }
+
+    async fn all(&mut self) {
+        while let Some(ended) = self.next().await {
+            self.forget(ended);
+        }
+    }
+}
+
+/// Any number; where the system gives none, pauses are at their shortest.
+fn chance() -> u32 {
+    let mut bytes = [0; 4];
+    match aws_lc_rs::rand::fill(&mut bytes) {
+        Ok(()) => u32::from_le_bytes(bytes),
+        Err(_) => 0,
+    }
+}
+
+/// Attempts of one webhook under way at once.
+const AT_ONCE: usize = 4;
+/// At least so often it is looked what is due.
+const SWEEP: Duration = Duration::from_secs(30);
+/// No look follows another sooner for what is only due later.
+const SHORTEST_SWEEP: Duration = Duration::from_millis(10);
+/// After the store could not be read or written.
+const AGAIN: Duration = Duration::from_secs(1);
+/// At a stop, what is under way has so long to arrive.
+const LAST: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests;
