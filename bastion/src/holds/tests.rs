@@ -198,9 +198,13 @@ async fn the_whole_story() {
     // Only to the one who produced it.
     assert!(holds.release(row.id, person("bob").identity).await.is_err());
     let mut release = holds.release(row.id, ana()).await.unwrap();
-    // Not twice at once.
+    // Not twice at once, nor taken back on its way.
     assert!(matches!(
         holds.release(row.id, ana()).await,
+        Err(HoldError::Delivering)
+    ));
+    assert!(matches!(
+        holds.cancel(row.id, ana(), None).await,
         Err(HoldError::Delivering)
     ));
     assert_eq!(holds.get(row.id).await.unwrap().state, Name::Releasing);
