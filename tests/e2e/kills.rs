@@ -104,6 +104,8 @@ fn a_kill_anywhere_loses_and_leaks_nothing() -> Result<()> {
     };
     let mut world = World::start(&Setup {
         log: "warn".to_owned(),
+        // All of the points take longer than a sign-in is fresh.
+        approval: "max_sign_in_age = \"8h\"".to_owned(),
         ..setup()
     })?;
     let people = People {
