@@ -64,6 +64,11 @@ const LINE_CONTEXT: usize = 8192;
 const BACK_MAX: usize = 64;
 /// A value that is longer is masked before its end is known.
 const VALUE_MAX: usize = 60 * 1024;
+/// Room for so many verdicts is kept.
+const VERDICTS_KEPT: usize = 512;
+/// The most that is looked at in one go, and the most of it behind an escape.
+const PART_MAX: usize = 16 * 1024;
+const MOVES_MAX: usize = 256;
 /// How many states may follow each other at one place.
 const STUCK_MAX: u32 = 8;
 /// How many containers deep the parents of dotted fields are remembered.
@@ -334,8 +339,8 @@ impl Lane {
     }
 
     pub(crate) fn take_verdicts(&mut self) -> Vec<Noted> {
-        // What comes next will need as much room.
-        let room = Vec::with_capacity(self.sink.verdicts.len());
+        // What comes next will need as much room, mostly.
+        let room = Vec::with_capacity(self.sink.verdicts.len().min(VERDICTS_KEPT));
         std::mem::replace(&mut self.sink.verdicts, room)
     }
 
@@ -396,10 +401,23 @@ impl Lane {
         self.piece(rest);
     }
 
+    /// Looks at a piece part by part, so that little of its text is here at a time: a move of the
+    /// cursor shows as many spaces.
     fn piece(&mut self, raw: &[u8]) {
-        if raw.is_empty() {
-            return;
+        let mut rest = raw;
+        while !rest.is_empty() {
+            let near = rest.get(..PART_MAX).unwrap_or(rest);
+            let size = match memchr::memchr(0x1b, near) {
+                Some(at) => near.len().min(at + MOVES_MAX),
+                None => near.len(),
+            };
+            let (part, after) = rest.split_at(size);
+            self.part(part);
+            rest = after;
         }
+    }
+
+    fn part(&mut self, raw: &[u8]) {
         let from = self.view.text.len();
         let len = self.show(raw);
         self.match_echo(from.min(len));

@@ -8,6 +8,9 @@ use crate::sink::Value;
 use super::encoded::Data;
 use super::{CONTEXT, LINE_CONTEXT, Lane, Pair, VALUE_MAX};
 
+/// Room for more text than this is given back.
+const TEXT_MAX: usize = 128 * 1024;
+
 impl Lane {
     /// Lets everything before `to` go as it came.
     pub(super) fn pass_to(&mut self, to: usize) {
@@ -155,6 +158,10 @@ impl Lane {
             keep = keep.min(line);
         } else if self.out.saturating_sub(self.line) <= LINE_CONTEXT {
             keep = keep.min(self.line);
+        }
+        // Moves of the cursor may have shown much.
+        if self.view.text.capacity() > TEXT_MAX && self.view.text.len() < TEXT_MAX / 2 {
+            self.view.text.shrink_to(TEXT_MAX / 2);
         }
         // Moving the rest costs: it is done when there is much to forget.
         if keep < 4096 || keep < (self.view.text.len() - keep) / 8 {
