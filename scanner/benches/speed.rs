@@ -175,6 +175,7 @@ fn many(c: &mut Criterion) {
         ("text", text as fn() -> Bytes),
         ("ndjson", ndjson),
         ("csv", csv),
+        ("psql", aligned),
     ] {
         let source = source();
         for more in [0, 198] {
