@@ -472,6 +472,7 @@ fn what_goes_on_is_seen_in_metrics_and_readiness() -> Result<()> {
     let recorder = world.bastion()?.recorder()?;
     let pid = rustix::process::Pid::from_raw(i32::try_from(recorder)?).context("a pid")?;
     rustix::process::kill_process(pid, Signal::STOP)?;
+    tests::bastion::stopped(recorder)?;
     let (status, body) = page(port, "/readyz")?;
     rustix::process::kill_process(pid, Signal::CONT)?;
     ensure!(

@@ -273,6 +273,29 @@ pub fn runs(id: u32) -> bool {
     stat(id).is_some_and(|(state, _)| state != "Z")
 }
 
+/// Waits until a process that was sent SIGSTOP has stopped, each of its threads: one that still runs may
+/// answer once more.
+///
+/// # Errors
+/// It goes on, or is gone.
+pub fn stopped(id: u32) -> Result<()> {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    loop {
+        let mut still = true;
+        for task in std::fs::read_dir(format!("/proc/{id}/task"))? {
+            let stat = std::fs::read_to_string(task?.path().join("stat"))?;
+            still &= stat
+                .rsplit_once(") ")
+                .is_some_and(|(_, rest)| rest.starts_with('T'));
+        }
+        if still {
+            return Ok(());
+        }
+        ensure!(std::time::Instant::now() < deadline, "{id} goes on");
+        std::thread::yield_now();
+    }
+}
+
 /// Waits until a process that is no child of ours has ended.
 ///
 /// # Errors
