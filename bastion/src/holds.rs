@@ -816,15 +816,19 @@ impl Ballot {
 }
 
 /// The hold with those of its voters, and of whoever votes now, among the gone whom the policies do
-/// not let decide any more.
+/// not let decide any more. An earlier word of the same person that counts no more makes way for the
+/// one that is said now.
 fn recalled(row: &HoldRow, ballot: &Ballot, now: Timestamp) -> HoldRow {
     let own = ballot.vote(now);
-    let votes = row.votes.iter().chain([&own]);
-    let withdrawn = votes.filter(|vote| !(ballot.counts)(row, vote));
-    let withdrawn: Vec<_> = withdrawn.map(|vote| vote.by.identity.clone()).collect();
-    let mut row = row.clone();
-    row.gone.extend(withdrawn);
-    row
+    let counts = |vote: &Vote| (ballot.counts)(row, vote);
+    let is_own = |vote: &Vote| vote.by.identity == own.by.identity;
+    let mut left = row.clone();
+    left.votes.retain(|vote| !is_own(vote) || counts(vote));
+    let votes = row.votes.iter().filter(|vote| !is_own(vote)).chain([&own]);
+    let withdrawn = votes.filter(|vote| !counts(vote));
+    left.gone
+        .extend(withdrawn.map(|vote| vote.by.identity.clone()));
+    left
 }
 
 fn voted(row: &HoldRow, ballot: Ballot, now: Timestamp) -> Result<Step, Refusal> {

@@ -558,14 +558,17 @@ impl Decision {
 }
 
 /// The request with those of its voters, and of whoever votes now, among the gone whom the policies
-/// do not let decide any more.
+/// do not let decide any more. An earlier word of the same person that counts no more makes way for
+/// the one that is said now.
 fn recalled(row: &RequestRow, own: &Vote, counts: impl Fn(&Vote) -> bool) -> RequestRow {
-    let votes = row.votes.iter().chain([own]);
+    let is_own = |vote: &Vote| vote.by.identity == own.by.identity;
+    let mut left = row.clone();
+    left.votes.retain(|vote| !is_own(vote) || counts(vote));
+    let votes = row.votes.iter().filter(|vote| !is_own(vote)).chain([own]);
     let withdrawn = votes.filter(|vote| !counts(vote));
-    let withdrawn: Vec<_> = withdrawn.map(|vote| vote.by.identity.clone()).collect();
-    let mut row = row.clone();
-    row.gone.extend(withdrawn);
-    row
+    left.gone
+        .extend(withdrawn.map(|vote| vote.by.identity.clone()));
+    left
 }
 
 fn voted(

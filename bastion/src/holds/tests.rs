@@ -336,6 +336,39 @@ async fn a_vote_counts_as_the_policies_of_the_step_say() {
     assert_eq!(row.state, Name::Approved);
 }
 
+/// Somebody's word that counts no more is not in the way of what they say now.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vote_that_fell_away_can_be_cast_again() {
+    let here = Here::new();
+    let holds = here.start().await;
+    for approves in [true, false] {
+        let row = sealed(&holds, 2, b"two").await;
+        let first = Ballot {
+            reason: Some("first".into()),
+            ..ballot(&row, "carol", true)
+        };
+        holds.vote(first).await.unwrap();
+        let again = Ballot {
+            counts: Box::new(|_, vote| vote.reason.as_deref() != Some("first")),
+            ..ballot(&row, "carol", approves)
+        };
+        let row = holds.vote(again).await.unwrap();
+        assert_eq!(row.votes.len(), 1);
+        if !approves {
+            assert_eq!(row.state, Name::Denied);
+            continue;
+        }
+        // It is one vote, and not two.
+        assert_eq!(row.state, Name::Sealed);
+        assert!(matches!(
+            holds.vote(ballot(&row, "carol", true)).await,
+            Err(HoldError::Refused(Refusal::Twice))
+        ));
+        let row = holds.vote(ballot(&row, "dave", true)).await.unwrap();
+        assert_eq!(row.state, Name::Approved);
+    }
+}
+
 /// Between the question whether they may and the vote.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_locked_or_leaves_after_the_question_has_no_vote() {
