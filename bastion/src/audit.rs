@@ -15,6 +15,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use data_encoding::BASE64;
 use jiff::Timestamp;
 use recording::seal::Hash;
 use serde::{Deserialize, Serialize};
@@ -133,7 +134,8 @@ pub enum Event {
         action: String,
         /// The command, with what is not UTF-8 replaced, or where a forwarding leads.
         command: Option<String>,
-        /// The command's bytes in base64, where they are not UTF-8: so that no two look the same.
+        /// The command's bytes in base64, where they are not UTF-8, or the text is cut for its length:
+        /// so that no two look the same.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         command_base64: Option<String>,
         /// The policies that permitted it.
@@ -159,7 +161,8 @@ pub enum Event {
         action: String,
         /// The command, with what is not UTF-8 replaced, or where a forwarding leads.
         command: Option<String>,
-        /// The command's bytes in base64, where they are not UTF-8: so that no two look the same.
+        /// The command's bytes in base64, where they are not UTF-8, or the text is cut for its length:
+        /// so that no two look the same.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         command_base64: Option<String>,
         /// Why.
@@ -689,8 +692,33 @@ fn encode(event: &Event) -> Result<Vec<u8>, AuditError> {
         return Ok(bytes);
     }
     let mut value = serde_json::to_value(&line).map_err(failed)?;
+    keep_command(&mut value);
+    let bytes = serde_json::to_vec(&value).map_err(failed)?;
+    if bytes.len() <= EVENT_MAX {
+        return Ok(bytes);
+    }
     shorten(&mut value);
     serde_json::to_vec(&value).map_err(failed)
+}
+
+/// Cuts the text of a long command, whose bytes are kept: they are 88 KiB at most in base64, where
+/// the text with its escapes can be many times as long.
+fn keep_command(event: &mut serde_json::Value) {
+    let Some(members) = event.as_object_mut() else {
+        return;
+    };
+    let Some(mut text) = members.remove("command") else {
+        return;
+    };
+    if let Some(command) = text.as_str().filter(|command| command.len() > TEXT_MAX) {
+        let bytes = BASE64.encode(command.as_bytes());
+        // Where it is no text, its bytes are there already.
+        members
+            .entry("command_base64")
+            .or_insert_with(|| bytes.into());
+        shorten(&mut text);
+    }
+    members.insert("command".to_owned(), text);
 }
 
 fn shorten(value: &mut serde_json::Value) {
@@ -886,6 +914,41 @@ mod tests {
     )]
 
     use super::*;
+
+    /// However it is written, and as long as a command may be.
+    #[test]
+    fn the_bytes_of_a_long_command_are_kept() {
+        for byte in [b'a', 1, 0xff] {
+            let command = vec![byte; 64 * 1024];
+            let text = String::from_utf8_lossy(&command).into_owned();
+            let bytes = std::str::from_utf8(&command).is_err();
+            let event = Event::ChannelAllowed {
+                connection: "c".into(),
+                user: Who {
+                    issuer: "https://id.example.test".into(),
+                    subject: "1".into(),
+                    name: "ana".into(),
+                },
+                source: [192, 0, 2, 1].into(),
+                target: "db".into(),
+                login: "app".into(),
+                action: "exec".into(),
+                command: Some(text),
+                command_base64: bytes.then(|| BASE64.encode(&command)),
+                policies: vec!["p".into()],
+                break_glass: false,
+                notify: Vec::new(),
+            };
+            let line = encode(&event).unwrap();
+            assert!(line.len() <= EVENT_MAX, "{}", line.len());
+            let line: serde_json::Value = serde_json::from_slice(&line).unwrap();
+            let kept = match line["command_base64"].as_str() {
+                Some(text) => BASE64.decode(text.as_bytes()).unwrap(),
+                None => line["command"].as_str().unwrap().as_bytes().to_vec(),
+            };
+            assert!(kept == command, "{byte}");
+        }
+    }
 
     /// Row 57 of the threats: a name cannot end a line or begin another.
     #[test]
