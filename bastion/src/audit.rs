@@ -170,7 +170,8 @@ pub enum Event {
         /// The policies that forbade it.
         policies: Vec<String>,
     },
-    /// New policies and targets came into force.
+    /// New policies, targets and webhooks came into force; where `policies_refused` follows at once,
+    /// the webhooks could not be stored, and none of them did.
     PoliciesReloaded {
         /// `SIGHUP` or `bastion reload`.
         by: String,
@@ -180,6 +181,9 @@ pub enum Event {
         targets: usize,
         /// How many rules.
         rules: usize,
+        /// The webhooks that are told from then on.
+        #[serde(default)]
+        webhooks: Vec<String>,
     },
     /// New policies were wrong, so that the earlier ones stayed.
     PoliciesRefused {

@@ -30,7 +30,7 @@ use tokio::time;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use crate::approval::{Ledger, LedgerError};
+use crate::approval::Ledger;
 use crate::config::{self, Problem, Problems, Webhook};
 use crate::metrics;
 use crate::store::{Backlog, DeliveryRow, Store, StoreError};
@@ -92,9 +92,9 @@ impl Hooks {
         }
     }
 
-    /// How many.
-    pub(crate) fn len(&self) -> usize {
-        self.hooks.len()
+    /// What they are called.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.hooks.iter().map(|hook| hook.name.clone()).collect()
     }
 
     /// Whether somebody answers at each, without telling anything: its name and where it is, and
@@ -122,7 +122,7 @@ impl Notifier {
         bastion: String,
         store: Store,
         ledger: Ledger,
-    ) -> Result<Self, LedgerError> {
+    ) -> Result<Self, StoreError> {
         let notifier = Self {
             inner: Arc::new(Inner {
                 store,
@@ -140,17 +140,25 @@ impl Notifier {
     }
 
     /// Other webhooks, or other secrets: what waits for those that stay is still delivered.
-    pub(crate) async fn replace(&self, hooks: Hooks) -> Result<(), LedgerError> {
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be written: then the earlier ones stay.
+    pub(crate) async fn replace(&self, hooks: Hooks) -> Result<(), StoreError> {
         let inner = &self.inner;
         let given_up = inner.store.set_hooks(hooks.wants(), hooks.queue).await?;
+        // From here on they are written down, so that nothing may come in between.
+        inner.hooks.send_replace(Arc::new(hooks));
         if given_up > 0 {
             warn!(
                 given_up,
                 "messages for webhooks that are not configured any more"
             );
-            inner.ledger.tell().await?;
+            // The outbox keeps what cannot be told now.
+            if let Err(error) = inner.ledger.tell().await {
+                warn!(%error, "what was given up is not in the audit log yet");
+            }
         }
-        inner.hooks.send_replace(Arc::new(hooks));
         Ok(())
     }
 
@@ -233,34 +241,55 @@ impl Notifier {
         Ok(pause.clamp(SHORTEST_SWEEP, SWEEP))
     }
 
-    /// One attempt, and what came of it written down.
+    /// One attempt, and what came of it written down: as long as it is not, it is under way, so that
+    /// a store that cannot be written does not have the receiver told again and again.
     async fn attempt(self, hooks: Arc<Hooks>, hook: Arc<Hook>, row: DeliveryRow) {
-        let body = hook.format.body(&row.message, &self.inner.bastion);
-        // Receivers compare it with their own clocks.
-        let sent = hook.post(&row.name, Timestamp::now(), body).await;
-        let (webhook, message) = (hook.name.clone(), row.name.clone());
-        if let Err(error) = self.settle(&hooks.patience, &hook, row, sent).await {
-            // It is sent again; its name says that it is the same.
-            error!(webhook, message, %error, "what came of a message cannot be written down");
-            time::sleep(AGAIN).await;
+        let mut posting = JoinSet::new();
+        posting.spawn(self.clone().post(hook.clone(), row.clone()));
+        // One that panics has failed like any other: it is not begun again at once.
+        let sent = posting.join_next().await.and_then(Result::ok);
+        let sent = sent.unwrap_or_else(|| {
+            Err(Failure::Failed {
+                why: "the attempt broke off".to_owned(),
+                after: None,
+            })
+        });
+        let outcome = self.outcome(&hooks.patience, &hook, &row, sent);
+        let mut pause = AGAIN;
+        while let Err(error) = self.settle(&hook, &row, &outcome).await {
+            error!(webhook = hook.name, message = row.name, %error, "what came of a message cannot be written down yet");
+            time::sleep(pause).await;
+            pause = pause.saturating_mul(2).min(SWEEP);
+        }
+        if let Outcome::GivenUp(..) = outcome
+            && let Err(error) = self.inner.ledger.tell().await
+        {
+            warn!(%error, "what was given up is not in the audit log yet");
         }
     }
 
-    async fn settle(
+    async fn post(self, hook: Arc<Hook>, row: DeliveryRow) -> Result<(), Failure> {
+        let body = hook.format.body(&row.message, &self.inner.bastion);
+        // Receivers compare it with their own clocks.
+        hook.post(&row.name, Timestamp::now(), body).await
+    }
+
+    /// What came of an attempt.
+    fn outcome(
         &self,
         patience: &Patience,
         hook: &Hook,
-        row: DeliveryRow,
+        row: &DeliveryRow,
         sent: Result<(), Failure>,
-    ) -> Result<(), LedgerError> {
-        let (store, now) = (&self.inner.store, self.inner.ledger.now());
+    ) -> Outcome {
+        let now = self.inner.ledger.now();
         let (webhook, message) = (&hook.name, &row.name);
         let attempts = row.attempts.saturating_add(1);
         let failure = match sent {
             Ok(()) => {
                 debug!(webhook, message, attempts, "a webhook was told");
                 metrics::global().notice_delivered();
-                return Ok(store.delivery_done(row.id).await?);
+                return Outcome::Delivered;
             }
             Err(failure) => failure,
         };
@@ -274,20 +303,41 @@ impl Notifier {
                 warn!(webhook, message, attempts, error = %failure, "a webhook was not told; it is tried again");
                 metrics::global().notice_retried();
                 let pause = SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX);
-                let due_at = now.saturating_add(pause).unwrap_or(Timestamp::MAX);
-                store.delivery_again(row.id, due_at).await?;
+                Outcome::Again(now.saturating_add(pause).unwrap_or(Timestamp::MAX))
             }
             None => {
                 error!(webhook, message, attempts, error = %failure, "a webhook was not told, and it is given up");
-                let reason = failure.to_string();
-                store
-                    .delivery_given_up(webhook.clone(), row, attempts, reason)
-                    .await?;
-                self.inner.ledger.tell().await?;
+                Outcome::GivenUp(attempts, failure.to_string())
             }
         }
-        Ok(())
     }
+
+    async fn settle(
+        &self,
+        hook: &Hook,
+        row: &DeliveryRow,
+        outcome: &Outcome,
+    ) -> Result<(), StoreError> {
+        let store = &self.inner.store;
+        match outcome {
+            Outcome::Delivered => store.delivery_done(row.id).await,
+            Outcome::Again(due_at) => store.delivery_again(row.id, *due_at).await,
+            Outcome::GivenUp(attempts, reason) => {
+                store
+                    .delivery_given_up(hook.name.clone(), row.clone(), *attempts, reason.clone())
+                    .await
+            }
+        }
+    }
+}
+
+/// What came of an attempt.
+enum Outcome {
+    Delivered,
+    /// To be tried again at this time.
+    Again(Timestamp),
+    /// After so many attempts, for this reason.
+    GivenUp(u32, String),
 }
 
 /// Attempts under way, each a task.

@@ -121,11 +121,12 @@ async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
     let _only = store::only_one(&config.state_dir)
         .map_err(|_| ServeError::InUse(config.state_dir.clone()))?;
     let rooms = Arc::new(open(&config, &addresses).await?);
-    let reload =
-        Reload::new(rooms.clone(), &options.file, &config).map_err(|source| ServeError::Write {
-            path: socket_path(&config.state_dir),
-            source,
-        })?;
+    let reloads = TaskTracker::new();
+    let reload = Reload::new(rooms.clone(), &options.file, &config, reloads.clone());
+    let reload = reload.map_err(|source| ServeError::Write {
+        path: socket_path(&config.state_dir),
+        source,
+    })?;
     let host_keys = crate::ssh::host_keys(&config.host_keys)?;
     let server = Arc::new(Server::new(host_keys, rooms.clone()));
 
@@ -232,6 +233,8 @@ async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
     {
         warn!(%error, "the ready file stays");
     }
+    reloads.close();
+    reloads.wait().await;
     // After the last session: what it left is ended, and the audit log told.
     keeping.cancel();
     keepers.wait().await;

@@ -59,9 +59,14 @@ impl Hook {
             .user_agent(concat!("bastion/", env!("CARGO_PKG_VERSION")));
         let builder = match &webhook.ca_file {
             Some(path) => builder.tls_certs_merge(certificates(path)?),
-            // On loopback without TLS nothing is to be trusted, and no proxy is in between.
-            None if url.scheme() == "http" => builder.tls_certs_only([]).no_proxy(),
+            // Without TLS nothing is to be trusted.
+            None if url.scheme() == "http" => builder.tls_certs_only([]),
             None => builder,
+        };
+        // Without TLS it is on loopback: whatever the environment says, nobody is in between.
+        let builder = match url.scheme() {
+            "http" => builder.no_proxy(),
+            _ => builder,
         };
         let http = builder.build().map_err(|error| {
             let what = format!("webhook {}: {}", webhook.name, causes(&error));
@@ -180,10 +185,25 @@ fn causes(error: &dyn std::error::Error) -> String {
         line.push_str(&error.to_string());
         cause = error.source();
     }
-    let mut line = printable(&line);
-    line.truncate(300);
-    line
+    printable(&line).chars().take(CAUSES_MAX).collect()
 }
+
+/// Longer lines are cut; in characters.
+const CAUSES_MAX: usize = 300;
 
 /// A bundle of all public authorities has a quarter of this.
 const CA_MAX: u64 = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_error_is_cut_between_characters() {
+        for before in 0..4 {
+            let text = format!("{}{}", "x".repeat(before), "ä€😀".repeat(200));
+            let line = causes(&std::io::Error::other(text));
+            assert_eq!(line.chars().count(), CAUSES_MAX);
+        }
+    }
+}

@@ -22,7 +22,7 @@ use url::Url;
 use super::message::tests::{hold, key, marked};
 use super::*;
 use crate::approval::{Kind as PartyKind, Log, Party, SamePerson};
-use crate::audit::Event;
+use crate::audit::{AuditError, Event};
 use crate::config::Address;
 use crate::login::Identity;
 use crate::requests::{Facts, RequestId};
@@ -225,6 +225,13 @@ impl Running {
         self.notifier.inner.store.announce(message).await.unwrap();
     }
 
+    /// Until nothing waits, and what came of all of it is written down.
+    async fn idle(&self) {
+        while self.notifier.backlog().await.unwrap().0 > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Stops as the bastion does; says how many messages are left.
     async fn stop(mut self) -> u64 {
         self.stop.cancel();
@@ -246,6 +253,7 @@ async fn a_message_arrives_once_signed_and_is_forgotten() {
     assert_eq!(seen.json()["type"], "hold.sealed");
     assert_eq!(seen.json()["data"]["hold"], "H-7K3QX9");
     assert_eq!(seen.json()["data"]["next"], "ssh bastion show H-7K3QX9");
+    running.idle().await;
     assert_eq!(running.stop().await, 0);
     assert!(receiver.seen.try_recv().is_err());
 }
@@ -265,6 +273,7 @@ async fn a_message_is_sent_again_under_its_name_until_it_is_taken() {
         assert_eq!(again.body, first.body);
         assert!(again.is_signed_with(SECRET));
     }
+    running.idle().await;
     assert_eq!(running.stop().await, 0);
     assert!(here.given_up().is_empty());
 }
@@ -286,6 +295,33 @@ async fn a_receiver_that_is_down_hears_when_it_is_back_also_after_a_restart() {
     let running = here.run(&[here.hook("a", &url)]).await;
     let seen = receiver.next().await;
     assert_eq!(seen.json()["data"]["hold"], "H-7K3QX9");
+    running.idle().await;
+    assert_eq!(running.stop().await, 0);
+}
+
+/// It is written down as soon as that can be done, and the receiver hears nothing twice meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_cannot_be_written_has_nobody_told_again() {
+    let here = Here::new();
+    let mut receiver = Receiver::start([]).await;
+    let running = here.run(&[here.hook("a", &receiver.url)]).await;
+    let other = rusqlite::Connection::open(here.dir.path().join("store.sqlite")).unwrap();
+    other.busy_timeout(Duration::from_secs(60)).unwrap();
+    other
+        .execute_batch(
+            "CREATE TRIGGER broken BEFORE DELETE ON deliveries \
+             BEGIN SELECT RAISE(ABORT, 'broken'); END",
+        )
+        .unwrap();
+    for _ in 0..3 {
+        running.tell(key()).await;
+        receiver.next().await;
+    }
+    other.execute_batch("DROP TRIGGER broken").unwrap();
+    running.idle().await;
+    running.tell(marked()).await;
+    assert_eq!(receiver.next().await.json()["type"], "session.marked");
+    running.idle().await;
     assert_eq!(running.stop().await, 0);
 }
 
@@ -333,6 +369,7 @@ async fn redirects_are_not_followed() {
     running.tell(key()).await;
     receiver.next().await;
     receiver.next().await;
+    running.idle().await;
     assert_eq!(running.stop().await, 0);
     let Receiver { mut seen, .. } = elsewhere;
     assert!(seen.try_recv().is_err());
@@ -349,10 +386,8 @@ async fn what_is_gone_or_too_old_is_given_up_and_written_down() {
     running.tell(key()).await;
     gone.next().await;
     fails.next().await;
-    // Under way are at most the attempts that were begun; a stop waits for what comes of them.
-    while running.notifier.backlog().await.unwrap().0 > 0 {
-        tokio::task::yield_now().await;
-    }
+    running.idle().await;
+    // A stop waits for what comes of the attempts that were begun.
     assert_eq!(running.stop().await, 0);
     let mut given_up = here.given_up();
     given_up.sort();
@@ -417,6 +452,38 @@ async fn a_webhook_that_is_taken_away_takes_its_messages_along() {
         .unwrap();
     store.announce(key()).await.unwrap();
     assert_eq!(notifier.backlog().await.unwrap().0, 0, "nobody is told");
+}
+
+/// What was given up by it is told later; the webhooks are those that are written down.
+#[tokio::test(flavor = "multi_thread")]
+async fn other_webhooks_count_also_where_the_audit_log_cannot_be_written() {
+    let here = Here::new();
+    let mut receiver = Receiver::start([]).await;
+    let nowhere = here.hook("nowhere", "http://127.0.0.1:9/x");
+    let store = Store::open(&here.dir.path().join("store.sqlite")).unwrap();
+    let broken = || Box::pin(std::future::ready(Err(AuditError::Full)));
+    let ledger = Ledger::start(store.clone(), Box::new(move |_| broken()))
+        .await
+        .unwrap();
+    let hooks = |hooks: &[Webhook]| Hooks::open(&here.config, hooks).unwrap();
+    let notifier = Notifier::start(hooks(&[nowhere]), "bastion".to_owned(), store, ledger)
+        .await
+        .unwrap();
+    notifier.inner.store.announce(key()).await.unwrap();
+    let other = here.hook("a", &receiver.url);
+    notifier.replace(hooks(&[other])).await.unwrap();
+    let stop = CancellationToken::new();
+    let mut task = JoinSet::new();
+    task.spawn(notifier.clone().deliver(stop.clone()));
+    let running = Running {
+        notifier,
+        stop,
+        task,
+    };
+    running.tell(marked()).await;
+    assert_eq!(receiver.next().await.json()["type"], "session.marked");
+    let waits = running.notifier.inner.store.outbox().await.unwrap();
+    assert_eq!(waits.len(), 1, "what was given up");
 }
 
 /// The message is written with the request, and with nothing that did not happen.

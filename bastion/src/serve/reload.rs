@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Mutex;
+use tokio::task::JoinError;
+use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::access::{Access, StableKey};
@@ -26,14 +29,23 @@ use crate::target::Inventory;
 
 /// Who asks for a reload, and how they are answered.
 pub(super) struct Reload {
+    work: Arc<Work>,
+    /// What has begun comes to its end, whoever waits for it.
+    begun: TaskTracker,
+    hangup: Signal,
+    control: UnixListener,
+}
+
+/// What is read, and where it is put in force.
+struct Work {
     rooms: Arc<Rooms>,
+    /// One after the other.
+    one: Mutex<()>,
     /// Of the configuration only the webhooks are read anew.
     file: PathBuf,
     targets: PathBuf,
     policies: PathBuf,
     masks_key: PathBuf,
-    hangup: Signal,
-    control: UnixListener,
 }
 
 /// The answer to `bastion reload`, one line of JSON.
@@ -49,12 +61,17 @@ pub(crate) struct Answer {
 }
 
 impl Reload {
-    /// Opens the control socket in the state folder.
+    /// Opens the control socket in the state folder. Reloads are tasks of `begun`.
     ///
     /// # Errors
     ///
     /// It cannot be made, or signals cannot be taken.
-    pub(super) fn new(rooms: Arc<Rooms>, file: &Path, config: &Config) -> io::Result<Self> {
+    pub(super) fn new(
+        rooms: Arc<Rooms>,
+        file: &Path,
+        config: &Config,
+        begun: TaskTracker,
+    ) -> io::Result<Self> {
         let path = socket_path(&config.state_dir);
         // A socket where nobody answers was left behind by a server that was killed.
         if path
@@ -69,12 +86,17 @@ impl Reload {
             }
             std::fs::remove_file(&path)?;
         }
-        Ok(Self {
+        let work = Work {
             rooms,
+            one: Mutex::new(()),
             file: file.to_owned(),
             targets: config.targets.clone(),
             policies: config.policies.clone(),
             masks_key: config.masks_key.clone(),
+        };
+        Ok(Self {
+            work: Arc::new(work),
+            begun,
             hangup: signal(SignalKind::hangup())?,
             control: UnixListener::bind(path)?,
         })
@@ -85,7 +107,7 @@ impl Reload {
         loop {
             tokio::select! {
                 _ = self.hangup.recv() => {
-                    self.reload("SIGHUP").await;
+                    drop(self.reload("SIGHUP").await);
                 }
                 accepted = self.control.accept() => match accepted {
                     Ok((stream, _)) => self.answer(stream).await,
@@ -103,7 +125,8 @@ impl Reload {
             let mut command = [0_u8; COMMAND.len()];
             stream.read_exact(&mut command).await?;
             let answer = if command == *COMMAND {
-                self.reload("bastion reload").await
+                let reloaded = self.reload("bastion reload").await;
+                reloaded.map_err(io::Error::other)?
             } else {
                 Answer {
                     ok: false,
@@ -118,11 +141,21 @@ impl Reload {
         match answered.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => warn!(%error, "the control socket"),
-            Err(_) => warn!("whoever asked for a reload has not read the answer"),
+            Err(_) => warn!("whoever asked for a reload has not heard the answer in time"),
         }
     }
 
+    /// A reload goes on where nobody waits for its end any more.
+    async fn reload(&self, by: &'static str) -> Result<Answer, JoinError> {
+        let work = self.work.clone();
+        let task = self.begun.spawn(async move { work.reload(by).await });
+        task.await
+    }
+}
+
+impl Work {
     async fn reload(&self, by: &'static str) -> Answer {
+        let _one = self.one.lock().await;
         let (rooms, file, targets, policies, masks_key) = (
             Arc::clone(&self.rooms),
             self.file.clone(),
@@ -155,16 +188,17 @@ impl Reload {
             digest: access.digest().to_owned(),
             targets,
             rules,
+            webhooks: hooks.names(),
         };
-        let webhooks = hooks.len();
-        if let Err(error) = self.rooms.notifier.replace(hooks).await {
-            warn!(%error, "webhooks cannot be replaced");
-            let problem = Problem::of_file(&self.file, "webhooks cannot be written down now");
-            return self.refuse(vec![problem], by);
-        }
         // What cannot be written down does not happen.
         if let Err(error) = self.rooms.audit.record_soon(reloaded) {
             let problem = Problem::of_file(&self.policies, error.notice());
+            return self.refuse(vec![problem], by);
+        }
+        let webhooks = hooks.names().len();
+        if let Err(error) = self.rooms.notifier.replace(hooks).await {
+            warn!(%error, "webhooks cannot be replaced");
+            let problem = Problem::of_file(&self.file, "webhooks cannot be written down now");
             return self.refuse(vec![problem], by);
         }
         self.rooms.access.replace(access);
