@@ -319,12 +319,14 @@ impl Lane {
                         > if above.starts_with(b"|") { 3 } else { 1 }
             });
         }
+        let alike = above.is_some_and(|(a, b)| has_bars_at_same_places(self.slice(a, b), line));
         if rule
             && line.contains(&b'|')
             && !line.contains(&b'+')
             && let Some(table) = &mut self.table
             && table.kind == (Kind::Aligned { boxed: false })
             && table.rows == 0
+            && !alike
         {
             // Markdown without bars around it: nothing has to be aligned.
             table.kind = Kind::Delimited {
@@ -471,6 +473,12 @@ impl Lane {
             misses: 0,
         })
     }
+}
+
+/// Whether two lines have their bars in the same columns. Then the rows do, too, and a bar within a
+/// cell is no separator.
+fn has_bars_at_same_places(a: &[u8], b: &[u8]) -> bool {
+    memchr::memchr_iter(b'|', a).eq(memchr::memchr_iter(b'|', b))
 }
 
 /// `-[ RECORD 1 ]---` in any style, or mysql's `*** 1. row ***`.

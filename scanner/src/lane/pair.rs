@@ -363,8 +363,10 @@ impl Lane {
         }
         let to = v + cell.len();
         let place = if tab { Place::Inside } else { Place::Cell };
+        // `ssn  userId` may be the header of a table, too: then the lines after it are its rows.
+        let column = may_be_column(cell);
         self.mask(v, to, hit, place, "key-value");
-        self.told = true;
+        self.told = !column;
         At(to)
     }
 }
@@ -401,7 +403,18 @@ fn is_value(cell: &[u8]) -> bool {
     !size
         && !cell.contains(&b' ')
         && !is_wordy(cell)
-        && !matches!(cell.first(), Some(b'-' | b'[' | b'<' | b'(' | b'*' | b'|'))
+        && !matches!(cell, [b'[' | b'<' | b'(' | b'*' | b'|', ..])
+        && !matches!(cell, [b'-', next, ..] if !next.is_ascii_digit())
+}
+
+/// Whether a word may name a column: letters, and no digits but a few at the end of it or of one of
+/// its parts.
+fn may_be_column(cell: &[u8]) -> bool {
+    cell.split(|b| matches!(b, b'_' | b'.')).all(|part| {
+        let letters = part.iter().take_while(|b| b.is_ascii_alphabetic()).count();
+        let digits = part.get(letters..).unwrap_or_default();
+        digits.len() <= 2 && digits.iter().all(u8::is_ascii_digit)
+    })
 }
 
 /// Names of types that end with a number.
