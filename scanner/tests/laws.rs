@@ -188,6 +188,19 @@ proptest! {
     }
 }
 
+/// A control character takes a column in a cell, however the cell was cut.
+#[test]
+fn a_control_in_a_cell_moves_no_column() {
+    let text =
+        "| id | note | password |\n|----|------|----------|\n| 1  | a\u{1d}b  | x1y2z3   |\n";
+    let rules = rules();
+    for size in [1, 2, 7, 100] {
+        let out = scan(&rules, text.as_bytes().chunks(size));
+        let want = text.replace("x1y2z3", "******");
+        assert_eq!(String::from_utf8(out).unwrap(), want, "{size}");
+    }
+}
+
 /// Lines, columns and depths without an end: bounded, masked, and the same however cut.
 #[test]
 fn what_has_no_end_stays_bounded() {

@@ -126,7 +126,8 @@ impl Lane {
             if b >= 0x80 || b == b'\t' {
                 self.row.wide = true;
             }
-            self.row.column += unicode_width::UnicodeWidthChar::width(c).unwrap_or(0);
+            // Who aligned the cells counted a control as one, like any byte of ASCII.
+            self.row.column += unicode_width::UnicodeWidthChar::width(c).unwrap_or(1);
             self.row.last = if size == 1 { b } else { b'x' };
             at += size;
         }
