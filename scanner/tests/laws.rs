@@ -201,6 +201,21 @@ fn a_control_in_a_cell_moves_no_column() {
     }
 }
 
+/// A key in a protected container is one, however its arrow was cut.
+#[test]
+fn a_key_before_an_arrow_stays_in_a_container() {
+    let text = "password: [{'city' => 'x1y2z3'}]\n";
+    let rules = rules();
+    for size in [1, 2, 5, 19, 20, 100] {
+        let out = scan(&rules, text.as_bytes().chunks(size));
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            text.replace("x1y2z3", "***"),
+            "{size}"
+        );
+    }
+}
+
 /// Lines, columns and depths without an end: bounded, masked, and the same however cut.
 #[test]
 fn what_has_no_end_stays_bounded() {

@@ -53,7 +53,8 @@ impl Lane {
                 self.above = None;
                 At(at + 1)
             }
-            b' ' | b'\t' | b'\r' | b',' | b':' | b';' => At(at + 1),
+            b' ' | b'\t' | b'\r' | b',' | b':' | b';' | b'=' => At(at + 1),
+            b'>' if at.checked_sub(1).and_then(|i| self.byte(i)) == Some(b'=') => At(at + 1),
             b'"' | b'\'' | b'`' | b'\\' => {
                 let Some(opening) = value::opening(self.slice(0, limit), at, closed) else {
                     return self.more(at);
@@ -158,7 +159,10 @@ impl Lane {
         let is_key = match rest.get(spaces) {
             None if !closed && spaces < 1024 => return self.more(at),
             Some(b':') => true,
-            Some(b'=') => rest.get(spaces + 1) == Some(&b'>'),
+            Some(b'=') => match rest.get(spaces + 1) {
+                None if !closed => return self.more(at),
+                next => next == Some(&b'>'),
+            },
             _ => false,
         };
         self.seen = None;
