@@ -507,9 +507,9 @@ pub enum Event {
         webhook: String,
         /// The name of the message, as in `webhook-id`.
         message: String,
-        /// What kind of message, such as `hold.sealed`.
+        /// What kind of message, such as `hold.sealed`; empty where it cannot be read.
         kind: String,
-        /// The hold, request, session or key that it is about.
+        /// The hold, request, session or key that it is about; empty where it cannot be read.
         about: String,
         /// How often it was tried.
         attempts: u32,

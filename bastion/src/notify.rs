@@ -20,7 +20,7 @@ mod sign;
 mod wants;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -30,7 +30,7 @@ use tokio::time;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use crate::approval::Ledger;
+use crate::approval::{Ledger, LedgerError};
 use crate::config::{self, Problem, Problems, Webhook};
 use crate::metrics;
 use crate::store::{Backlog, DeliveryRow, Store, StoreError};
@@ -61,6 +61,8 @@ struct Inner {
     /// What people type after `ssh`.
     bastion: String,
     hooks: watch::Sender<Arc<Hooks>>,
+    /// Until when a webhook wants to be left alone.
+    not_before: Mutex<HashMap<String, Timestamp>>,
 }
 
 impl Hooks {
@@ -133,6 +135,7 @@ impl Notifier {
                     patience: hooks.patience,
                     queue: hooks.queue,
                 })),
+                not_before: Mutex::default(),
             }),
         };
         notifier.replace(hooks).await?;
@@ -149,6 +152,7 @@ impl Notifier {
         let given_up = inner.store.set_hooks(hooks.wants(), hooks.queue).await?;
         // From here on they are written down, so that nothing may come in between.
         inner.hooks.send_replace(Arc::new(hooks));
+        lock(&inner.not_before).clear();
         if given_up > 0 {
             warn!(
                 given_up,
@@ -190,7 +194,7 @@ impl Notifier {
             let pause = match self.begin_due(&now, &mut under_way).await {
                 Ok(pause) => pause,
                 Err(error) => {
-                    warn!(%error, "what webhooks are to be told cannot be read now");
+                    warn!(%error, "when webhooks are to be told cannot be read now");
                     AGAIN
                 }
             };
@@ -218,15 +222,42 @@ impl Notifier {
     ) -> Result<Duration, StoreError> {
         let store = &self.inner.store;
         let now = self.inner.ledger.now();
+        let mut sweep = SWEEP;
         for hook in &hooks.hooks {
+            let not_before = lock(&self.inner.not_before).get(&hook.name).copied();
+            if let Some(left) = not_before.map(|at| at.duration_since(now))
+                && left.is_positive()
+            {
+                sweep = sweep.min(left.unsigned_abs());
+                continue;
+            }
             let room = AT_ONCE.saturating_sub(under_way.of(&hook.name));
             if room == 0 {
                 continue;
             }
             // Those under way are due as well, until it is written down what came of them.
             let due = store.due_deliveries(hook.name.clone(), now, 2 * AT_ONCE);
-            let due = due.await?.into_iter();
+            let due = match due.await {
+                Ok(due) => due,
+                Err(error) => {
+                    warn!(webhook = hook.name, %error, "what a webhook is to be told cannot be read now");
+                    sweep = sweep.min(AGAIN);
+                    continue;
+                }
+            };
+            for id in due.damaged {
+                error!(
+                    webhook = hook.name,
+                    "a message cannot be read, and it is given up"
+                );
+                if let Err(error) = self.give_up_damaged(hook, id).await {
+                    warn!(webhook = hook.name, %error, "it cannot be given up now");
+                }
+                sweep = sweep.min(AGAIN);
+            }
             for row in due
+                .rows
+                .into_iter()
                 .filter(|row| !under_way.has(row.id))
                 .take(room)
                 .collect::<Vec<_>>()
@@ -235,10 +266,16 @@ impl Notifier {
             }
         }
         let next = store.next_due_delivery(now).await?;
-        let pause = next.map_or(SWEEP, |next| {
+        let pause = next.map_or(sweep, |next| {
             Duration::try_from(next.duration_since(now)).unwrap_or_default()
         });
-        Ok(pause.clamp(SHORTEST_SWEEP, SWEEP))
+        Ok(pause.min(sweep).max(SHORTEST_SWEEP))
+    }
+
+    async fn give_up_damaged(&self, hook: &Hook, id: i64) -> Result<(), LedgerError> {
+        let inner = &self.inner;
+        inner.store.delivery_damaged(hook.name.clone(), id).await?;
+        inner.ledger.tell().await
     }
 
     /// One attempt, and what came of it written down: as long as it is not, it is under way, so that
@@ -296,7 +333,15 @@ impl Notifier {
         let age = Duration::try_from(now.duration_since(row.made_at)).unwrap_or_default();
         let pause = match &failure {
             Failure::Gone => None,
-            Failure::Failed { after, .. } => patience.pause(attempts, age, *after, chance()),
+            Failure::Failed { after, .. } => {
+                // It is meant for all of its messages.
+                let rest = after.map(|after| after.min(patience.longest));
+                let rest = rest.and_then(|rest| SignedDuration::try_from(rest).ok());
+                if let Some(until) = rest.and_then(|rest| now.checked_add(rest).ok()) {
+                    lock(&self.inner.not_before).insert(hook.name.clone(), until);
+                }
+                patience.pause(attempts, age, *after, chance())
+            }
         };
         match pause {
             Some(pause) => {
@@ -320,7 +365,11 @@ impl Notifier {
     ) -> Result<(), StoreError> {
         let store = &self.inner.store;
         match outcome {
-            Outcome::Delivered => store.delivery_done(row.id).await,
+            // What was taken after it had not been shows that the receiver is back.
+            Outcome::Delivered => {
+                let back = row.attempts > 0;
+                store.delivery_done(hook.name.clone(), row.id, back).await
+            }
             Outcome::Again(due_at) => store.delivery_again(row.id, *due_at).await,
             Outcome::GivenUp(attempts, reason) => {
                 store
@@ -388,6 +437,10 @@ impl UnderWay {
             self.forget(ended);
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Any number; where the system gives none, pauses are at their shortest.

@@ -257,11 +257,7 @@ async fn proxy(
         session.never_ran(error.notice()).await;
         return give_up(&client.writer, &notices, error.notice(), REFUSED).await;
     }
-    if !grant.marks().notify.is_empty()
-        && let Err(error) = rooms.notifier.announce(session.marked(&grant)).await
-    {
-        warn!(session = %session.id, %error, "a marked session cannot be told of");
-        let line = "whoever is to hear of this session cannot be told now; try again later";
+    if let Err(line) = session.announce(&grant).await {
         session.never_ran(line).await;
         return give_up(&client.writer, &notices, line, REFUSED).await;
     }
@@ -579,6 +575,20 @@ impl Session<'_> {
     }
 
     /// What is told of a session that a policy marks `@notify`.
+    /// Whoever is to hear of it will, where a policy has marked it; the error is the line for the
+    /// client.
+    async fn announce(&self, grant: &Grant) -> Result<(), &'static str> {
+        let marks = grant.marks();
+        if !marks.break_glass && marks.notify.is_empty() {
+            return Ok(());
+        }
+        let announced = self.rooms.notifier.announce(self.marked(grant)).await;
+        announced.map_err(|error| {
+            warn!(session = %self.id, %error, "a marked session cannot be told of");
+            "whoever is to hear of this session cannot be told now; try again later"
+        })
+    }
+
     fn marked(&self, grant: &Grant) -> Marked {
         Marked {
             session: self.id.clone(),

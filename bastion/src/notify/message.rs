@@ -248,11 +248,20 @@ impl Message {
             Data::Key(key) => key.text(),
         };
         let command = self.next(bastion);
-        if !command.is_empty() {
-            text.push_str(". Type: ");
-            text.push_str(&command);
+        let after = match (self.kind, &self.data) {
+            _ if command.is_empty() => String::new(),
+            // Whether its client still waits is not known here.
+            (Kind::HoldApproved, Data::Hold(hold)) if hold.held != COMMAND => {
+                format!(". Unless its client has waited for it, type: {command}")
+            }
+            _ => format!(". Type: {command}"),
+        };
+        let room = TEXT_MAX.saturating_sub(after.chars().count());
+        if text.chars().count() > room {
+            text = text.chars().take(room.saturating_sub(1)).collect();
+            text.push('…');
         }
-        text
+        text + &after
     }
 
     /// The command line with which it goes on; empty where there is nothing to do.
@@ -528,7 +537,8 @@ impl Key {
         format!(
             "{} has signed in with a new key {} from {}",
             self.user.shown(),
-            plain(&self.key),
+            // A digest that we have made: as others show it.
+            self.key,
             self.source
         )
     }
@@ -554,12 +564,13 @@ fn minute(at: Timestamp) -> String {
 
 /// What somebody else has chosen, without characters that do not show, and not too long.
 fn bounded(text: &str) -> String {
-    let mut short: String = text.chars().take(NAME_MAX).collect();
-    if short.len() < text.len() {
+    let start: String = text.chars().take(NAME_MAX).collect();
+    let shown = printable(&start);
+    let mut short: String = shown.chars().take(NAME_MAX).collect();
+    if start.len() < text.len() || short.len() < shown.len() {
         short.push('…');
     }
-    // The ellipsis is ours, and shows.
-    printable(&short).replace("\\u{2026}", "…")
+    short
 }
 
 /// The same without a meaning in any chat service: what could mention somebody, link, format or quote
@@ -571,7 +582,9 @@ fn plain(text: &str) -> String {
     while let Some(c) = rest.next() {
         let follows = rest.peek().is_some_and(|next| next.is_alphanumeric());
         out.push(match c {
-            ' ' | ',' | '-' | '+' | '=' | '%' | '_' | '…' => c,
+            ' ' | ',' | '-' | '+' | '=' | '%' | '…' => c,
+            // Between letters it is part of a name everywhere; elsewhere it formats.
+            '_' if before.is_alphanumeric() && follows => c,
             // Between letters a dot makes a host name of a word.
             '.' if before.is_alphanumeric() && follows => '\u{2024}',
             '.' => c,
@@ -587,6 +600,8 @@ fn plain(text: &str) -> String {
 
 /// Longer names are cut.
 const NAME_MAX: usize = 128;
+/// Longer lines for people are cut: chat services refuse more (Discord takes 2,000 characters).
+const TEXT_MAX: usize = 1800;
 /// More fields are not named.
 const FIELDS_MAX: usize = 16;
 /// What `holds` calls a command that waits.
@@ -751,9 +766,27 @@ pub(super) mod tests {
             ("*a* `b` ~c~", "＊a＊ ｀b｀ ～c～"),
             ("ann.lee, Jr.", "ann․lee, Jr."),
             ("Zoë Ångström", "Zoë Ångström"),
+            ("_ann_", "＿ann＿"),
+            ("card_number", "card_number"),
+            ("a__b _c", "a＿＿b ＿c"),
         ] {
             assert_eq!(plain(name), shown);
         }
+    }
+
+    #[test]
+    fn a_line_is_short_and_still_says_what_to_type() {
+        let mut message = hold_of(Kind::HoldSealed, &"\u{202e}".repeat(1000));
+        if let Data::Hold(hold) = &mut message.data {
+            assert!(hold.producer.name.chars().count() <= NAME_MAX + 1);
+            hold.fields = vec![bounded(&"é".repeat(500)); FIELDS_MAX];
+        }
+        let text = message.text("bastion");
+        assert_eq!(text.chars().count(), TEXT_MAX);
+        assert!(
+            text.ends_with("…. Type: ssh bastion show H-7K3QX9"),
+            "{text}"
+        );
     }
 
     proptest! {
@@ -765,7 +798,7 @@ pub(super) mod tests {
             let ours = text.replace("payroll (salary, iban)", "");
             prop_assert!(!ours.contains(active), "{text}");
             prop_assert!(!ours.contains("://") && !ours.chars().any(char::is_control));
-            prop_assert!(text.chars().count() < 128 * 12 + 300);
+            prop_assert!(text.chars().count() <= TEXT_MAX);
         }
     }
 }

@@ -34,7 +34,9 @@ impl Patience {
         let half = whole / 2;
         let pause = half + half.mul_f64(f64::from(chance) / f64::from(u32::MAX));
         let pause = asked.map_or(pause, |asked| pause.max(asked.min(self.longest)));
-        (age.saturating_add(pause) <= self.give_up_after).then_some(pause)
+        // The last attempt is at the very end.
+        let left = self.give_up_after.saturating_sub(age);
+        (!left.is_zero()).then(|| pause.min(left))
     }
 }
 
@@ -70,7 +72,7 @@ mod tests {
             if let Some(pause) = patience.pause(attempts, Duration::ZERO, None, chance) {
                 let whole = patience.first.saturating_mul(1 << (attempts - 1).min(31));
                 let whole = whole.min(patience.longest);
-                prop_assert!(pause <= whole && pause >= whole / 2);
+                prop_assert!(pause <= whole && pause >= (whole / 2).min(patience.give_up_after));
                 prop_assert!(attempts < ATTEMPTS_MAX && pause <= patience.give_up_after);
             }
         }
@@ -123,5 +125,11 @@ mod tests {
         assert_eq!(seconds(30), Some(3600.0));
         let day = Duration::from_secs(24 * 3600);
         assert_eq!(USUAL.pause(3, day, None, 0), None);
+        let second = Duration::from_secs(1);
+        assert_eq!(
+            USUAL.pause(30, day - second, None, 0),
+            Some(second),
+            "the last"
+        );
     }
 }

@@ -325,6 +325,107 @@ async fn a_store_that_cannot_be_written_has_nobody_told_again() {
     assert_eq!(running.stop().await, 0);
 }
 
+/// `Retry-After` is meant for everything that a receiver is to hear.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_wants_to_be_left_alone_is() {
+    let mut here = Here::new();
+    here.config.retry_longest = Duration::from_millis(300);
+    let busy = Answer::With(429, "retry-after", "60".to_owned());
+    let mut receiver = Receiver::start([busy]).await;
+    let running = here.run(&[here.hook("a", &receiver.url)]).await;
+    running.tell(key()).await;
+    let first = receiver.next().await;
+    while lock(&running.notifier.inner.not_before).is_empty() {
+        tokio::task::yield_now().await;
+    }
+    running.tell(marked()).await;
+    let again = receiver.next().await;
+    let both = [again, receiver.next().await];
+    let of = |kind: &str| {
+        both.iter()
+            .find(|seen| seen.json()["type"] == kind)
+            .unwrap()
+    };
+    assert_eq!(
+        of("key.new").header("webhook-id"),
+        first.header("webhook-id")
+    );
+    of("session.marked");
+    running.idle().await;
+    assert_eq!(running.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_is_back_hears_all_that_waits() {
+    let mut here = Here::new();
+    here.config.retry = Duration::from_secs(3000);
+    here.config.retry_longest = Duration::from_secs(3000);
+    let mut receiver = Receiver::start([Answer::Status(500), Answer::Status(500)]).await;
+    let running = here.run(&[here.hook("a", &receiver.url)]).await;
+    let mut names = BTreeSet::new();
+    for message in [key(), marked()] {
+        running.tell(message).await;
+        names.insert(receiver.next().await.header("webhook-id").to_owned());
+    }
+    // The first is tried again, in an hour or now.
+    let store = &running.notifier.inner.store;
+    let far = running.notifier.inner.ledger.now() + SignedDuration::from_hours(2);
+    let first = loop {
+        let due = store.due_deliveries("a".to_owned(), far, 9).await.unwrap();
+        if due.rows.iter().all(|row| row.attempts == 1) {
+            break due.rows[0].id;
+        }
+        tokio::task::yield_now().await;
+    };
+    let other = rusqlite::Connection::open(here.dir.path().join("store.sqlite")).unwrap();
+    other.busy_timeout(Duration::from_secs(60)).unwrap();
+    let now = "UPDATE deliveries SET due_at = 0 WHERE id = ?1";
+    other.execute(now, [first]).unwrap();
+    running.tell(hold(Kind::HoldSealed)).await;
+    for _ in 0..3 {
+        names.remove(receiver.next().await.header("webhook-id"));
+    }
+    assert!(names.is_empty(), "{names:?}");
+    running.idle().await;
+    assert_eq!(running.stop().await, 0);
+}
+
+/// What was damaged is given up; it costs no other message, and no step.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_cannot_be_read_keeps_none_back() {
+    let mut here = Here::new();
+    here.config.queue = 2;
+    let mut receiver = Receiver::start([]).await;
+    let hook = here.hook("a", &receiver.url);
+    let notifier = here.open(std::slice::from_ref(&hook)).await;
+    let damage = || {
+        let other = rusqlite::Connection::open(here.dir.path().join("store.sqlite")).unwrap();
+        other.busy_timeout(Duration::from_secs(60)).unwrap();
+        other
+            .execute("UPDATE deliveries SET message = '{'", [])
+            .unwrap();
+    };
+    let store = &notifier.inner.store;
+    store.announce(key()).await.unwrap();
+    store.announce(key()).await.unwrap();
+    damage();
+    store.announce(marked()).await.unwrap();
+    notifier.inner.ledger.tell().await.unwrap();
+    assert_eq!(here.given_up().len(), 1, "too many");
+    drop(notifier);
+    let running = here.run(&[hook]).await;
+    assert_eq!(receiver.next().await.json()["type"], "session.marked");
+    running.idle().await;
+    assert_eq!(running.stop().await, 0);
+    let given_up = here.given_up();
+    assert_eq!(given_up.len(), 2, "{given_up:?}");
+    assert!(
+        given_up
+            .iter()
+            .any(|(.., reason)| reason == "it cannot be read")
+    );
+}
+
 /// A receiver that never answers has a few places of its own, and costs nobody else anything.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receiver_that_hangs_does_not_keep_others_waiting() {
@@ -420,7 +521,7 @@ async fn too_many_messages_cost_the_oldest() {
     }
     let now = notifier.inner.ledger.now().max(marked().at);
     let left = store.due_deliveries("a".to_owned(), now, 9).await.unwrap();
-    let left: Vec<_> = left.iter().map(|row| row.message.kind).collect();
+    let left: Vec<_> = left.rows.iter().map(|row| row.message.kind).collect();
     assert_eq!(left, [Kind::KeyNew, Kind::HoldSealed]);
     notifier.inner.ledger.tell().await.unwrap();
     let given_up = here.given_up();
@@ -533,7 +634,7 @@ async fn a_step_and_its_message_are_one() {
     ask("root", "others").await.unwrap().unwrap();
     ask("third", "leads").await.unwrap().unwrap_err();
     let left = store.due_deliveries("a".to_owned(), now, 9).await.unwrap();
-    let [row] = left.as_slice() else {
+    let [row] = left.rows.as_slice() else {
         panic!("{left:?}");
     };
     assert_eq!(row.message.kind, Kind::RequestAsked);

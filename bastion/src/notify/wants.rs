@@ -43,7 +43,7 @@ pub enum Kind {
     /// Somebody has taken away what was approved.
     #[serde(rename = "request.revoked")]
     RequestRevoked,
-    /// A policy that is marked `@notify` let somebody begin a session.
+    /// A policy that is marked `@break_glass` or `@notify` let somebody begin a session.
     #[serde(rename = "session.marked")]
     SessionMarked,
     /// Somebody who was known has signed in with a new key.

@@ -185,6 +185,9 @@ async fn carry(context: Arc<Context>, channel: AgentChannel) {
         warn!(session = %session.id, %error, "not audited");
         return session.never_ran(error.notice()).await;
     }
+    if let Err(line) = session.announce(&grant).await {
+        return session.never_ran(line).await;
+    }
     let run = run(&context, session, channel, (&access, &grant), &active);
     let over = async {
         context.over.cancelled().await;

@@ -5,7 +5,8 @@
 //! left untold because the machine stopped in between; a message can be sent twice, under one name.
 
 use jiff::Timestamp;
-use rusqlite::{Transaction, params};
+use rusqlite::{Row, Transaction, params};
+use tracing::error;
 
 use super::holds::tell;
 use super::{Store, StoreError, json, of_json, timestamp};
@@ -22,6 +23,14 @@ pub(crate) struct DeliveryRow {
     pub(crate) made_at: Timestamp,
     /// How often it was tried.
     pub(crate) attempts: u32,
+}
+
+/// What is due for one webhook.
+#[derive(Debug, Default)]
+pub(crate) struct Due {
+    pub(crate) rows: Vec<DeliveryRow>,
+    /// Those that cannot be read: their ids.
+    pub(crate) damaged: Vec<i64>,
 }
 
 /// What waits for webhooks.
@@ -70,37 +79,33 @@ impl Store {
             .await
     }
 
-    /// The first messages that are due for one webhook, the longest overdue first.
+    /// The first messages that are due for one webhook, in the order in which they were made.
     pub(crate) async fn due_deliveries(
         &self,
         hook: String,
         now: Timestamp,
         most: usize,
-    ) -> Result<Vec<DeliveryRow>, StoreError> {
+    ) -> Result<Due, StoreError> {
         self.read(move |connection| {
-            connection
-                .prepare_cached(
-                    "SELECT id, message, made_at, attempts FROM deliveries \
-                     WHERE hook = ?1 AND due_at <= ?2 ORDER BY due_at, id LIMIT ?3",
-                )?
-                .query_and_then(
-                    params![
-                        hook,
-                        now.as_millisecond(),
-                        i64::try_from(most).unwrap_or(i64::MAX)
-                    ],
-                    |row| {
-                        let stored: String = row.get("message")?;
-                        Ok(DeliveryRow {
-                            id: row.get("id")?,
-                            name: Message::id_of(&stored),
-                            message: of_json(&stored)?,
-                            made_at: timestamp(row.get("made_at")?)?,
-                            attempts: row.get("attempts")?,
-                        })
-                    },
-                )?
-                .collect()
+            // The index has all that chooses them, so that only these are read.
+            let mut statement = connection.prepare_cached(
+                "SELECT id, message, made_at, attempts FROM deliveries WHERE id IN \
+                 (SELECT id FROM deliveries WHERE hook = ?1 AND due_at <= ?2 \
+                  ORDER BY id LIMIT ?3) ORDER BY id",
+            )?;
+            let mut found = statement.query(params![
+                hook,
+                now.as_millisecond(),
+                i64::try_from(most).unwrap_or(i64::MAX)
+            ])?;
+            let mut due = Due::default();
+            while let Some(row) = found.next()? {
+                match read(row) {
+                    Ok(row) => due.rows.push(row),
+                    Err(_) => due.damaged.push(row.get("id")?),
+                }
+            }
+            Ok(due)
         })
         .await
     }
@@ -119,10 +124,35 @@ impl Store {
         .await
     }
 
-    /// A webhook has taken a message.
-    pub(crate) async fn delivery_done(&self, id: i64) -> Result<(), StoreError> {
+    /// A webhook has taken a message. `back`: it had not before, so that the others that wait for it
+    /// are due at once.
+    pub(crate) async fn delivery_done(
+        &self,
+        hook: String,
+        id: i64,
+        back: bool,
+    ) -> Result<(), StoreError> {
         self.write(move |transaction| {
             transaction.execute("DELETE FROM deliveries WHERE id = ?1", [id])?;
+            if back {
+                transaction.execute(
+                    "UPDATE deliveries SET due_at = 0 WHERE hook = ?1 AND due_at > 0",
+                    [hook],
+                )?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// A message that cannot be read is given up.
+    pub(crate) async fn delivery_damaged(&self, hook: String, id: i64) -> Result<(), StoreError> {
+        self.write(move |transaction| {
+            let gone = transaction.execute("DELETE FROM deliveries WHERE id = ?1", [id])?;
+            if gone == 1 {
+                let event = given_up(&hook, "", None, 0, "it cannot be read");
+                tell(transaction, &ABOUT, &[event])?;
+            }
             Ok(())
         })
         .await
@@ -155,7 +185,7 @@ impl Store {
         self.write(move |transaction| {
             let gone = transaction.execute("DELETE FROM deliveries WHERE id = ?1", [row.id])?;
             if gone == 1 {
-                let event = given_up(&hook, &row.name, &row.message, attempts, &reason);
+                let event = given_up(&hook, &row.name, Some(&row.message), attempts, &reason);
                 tell(transaction, &ABOUT, &[event])?;
             }
             Ok(())
@@ -194,7 +224,15 @@ pub(super) fn leave(
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<Result<_, _>>()?;
     for (name, wants, most) in hooks {
-        if !of_json::<Wants>(&wants)?.wants(message) {
+        // They are written anew at each start; no step fails because of a webhook.
+        let wants: Wants = match of_json(&wants) {
+            Ok(wants) => wants,
+            Err(error) => {
+                error!(webhook = name, %error, "what a webhook wants cannot be read: it is not told");
+                continue;
+            }
+        };
+        if !wants.wants(message) {
             continue;
         }
         transaction
@@ -232,18 +270,38 @@ fn give_up(
     for (id, stored, attempts) in &oldest {
         transaction.execute("DELETE FROM deliveries WHERE id = ?1", [id])?;
         let name = Message::id_of(stored);
-        let event = given_up(hook, &name, &of_json(stored)?, *attempts, reason);
+        let message = of_json(stored).ok();
+        let event = given_up(hook, &name, message.as_ref(), *attempts, reason);
         tell(transaction, &ABOUT, &[event])?;
     }
     Ok(oldest.len())
 }
 
-fn given_up(hook: &str, name: &str, message: &Message, attempts: u32, reason: &str) -> Event {
+fn read(row: &Row<'_>) -> Result<DeliveryRow, StoreError> {
+    let stored: String = row.get("message")?;
+    Ok(DeliveryRow {
+        id: row.get("id")?,
+        name: Message::id_of(&stored),
+        message: of_json(&stored)?,
+        made_at: timestamp(row.get("made_at")?)?,
+        attempts: row.get("attempts")?,
+    })
+}
+
+/// Of a message that cannot be read neither the kind nor what it is about is known.
+fn given_up(
+    hook: &str,
+    name: &str,
+    message: Option<&Message>,
+    attempts: u32,
+    reason: &str,
+) -> Event {
+    let of = |part: fn(&Message) -> &str| message.map(part).unwrap_or_default().to_owned();
     Event::NoticeGivenUp {
         webhook: hook.to_owned(),
         message: name.to_owned(),
-        kind: message.kind.as_str().to_owned(),
-        about: message.data.id().to_owned(),
+        kind: of(|message| message.kind.as_str()),
+        about: of(|message| message.data.id()),
         attempts,
         reason: reason.to_owned(),
     }
