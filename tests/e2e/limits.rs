@@ -2,11 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tests::peer::ask;
+use tests::process::Running;
 use tests::world::{Setup, World};
 
 fn limits(lines: &str) -> Result<World> {
@@ -196,6 +199,53 @@ fn a_connection_has_thirty_two_key_offers() -> Result<()> {
         "{} offers: {answers:?}",
         answers.len()
     );
+    Ok(())
+}
+
+#[test]
+fn failures_and_offers_are_as_many_as_is_set() -> Result<()> {
+    let world = limits("auth_failures = 2\nkey_offers = 3")?;
+    let client = world.client()?;
+    let failures = raw(
+        &world,
+        &client,
+        json!({"do": "failures", "method": "password", "count": 20}),
+    )?;
+    ensure!((2..=3).contains(&failures.len()), "{failures:?}");
+    let offers = raw(&world, &client, json!({"do": "offers", "count": 20}))?;
+    ensure!((3..=4).contains(&offers.len()), "{offers:?}");
+    Ok(())
+}
+
+/// A client that stands still is not waited for, and nobody else is cut with it.
+#[test]
+fn a_client_that_does_not_read_is_cut() -> Result<()> {
+    let world = limits("write_stall = \"3s\"")?;
+    let client = world.signed_in()?;
+    let mut command = client.ssh();
+    command.args([&client.on("box"), "--", "cat /dev/zero"]);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let mut still = Running::start("ssh", &mut command)?;
+    let mut stdout = still.raw_stdout()?;
+    stdout.read_exact(&mut [0; 1024])?;
+    still.signal(Signal::STOP)?;
+    let beside = client.start(&[&client.on("box"), "--", "echo in; exec cat"])?;
+    beside.stdout.expect("in\n")?;
+    let until = Instant::now() + tests::DEADLINE;
+    loop {
+        let active = client.console("sessions --active --json")?.ok()?.out();
+        if active.matches("cat /dev/zero").count() == 0 {
+            ensure!(active.contains("echo in; exec cat"), "{active}");
+            break;
+        }
+        ensure!(Instant::now() < until, "it is not cut: {active}");
+    }
+    beside.finish()?.ok()?;
+    still.signal(Signal::KILL)?;
+    drop(stdout);
     Ok(())
 }
 

@@ -10,6 +10,7 @@ mod differential;
 mod endings;
 mod ends;
 mod evidence;
+mod floods;
 mod flow;
 mod forward;
 mod forwarding;

@@ -9,6 +9,8 @@ import os
 import queue
 import socket
 import sys
+import threading
+import time
 
 import paramiko
 from paramiko.auth_handler import AuthHandler
@@ -189,7 +191,6 @@ def globals_(ask):
         message.add_string(kind)
         message.add_boolean(True)
         message.add_bytes(bytes.fromhex(rest))
-        import threading
         transport.completion_event = threading.Event()
         transport._send_user_message(message)
         answered = transport.completion_event.wait(WAIT)
@@ -394,6 +395,115 @@ def closes(transport, channel):
     channel.close()
 
 
+def drip(ask):
+    """Comes as far as `stage` says, then sends messages that mean nothing for as long as the connection is open."""
+    if ask["stage"] == "code":
+        transport = paramiko.ServiceRequestingTransport(socket.create_connection(("127.0.0.1", ask["port"]), 30))
+        transport.start_client(timeout=30)
+        transport.auth_timeout = WAIT
+        transport.auth_publickey(ask["user"], paramiko.Ed25519Key.from_private_key_file(ask["key"]))
+        shown = threading.Event()
+
+        def wait():
+            try:
+                transport.auth_interactive(ask["user"], lambda title, text, prompts: shown.set() or [])
+            except (paramiko.SSHException, OSError, EOFError):
+                pass
+
+        threading.Thread(target=wait, daemon=True).start()
+        assert shown.wait(WAIT), "no code was shown"
+    else:
+        transport, _ = before(ask)
+    sent, until = 0, time.monotonic() + WAIT
+    while transport.is_active() and time.monotonic() < until:
+        try:
+            transport.send_ignore(16)
+        except (paramiko.SSHException, OSError, EOFError):
+            break
+        sent += 1
+        time.sleep(0.02)
+    return {"sent": sent, "open": transport.is_active()}
+
+
+def flood(ask):
+    """Signed in, sends a message very often; then says whether the connection still works."""
+    transport = sign_in(ask)
+    channel = transport.open_session(timeout=WAIT)
+    channel.settimeout(WAIT)
+    if ask["message"] == "window-change":
+        channel.get_pty()
+        channel.exec_command("cat")
+    elif ask["message"] == "signal":
+        channel.exec_command("trap '' USR1; cat")
+
+    def message(n):
+        kind = ask["message"]
+        message = Message()
+        if kind in ("ignore", "debug"):
+            message.add_byte(paramiko.common.cMSG_IGNORE if kind == "ignore" else paramiko.common.cMSG_DEBUG)
+            if kind == "debug":
+                message.add_boolean(True)
+            message.add_string("x" * 64)
+            if kind == "debug":
+                message.add_string("")
+        elif kind == "global":
+            message.add_byte(paramiko.common.cMSG_GLOBAL_REQUEST)
+            message.add_string(["keepalive@openssh.com", "tcpip-forward", "nonsense@example.test"][n % 3])
+            message.add_boolean(n % 2 == 0)
+            if n % 3 == 1:
+                message.add_string("0.0.0.0")
+                message.add_int(8000 + n % 1000)
+        elif kind == "open":
+            message.add_byte(paramiko.common.cMSG_CHANNEL_OPEN)
+            message.add_string("x11")
+            for number in (1_000_000 + n, 65536, 32768):
+                message.add_int(number)
+            message.add_string("127.0.0.1")
+            message.add_int(6000)
+        else:
+            message = channel_request(channel, kind)
+            if kind == "env":
+                message.add_string(f"LC_{n}")
+                message.add_string("C")
+            elif kind == "window-change":
+                for size in (80 + n % 100, 24, 0, 0):
+                    message.add_int(size)
+            elif kind == "signal":
+                message.add_string("USR1")
+        return message
+
+    works = False
+    try:
+        for n in range(ask["count"]):
+            transport._send_user_message(message(n))
+        other = transport.open_session(timeout=WAIT)
+        other.settimeout(WAIT)
+        other.exec_command("echo in")
+        works = other.makefile("rb").read() == b"in\n"
+    except (paramiko.SSHException, OSError, EOFError):
+        pass
+    transport.close()
+    return {"works": works}
+
+
+def connections(ask):
+    """Opens connections from other addresses of this machine until it is ended: some stay, some say a little."""
+    held, first = [], True
+    for n in range(10**9):
+        try:
+            source = ("127.0.0.%d" % (2 + n % 3), 0)
+            one = socket.create_connection(("127.0.0.1", ask["port"]), 30, source_address=source)
+            one.sendall([b"", b"SSH-2.0-flood\r\n", b"GET / HTTP/1.1\r\n\r\n", os.urandom(64)][n % 4])
+            held.append(one)
+        except OSError:
+            pass
+        if len(held) > 150:
+            held.pop(0).close()
+            if first:
+                first = False
+                print(json.dumps({"held": len(held)}), flush=True)
+
+
 GAMES = {"signal": signal, "resize": resize, "windows": windows, "rekey": rekey, "disconnect": disconnect,
          "reset": reset, "eof": ends_input, "close": closes, "nothing": lambda *_: None}
 
@@ -440,5 +550,6 @@ def held(ask):
 ask = json.loads(sys.argv[1])
 does = {"failures": failures, "bad_signatures": bad_signatures, "offers": offers, "early": early,
         "requests": requests, "globals": globals_, "opens": opens, "twice": twice, "run": run,
-        "interactive": interactive, "names": names, "leaves": leaves, "held": held}
+        "interactive": interactive, "names": names, "leaves": leaves, "held": held, "drip": drip, "flood": flood,
+        "connections": connections}
 print(json.dumps(does[ask["do"]](ask)))

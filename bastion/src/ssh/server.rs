@@ -395,11 +395,11 @@ impl Connection {
 
     /// Writes down that something was asked for which is not proxied.
     fn refused(&mut self, request: &str, what: impl std::fmt::Display) {
-        info!(connection = %self.id, request, "refused");
         let Stage::SignedIn { lease, .. } = &self.stage else {
-            return;
+            return debug!(connection = %self.id, request, "refused");
         };
         if self.refusals.admit(Instant::now()) {
+            info!(connection = %self.id, request, "refused");
             let mut what = what.to_string();
             what.truncate(what.floor_char_boundary(MAX_WHAT));
             // It happens whether it can be written down or not: nothing is granted.
