@@ -10,11 +10,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clap::Parser;
+use clap::CommandFactory;
 
 use super::Cli;
 use crate::config::Config;
 
+/// Those whose configurations are the bastion's own; policies are walked elsewhere (`cli::policy`).
 const DOCUMENTS: [&str; 9] = [
     "README.md",
     "docs/audit.md",
@@ -60,33 +61,146 @@ fn every_configuration_in_the_documents_is_one() {
     assert!(seen >= 7, "{seen}");
 }
 
+/// The rules and policies of the pages that are about them; `docs/policies.md` is walked elsewhere.
+#[test]
+fn every_rule_and_policy_in_the_documents_is_one() {
+    let folder = super::tests::Folder::init();
+    let (mut targets, target) = (String::new(), |name: &str| {
+        format!(
+            "[[target]]\nname = \"{name}\"\naddress = \"127.0.0.1:22\"\nlabels = [\"production\"]\nhost_keys = [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti\"]\n[[target.login]]\nname = \"app\"\ncertificate = true\n"
+        )
+    });
+    for name in ["payroll-1", "hr-1", "orders-1"] {
+        targets.push_str(&target(name));
+    }
+    fs::write(folder.path("targets.toml"), targets).unwrap();
+    let check = |file: &str, text: &str| {
+        fs::write(folder.path(&format!("policies/{file}")), text).unwrap();
+        let checked = super::tests::bastion(&["check", "--config", &folder.path("bastion.toml")]);
+        if let Err(found) = checked {
+            panic!("{found}\n{text}");
+        }
+    };
+    let permit = |who: &str, action: &str| {
+        format!("permit (principal in Group::\"{who}\", {action}, resource);\n")
+    };
+    let decide = "action == Action::\"approve\"";
+    let access = [
+        permit("staff", "action"),
+        permit("payroll-approvers", decide),
+        permit("orders-leads", decide),
+    ];
+    let mut seen = 0;
+    check("access.cedar", &access.concat());
+    for block in blocks(&text("docs/holds.md"), "toml") {
+        check("protect.toml", &block);
+        seen += 1;
+    }
+    fs::write(folder.path("policies/protect.toml"), "").unwrap();
+    for block in blocks(&text("docs/requests.md"), "cedar") {
+        check("access.cedar", &block);
+        seen += 1;
+    }
+    assert!(seen >= 4, "{seen}");
+}
+
+/// Every page, with its name.
+fn pages() -> Vec<(String, String)> {
+    let mut pages = vec![("README.md".to_owned(), text("README.md"))];
+    for folder in ["docs", "docs/policies"] {
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            if name.ends_with(".md") {
+                let path = format!("{folder}/{name}");
+                pages.push((path.clone(), text(&path)));
+            }
+        }
+    }
+    pages.sort();
+    pages
+}
+
+/// The lines of commands of `program` on a page, as words: those of blocks, and those in the text.
+fn commands(page: &str, program: &str) -> Vec<Vec<String>> {
+    let in_blocks = ["sh", "console", "commands", ""].map(|language| blocks(page, language));
+    let lines = in_blocks.iter().flatten().flat_map(|block| block.lines());
+    // Of what stands in the text, nothing is longer than its line.
+    let quoted = page.split('`').skip(1).step_by(2);
+    let quoted = quoted.filter(|quoted| !quoted.contains('\n'));
+    let mut commands = Vec::new();
+    for line in lines.chain(quoted) {
+        let mut line = line.trim().trim_start_matches("$ ");
+        // What the shell does with it, and what is said about it.
+        for end in [" #", " | ", " > ", " >> ", " < ", " && ", "   "] {
+            line = line.split(end).next().unwrap().trim();
+        }
+        // Shortened ones, and those that only name the program, say nothing to check.
+        let mut words = line.split_whitespace();
+        if words.next() == Some(program) && words.next().is_some() && !line.contains(['…', '|']) {
+            commands.push(words_of(line));
+        }
+    }
+    commands
+}
+
+/// The words of a line, in which some stand in quotes.
+fn words_of(line: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quote = None;
+    for c in line.chars() {
+        match quote {
+            Some(open) if c == open => quote = None,
+            None if c == '\'' || c == '"' => quote = Some(c),
+            None if c == ' ' => words.push(String::new()),
+            _ => words.last_mut().unwrap().push(c),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// A command line that is taken, or the name of a command alone.
+fn check(name: &str, words: &[String], command: &clap::Command) {
+    let error = match command.clone().try_get_matches_from(words) {
+        Err(error) if error.use_stderr() => error,
+        _ => return,
+    };
+    let is_name = words
+        .iter()
+        .all(|word| !word.starts_with('-') && word == &word.to_lowercase());
+    let help = words.iter().map(String::as_str).chain(["--help"]);
+    let asked = command.clone().try_get_matches_from(help);
+    let named = asked.is_err_and(|error| error.kind() == clap::error::ErrorKind::DisplayHelp);
+    assert!(is_name && named, "{name}: {words:?}\n{error}");
+}
+
 #[test]
 fn every_command_of_ours_in_the_documents_is_one() {
     let mut seen = 0;
-    for name in DOCUMENTS {
-        let document = text(name);
-        let in_blocks = ["sh", "console", ""].map(|language| blocks(&document, language));
-        let lines = in_blocks.iter().flatten().flat_map(|block| block.lines());
-        let quoted = document.split('`').skip(1).step_by(2);
-        for line in lines.chain(quoted) {
-            let line = line.split(" #").next().unwrap().trim();
-            let words: Vec<&str> = line.split_whitespace().collect();
-            // Shortened ones, and those that only name the program, say nothing to check.
-            if words.first() != Some(&"bastion") || words.len() < 2 || line.contains('…') {
-                continue;
-            }
-            let subcommand = words.get(1).unwrap();
-            if words.len() == 2 && !subcommand.starts_with('-') {
-                let named = Cli::try_parse_from(["bastion", subcommand, "--help"]);
-                let kind = named.unwrap_err().kind();
-                assert_eq!(kind, clap::error::ErrorKind::DisplayHelp, "{name}: {line}");
-            } else if let Err(error) = Cli::try_parse_from(&words) {
-                panic!("{name}: {line}\n{error}");
-            }
+    for (name, page) in pages() {
+        for words in commands(&page, "bastion") {
+            check(&name, &words, &Cli::command());
             seen += 1;
         }
     }
-    assert!(seen >= 15, "{seen}");
+    assert!(seen >= 60, "{seen}");
+}
+
+#[test]
+fn every_command_of_the_player_in_the_documents_is_one() {
+    let mut seen = 0;
+    for (name, page) in pages() {
+        for words in commands(&page, "replay") {
+            // What may be left out stands in brackets.
+            let words: Vec<String> = words
+                .iter()
+                .map(|word| word.trim_matches(['[', ']']).replace("FORMAT", "svg"))
+                .collect();
+            check(&name, &words, &replay::cli::command());
+            seen += 1;
+        }
+    }
+    assert!(seen >= 25, "{seen}");
 }
 
 /// Whoever looks for a message finds the one that the program says.

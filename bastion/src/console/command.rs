@@ -459,9 +459,54 @@ const MAX_LINE: usize = 4096;
 
 #[cfg(test)]
 mod tests {
+    #![expect(
+        clippy::unwrap_used,
+        reason = "a test stops where its preparation fails"
+    )]
+
     use proptest::prelude::*;
 
     use super::*;
+
+    /// Every command of the console in the documents is one, with and without what is in brackets.
+    #[test]
+    fn the_documents_name_what_there_is() {
+        let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+        let mut seen = 0;
+        for entry in std::fs::read_dir(docs).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|end| end != "md") {
+                continue;
+            }
+            let page = std::fs::read_to_string(&path).unwrap();
+            let line = page
+                .split(['`', '\n'])
+                .map(|line| line.trim_start_matches("$ "));
+            for line in line.filter_map(|line| line.strip_prefix("ssh ")) {
+                let line = line.trim_start_matches("-t ");
+                let Some(("bastion" | "BASTION", line)) = line.split_once(' ') else {
+                    continue;
+                };
+                let line = line.split(" >").next().unwrap().replace("-…", "-7K3QX9");
+                let whole = line.replace(['[', ']'], "");
+                let least = match line.split_once(" [") {
+                    Some((before, rest)) => {
+                        format!("{before}{}", rest.split_once(']').unwrap().1)
+                    }
+                    None => line.clone(),
+                };
+                if line.contains(['…', '|', '<']) {
+                    continue;
+                }
+                for line in [whole, least] {
+                    let parsed = Command::parse(line.as_bytes());
+                    assert!(parsed.is_ok(), "{}: {line}: {parsed:?}", path.display());
+                }
+                seen += 1;
+            }
+        }
+        assert!(seen >= 20, "{seen}");
+    }
 
     #[test]
     fn commands_with_their_options() {
