@@ -11,6 +11,7 @@ mod log;
 mod place;
 mod syslog;
 mod tls;
+mod webhook;
 
 use std::io;
 use std::path::PathBuf;
@@ -32,8 +33,8 @@ pub(crate) use self::guarantee::{Reached, Watch};
 use self::log::{From as LogFrom, Log, LogError};
 use self::place::{Folder, Status};
 use self::syslog::Syslog;
-pub(crate) use self::tls::TlsError;
-use crate::config::{Config, Receiver, Sink};
+use self::webhook::Webhook;
+use crate::config::{Config, FileError, Receiver, Sink};
 use crate::manager;
 
 /// Why the forwarder does not start.
@@ -83,13 +84,36 @@ pub fn run(config: &Config) -> Result<(), ForwardError> {
 ///
 /// # Errors
 /// The file cannot be used.
-pub(crate) fn check(sink: &Sink) -> Result<(), TlsError> {
+pub(crate) fn check(sink: &Sink) -> Result<(), WayError> {
     match &sink.to {
         Receiver::Syslog {
             tls: Some(trust), ..
-        } => tls::check(trust),
+        }
+        | Receiver::Webhook { trust, .. } => tls::check(trust),
         Receiver::Syslog { tls: None, .. } => Ok(()),
     }
+}
+
+/// Why there is no way to a receiver.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WayError {
+    /// A file cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A file does not hold what it should.
+    #[error("{}: {what}", path.display())]
+    Wrong {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The certificates and the key do not go together, or the system has no authorities.
+    #[error("{0}")]
+    Tls(#[from] tokio_rustls::rustls::Error),
+    /// The receiver's name is none.
+    #[error("{0} is not a name that a certificate could have")]
+    Name(String),
 }
 
 async fn forward(config: &Config) -> Result<(), ForwardError> {
@@ -256,6 +280,7 @@ struct Sender {
 /// The way to a receiver.
 enum Way {
     Syslog(Syslog),
+    Webhook(Webhook),
 }
 
 /// What a receiver has acknowledged.
@@ -278,6 +303,8 @@ enum DeliveryError {
     Late(&'static str),
     #[error("the connection broke: {0}")]
     Broken(#[source] io::Error),
+    #[error("the webhook did not take it: {0}")]
+    Webhook(String),
     #[error(transparent)]
     Feed(#[from] FeedError),
     #[error("{path}: {source}", path = path.display())]
@@ -289,7 +316,7 @@ enum DeliveryError {
 }
 
 impl Way {
-    fn to(sink: &Sink, name: &str) -> Result<Self, TlsError> {
+    fn to(sink: &Sink, name: &str) -> Result<Self, WayError> {
         match &sink.to {
             Receiver::Syslog { host, port, tls } => {
                 let tls = match tls {
@@ -298,6 +325,16 @@ impl Way {
                 };
                 Ok(Self::Syslog(Syslog::new(host, *port, tls, sink.form, name)))
             }
+            Receiver::Webhook {
+                url,
+                secret_file,
+                trust,
+            } => Ok(Self::Webhook(Webhook::new(
+                url,
+                secret_file,
+                trust,
+                sink.form,
+            )?)),
         }
     }
 
@@ -308,6 +345,7 @@ impl Way {
     ) -> Result<Option<Delivered>, DeliveryError> {
         match self {
             Self::Syslog(syslog) => syslog.deliver(feed, stop).await,
+            Self::Webhook(webhook) => webhook.deliver(feed, stop).await,
         }
     }
 }

@@ -40,6 +40,7 @@ use message::Data;
 pub(crate) use message::{Message, Person, Session as Marked};
 use post::{Failure, Hook};
 use retry::Patience;
+pub(crate) use sign::Secrets;
 pub use wants::{Kind, Wants};
 
 /// The webhooks of a configuration, with their secrets and clients.

@@ -332,6 +332,72 @@ async fn receive<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, habit: Habit)
     Some(messages)
 }
 
+/// A request to a webhook.
+struct Posted {
+    /// Names in small letters.
+    headers: BTreeMap<String, String>,
+    body: String,
+}
+
+/// A server for webhooks that answers with these statuses, and with 204 after them; what it has taken.
+async fn webhook(
+    tls: TlsAcceptor,
+    statuses: Vec<u16>,
+) -> (SocketAddr, mpsc::Receiver<Posted>, JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (tell, taken) = mpsc::channel(1_000);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let mut statuses = statuses.into_iter();
+        // One after the other: the forwarder has one connection at a time.
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = tls.accept(stream).await else {
+                continue;
+            };
+            while let Some(posted) = request(&mut stream).await {
+                let status = statuses.next().unwrap_or(204);
+                let answer =
+                    format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\nLocation: /\r\n\r\n");
+                if (200..300).contains(&status) {
+                    tell.send(posted).await.ok();
+                }
+                if stream.write_all(answer.as_bytes()).await.is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    (address, taken, tasks)
+}
+
+async fn request<S: AsyncRead + Unpin>(stream: &mut S) -> Option<Posted> {
+    let mut bytes = Vec::new();
+    let end = loop {
+        if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+            break at;
+        }
+        if stream.read_buf(&mut bytes).await.ok()? == 0 {
+            return None;
+        }
+    };
+    let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+    let mut lines = head.lines();
+    assert_eq!(lines.next(), Some("POST /bastion HTTP/1.1"));
+    let headers: BTreeMap<String, String> = lines
+        .map(|line| line.split_once(": ").unwrap())
+        .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+        .collect();
+    let length: usize = headers["content-length"].parse().unwrap();
+    while bytes.len() < end + 4 + length {
+        if stream.read_buf(&mut bytes).await.ok()? == 0 {
+            return None;
+        }
+    }
+    let body = String::from_utf8(bytes.split_off(end + 4)).unwrap();
+    Some(Posted { headers, body })
+}
+
 /// The event of a message, whose header is checked on the way.
 fn event(message: &str) -> Value {
     let parts: Vec<&str> = message.splitn(8, ' ').collect();
@@ -663,4 +729,57 @@ async fn two_forwarders_do_not_share_a_folder() {
         "{said}"
     );
     assert_eq!(second.status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn a_webhook_gets_signed_lines_until_it_takes_them() {
+    let mut world = World::start().await;
+    world.certify("ca", &[("siem", "IP:127.0.0.1")]);
+    let tls = world.server("siem", None);
+    let (address, mut taken, _tasks) = webhook(tls, vec![500, 307, 429]).await;
+    let secret = [7; 32];
+    let encoded = data_encoding::BASE64.encode(&secret);
+    fs::write(world.path("secret"), format!("whsec_{encoded}\n")).unwrap();
+    fs::set_permissions(world.path("secret"), fs::Permissions::from_mode(0o600)).unwrap();
+    world.configure(
+        "",
+        &format!(
+            "webhook = \"https://{address}/bastion\"\nsecret_file = \"secret\"\nca_file = \"ca.pem\"\nformat = \"json\""
+        ),
+    );
+    world.happens(20).await;
+    let mut forward = world.forward();
+    let status = world.status(|status| status["error"].is_string()).await;
+    assert!(
+        status["error"].as_str().unwrap().contains("status "),
+        "{status}"
+    );
+    let key = ::aws_lc_rs::hmac::Key::new(::aws_lc_rs::hmac::HMAC_SHA256, &secret);
+    let mut events: Vec<Value> = Vec::new();
+    let mut ids = std::collections::BTreeSet::new();
+    for round in 0..2 {
+        let last = *world.numbers().last().unwrap();
+        while events.iter().all(|event| number(event) < last) {
+            let Posted { headers, body } = within(taken.recv()).await.unwrap();
+            assert_eq!(headers["content-type"], "application/x-ndjson");
+            let (id, time) = (&headers["webhook-id"], &headers["webhook-timestamp"]);
+            let signature = headers["webhook-signature"].strip_prefix("v1,").unwrap();
+            let signature = data_encoding::BASE64.decode(signature.as_bytes()).unwrap();
+            let signed = format!("{id}.{time}.{body}");
+            ::aws_lc_rs::hmac::verify(&key, signed.as_bytes(), &signature).unwrap();
+            assert!(ids.insert(id.clone()), "{id} twice");
+            events.extend(
+                body.lines()
+                    .map(|line| serde_json::from_str::<Value>(line).unwrap()),
+            );
+        }
+        world.caught_up().await;
+        if round == 0 {
+            forward.kill().await.unwrap();
+            world.happens(5).await;
+            forward = world.forward();
+        }
+    }
+    complete(&events, &world.numbers());
+    assert_eq!(events.len(), world.numbers().len(), "nothing came twice");
 }

@@ -47,6 +47,15 @@ pub enum Receiver {
         /// None only towards this machine itself.
         tls: Option<Trust>,
     },
+    /// Lines in the bodies of HTTP requests, signed as Standard Webhooks has it.
+    Webhook {
+        /// https, or http to this machine itself.
+        url: Url,
+        /// File with the secret that signs, a line `whsec_BASE64`; a second while it is replaced.
+        secret_file: PathBuf,
+        /// Whom to believe there.
+        trust: Trust,
+    },
 }
 
 /// Whom the forwarder believes to be the receiver, and how it shows who it is.
@@ -157,37 +166,96 @@ fn read_name(field: Field<'_, '_>) -> Option<String> {
 }
 
 fn read_receiver(section: &mut Section<'_, '_>, base: &Path) -> Option<Receiver> {
+    let (place, source) = (section.start(), section.source());
+    let secret_file = section.take("secret_file");
+    let (trust, trusts) = read_trust(section, base)?;
+    match (section.take("syslog"), section.take("webhook")) {
+        (Some(syslog), None) => {
+            if let Some(field) = secret_file {
+                field.problem("signs webhooks only");
+                return None;
+            }
+            let (host, port, tls) = read_syslog(syslog)?;
+            if trusts && !tls {
+                source.problem(place, "certificates are for tls:// only");
+                return None;
+            }
+            let tls = tls.then_some(trust);
+            Some(Receiver::Syslog { host, port, tls })
+        }
+        (None, Some(webhook)) => {
+            let url = read_webhook(webhook)?;
+            if trusts && url.scheme() == "http" {
+                source.problem(place, "certificates are for https:// only");
+                return None;
+            }
+            let Some(secret_file) = secret_file else {
+                let hint = "a file with a line whsec_BASE64, mode 0600; nothing is sent unsigned";
+                source.problem_with_hint(place, "the sink's key `secret_file` is missing", hint);
+                return None;
+            };
+            let secret_file = secret_file.path(base)?;
+            Some(Receiver::Webhook {
+                url,
+                secret_file,
+                trust,
+            })
+        }
+        (Some(_), Some(_)) => {
+            source.problem(place, "a sink has either `syslog` or `webhook`");
+            None
+        }
+        (None, None) => {
+            source.problem(place, "the sink has neither `syslog` nor `webhook`");
+            None
+        }
+    }
+}
+
+/// What is said of certificates, and whether anything is.
+fn read_trust(section: &mut Section<'_, '_>, base: &Path) -> Option<(Trust, bool)> {
     let ca_file = section.take("ca_file").map(|field| field.path(base));
     let client_cert = section.take("client_cert").map(|field| field.path(base));
     let client_key = section.take("client_key").map(|field| field.path(base));
-    let given = ca_file.is_some() || client_cert.is_some() || client_key.is_some();
-    let (place, source) = (section.start(), section.source());
-    let syslog = section.required("syslog")?;
-    let (host, port, tls) = read_syslog(syslog)?;
-    if given && !tls {
-        source.problem(place, "certificates are for tls:// only");
-        return None;
-    }
     let client = match (client_cert, client_key) {
         (None, None) => None,
         (Some(cert), Some(key)) => Some((cert?, key?)),
         _ => {
-            source.problem(place, "client_cert and client_key go together");
+            let place = section.start();
+            let message = "client_cert and client_key go together";
+            section.source().problem(place, message);
             return None;
         }
     };
-    let trust = Trust {
-        ca_file: match ca_file {
-            Some(path) => Some(path?),
-            None => None,
-        },
-        client,
+    let ca_file = match ca_file {
+        Some(path) => Some(path?),
+        None => None,
     };
-    Some(Receiver::Syslog {
-        host,
-        port,
-        tls: tls.then_some(trust),
-    })
+    let said = ca_file.is_some() || client.is_some();
+    Some((Trust { ca_file, client }, said))
+}
+
+/// https, or http to this machine itself.
+fn read_webhook(field: Field<'_, '_>) -> Option<Url> {
+    let (at, source) = (field.at(), field.source());
+    let wrong = |what: &str| {
+        let hint = "such as \"https://siem.example.com/bastion\"";
+        source.problem_with_hint(at, format!("`webhook` {what}"), hint);
+        None
+    };
+    let Ok(url) = Url::parse(&field.text()?) else {
+        return wrong("is no URL");
+    };
+    let host = url.host_str().unwrap_or_default();
+    match url.scheme() {
+        _ if !url.username().is_empty() || url.password().is_some() => {
+            wrong("has a user name or password in it")
+        }
+        "https" => Some(url),
+        "http" if is_loopback(host.trim_matches(['[', ']'])) => Some(url),
+        "http" => wrong("is not encrypted, which is for this machine itself only"),
+        _ => wrong("is neither https:// nor http://"),
+    }
 }
 
 /// `tls://HOST[:PORT]`, or `tcp://` to this machine itself: the host, the port, and whether it is TLS.
@@ -306,8 +374,10 @@ mod tests {
             ("tcp://localhost", ("localhost", 601, false)),
             ("tcp://[::1]:1", ("::1", 1, false)),
         ] {
-            let Receiver::Syslog { host, port, tls } =
-                receiver(&format!("name = \"siem\"\nsyslog = \"{url}\""));
+            let receiver = receiver(&format!("name = \"siem\"\nsyslog = \"{url}\""));
+            let Receiver::Syslog { host, port, tls } = receiver else {
+                panic!("{receiver:?}");
+            };
             assert_eq!((host.as_str(), port, tls.is_some()), wanted, "{url}");
         }
     }
@@ -315,7 +385,7 @@ mod tests {
     #[test]
     fn what_would_not_arrive_safely_is_refused() {
         for (sink, wanted) in [
-            ("name = \"siem\"", "sink[0].syslog` is missing"),
+            ("name = \"siem\"", "neither `syslog` nor `webhook`"),
             ("syslog = \"tls://x\"", "sink[0].name` is missing"),
             (
                 "name = \"Siem/..\"\nsyslog = \"tls://x\"",
@@ -341,6 +411,26 @@ mod tests {
             (
                 "name = \"s\"\nsyslog = \"tcp://127.0.0.1\"\nca_file = \"c\"",
                 "for tls:// only",
+            ),
+            (
+                "name = \"s\"\nsyslog = \"tls://x\"\nwebhook = \"https://x\"\nsecret_file = \"s\"",
+                "either `syslog` or `webhook`",
+            ),
+            (
+                "name = \"s\"\nwebhook = \"https://x\"",
+                "`secret_file` is missing",
+            ),
+            (
+                "name = \"s\"\nwebhook = \"http://192.0.2.1/\"\nsecret_file = \"s\"",
+                "not encrypted",
+            ),
+            (
+                "name = \"s\"\nwebhook = \"https://u:p@x\"\nsecret_file = \"s\"",
+                "a user name or password",
+            ),
+            (
+                "name = \"s\"\nsyslog = \"tls://x\"\nsecret_file = \"s\"",
+                "signs webhooks only",
             ),
             (
                 "name = \"s\"\nsyslog = \"tls://x\"\nclient_key = \"c\"",

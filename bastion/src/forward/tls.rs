@@ -1,40 +1,19 @@
 //! TLS towards a receiver: whom to believe, and how to show who we are.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls_platform_verifier::BuilderVerifierExt;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use crate::config::{FileError, Trust, read_private, read_text};
-
-/// Why a connection can't be made safe.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum TlsError {
-    /// A file cannot be used.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// A file does not hold what it should.
-    #[error("{}: {what}", path.display())]
-    Pem {
-        /// Which.
-        path: PathBuf,
-        /// What is wrong with it.
-        what: &'static str,
-    },
-    /// The certificates and the key do not go together, or the system has no authorities.
-    #[error("{0}")]
-    Tls(#[from] rustls::Error),
-    /// The receiver's name is none.
-    #[error("{0} is not a name that a certificate could have")]
-    Name(String),
-}
+use super::WayError;
+use crate::config::{Trust, read_private, read_text};
 
 /// Reads what `trust` names.
-pub(super) fn config(trust: &Trust) -> Result<Arc<ClientConfig>, TlsError> {
+pub(super) fn config(trust: &Trust) -> Result<Arc<ClientConfig>, WayError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder =
         ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
@@ -58,7 +37,7 @@ pub(super) fn config(trust: &Trust) -> Result<Arc<ClientConfig>, TlsError> {
 }
 
 /// Reads what of it is for everybody.
-pub(super) fn check(trust: &Trust) -> Result<(), TlsError> {
+pub(super) fn check(trust: &Trust) -> Result<(), WayError> {
     match &trust.ca_file {
         Some(path) => certificates(path).map(drop),
         None => Ok(()),
@@ -66,27 +45,27 @@ pub(super) fn check(trust: &Trust) -> Result<(), TlsError> {
 }
 
 /// The name that the receiver's certificate must have.
-pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, TlsError> {
-    ServerName::try_from(host.to_owned()).map_err(|_| TlsError::Name(host.to_owned()))
+pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, WayError> {
+    ServerName::try_from(host.to_owned()).map_err(|_| WayError::Name(host.to_owned()))
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, WayError> {
     let text = read_text(path, PEM_MAX)?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
     match certificates {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        _ => Err(TlsError::Pem {
+        _ => Err(WayError::Wrong {
             path: path.to_owned(),
-            what: "there is no certificate in PEM format in it",
+            what: "there is no certificate in PEM format in it".to_owned(),
         }),
     }
 }
 
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, WayError> {
     let text = read_private(path)?;
-    PrivateKeyDer::from_pem_slice(&text).map_err(|_| TlsError::Pem {
+    PrivateKeyDer::from_pem_slice(&text).map_err(|_| WayError::Wrong {
         path: path.to_owned(),
-        what: "there is no private key in PEM format in it",
+        what: "there is no private key in PEM format in it".to_owned(),
     })
 }
 
