@@ -166,7 +166,10 @@ async fn forward(config: &Config) -> Result<(), ForwardError> {
             folder: folder.clone(),
             head: head.subscribe(),
             progress: progress.subscribe(),
-            caught_up_at: told.and_then(|told| told.caught_up_at),
+            caught_up: CaughtUp {
+                at: told.and_then(|told| told.caught_up_at),
+                mark: None,
+            },
         };
         let sender = Sender {
             sink: sink.name.clone(),
@@ -205,7 +208,9 @@ async fn keep_looking(log: Arc<Log>, head: watch::Sender<Head>, stop: Cancellati
                 Ok(now) => drop(head.send_replace(now)),
                 Err(error) => {
                     warn!(%error, "the audit log cannot be looked at");
-                    lookout = Lookout::new(log.clone(), Place::START);
+                    if matches!(error, LogError::Replaced) {
+                        lookout = Lookout::new(log.clone(), Place::START);
+                    }
                     time::sleep(PAUSE_LEAST).await;
                 }
             }
@@ -228,7 +233,32 @@ struct Teller {
     folder: Folder,
     head: watch::Receiver<Head>,
     progress: watch::Receiver<Progress>,
-    caught_up_at: Option<Timestamp>,
+    caught_up: CaughtUp,
+}
+
+/// When a receiver had everything. Events may come all the time: it had everything at a moment when
+/// it has, later, what there was then.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct CaughtUp {
+    at: Option<Timestamp>,
+    /// An earlier look at the log: its last event, and when that was.
+    mark: Option<(u64, Timestamp)>,
+}
+
+impl CaughtUp {
+    fn see(&mut self, head: &Head, acknowledged: u64) {
+        if acknowledged >= head.seq {
+            (self.at, self.mark) = (Some(head.at), None);
+            return;
+        }
+        match self.mark {
+            Some((seq, at)) if acknowledged >= seq => {
+                (self.at, self.mark) = (Some(at), Some((head.seq, head.at)));
+            }
+            Some(_) => {}
+            None => self.mark = Some((head.seq, head.at)),
+        }
+    }
 }
 
 impl Teller {
@@ -254,14 +284,14 @@ impl Teller {
     fn status(&mut self) -> Status {
         let (head, progress) = (*self.head.borrow(), self.progress.borrow().clone());
         let looked = head.at != Timestamp::UNIX_EPOCH;
-        if looked && progress.error.is_none() && progress.acknowledged >= head.seq {
-            self.caught_up_at = Some(head.at);
+        if looked && progress.error.is_none() {
+            self.caught_up.see(&head, progress.acknowledged);
         }
         Status {
             at: Timestamp::now(),
             acknowledged: progress.acknowledged,
             behind: head.seq.saturating_sub(progress.acknowledged),
-            caught_up_at: self.caught_up_at,
+            caught_up_at: self.caught_up.at,
             error: progress.error,
         }
     }
@@ -453,6 +483,39 @@ const FINISH: Duration = Duration::from_secs(10);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Under events that never stop, a receiver that keeps up is not behind for ever.
+    #[test]
+    fn who_keeps_up_has_had_everything_a_moment_ago() {
+        let at = |second: i64| Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(second);
+        let mut caught_up = CaughtUp::default();
+        for second in 0..60_i64 {
+            let seq = 100 + 10 * second.unsigned_abs();
+            let head = Head {
+                seq,
+                end: 0,
+                at: at(second),
+            };
+            // What it has is what there was three seconds ago.
+            caught_up.see(&head, seq - 30);
+            if second >= 3 {
+                let lag = at(second).duration_since(caught_up.at.unwrap_or(at(-60)));
+                assert!(lag.as_secs() <= 6, "{second}: {lag}");
+            }
+        }
+        // From here on it gets nothing more.
+        let had = caught_up.at;
+        for second in 60..90_i64 {
+            let head = Head {
+                seq: 700 + second.unsigned_abs(),
+                end: 0,
+                at: at(second),
+            };
+            caught_up.see(&head, 660);
+        }
+        assert!(caught_up.at >= had);
+        assert!(caught_up.at <= Some(at(60)));
+    }
 
     #[test]
     fn pauses_grow_to_their_end_and_begin_anew() {

@@ -235,7 +235,7 @@ fn accept(listener: &UnixListener, links: &Arc<Links>, rights: Rights) {
                 continue;
             }
         };
-        if !links.admits_another() {
+        if !links.admits_another(rights) {
             tracing::error!("too many connections: the newest is refused");
             continue;
         }

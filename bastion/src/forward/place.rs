@@ -2,11 +2,12 @@
 //! outlives a crash, and a status for whoever watches, which need not.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use super::chain::Place;
@@ -98,7 +99,13 @@ impl Folder {
 
     /// What was last told of a sink; none where nothing is known.
     pub(crate) fn told(&self, sink: &str) -> Option<Status> {
-        let text = std::fs::read(self.status(sink)).ok()?;
+        // Whoever writes it is another user: a link, a pipe or an endless file is none.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let file = File::from(rustix::fs::open(self.status(sink), flags, Mode::empty()).ok()?);
+        let mut text = Vec::new();
+        if file.metadata().ok()?.is_file() {
+            file.take(STATUS_MAX).read_to_end(&mut text).ok()?;
+        }
         serde_json::from_slice(&text).ok()
     }
 
@@ -129,6 +136,9 @@ impl Folder {
         std::fs::rename(path.with_extension("new"), path)
     }
 }
+
+/// A longer status is none.
+const STATUS_MAX: u64 = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -172,6 +182,17 @@ mod tests {
         folder.tell("siem", &status).unwrap();
         assert_eq!(folder.told("siem"), Some(status));
         std::fs::write(folder.status("siem"), "").unwrap();
+        assert_eq!(folder.told("siem"), None);
+        std::fs::remove_file(folder.status("siem")).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", folder.status("siem")).unwrap();
+        assert_eq!(folder.told("siem"), None);
+        std::fs::remove_file(folder.status("siem")).unwrap();
+        rustix::fs::mkfifoat(
+            rustix::fs::CWD,
+            folder.status("siem"),
+            Mode::from_raw_mode(0o600),
+        )
+        .unwrap();
         assert_eq!(folder.told("siem"), None);
         drop(held);
         folder.take().unwrap();

@@ -4,7 +4,7 @@
 //! The protocol has no acknowledgement, and what a socket has taken may still be lost with its
 //! receiver. So a connection carries a few seconds of events and is then ended from here; that the
 //! receiver ends its side too, after it has read to the end, is the acknowledgement (RFC 5425,
-//! section 4.4). What was on a connection that broke is sent again.
+//! section 4.4). What was on a connection that broke, or that the receiver ended first, is sent again.
 
 use std::io;
 use std::sync::Arc;
@@ -152,6 +152,10 @@ async fn broken(stream: &mut Box<dyn Stream>) -> io::Error {
 
 /// Ends our side, and waits for the receiver to end its own.
 async fn end(stream: &mut Box<dyn Stream>) -> Result<(), DeliveryError> {
+    if let Ok(error) = time::timeout(ON_ITS_WAY, broken(stream)).await {
+        // It ended before we did, and may have read nothing of what came after that.
+        return Err(DeliveryError::Broken(error));
+    }
     stream.shutdown().await.map_err(DeliveryError::Broken)?;
     let error = broken(stream).await;
     // Of those who read to the end, some do not say so within TLS.
@@ -197,6 +201,8 @@ const INFORMATIONAL: u8 = 6;
 const SEQUENCE_MAX: u64 = 2_147_483_647;
 /// How long a connection waits for more events before it is ended to be acknowledged.
 const LINGER: Duration = Duration::from_secs(3);
+/// An end that comes within this before ours was none of what we sent: it was on its way.
+const ON_ITS_WAY: Duration = Duration::from_millis(250);
 /// The most events of one connection: what is sent again at most.
 const EVENTS: u64 = 1_000;
 /// Bytes that are written at once.
@@ -214,6 +220,7 @@ mod tests {
 
     use proptest::prelude::*;
     use serde_json::json;
+    use tokio::task::JoinSet;
 
     use super::*;
 
@@ -244,6 +251,30 @@ mod tests {
             of(&event, 2_147_483_648),
             "<110>1 - bastion.example.com bastion - - [meta sequenceId=\"1\"] {\"a\":1}"
         );
+    }
+
+    /// An end that the receiver has not made after ours says nothing about what it has read.
+    #[tokio::test]
+    async fn only_an_end_after_ours_is_an_acknowledgement() {
+        let ended_by = async |receiver: fn(tokio::io::DuplexStream) -> JoinSet<()>| {
+            let (ours, theirs) = tokio::io::duplex(1024);
+            let _receiver = receiver(theirs);
+            let mut stream: Box<dyn Stream> = Box::new(ours);
+            end(&mut stream).await.is_ok()
+        };
+        let reads = |mut theirs: tokio::io::DuplexStream| {
+            let mut tasks = JoinSet::new();
+            tasks.spawn(
+                async move { while theirs.read(&mut [0; 64]).await.is_ok_and(|n| n > 0) {} },
+            );
+            tasks
+        };
+        let ends_first = |theirs: tokio::io::DuplexStream| {
+            drop(theirs);
+            JoinSet::new()
+        };
+        assert!(ended_by(reads).await);
+        assert!(!ended_by(ends_first).await);
     }
 
     proptest! {

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use recording::event::Stream;
@@ -23,6 +23,10 @@ use crate::record::{About, End, SessionId, Totals};
 pub(super) struct Links {
     crew: Arc<Crew>,
     open: AtomicUsize,
+    /// Those that only read the audit log.
+    readers: AtomicUsize,
+    /// When it was last noted that one of them opened the log.
+    noted: Arc<Mutex<Option<Instant>>>,
     all: Mutex<Vec<std::sync::Weak<Shared>>>,
 }
 
@@ -52,6 +56,8 @@ impl Rights {
 #[derive(Debug)]
 struct Shared {
     rights: Rights,
+    /// When it was last noted that the audit log was opened by somebody who may only read it.
+    noted: Arc<Mutex<Option<Instant>>>,
     out: Arc<Out>,
     sessions: Mutex<HashMap<u32, Arc<Session>>>,
     /// No session starts any more.
@@ -73,21 +79,34 @@ impl Links {
         Arc::new(Self {
             crew,
             open: AtomicUsize::new(0),
+            readers: AtomicUsize::new(0),
+            noted: Arc::default(),
             all: Mutex::default(),
         })
     }
 
-    pub(super) fn admits_another(&self) -> bool {
-        self.open.load(Ordering::Acquire) < CONNECTIONS
+    pub(super) fn admits_another(&self, rights: Rights) -> bool {
+        let (open, most) = self.places(rights);
+        open.load(Ordering::Acquire) < most
+    }
+
+    /// The connections with these rights, and how many may be: who only reads takes no place of
+    /// `serve`.
+    fn places(&self, rights: Rights) -> (&AtomicUsize, usize) {
+        match rights {
+            Rights::All => (&self.open, CONNECTIONS),
+            Rights::ReadAudit => (&self.readers, READERS),
+        }
     }
 
     /// Serves one connection until it closes; then ends its sessions.
     pub(super) fn serve(&self, stream: UnixStream, rights: Rights) {
-        self.open.fetch_add(1, Ordering::AcqRel);
+        let (open, _) = self.places(rights);
+        open.fetch_add(1, Ordering::AcqRel);
         if let Err(error) = self.serve_stream(stream, rights) {
-            tracing::error!(%error, "the connection to serve is closed");
+            tracing::error!(%error, ?rights, "a connection is closed");
         }
-        self.open.fetch_sub(1, Ordering::AcqRel);
+        open.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// Ends all sessions from this side.
@@ -106,6 +125,7 @@ impl Links {
         });
         let shared = Arc::new(Shared {
             rights,
+            noted: self.noted.clone(),
             out,
             sessions: Mutex::default(),
             stopping: AtomicBool::new(false),
@@ -132,6 +152,24 @@ impl Links {
 }
 
 impl Shared {
+    /// Whether the log is to say that it was opened by somebody who may only read it: once a minute
+    /// for all of them, so that they cannot fill it. Each opens it once.
+    fn is_to_be_noted(&self) -> Result<bool, Failure> {
+        let reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
+        if reads.last > 0 {
+            let what = "the audit log was opened already".to_owned();
+            return Err(Failure::Refused(what));
+        }
+        drop(reads);
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let is_due = noted.is_none_or(|at| now.duration_since(at) >= NOTED_EVERY);
+        if is_due {
+            *noted = Some(now);
+        }
+        Ok(is_due)
+    }
+
     fn stop(&self, crew: &Crew) {
         self.stopping.store(true, Ordering::Release);
         for session in self.take_sessions() {
@@ -385,11 +423,16 @@ impl Reader {
             return Err(Broken("too many questions at once"));
         }
         let shared = self.shared.clone();
-        self.crew.give(Job::Question(Question {
+        let question = Question {
             shared,
             channel,
             ask,
-        }));
+        };
+        match self.shared.rights {
+            Rights::All => self.crew.give(Job::Question(question)),
+            // Who only reads, and may be slow to, holds up no worker, but this thread of its own.
+            Rights::ReadAudit => question.answer(&self.crew),
+        }
         Ok(())
     }
 }
@@ -473,7 +516,9 @@ impl Question {
     }
 
     fn open_audit(&self, crew: &Crew) -> Result<Vec<u8>, Failure> {
-        crew.audit.note("audit_opened", None).map_err(Failure::Io)?;
+        if self.shared.rights == Rights::All || self.shared.is_to_be_noted()? {
+            crew.audit.note("audit_opened", None).map_err(Failure::Io)?;
+        }
         self.hand_out(crew.audit.file())
     }
 
@@ -663,6 +708,10 @@ impl Inbox {
 
 /// Connections at once.
 const CONNECTIONS: usize = 16;
+/// Connections at once that only read the audit log.
+const READERS: usize = 4;
+/// How often it is noted, at most, that one of them opened it.
+const NOTED_EVERY: Duration = Duration::from_secs(60);
 /// Questions of one connection that wait for an answer.
 const QUESTIONS: usize = 4096;
 /// Recordings that one connection reads at once.
