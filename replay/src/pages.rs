@@ -116,7 +116,7 @@ impl Blocks {
         let begin = first * BLOCK;
         let end = to.div_ceil(BLOCK).saturating_mul(BLOCK).min(self.length());
         let length = usize::try_from(end.checked_sub(begin)?).ok()?;
-        if to > end || length > READ_MAX {
+        if from > to || to > end || length > READ_MAX {
             return None;
         }
         let mut bytes = vec![0; length];
@@ -210,6 +210,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// A place that ends before it begins, as a broken index may name one, was taken for one.
+    #[test]
+    fn nothing_is_read_backwards() {
+        let file = vec![7u8; 100_000];
+        let mut blocks = Blocks::default();
+        blocks.push(&file);
+        assert_eq!(blocks.read(&file, 70_000, 66_000), None);
+        assert_eq!(blocks.read(&file, 66_000, 66_000), Some(Vec::new()));
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
