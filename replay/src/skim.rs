@@ -81,8 +81,11 @@ enum Token {
     Other,
 }
 
-/// Longer lines are emulated.
-const HELD_MAX: usize = 64 << 10;
+/// Longer lines are emulated: of a screen with the most rows, some ten megabytes are held.
+const HELD_MAX: usize = 8 << 10;
+
+/// Lines of more events are emulated: each time is kept.
+const TIMES_MAX: usize = 256;
 
 /// Changes of colours that are carried along before they are made.
 const COLOURS_MAX: usize = 4 << 10;
@@ -186,6 +189,9 @@ impl Skim {
         let now = scribe.as_ref().map_or(0, |scribe| scribe.now);
         let reads = scribe.is_some();
         let mut held = 0;
+        if self.open.times.len() >= TIMES_MAX {
+            return 0;
+        }
         self.emulator.charge(text.len() as u64 / 8);
         self.open.begin(now);
         while held < text.len() {
@@ -535,6 +541,23 @@ mod tests {
             }
             prop_assert_eq!(fast.settle(None).dump(), slow.settle(None).dump());
         }
+    }
+
+    /// Times were not counted: a line of as many events as it has bytes took sixteen times its size.
+    #[test]
+    fn a_line_of_many_events_is_not_held() {
+        let mut skim = skim((1000, 24), false);
+        let mut scribe = Scribe::default();
+        skim.feed(&"line\r\n".repeat(30), Some(&mut scribe));
+        assert!(skim.holds);
+        for now in 0..10_000 {
+            scribe.now = now;
+            skim.feed("a", Some(&mut scribe));
+            assert!(skim.open.times.len() <= TIMES_MAX && skim.open.raw.len() <= HELD_MAX);
+        }
+        assert!(!skim.holds);
+        skim.feed("\r\nline\r\nagain\r\n", Some(&mut scribe));
+        assert!(skim.holds);
     }
 
     /// A law over what never happens says nothing.
