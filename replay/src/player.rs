@@ -369,7 +369,7 @@ impl Player {
     }
 
     /// Whether the file has turned out to be another than the one that was read or indexed.
-    /// What is shown then is not to be relied on: begin again.
+    /// What is shown then is not to be relied on, and it does nothing more: begin again.
     pub fn is_stale(&self) -> bool {
         self.timeline.is_stale()
     }
@@ -466,6 +466,10 @@ impl Player {
     /// Lets time pass: takes in what was fed, goes where it was told to, plays, and uses what is
     /// left of its turn to prepare jumps.
     pub fn tick(&mut self, elapsed: Duration) -> Wait {
+        if self.is_stale() {
+            // It would go on for ever towards what is not there any more.
+            return Wait::Idle;
+        }
         self.take_in();
         let mut work = WORK;
         if self.live == Live::Following && self.playing && self.goal.is_none() {

@@ -10,6 +10,7 @@ use proptest::prelude::*;
 
 use super::tests::{cast, paused, press, screen, settle, wild_events};
 use super::*;
+use crate::timeline::Stored;
 
 fn options() -> Options {
     Options {
@@ -90,6 +91,30 @@ fn every_chunk_has_its_keyframe_however_slowly_it_is_read() {
     let (chunks, ..) = player.timeline.known().unwrap();
     assert!(chunks.len() > 10);
     assert!(chunks.iter().skip(1).all(|chunk| chunk.keyframe.is_some()));
+}
+
+/// It went on for ever towards a place that could not be read again.
+#[test]
+fn a_player_whose_file_changed_comes_to_rest() {
+    let lines: Vec<String> = (0..200).map(|n| format!("line {n}\r\n")).collect();
+    let events: Vec<_> = lines.iter().map(|line| (10, 'o', line.as_str())).collect();
+    let bytes = cast(&events);
+    let index = of_file(&bytes).index().unwrap();
+    let mut index = Index::read(&index).unwrap();
+    for chunk in &mut index.chunks {
+        chunk.keyframe = None;
+        if let Stored::InFile { to, .. } = &mut chunk.stored {
+            *to = to.saturating_sub(100);
+        }
+    }
+    // Where a chunk is said to end before its last event, it is not what it was.
+    if let Some(mut player) = with_index(&bytes, &index.write()) {
+        press(&mut player, "5");
+        settle(&mut player);
+        assert!(player.is_stale());
+    } else {
+        panic!("the index is sound");
+    }
 }
 
 proptest! {
