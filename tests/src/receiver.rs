@@ -89,11 +89,6 @@ impl Receiver {
     pub fn next(&self) -> Result<Posted> {
         self.posted.recv_timeout(DEADLINE).context("a message")
     }
-
-    /// What has come that nobody has asked for.
-    pub fn rest(&self) -> Vec<Posted> {
-        self.posted.try_iter().collect()
-    }
 }
 
 impl Posted {
