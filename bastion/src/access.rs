@@ -1145,6 +1145,13 @@ impl Access {
         self.protect.alone(rule, channel_of(action))
     }
 
+    /// The groups that decide on holds and requests, and the words of `@notify`.
+    pub(crate) fn named(&self) -> (BTreeSet<String>, BTreeSet<String>) {
+        let (mut approvers, channels) = self.engine.annotated();
+        approvers.extend(self.protect.approvers().map(str::to_owned));
+        (approvers, channels)
+    }
+
     /// The terms on which a rule holds.
     pub(crate) fn terms_of(&self, rule: &str) -> Option<&HoldTerms> {
         self.protect.terms_of(rule)

@@ -361,6 +361,14 @@ impl Engine {
         })
     }
 
+    /// The groups of `@approvers`, and the words of `@notify`.
+    pub(super) fn annotated(&self) -> (BTreeSet<String>, BTreeSet<String>) {
+        let known = || self.known.values();
+        let approvers = known().flat_map(|known| &known.terms.approvers);
+        let channels = known().flat_map(|known| &known.marks.notify);
+        (approvers.cloned().collect(), channels.cloned().collect())
+    }
+
     /// The groups to which policies bind what they permit of `actions` on an account; `None` where
     /// some policy permits it to people who are in no group that it names in its first line. Conditions
     /// are not looked at.

@@ -322,6 +322,12 @@ impl Protect {
         self.unreadable.holds() || self.rules.iter().any(|rule| rule.terms().is_some())
     }
 
+    /// The groups that decide on what is held.
+    pub(super) fn approvers(&self) -> impl Iterator<Item = &str> {
+        let terms = self.rules.iter().filter_map(Rule::terms);
+        terms.chain(&self.unreadable.hold).map(HoldTerms::approvers)
+    }
+
     /// All rules, whomever and whatever they cover, for a channel of that kind.
     ///
     /// # Errors

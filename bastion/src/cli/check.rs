@@ -1,5 +1,6 @@
 //! `bastion check`: everything that `serve` would read, and every mistake in it.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,9 +8,9 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::Failure;
-use crate::access::{Access, StableKey};
-use crate::config::{Config, Problem, Problems, read_text};
-use crate::notify::Hooks;
+use crate::access::{Access, Pattern, StableKey};
+use crate::config::{Config, Problem, Problems, Webhook, nearest, read_text};
+use crate::notify::{Hooks, Kind, Wants};
 use crate::store::SealKey;
 use crate::target::{Inventory, Secret, UserCa, read_private_key};
 
@@ -135,20 +136,70 @@ pub(super) fn check(path: &Path) -> Result<Loaded, Problems> {
     } else {
         load_inventory(&config, user_ca.as_ref(), &mut problems)
     };
-    if let Some(inventory) = &inventory
-        && let Err(found) = Access::load(
+    if let Some(inventory) = &inventory {
+        match Access::load(
             &config.policies,
             Arc::clone(inventory),
             StableKey::File(&config.masks_key),
-        )
-    {
-        problems.extend(found);
+        ) {
+            Ok(access) => problems.extend(check_webhooks(path, &config.webhooks, &access)),
+            Err(found) => problems.extend(found),
+        }
     }
     match (Problems::new(problems), inventory) {
         (None, Some(inventory)) => Ok(Loaded { inventory }),
         (Some(problems), _) => Err(problems),
         (None, None) => Err(Problem::of_file(path, "cannot be loaded").into()),
     }
+}
+
+/// What webhooks name that is not there, and what is marked for none of them.
+fn check_webhooks(path: &Path, webhooks: &[Webhook], access: &Access) -> Vec<Problem> {
+    let (approvers, channels) = access.named();
+    let targets: BTreeSet<String> = access
+        .inventory()
+        .iter()
+        .map(|target| target.name().to_owned())
+        .collect();
+    let mut problems = Vec::new();
+    for Webhook { name, wants, .. } in webhooks {
+        let mut missing = |key: &str, word: &str, what: &str, known: &BTreeSet<String>| {
+            let message = format!("webhook \"{name}\": `{key}` names \"{word}\", {what}");
+            let hint = match nearest(word, known.iter().map(String::as_str)) {
+                Some(meant) => format!("did you mean \"{meant}\"?"),
+                None => format!("correct it, or leave out `{key}`"),
+            };
+            problems.push(Problem::of_file(path, message).hint(hint));
+        };
+        for word in wants.approvers.difference(&approvers) {
+            missing("approvers", word, "which decides on nothing", &approvers);
+        }
+        for word in wants.channels.difference(&channels) {
+            missing("channels", word, "which no @notify has", &channels);
+        }
+        for word in &wants.targets {
+            let pattern = Pattern::new(word);
+            if !targets.iter().any(|target| pattern.matches(target)) {
+                missing("targets", word, "which no target meets", &targets);
+            }
+        }
+    }
+    let hears = |wants: &Wants, channel: &String| {
+        (wants.events.is_empty() || wants.events.contains(&Kind::SessionMarked))
+            && (wants.channels.is_empty() || wants.channels.contains(channel))
+    };
+    // Who has no webhooks reads the audit log.
+    let unheard = channels.iter().filter(|channel| {
+        !webhooks.is_empty()
+            && !webhooks
+                .iter()
+                .any(|webhook| hears(&webhook.wants, channel))
+    });
+    problems.extend(unheard.map(|channel| {
+        Problem::of_file(path, format!("no webhook hears of @notify(\"{channel}\")"))
+            .hint("add it to `channels` of one that is told of session.marked")
+    }));
+    problems
 }
 
 fn load_inventory(
@@ -275,6 +326,53 @@ mod tests {
             ),
         ] {
             let found = found(change);
+            assert!(found.contains(wanted), "{wanted} is not in\n{found}");
+        }
+    }
+
+    #[test]
+    fn what_webhooks_name_is_there() {
+        let targets = "[[target]]\nname = \"orders-db\"\naddress = \"127.0.0.1:22\"\nlabels = [\"production\"]\nhost_keys = [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti\"]\n[[target.login]]\nname = \"postgres\"\ncertificate = true\n";
+        let access = "@notify(\"security\") permit (principal in Group::\"staff\", action == Action::\"exec\", resource);\n\
+            @approvers(\"leads\") permit (principal in Group::\"staff\", action == Action::\"request\", resource);\n";
+        let of = |lines: &'static str| {
+            let change = move |folder: &Folder| {
+                append(folder, "targets.toml", targets);
+                fs::write(folder.path("policies/access.cedar"), access).unwrap();
+                let address = folder.path("keys/hook");
+                fs::write(&address, "https://hooks.example.com/x\n").unwrap();
+                fs::set_permissions(&address, PermissionsExt::from_mode(0o600)).unwrap();
+                let hook = format!(
+                    "[[webhook]]\nname = \"a\"\nformat = \"slack\"\nurl_file = \"keys/hook\"\n{lines}"
+                );
+                append(folder, "bastion.toml", &hook);
+            };
+            found(change)
+        };
+        for (lines, wanted) in [
+            (
+                "approvers = [\"laeds\"]\n",
+                "\"laeds\", which decides on nothing (did you mean \"leads\"?)",
+            ),
+            (
+                "targets = [\"oders-*\"]\n",
+                "webhook \"a\": `targets` names \"oders-*\", which no target meets",
+            ),
+            (
+                "channels = [\"secruity\"]\n",
+                "which no @notify has (did you mean \"security\"?)",
+            ),
+            (
+                "channels = [\"secruity\"]\n",
+                "no webhook hears of @notify(\"security\") (add it",
+            ),
+            (
+                "events = [\"hold.sealed\"]\n",
+                "no webhook hears of @notify(\"security\")",
+            ),
+            ("channels = []\n", "`webhook[0].channels` is empty"),
+        ] {
+            let found = of(lines);
             assert!(found.contains(wanted), "{wanted} is not in\n{found}");
         }
     }

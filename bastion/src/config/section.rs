@@ -419,6 +419,11 @@ impl<'s, 't> Field<'s, 't> {
         }
     }
 
+    /// Whether it is a list with nothing in it.
+    pub(crate) fn is_empty_list(&self) -> bool {
+        matches!(&self.value, DeValue::Array(array) if array.is_empty())
+    }
+
     /// A list of strings that say something, each once.
     pub(crate) fn strings(self) -> Option<Vec<String>> {
         Some(

@@ -120,10 +120,14 @@ impl Webhook {
         let ca_file = section.take("ca_file").map(|field| field.path(base));
         let events = section.take("events").map(read_events);
         let mut names = |key| {
-            let list = section.take(key).map(Field::strings);
-            list.map_or(Some(BTreeSet::new()), |list| {
-                list.map(|list| list.into_iter().collect())
-            })
+            let Some(field) = section.take(key) else {
+                return Some(BTreeSet::new());
+            };
+            if field.is_empty_list() {
+                field.problem_with_hint("is empty", EMPTY);
+                return None;
+            }
+            Some(field.strings()?.into_iter().collect())
         };
         let (approvers, targets, channels) =
             (names("approvers"), names("targets"), names("channels"));
@@ -232,6 +236,10 @@ pub(crate) fn web_address(text: &str) -> Result<Url, &'static str> {
 
 fn read_events(field: Field<'_, '_>) -> Option<BTreeSet<Kind>> {
     let mut kinds = BTreeSet::new();
+    if field.is_empty_list() {
+        field.problem_with_hint("is empty", EMPTY);
+        return None;
+    }
     for item in field.list()? {
         kinds.insert(item.word(&Kind::NAMES)?);
     }
@@ -266,6 +274,8 @@ fn read_format(section: &mut Section<'_, '_>) -> Option<Format> {
     }
 }
 
+/// An empty list looks as if it kept everything back, where one that is left out keeps nothing.
+const EMPTY: &str = "leave it out to be told of everything";
 const WEBHOOKS_MAX: usize = 32;
 
 #[cfg(test)]
@@ -332,6 +342,10 @@ mod tests {
             (
                 hook(&format!("{url}events = [\"hold.seald\"]")),
                 "`webhook[0].events[0]` is \"hold.seald\" (it may be \"hold.sealed\"",
+            ),
+            (
+                hook(&format!("{url}events = []")),
+                "`webhook[0].events` is empty (leave it out to be told of everything",
             ),
             (
                 hook(&format!("{url}format = \"teams\"")),
