@@ -732,6 +732,26 @@ async fn a_log_that_was_cut_is_not_gone_on_with() {
 }
 
 #[tokio::test]
+async fn a_log_that_is_cut_meanwhile_is_not_gone_on_with() {
+    let mut world = World::start().await;
+    let mut receiver = Receiver::start("127.0.0.1:0", None, vec![]).await;
+    world.configure("", &format!("syslog = \"tcp://{}\"", receiver.address));
+    world.happens(5).await;
+    let _forward = world.forward();
+    receiver.until(*world.numbers().last().unwrap()).await;
+    world.caught_up().await;
+    let path = world.path("recordings/audit.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    let cut = text.trim_end().rfind('\n').unwrap() + 1;
+    fs::write(&path, &text[..cut]).unwrap();
+    let lost = |error: &str| error.contains("does not hold event");
+    world
+        .status(|status| status["error"].as_str().is_some_and(lost))
+        .await;
+    assert!(receiver.read.try_recv().is_err());
+}
+
+#[tokio::test]
 async fn two_forwarders_do_not_share_a_folder() {
     let world = World::start().await;
     world.configure("", "syslog = \"tcp://127.0.0.1:1\"");

@@ -34,7 +34,7 @@ fn works(client: &Client<'_>) -> Result<()> {
 /// Row 1 of the threats, after the keys are exchanged: nothing that is sent makes the time longer.
 #[test]
 fn what_a_client_sends_renews_no_deadline() -> Result<()> {
-    let world = limits("login_deadline = \"3s\"\ncode_deadline = \"6s\"")?;
+    let world = limits("login_deadline = \"10s\"\ncode_deadline = \"15s\"")?;
     for stage in ["auth", "code"] {
         let client = world.client()?;
         let ask_for = told(&world, &client, json!({"do": "drip", "stage": stage}))?;
