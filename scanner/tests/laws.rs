@@ -323,3 +323,15 @@ fn no_more_than_64_kib_are_withheld() {
     }
     assert!(over.is_empty(), "{over:?}");
 }
+
+/// A match of an own detector so far before an address that the address does not reach it.
+#[test]
+fn a_match_far_before_an_address_is_masked_in_any_cut() {
+    let rules = rules();
+    let text = format!("(555) 123-4567{}joe@example.com", "x".repeat(70));
+    let whole = scan(&rules, [text.as_bytes()]);
+    assert!(!String::from_utf8_lossy(&whole).contains("4567"));
+    for size in [1, 7, 60] {
+        assert_eq!(scan(&rules, text.as_bytes().chunks(size)), whole);
+    }
+}

@@ -130,11 +130,14 @@ impl Lane {
             let size = rest.iter().take_while(|b| detect::is_local(**b)).count();
             match rest.get(size) {
                 None if !closed && size < 64 => return self.more(from),
-                Some(b'@') => match self.event(to + size, limit, closed) {
-                    More => return More,
-                    At(next) if self.out >= to => return At(next),
-                    At(_) => {}
-                },
+                // An address reaches back only so far.
+                Some(b'@') if detect::token_start(&self.view.text, to + size) <= from => {
+                    match self.event(to + size, limit, closed) {
+                        More => return More,
+                        At(next) if self.out >= to => return At(next),
+                        At(_) => {}
+                    }
+                }
                 _ => {}
             }
         }
