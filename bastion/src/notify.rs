@@ -39,6 +39,7 @@ pub use format::{Format, Template};
 use message::Data;
 pub(crate) use message::{Message, Person, Session as Marked};
 use post::{Failure, Hook};
+pub(crate) use post::{causes, client};
 use retry::Patience;
 pub(crate) use sign::Secrets;
 pub use wants::{Kind, Wants};

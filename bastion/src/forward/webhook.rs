@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use reqwest::header::CONTENT_TYPE;
-use reqwest::redirect::Policy;
 use reqwest::{Certificate, Identity};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +20,7 @@ use super::feed::Feed;
 use super::{Delivered, DeliveryError, WayError};
 use crate::audit::Form;
 use crate::config::{Trust, read_private, read_text};
-use crate::notify::Secrets;
+use crate::notify::{Secrets, causes, client};
 
 /// A receiver of webhooks.
 pub(super) struct Webhook {
@@ -52,20 +51,14 @@ impl Webhook {
         };
         let secrets = Secrets::parse(&read_private(secret_file)?);
         let secrets = secrets.map_err(|error| wrong(secret_file, error.to_string()))?;
-        let mut builder = reqwest::Client::builder()
-            .redirect(Policy::none())
-            .referer(false)
-            .connect_timeout(CONNECT)
-            .timeout(ANSWER)
-            .pool_max_idle_per_host(1)
-            .user_agent(concat!("bastion/", env!("CARGO_PKG_VERSION")));
+        let mut builder = client(url, CONNECT, ANSWER);
         if let Some(path) = &trust.ca_file {
             let authorities = Certificate::from_pem_bundle(read_text(path, PEM_MAX)?.as_bytes());
             let authorities = authorities.map_err(|error| wrong(path, causes(&error)))?;
             builder = builder.tls_certs_only(authorities);
         } else if url.scheme() == "http" {
-            // To this machine itself: nothing is to be trusted, and no proxy is in between.
-            builder = builder.tls_certs_only([]).no_proxy();
+            // Without TLS nothing is to be trusted.
+            builder = builder.tls_certs_only([]);
         }
         if let Some((certificate, key)) = &trust.client {
             let mut both = Zeroizing::new(read_private(key)?.to_vec());
@@ -164,17 +157,6 @@ impl Batch {
         let hash = hash.get(..16).unwrap_or_default();
         format!("audit-{}-{}-{hash}", self.first, self.last.seq)
     }
-}
-
-/// An error with what caused it, in one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    line
 }
 
 /// How long the first event of a batch waits for others.

@@ -50,23 +50,12 @@ impl Hook {
             Some(path) => Some(secrets(path)?),
             None => None,
         };
-        let builder = reqwest::Client::builder()
-            .redirect(Policy::none())
-            .referer(false)
-            .connect_timeout(timeout)
-            .timeout(timeout)
-            .pool_max_idle_per_host(1)
-            .user_agent(concat!("bastion/", env!("CARGO_PKG_VERSION")));
+        let builder = client(&url, timeout, timeout);
         let builder = match &webhook.ca_file {
             Some(path) => builder.tls_certs_merge(certificates(path)?),
             // Without TLS nothing is to be trusted.
             None if url.scheme() == "http" => builder.tls_certs_only([]),
             None => builder,
-        };
-        // Without TLS it is on loopback: whatever the environment says, nobody is in between.
-        let builder = match url.scheme() {
-            "http" => builder.no_proxy(),
-            _ => builder,
         };
         let http = builder.build().map_err(|error| {
             let what = format!("webhook {}: {}", webhook.name, causes(&error));
@@ -176,8 +165,24 @@ fn certificates(path: &Path) -> Result<Vec<reqwest::Certificate>, Problem> {
     Ok(certificates)
 }
 
+/// What every client of a webhook has: no redirects, and no proxy where there is no TLS.
+pub(crate) fn client(url: &Url, connect: Duration, answer: Duration) -> reqwest::ClientBuilder {
+    let builder = reqwest::Client::builder()
+        .redirect(Policy::none())
+        .referer(false)
+        .connect_timeout(connect)
+        .timeout(answer)
+        .pool_max_idle_per_host(1)
+        .user_agent(concat!("bastion/", env!("CARGO_PKG_VERSION")));
+    match url.scheme() {
+        // It is on loopback: whatever the environment says, nobody is in between.
+        "http" => builder.no_proxy(),
+        _ => builder,
+    }
+}
+
 /// An error with what caused it, in one line.
-fn causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
