@@ -315,7 +315,7 @@ async fn proxy(
         rooms,
         &asked,
         (login, target),
-        agent_grant.zip(target_end.agents.take()),
+        target_end.agents.take().filter(|_| agent_grant.is_some()),
     );
     let rules = grant.rules();
     let holding = hold::Holding::new(&rooms.holds, &grant, &notices, origin, &access);

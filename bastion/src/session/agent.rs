@@ -66,25 +66,23 @@ impl Agents {
         rooms: &Arc<Rooms>,
         asked: &Asked,
         (login, target): (&str, &str),
-        channels: Option<(Grant, AgentChannels)>,
+        channels: Option<AgentChannels>,
     ) -> Self {
         let over = CancellationToken::new();
-        let waiting = channels
-            .zip(asked.agent.clone())
-            .map(|((_, channels), opener)| {
-                let context = Context {
-                    rooms: rooms.clone(),
-                    asked: Asked {
-                        pty: None,
-                        ..asked.clone()
-                    },
-                    opener,
-                    login: login.to_owned(),
-                    target: target.to_owned(),
-                    over: over.clone(),
-                };
-                (channels, Arc::new(context))
-            });
+        let waiting = channels.zip(asked.agent.clone()).map(|(channels, opener)| {
+            let context = Context {
+                rooms: rooms.clone(),
+                asked: Asked {
+                    pty: None,
+                    ..asked.clone()
+                },
+                opener,
+                login: login.to_owned(),
+                target: target.to_owned(),
+                over: over.clone(),
+            };
+            (channels, Arc::new(context))
+        });
         Self {
             waiting,
             open: JoinSet::new(),

@@ -319,7 +319,8 @@ impl Lane {
                         > if above.starts_with(b"|") { 3 } else { 1 }
             });
         }
-        let alike = above.is_some_and(|(a, b)| has_bars_at_same_places(self.slice(a, b), line));
+        let alike =
+            rule && above.is_some_and(|(a, b)| has_bars_at_same_places(self.slice(a, b), line));
         if rule
             && line.contains(&b'|')
             && !line.contains(&b'+')

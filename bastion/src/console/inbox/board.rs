@@ -18,7 +18,7 @@ use super::super::text::{safe, shortened};
 use crate::holds::{Digest, Held, HoldId, Name, Refusal};
 use crate::login::Identity;
 use crate::requests::{self, RequestId};
-use crate::store::{HoldRow, Place, RequestRow};
+use crate::store::{HoldRow, Place, RequestRow, Vote};
 
 /// One of the lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,15 +137,21 @@ pub(super) struct HoldLine {
     pub(super) voted: bool,
 }
 
+/// The approvals of people who may still decide.
+fn standing_approvals<'r>(
+    votes: &'r [Vote],
+    gone: &'r [Identity],
+) -> impl Iterator<Item = &'r Vote> + Clone {
+    votes
+        .iter()
+        .filter(|vote| vote.approves && !gone.contains(&vote.by.identity))
+}
+
 impl HoldLine {
     pub(super) fn of(row: &HoldRow, me: &Identity) -> Self {
         let facts = &row.facts;
         let short = |text: &str| shortened(&safe(text), CELL_MAX);
-        // Those that still count.
-        let approvals = row
-            .votes
-            .iter()
-            .filter(|vote| vote.approves && !row.gone.contains(&vote.by.identity));
+        let approvals = standing_approvals(&row.votes, &row.gone);
         Self {
             id: row.id,
             opened_at: row.opened_at,
@@ -215,11 +221,7 @@ impl RequestLine {
     pub(super) fn of(row: &RequestRow, part: requests::Part, me: &Identity) -> Self {
         let facts = &row.facts;
         let short = |text: &str| shortened(&safe(text), CELL_MAX);
-        // Those that still count.
-        let approvals = row
-            .votes
-            .iter()
-            .filter(|vote| vote.approves && !row.gone.contains(&vote.by.identity));
+        let approvals = standing_approvals(&row.votes, &row.gone);
         let voted = approvals.clone().any(|vote| vote.by.identity == *me);
         let pending = row.state == requests::Name::Pending;
         Self {
