@@ -67,6 +67,24 @@ fn what_a_pattern_matches_is_masked_wherever_it_stands() {
                 "to: the office\r\nnot to: the office\n",
                 "x**\r\nnot to: the office\n",
             ),
+            // At the end of a cell, of a value and of the output.
+            (
+                "id|ssn|c\n1|x2|79927398713\n",
+                "id|ssn|c\n1|x2|***********\n",
+            ),
+            (
+                "id|password|c\n1|x2|79927398713\n2|x3|EMP-12345\n",
+                "id|password|c\n1|***|***********\n2|***|*********\n",
+            ),
+            (
+                " id | password | c\n----+----------+-----\n  1 | x2       | EMP-12345\n",
+                " id | password | c\n----+----------+-----\n  1 | **       | *********\n",
+            ),
+            (
+                "INSERT INTO t (password, c) VALUES ('x2', 79927398713);\n",
+                "INSERT INTO t (password, c) VALUES ('***', x**);\n",
+            ),
+            ("a\nEMP-12345", "a\nx**"),
             // What covers more comes first.
             ("password=EMP-1234x\n", "password=***\n"),
             ("EMP-1234@example.com\n", "x**\n"),

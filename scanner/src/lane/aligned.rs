@@ -169,7 +169,7 @@ impl Lane {
                 self.pos = limit;
             }
             None => {
-                if self.pos < limit && !self.plain(limit, closed) {
+                if (self.pos < limit || closed) && !self.plain(limit, closed) {
                     return false;
                 }
                 if closed {
@@ -212,6 +212,7 @@ impl Lane {
                     self.row.scan = at + 1;
                     self.row.last = b' ';
                     self.line = at + 1;
+                    self.line_cut = false;
                     self.above = None;
                     self.pos = at + 1;
                     return true;

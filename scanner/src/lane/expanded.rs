@@ -24,7 +24,7 @@ impl Lane {
                 if b == b'\n' {
                     self.pos = self.pos.max(self.row.cell);
                     self.row.scan = at;
-                    if self.pos < at && !self.plain(at, true) {
+                    if self.pos <= at && !self.plain(at, true) {
                         return false;
                     }
                     self.inner = Inner::Text;
@@ -40,7 +40,7 @@ impl Lane {
                         && self.slice(self.line, at).iter().all(|b| *b == b' '));
                 if separates {
                     self.row.scan = at;
-                    if self.pos < at && !self.plain(at, true) {
+                    if self.pos <= at && !self.plain(at, true) {
                         return false;
                     }
                     self.inner = Inner::Text;
@@ -108,7 +108,7 @@ impl Lane {
                 self.pos = limit;
             }
             None => {
-                if self.pos < limit && !self.plain(limit, line.is_some() || end) {
+                if !self.plain(limit, line.is_some() || end) {
                     return false;
                 }
                 if line.is_none() {

@@ -34,6 +34,15 @@ impl Looked {
         self.upto = self.upto.max(to);
     }
 
+    /// What stands before `to` is read in another way. What was found behind it may be cut by what
+    /// comes, and is looked for again.
+    pub(super) fn leave(&mut self, to: usize) {
+        if self.found.take().is_some() {
+            self.upto = to;
+        }
+        self.upto = self.upto.max(to);
+    }
+
     /// A backspace has taken text back.
     pub(super) fn shorten(&mut self, len: usize) {
         self.upto = self.upto.min(len);
@@ -68,6 +77,23 @@ impl Lane {
         }
     }
 
+    /// All events before `limit` have been looked at: what an own detector says there counts now,
+    /// such as a match that ends where a cell does. Whether all of it is decided.
+    pub(super) fn own_rest(&mut self, limit: usize, closed: bool) -> bool {
+        while self.inner == Inner::Text
+            && let Some(flow) = self.own_before(None, limit, closed)
+        {
+            match flow {
+                At(next) => self.pos = next.max(self.pos),
+                More => {
+                    self.own_hold();
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
     /// A match that has been found, and what may become one, is withheld, whatever else is waited
     /// for.
     pub(super) fn own_hold(&mut self) {
@@ -99,8 +125,10 @@ impl Lane {
             return Next::None(limit);
         };
         own.skip(floor);
-        if let Some((from, to, number)) = own.found {
-            return Next::Match(from, to, number);
+        match own.found {
+            Some((from, to, number)) if to <= limit => return Next::Match(from, to, number),
+            Some(_) => return Next::None(limit),
+            None => {}
         }
         if own.upto >= limit || event.is_some_and(|event| event < own.upto) {
             return Next::None(own.upto);

@@ -120,7 +120,7 @@ impl Lane {
             }
             None => {
                 self.pos = self.pos.max(at);
-                if self.pos < stop && !self.plain(stop, whole) {
+                if (self.pos < stop || whole) && !self.plain(stop, whole) {
                     return false;
                 }
                 if !whole {

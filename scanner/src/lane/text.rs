@@ -45,7 +45,7 @@ impl Lane {
             match flow {
                 At(next) => {
                     if self.inner != Inner::Text {
-                        self.own.skip(next);
+                        self.own.leave(next);
                     }
                     self.pos = next;
                 }
@@ -65,7 +65,7 @@ impl Lane {
                 return true;
             }
         }
-        true
+        self.own_rest(limit, closed)
     }
 
     /// What the event at `at` means.
@@ -80,6 +80,7 @@ impl Lane {
                 } else {
                     self.sink.row += 1;
                     self.line = at + 1;
+                    self.line_cut = false;
                 }
                 At(at + 1)
             }
