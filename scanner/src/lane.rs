@@ -17,6 +17,7 @@ mod line;
 mod marked;
 mod markup;
 mod member;
+mod names;
 mod outlet;
 mod own;
 mod pair;
@@ -120,6 +121,8 @@ pub(crate) struct Lane {
     html: Html,
     /// The columns of an `INSERT` whose rows come in the next lines.
     values: Option<Values>,
+    /// Names in a line that may become too long to be kept.
+    names: Option<names::Names>,
     sql: Vec<(Vec<u8>, Vec<Option<Hit>>)>,
     path: Vec<(Level, Vec<u8>)>,
     /// Where the policy's own detectors have looked.
@@ -185,7 +188,8 @@ enum Until {
     Quote(Quote),
     Bare,
     Line,
-    Cell(u8),
+    /// So many bytes at least, and then the end of a string as PHP dumps it.
+    Dumped(usize),
     Tag,
 }
 
@@ -200,6 +204,11 @@ struct Row {
     cell_column: usize,
     quoted: bool,
     closed_quote: bool,
+    /// The rest of the cell is dropped: it was too long.
+    dropped: bool,
+    /// Up to where the end of the line was looked for, to count its cells.
+    ahead: usize,
+    doubt: delimited::Doubt,
     /// How far separators are from where they should be, after wide characters.
     shift: isize,
     wide: bool,
@@ -320,6 +329,7 @@ impl Lane {
             creating: None,
             html: Html::default(),
             values: None,
+            names: None,
             sql: Vec::new(),
             path: Vec::new(),
             own: own::Looked::default(),
@@ -450,6 +460,7 @@ impl Lane {
             self.row.column = self.row.column.saturating_sub(self.row.scan - len);
             self.row.scan = len;
         }
+        self.row.ahead = self.row.ahead.min(len);
         self.seen = self.seen.filter(|(_, upto)| *upto <= len);
         self.own.shorten(len);
         len

@@ -6,7 +6,7 @@ use crate::name::is_word;
 use crate::rules::{Compiled, Hit};
 
 /// The most columns that are told apart; a protected one behind them masks the rest of the row.
-const COLUMNS_MAX: usize = 256;
+pub(crate) const COLUMNS_MAX: usize = 256;
 
 /// A table whose header named a protected field.
 #[derive(Clone, Debug)]
@@ -103,6 +103,18 @@ impl Table {
         )
     }
 
+    /// Rows of these columns, whose header was too long to be looked at as a whole.
+    pub(crate) fn long(by: u8, hits: Vec<Option<Hit>>) -> Option<Self> {
+        let quote = if by == b'\t' { 0 } else { b'"' };
+        let cols = hits.into_iter().map(|hit| Col {
+            start: 0,
+            end: 0,
+            hit,
+        });
+        let lead = false;
+        Self::new(Kind::Delimited { by, quote, lead }, cols.collect())
+    }
+
     pub(crate) fn is_single(&self) -> bool {
         self.cols.len() == 1
     }
@@ -142,7 +154,7 @@ pub(crate) fn header(rules: &Compiled, line: &[u8]) -> Option<Table> {
     if memchr::memmem::find(line, b" & ").is_some() && line.ends_with(b"\\\\") {
         return latex(rules, line);
     }
-    for by in [b'\t', b',', b';', b'|', 0x1f, b'^', b'~', 0x01] {
+    for by in SEPARATORS {
         if memchr::memchr(by, line).is_some() {
             let found = delimited(rules, line, by);
             if found.is_some() {
@@ -156,6 +168,19 @@ pub(crate) fn header(rules: &Compiled, line: &[u8]) -> Option<Table> {
         return Some(found);
     }
     spaced(rules, line)
+}
+
+/// What may separate the names of a header, and the cells under it.
+pub(crate) const SEPARATORS: [u8; 8] = [b'\t', b',', b';', b'|', 0x1f, b'^', b'~', 0x01];
+
+/// What a cell of a header between two such bytes names: a field, or nothing that is protected.
+/// `None`: it is no name.
+pub(crate) fn column(rules: &Compiled, cell: &[u8], by: u8) -> Option<Option<Hit>> {
+    let cell = trim(cell);
+    let name = unquote(cell, b'"').or_else(|| unquote(cell, b'\''));
+    let name = name.unwrap_or(cell);
+    let is_name = is_name(bare(name)) || name.is_empty() && !matches!(by, b',' | b';');
+    is_name.then(|| named(rules, name))
 }
 
 /// Whether a cell may be the name of a column.
@@ -242,10 +267,10 @@ fn delimited(rules: &Compiled, line: &[u8], by: u8) -> Option<Table> {
         inner
     };
     let mut quote = b'"';
-    let mut cols = Vec::new();
+    let mut cols: Vec<Col> = Vec::new();
     let mut plain = true;
     let spaced = inner.windows(2).any(|w| w == [by, b' ']);
-    for cell in inner.split(|b| *b == by) {
+    for (at, cell) in inner.split(|b| *b == by).enumerate() {
         let cell = trim(cell);
         let name = match (unquote(cell, b'"'), unquote(cell, b'\'')) {
             (Some(name), _) => name,
@@ -261,17 +286,18 @@ fn delimited(rules: &Compiled, line: &[u8], by: u8) -> Option<Table> {
                     .unwrap_or(cell)
             }
         };
-        if cols.len() >= COLUMNS_MAX {
-            break;
-        }
         if !is_name(bare(name)) && (!name.is_empty() || matches!(by, b',' | b';')) {
             return None;
         }
-        cols.push(Col {
-            start: 0,
-            end: 0,
-            hit: named(rules, name),
-        });
+        let hit = named(rules, name);
+        match cols.last_mut().filter(|_| at >= COLUMNS_MAX) {
+            Some(last) => last.hit = last.hit.or(hit),
+            None => cols.push(Col {
+                start: 0,
+                end: 0,
+                hit,
+            }),
+        }
     }
     // A list in a sentence is not a header.
     if cols.len() < 2 || (spaced && by != b'|' && (!plain || cols.len() < 3)) {

@@ -103,10 +103,25 @@ fn text() -> impl Strategy<Value = String> {
             "+46 8 123 456 78", "+", "(555) 123-4567", "555-123-4567", "{\"Name\": \"ssn\",", "\"Value\": \"x\"}", "data:\n", "\"data\": {", "am9lQGV4YW1wbGUuY29t", "ssn | id \ndata:\n  a: ", "{\"data\":{\"a\":null,\"b\":\"",
             "3) \"password\"\n", "4) \"x1y\"\n", "$ssn\n", "[1] \"x1\"\n", "[\"ssn\", \"x1\"]", "('password', 'x1')", "ssn   x1\n", "TAGS\tssn\tx1\n", "INSERT INTO t (\n", "INSERT INTO t\n", "  ssn,\n", ") VALUES (", "[\"ssn\"]=>\n", "string(2) \"x1\"", "[ssn:protected] => ", "(id, ssn)=(1, x1)", " -> ", "\"ssn\" -> \"x1\"", "type", "\"label\": \"ssn\"", "---|---\n", "id | ssn\n", "┌─id─┬─ssn─┐\n", "1. │ 1  │ x1 │", "\"SSN=a b\"", "4052264x\u{8}567103461", "{Ssn:a b Id:1}", "<td>ssn</td><td>", "<b>", "\u{feff}id,ssn\n",
             "550697.66", "1", "22", "333", "2024-01-02", "id,ssn,city", "id\tssn\tcity", " id | ssn | city ", "NAME   SSN   AGE",
-            "| id | ssn |", "^l|id ^l|ssn", "id & ssn \\\\", "a,b,c", "1 | 2 | 3", "a\tb\tc", "x   y   z",
+            "| id | ssn |", "id|ssn|city", "1|2|3|4", "1,2,3,4", "1\t2\t3\t4", "\"a", "\"a|b\"", "\"a\" b", "|1|2|3|4|", "|id|ssn|city|", "string(5) \"a\n", "[3] \"x1\"\n", "Levels: x1\n", "id,ssn,city\n1,\"", "INSERT INTO t (id, ssn, c) VALUES (1, ",
+            "^l|id ^l|ssn", "id & ssn \\\\", "a,b,c", "1 | 2 | 3", "a\tb\tc", "x   y   z",
         ]).prop_map(str::to_owned),
     ];
     prop::collection::vec(piece, 0..40).prop_map(|v| v.concat())
+}
+
+/// Where two outputs begin to differ, and what stands there.
+fn difference(cut: &[u8], whole: &[u8]) -> String {
+    let at = cut.iter().zip(whole).take_while(|(a, b)| a == b).count();
+    let near = |text: &[u8]| {
+        let part = &text[at.saturating_sub(60)..text.len().min(at + 60)];
+        String::from_utf8_lossy(part).into_owned()
+    };
+    format!(
+        "at {at}: in pieces {:?}, whole {:?}",
+        near(cut),
+        near(whole)
+    )
 }
 
 proptest! {
@@ -118,9 +133,9 @@ proptest! {
         let rules = rules();
         let whole = scan(&rules, [text.as_bytes()]);
         let cut = scan(&rules, text.as_bytes().chunks(size));
-        prop_assert_eq!(String::from_utf8_lossy(&cut), String::from_utf8_lossy(&whole));
+        prop_assert!(cut == whole, "{}", difference(&cut, &whole));
         let bytes = scan(&rules, text.as_bytes().chunks(1));
-        prop_assert_eq!(String::from_utf8_lossy(&bytes), String::from_utf8_lossy(&whole));
+        prop_assert!(bytes == whole, "{}", difference(&bytes, &whole));
     }
 
     /// Nor in lines that are longer than what anything looks back at.
@@ -133,7 +148,7 @@ proptest! {
         let text: String = parts.iter().map(|(text, pad, n)| format!("{text}{}", pad.repeat(*n))).collect();
         let whole = scan(&rules, [text.as_bytes()]);
         let cut = scan(&rules, text.as_bytes().chunks(size));
-        prop_assert_eq!(String::from_utf8_lossy(&cut), String::from_utf8_lossy(&whole));
+        prop_assert!(cut == whole, "{}", difference(&cut, &whole));
     }
 
     /// Bytes of any kind, too.
@@ -185,6 +200,37 @@ proptest! {
         let text = format!("{before}\n{text}\n{after}");
         let out = String::from_utf8(scan(&rules(), text.as_bytes().chunks(size))).unwrap();
         prop_assert!(!out.contains(&secret), "{}", out);
+    }
+}
+
+/// Texts with which cuts did show.
+#[test]
+fn texts_that_were_read_otherwise_in_pieces() {
+    let rules = rules();
+    for text in [
+        "\"ssn\"=>string(2) \"x1\"".to_owned(),
+        format!(
+            "INSERT INTO t (id,ssn) VALUES\n{}\n(1, 'x'),\n",
+            "1234 ".repeat(1677)
+        ),
+        "INSERT INTO t (id, ssn, c) VALUES (1, id,ssn,city(555) 123-4567\n".to_owned(),
+        format!(
+            "INSERT INTO t (id,ssn) VALUES\n('password', 'x1'){}(555) 123-4567  ",
+            "ab ".repeat(226)
+        ),
+        "<ssn!=>a".to_owned(),
+        format!(
+            "INSERT INTO t (id, ssn, c) VALUES (1, {}aaaaemailpasswordassnaaaa{}a{}\nssn   x1\n",
+            "1234 ".repeat(150),
+            ", ".repeat(2507),
+            ", ".repeat(2404)
+        ),
+    ] {
+        let whole = scan(&rules, [text.as_bytes()]);
+        for size in [1, 7, 100, 1000] {
+            let cut = scan(&rules, text.as_bytes().chunks(size));
+            assert!(cut == whole, "{size}: {}", difference(&cut, &whole));
+        }
     }
 }
 

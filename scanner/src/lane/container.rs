@@ -178,6 +178,12 @@ impl Lane {
         self.inner = Inner::Swallow { until, then };
     }
 
+    fn inner_until(&mut self, now: Until) {
+        if let Inner::Swallow { until, .. } = &mut self.inner {
+            *until = now;
+        }
+    }
+
     /// The rest of a value that was too long to be withheld.
     pub(super) fn swallow(&mut self, until: Until, limit: usize, closed: bool) -> Flow {
         let at = self.pos;
@@ -206,10 +212,27 @@ impl Lane {
                         )
                 })
                 .map(|i| at + i),
-            Until::Cell(by) => rest
-                .iter()
-                .position(|b| *b == by || *b == b'\n')
-                .map(|i| at + i),
+            Until::Dumped(least) => {
+                let skip = least.min(rest.len());
+                let after = rest.get(skip..).unwrap_or_default();
+                let ends = |i: &usize| match after.get(i + 1) {
+                    None => true,
+                    Some(b) => matches!(b, b'\n' | b'\r'),
+                };
+                let end = memchr::memchr_iter(b'"', after).find(ends);
+                let end = end.map(|i| at + skip + i);
+                self.inner_until(Until::Dumped(least - skip));
+                match end {
+                    // Whether it is the last one is not known yet.
+                    Some(end) if end + 1 >= limit && !closed => {
+                        self.pass_to(at);
+                        self.drop_to(end);
+                        self.pos = end;
+                        return self.more(end);
+                    }
+                    end => end,
+                }
+            }
             Until::Tag => memchr::memchr(b'<', rest).map(|i| at + i),
         };
         self.pass_to(at);

@@ -33,6 +33,7 @@ impl Lane {
             }
             (b':', Some(b'=')) | (b'=', Some(b'>')) => after = at + 2,
             (b'=', Some(b'=' | b'~')) => return At(at + 2),
+            (_, None) if !closed => return self.more_after(at),
             (b'=', _)
                 if at
                     .checked_sub(1)
@@ -41,7 +42,6 @@ impl Lane {
             {
                 return At(at + 1);
             }
-            (_, None) if !closed => return self.more_after(at),
             _ => {}
         }
         if b == b'='
@@ -294,7 +294,10 @@ impl Lane {
             }
         }
         if sep == b'=' && arrow {
-            v = self.skip_type(v, limit);
+            match self.skip_type(v, limit, closed) {
+                None => return self.more(v),
+                Some(after) => v = after,
+            }
         }
         if sep == b':' && self.byte(v) == Some(b'<') {
             match tags(self.slice(v, limit), closed) {
@@ -373,18 +376,27 @@ impl Lane {
         }
     }
 
-    /// `string(11) "…"`, as PHP writes it.
-    fn skip_type(&self, v: usize, limit: usize) -> usize {
+    /// Where the value begins behind its type, as PHP writes it: `string(11) "…"`. `None`: more is
+    /// needed.
+    fn skip_type(&self, v: usize, limit: usize, closed: bool) -> Option<usize> {
         let rest = self.slice(v, limit);
-        let word = rest.iter().take_while(|b| b.is_ascii_alphabetic()).count();
-        if word > 0
-            && rest.get(word) == Some(&b'(')
-            && let Some(close) = rest.iter().take(24).position(|b| *b == b')')
-            && rest.get(close + 1) == Some(&b' ')
-        {
-            return v + close + 2;
+        let near = rest.get(..TYPE_MAX).unwrap_or(rest);
+        let open = !closed && rest.len() < TYPE_MAX;
+        let word = near.iter().take_while(|b| b.is_ascii_alphabetic()).count();
+        match near.get(word) {
+            None if open => return None,
+            Some(b'(') if word > 0 => {}
+            _ => return Some(v),
         }
-        v
+        match memchr::memchr2(b')', b'\n', near) {
+            None if open => None,
+            Some(end) if near.get(end) == Some(&b')') => match rest.get(end + 1) {
+                None if !closed => None,
+                Some(b' ') => Some(v + end + 2),
+                _ => Some(v),
+            },
+            _ => Some(v),
+        }
     }
 
     /// A protected key whose line ends with it.
@@ -840,6 +852,8 @@ fn tags(text: &[u8], closed: bool) -> Option<(usize, bool)> {
     Some((at, false))
 }
 
+/// A longer type is none that stands before a value.
+const TYPE_MAX: usize = 24;
 /// A longer tag is none that stands before a value.
 const TAG_MAX: usize = 256;
 

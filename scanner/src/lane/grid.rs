@@ -3,8 +3,8 @@
 //! A row is read here if it has exactly the cells of its header, none of them quoted, and no
 //! suspect stands outside of the protected ones. Any other line is the byte machine's.
 
-use super::Lane;
 use super::skim::{Gone, Piece, SPANS_MAX, Upcoming};
+use super::{Lane, VALUE_MAX};
 use crate::endings::Recent;
 use crate::mask::Place;
 use crate::rules::{Action, Compiled, Hit, Mask};
@@ -174,10 +174,13 @@ impl Grid {
 
     fn delimited(&mut self, piece: Piece<'_>, start: usize, end: usize, by: u8) -> bool {
         let first = piece.byte(start);
-        if matches!(
-            first,
-            b'\n' | b'\r' | b'{' | b'[' | b'}' | b']' | b'<' | b'\\'
-        ) || (first == b' ' && by != b'|')
+        // Of a longer row the byte machine does not wait for the end.
+        if end - start > VALUE_MAX
+            || matches!(
+                first,
+                b'\n' | b'\r' | b'{' | b'[' | b'}' | b']' | b'<' | b'\\'
+            )
+            || (first == b' ' && by != b'|')
         {
             return false;
         }

@@ -17,6 +17,7 @@ impl Lane {
         self.line_cut = false;
         self.changed = None;
         self.told = false;
+        self.names = None;
         if self.inner != Inner::Text {
             self.frame = Frame::Line;
             return true;
@@ -242,8 +243,12 @@ impl Lane {
         let was_row = self.frame == Frame::Row && self.row.is_row;
         let above = self.above;
         self.above = (!cut && to - from <= LINE_CONTEXT).then_some((from, to));
-        if self.frame == Frame::Line && !cut && !self.rules.compiled().fields.is_empty() {
-            self.inserted(from, to, above);
+        if self.frame == Frame::Line && !self.rules.compiled().fields.is_empty() {
+            if cut || to - from > LINE_CONTEXT {
+                self.long_line(to);
+            } else {
+                self.inserted(from, to, above);
+            }
         }
         self.frame = Frame::Start;
         self.data_line(from, to);

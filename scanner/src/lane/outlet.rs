@@ -94,6 +94,33 @@ impl Lane {
         place: Place,
         format: &'static str,
     ) {
+        self.replace(
+            from,
+            to,
+            (hit, place, format),
+            to - from.min(to) > VALUE_MAX,
+        );
+    }
+
+    /// Replaces what may be a part of a value, or more than one: nothing of it is kept.
+    pub(super) fn mask_part(
+        &mut self,
+        from: usize,
+        to: usize,
+        hit: Hit,
+        place: Place,
+        format: &'static str,
+    ) {
+        self.replace(from, to, (hit, place, format), true);
+    }
+
+    fn replace(
+        &mut self,
+        from: usize,
+        to: usize,
+        (hit, place, format): (Hit, Place, &'static str),
+        long: bool,
+    ) {
         self.own.skip(to);
         let from = from.max(self.out);
         if from >= to {
@@ -129,7 +156,7 @@ impl Lane {
         } else {
             text
         };
-        if !sink.value(rules, session, text, value, to - from > VALUE_MAX) {
+        if !sink.value(rules, session, text, value, long) {
             self.pass_to(to);
             self.sink.reach();
             return;
@@ -167,6 +194,7 @@ impl Lane {
         if keep < 4096 || keep < (self.view.text.len() - keep) / 8 {
             return;
         }
+        let keep = self.names_before(keep);
         self.view.text.drain(..keep);
         self.out -= keep;
         self.pos -= keep;
@@ -182,6 +210,7 @@ impl Lane {
             .and_then(|(a, b)| Some((a.checked_sub(keep)?, b - keep)));
         self.row.cell = self.row.cell.saturating_sub(keep);
         self.row.scan = self.row.scan.saturating_sub(keep);
+        self.row.ahead = self.row.ahead.saturating_sub(keep);
         self.pair = self.pair.and_then(|p| {
             Some(Pair {
                 at: p.at.checked_sub(keep)?,

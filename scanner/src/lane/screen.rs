@@ -64,6 +64,7 @@ impl Lane {
             (Some(b'\r'), _) => {
                 self.pos = at + 1;
                 self.line = at + 1;
+                self.line_cut = false;
                 true
             }
             _ => false,

@@ -6,6 +6,7 @@ use crate::value::{End, Quote};
 use crate::{find, value};
 
 use super::Flow::{At, More};
+use super::names::{Names, column_at, push_column};
 use super::row::trimmed;
 use super::{Flow, Inner, LINE_CONTEXT, Lane, Next, VALUE_MAX, Values};
 
@@ -37,11 +38,11 @@ impl Lane {
             .get(words.len().saturating_sub(6)..)
             .unwrap_or_default();
         if tail.eq_ignore_ascii_case(b"values") {
-            let head = words
-                .get(..words.len() - 6)
-                .unwrap_or_default()
-                .trim_ascii();
+            let far = self.is_far(at).then(|| self.long_columns(at)).flatten();
+            let head = self.slice(self.line_floor(at), at).trim_ascii_end();
+            let head = head.get(..head.len() - 6).unwrap_or_default().trim_ascii();
             let cols = match head.strip_suffix(b")") {
+                _ if far.is_some() => far.unwrap_or_default(),
                 // The list of columns began in a line before.
                 Some(names) if !names.contains(&b'(') => {
                     let names = names.to_vec();
@@ -58,6 +59,10 @@ impl Lane {
             }
             return next;
         }
+        let statement = words.rsplit(|b| *b == b';').next().unwrap_or_default();
+        let mut first = statement.split(u8::is_ascii_whitespace).take(8);
+        let lists =
+            first.any(|word| word.eq_ignore_ascii_case(b"into")) && !statement.contains(&b'(');
         let starts = |word: &[u8]| {
             words.len() >= word.len()
                 && words
@@ -75,6 +80,9 @@ impl Lane {
             // What follows may leave: it is looked back at when the line is whole.
             self.creating = Some((name, Vec::new()));
         }
+        if lists {
+            self.names = Some(Names::columns(at + 1));
+        }
         next
     }
 
@@ -83,9 +91,11 @@ impl Lane {
         if head.last() == Some(&b')') {
             let list = memchr::memrchr(b'(', head).and_then(|i| head.get(i + 1..head.len() - 1));
             let names = list.unwrap_or_default().split(|b| *b == b',');
-            return names
-                .map(|c| self.rules.compiled().field(column(c)))
-                .collect();
+            let mut cols = Vec::new();
+            for name in names {
+                push_column(&mut cols, self.rules.compiled().field(column(name)));
+            }
+            return cols;
         }
         let name = head.rsplit(|b| matches!(b, b' ' | b'.')).next();
         let name = column(name.unwrap_or_default()).to_ascii_lowercase();
@@ -180,7 +190,7 @@ impl Lane {
             None => (Some(line), None),
         };
         let cols = self.listed_columns(names.unwrap_or_default());
-        if !is_list(names.unwrap_or_default()) || cols.len() > COLUMNS_MAX {
+        if !is_list(names.unwrap_or_default()) {
             return;
         }
         let next = match rest.map(<[u8]>::trim_ascii) {
@@ -203,7 +213,9 @@ impl Lane {
         let mut cols = before.map(|v| v.cols).unwrap_or_default();
         let names = names.split(|b| *b == b',').map(column);
         let names = names.filter(|name| !name.is_empty());
-        cols.extend(names.map(|name| self.rules.compiled().field(name)));
+        for name in names {
+            push_column(&mut cols, self.rules.compiled().field(name));
+        }
         cols
     }
 
@@ -243,9 +255,7 @@ impl Lane {
         }
         if !ended {
             self.created_column(body.get(from..).unwrap_or_default(), &mut cols);
-            if cols.len() <= 256 {
-                self.creating = Some((name, cols));
-            }
+            self.creating = Some((name, cols));
         } else if cols.iter().any(Option::is_some) && self.sql.len() < 16 {
             self.sql.retain(|(n, _)| *n != name);
             self.sql.push((name, cols));
@@ -267,7 +277,7 @@ impl Lane {
             .next()
             .unwrap_or_default();
         if !word.is_empty() && !CLAUSES.iter().any(|c| c.eq_ignore_ascii_case(word)) {
-            cols.push(self.rules.compiled().field(column(word)));
+            push_column(cols, self.rules.compiled().field(column(word)));
         }
     }
 
@@ -312,6 +322,7 @@ impl Lane {
                     || self.slice(0, at).ends_with(b",\r") =>
             {
                 self.line = at + 1;
+                self.line_cut = false;
                 self.above = None;
                 self.sink.row += 1;
                 At(at + 1)
@@ -322,7 +333,7 @@ impl Lane {
                 At(at)
             }
             _ => {
-                let hit = cols.get(index).copied().flatten();
+                let hit = column_at(&cols, index);
                 let (start, end, place) = if b == b'\'' || b == b'"' {
                     // Strings of SQL may have several lines.
                     let quote = Quote {
@@ -396,6 +407,7 @@ impl Lane {
                             self.frame = frame;
                             self.inner = Inner::Text;
                         }
+                        self.own_rest(end, true);
                         self.inner = inner;
                     }
                 }
@@ -419,9 +431,6 @@ pub(crate) fn begins_insert(line: &[u8]) -> bool {
         && line.len() <= LINE_CONTEXT
         && !line.contains(&b')')
 }
-
-/// The most columns in a list of several lines.
-const COLUMNS_MAX: usize = 256;
 
 /// The name of a column or a table, without its quotes.
 pub(super) fn column(text: &[u8]) -> &[u8] {

@@ -32,6 +32,10 @@ impl Lane {
             BlockKind::Dumped => return Some(true),
             BlockKind::Numbered => {
                 let rest = rest.get(indent..).unwrap_or_default();
+                let size = rest.len().min(LEVELS.len());
+                if rest.get(..size) == LEVELS.get(..size) {
+                    return (size == LEVELS.len() || end).then_some(size == LEVELS.len());
+                }
                 return match number(rest) {
                     None if !end && rest.len() < NUMBER_MAX => None,
                     Some(size) if size > 0 => Some(true),
@@ -98,11 +102,22 @@ impl Lane {
         while at < limit && self.byte(at) == Some(b' ') {
             at += 1;
         }
-        if block.kind == BlockKind::Numbered {
-            at += number(self.slice(at, limit)).unwrap_or(0);
-        }
-        if matches!(block.kind, BlockKind::Dumped | BlockKind::Numbered) {
+        if block.kind == BlockKind::Dumped {
             return self.dumped(block.hit, at.min(limit), limit, newline);
+        }
+        if block.kind == BlockKind::Numbered {
+            let line = self.slice(at, limit);
+            // A vector of R goes on in the next line, and ends with the levels of a factor.
+            let vector = line.first() == Some(&b'[');
+            at += match line.strip_prefix(LEVELS) {
+                Some(levels) => line.len() - levels.trim_ascii_start().len(),
+                None => number(line).unwrap_or(0),
+            };
+            let goes_on = self.dumped(block.hit, at.min(limit), limit, newline);
+            if vector && self.inner == Inner::Text {
+                self.block = Some(block);
+            }
+            return goes_on;
         }
         if block.kind != BlockKind::Literal {
             while self.byte(at) == Some(b'-')
@@ -234,6 +249,19 @@ impl Lane {
             self.pos = brace;
             return true;
         }
+        if let Some((content, size)) = sized(line)
+            && content + size + 1 > line.len()
+        {
+            // It has several lines. A terminal's have a byte more, so that its end is looked for.
+            let from = at + content;
+            self.mask(from, limit, hit, Place::Inside, "key-value");
+            self.frame = Frame::Line;
+            self.pos = limit;
+            self.swallow_until(Until::Dumped(
+                size.saturating_sub(limit.saturating_sub(from)),
+            ));
+            return newline.is_some();
+        }
         let (from, to) = match quotes {
             (Some(a), Some(b)) if a < b => (at + a + 1, at + b),
             (Some(a), None) => (at + a + 1, limit),
@@ -280,6 +308,21 @@ impl Lane {
                 && !name.contains(&b'{'))
         .then_some(at + colon + 1)
     }
+}
+
+/// What the values of a factor of R are told behind.
+const LEVELS: &[u8] = b"Levels:";
+
+/// The content of `string(11) "…"`: where it begins, and how many bytes it has.
+fn sized(line: &[u8]) -> Option<(usize, usize)> {
+    let rest = line.strip_prefix(b"string(")?;
+    let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
+    let size = std::str::from_utf8(rest.get(..digits)?)
+        .ok()?
+        .parse()
+        .ok()?;
+    let open = rest.get(digits..)?.starts_with(b") \"");
+    open.then_some((7 + digits + 3, size))
 }
 
 /// A number before an item is at most this long.

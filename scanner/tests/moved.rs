@@ -1,0 +1,225 @@
+//! Values that stand where nobody expects them: behind a separator in another cell, in the second
+//! line of a string, in a column that is one of very many. What is in doubt is masked.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use scanner::{Action, Mask, Options, Raw, Rule, Rules, RulesBuilder, Scanner, Step, Stream};
+
+fn rules() -> Arc<Rules> {
+    let rule = Rule::new("r", Action::Mask(Mask::Redact))
+        .field("ssn")
+        .field("password");
+    Arc::new(RulesBuilder::new().rule(rule).build().unwrap())
+}
+
+fn scan(text: &str, size: usize) -> String {
+    let mut scanner = Scanner::new(rules(), Options::default());
+    for piece in text.as_bytes().chunks(size) {
+        scanner.feed(Stream::Stdout, Raw::new(Bytes::copy_from_slice(piece)));
+    }
+    scanner.end();
+    let mut out = Vec::new();
+    while let Some(step) = scanner.next_step() {
+        if let Step::Pass { bytes, .. } = step {
+            out.extend_from_slice(bytes.as_bytes());
+        }
+    }
+    String::from_utf8(out).unwrap()
+}
+
+#[track_caller]
+fn gives(text: &str, out: &str) {
+    for size in [1, 2, 7, 64, text.len()] {
+        assert_eq!(scan(text, size), out, "in pieces of {size}");
+    }
+}
+
+/// `psql -A` quotes nothing: a separator in a cell moves the cells behind it.
+#[test]
+fn a_separator_in_a_cell_moves_no_value_out_of_its_mask() {
+    gives(
+        "id|note|ssn|city\n1|a|b|x1y2|Lund\n2|c|z3w4|Rome\n",
+        "id|note|ssn|city\n1|a|***|***|Lund\n2|c|***|Rome\n",
+    );
+    // In the value itself.
+    gives(
+        "id|ssn|note|city\n1|x1|y2|n|Lund\n",
+        "id|ssn|note|city\n1|***|***|n|Lund\n",
+    );
+    // Everything between two protected columns is in doubt.
+    gives(
+        "id|ssn|note|password|city\n1|x1|n|m|y2|Lund\n",
+        "id|ssn|note|password|city\n1|***|***|***|***|Lund\n",
+    );
+    gives(
+        "id\tnote\tssn\tcity\n1\ta\tb\tx1y2\tLund\r\n",
+        "id\tnote\tssn\tcity\n1\ta\t***\t***\tLund\r\n",
+    );
+    gives(
+        "id,note,ssn,city\n1,a,b,x1y2,Lund\n2,\"a,b\",z3w4,Rome\n",
+        "id,note,ssn,city\n1,a,***,***,Lund\n2,\"a,b\",***,Rome\n",
+    );
+    gives(
+        "|id|ssn|city|\n|--|--|--|\n|1|x1|y2|Lund|\n|2|x3|Rome|\n",
+        "|id|ssn|city|\n|--|--|--|\n|1|***|***|Lund|\n|2|***|Rome|\n",
+    );
+}
+
+/// A row that a line break in a cell cuts in two, and whose rest has a separator too many.
+#[test]
+fn the_rest_of_a_row_may_have_a_separator_too_many() {
+    gives(
+        "id|note|ssn|city\n1|a|x\nb|x1y2|Lund\n2|c|z3w4|Rome\n",
+        "id|note|ssn|city\n1|a|***\n***|***|***\n2|c|***|Rome\n",
+    );
+}
+
+/// A quote that nobody closes opens nothing where nothing is quoted.
+#[test]
+fn a_quote_in_a_cell_does_not_swallow_the_rest() {
+    gives(
+        "id|note|ssn|city\n1|\"a|x1y2|Lund\n2|5\"|x3|Rome\n3|\"b\" c|x4|Brno\n",
+        "id|note|ssn|city\n1|\"a|***|Lund\n2|5\"|***|Rome\n3|\"b\" c|***|Brno\n",
+    );
+    gives(
+        "id,note,ssn,city\n1,\"b\" c,x4y5,Brno\n",
+        "id,note,ssn,city\n1,\"b\" c,***,Brno\n",
+    );
+    // One that closes in its line is one.
+    gives(
+        "id|note|ssn|city\n1|\"a|b\"|x1y2|Lund\n",
+        "id|note|ssn|city\n1|\"a|b\"|***|Lund\n",
+    );
+    // And in CSV it may go over lines.
+    gives(
+        "id,note,ssn,city\n1,\"a,\nb\",x1y2,\"c,\nd\"\n",
+        "id,note,ssn,city\n1,\"a,\nb\",***,\"c,\nd\"\n",
+    );
+}
+
+/// What follows a value that is too long to be withheld is still in its column.
+#[test]
+fn cells_behind_a_very_long_one_keep_their_columns() {
+    let long = "v,1\"\" ".repeat(16_000);
+    let text = format!("id,password,ssn,city\n1,\"{long}\",x1y2,Lund\n2,x3,x4,Rome\n");
+    gives(
+        &text,
+        "id,password,ssn,city\n1,***,***,Lund\n2,***,***,Rome\n",
+    );
+}
+
+/// A row that is too long to be counted: what comes after its first protected cell is masked.
+#[test]
+fn a_row_that_is_too_long_to_be_counted_is_in_doubt() {
+    let long = "word ".repeat(20_000);
+    let text = format!("id|ssn|note|city\n1|x1|{long}|x2\n2|x3|n|Rome\n");
+    for size in [1000, text.len()] {
+        let out = scan(&text, size);
+        assert_eq!(out, "id|ssn|note|city\n1|***|***|***\n2|***|n|Rome\n");
+    }
+}
+
+/// PHP's `var_dump` escapes nothing and says how long a string is.
+#[test]
+fn a_dumped_string_ends_where_its_length_says() {
+    gives(
+        "  [\"ssn\"]=>\n  string(13) \"x1\"\ny2\" z3\nw4\"\n  [\"id\"]=>\n  string(1) \"7\"\n}\n",
+        "  [\"ssn\"]=>\n  string(13) \"***\"\n  [\"id\"]=>\n  string(1) \"7\"\n}\n",
+    );
+    gives(
+        "[\"ssn\"]=>\r\nstring(8) \"x1\r\ny2\r\nz3\"\r\n[\"id\"]=>\r\nint(5)\r\n",
+        "[\"ssn\"]=>\r\nstring(8) \"***\"\r\n[\"id\"]=>\r\nint(5)\r\n",
+    );
+    gives("\"ssn\"=>string(2) \"x1\"", "\"ssn\"=>string(2) \"***\"");
+}
+
+/// A vector of R has as many lines as it needs, and the levels of a factor are its values.
+#[test]
+fn a_vector_has_several_lines() {
+    gives(
+        "$ssn\n [1] \"x1\" \"x2\"\n [3] \"x3\"\n\n$id\n[1] 1 2 3\n\n",
+        "$ssn\n [1] \"***\"\n [3] \"***\"\n\n$id\n[1] 1 2 3\n\n",
+    );
+    gives(
+        "$ssn\n[1] x1 x2\nLevels: x1 x2\n\n$id\n",
+        "$ssn\n[1] ***\nLevels: x**\n\n$id\n",
+    );
+}
+
+fn columns(count: usize, protected: usize) -> Vec<String> {
+    (0..count)
+        .map(|k| match k {
+            k if k == protected => "ssn".to_owned(),
+            k => format!("some_column_{k}"),
+        })
+        .collect()
+}
+
+/// Columns of an INSERT are counted, however many they are and however long their line is.
+#[test]
+fn an_insert_has_any_number_of_columns() {
+    for (count, protected) in [(200, 150), (300, 30), (300, 299), (5000, 100), (5000, 4000)] {
+        let names = columns(count, protected);
+        let values: Vec<_> = (0..count)
+            .map(|k| format!("'{}{k}'", if k == protected { "secret" } else { "v" }))
+            .collect();
+        let (names, lines) = (names.join(", "), names.join(",\n  "));
+        let values = values.join(", ");
+        for text in [
+            format!("INSERT INTO t ({names}) VALUES ({values});\nnext\n"),
+            format!("INSERT INTO t ({names})\nVALUES\n({values}),\n({values});\nnext\n"),
+            format!("INSERT INTO t (\n  {lines}\n) VALUES ({values});\nnext\n"),
+            format!(
+                "CREATE TABLE t (\n  {}\n);\nINSERT INTO t VALUES ({values});\nnext\n",
+                lines.replace(',', " text,")
+            ),
+        ] {
+            for size in [7, 1000, text.len()] {
+                let out = scan(&text, size);
+                assert!(
+                    !out.contains("secret"),
+                    "{count} {protected} {size} {}",
+                    &text[..40]
+                );
+                assert!(
+                    out.contains("'v0'") && out.ends_with("next\n"),
+                    "{count} {protected} {size}"
+                );
+                assert!(out.contains("'v99'"), "{count} {protected} {size}");
+            }
+        }
+    }
+}
+
+/// A header may be longer than any line that is kept.
+#[test]
+fn a_header_has_any_number_of_columns() {
+    for (count, protected) in [(300, 30), (300, 299), (100_000, 100), (100_000, 77_777)] {
+        for by in [",", "\t", ";", "|"] {
+            let names = columns(count, protected).join(by);
+            let row: Vec<_> = (0..count)
+                .map(|k| if k == protected { "x1y2z3" } else { "v" })
+                .collect();
+            let row = row.join(by);
+            let text = format!("{names}\n{row}\n{row}\n");
+            for size in [1000, text.len()] {
+                let out = scan(&text, size);
+                assert!(!out.contains("x1y2z3"), "{count} {protected} {by:?} {size}");
+                let first = out.lines().nth(1).unwrap();
+                assert_eq!(
+                    first.split(by).count(),
+                    count,
+                    "{count} {protected} {by:?} {size}"
+                );
+                let kept = first
+                    .split(by)
+                    .take(100)
+                    .filter(|cell| *cell == "v")
+                    .count();
+                assert_eq!(kept, 100 - usize::from(protected < 100), "{protected}");
+            }
+        }
+    }
+}
