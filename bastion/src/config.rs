@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use self::section::{Field, Section, Source};
-use crate::recorder::{CopyTo, Keep};
+use crate::name::{MAX_LOGIN, MAX_TARGET};
+use crate::recorder::{CopyTo, Keep, Terms};
 
 pub(crate) use self::file::key_of;
 pub use self::file::{FileError, KeyError, read_key, read_private, read_text};
+pub use self::passed::PassedEnv;
+pub(crate) use self::passed::is_continued;
 pub use self::problem::{Problem, Problems, printable};
 pub(crate) use self::problem::{line_column, nearest};
 pub use self::sink::{Forward, Guarantee, Receiver, Sink, Trust};
@@ -18,6 +21,7 @@ pub(crate) use self::webhooks::web_address;
 pub use self::webhooks::{Address, Notify, Webhook};
 
 mod file;
+mod passed;
 mod problem;
 pub(crate) mod section;
 mod sink;
@@ -213,6 +217,10 @@ pub struct Recording {
     pub keep: Keep,
     /// Where it copies checkpoints of its log to.
     pub checkpoints_to: Vec<CopyTo>,
+    /// A recorder that says nothing for this long has stalled.
+    pub stall: Duration,
+    /// How much it keeps, and when it writes.
+    pub terms: Terms,
 }
 
 /// What a recorder that fails means for sessions.
@@ -291,6 +299,8 @@ pub struct Limits {
     pub key_offers: usize,
     /// Open device flows in total.
     pub device_flows: usize,
+    /// Open device flows of one key.
+    pub device_flows_per_key: usize,
     /// Open device flows of one source address.
     pub device_flows_per_source: usize,
     /// Device codes that one source address may ask for in a minute.
@@ -307,6 +317,35 @@ pub struct Limits {
     pub session_life: Duration,
     /// How long SIGTERM lets sessions go on.
     pub drain: Duration,
+    /// After that, how long the process has to end.
+    pub shutdown: Duration,
+    /// How long a session that is told to end has to say its last words.
+    pub session_end: Duration,
+    /// Longest name of a login, in bytes: 1..=64.
+    pub login_name: usize,
+    /// Longest name of a target, in bytes: 1..=128.
+    pub target_name: usize,
+    /// Longest command, in bytes: 1..=64 KiB.
+    pub command_bytes: usize,
+    /// Variables of a client that go on to the target.
+    pub env: PassedEnv,
+    /// Longest value of such a variable, in bytes.
+    pub env_value_bytes: usize,
+    /// Widest terminal: 1..=1000.
+    pub pty_columns: u16,
+    /// Highest terminal: 1..=500.
+    pub pty_rows: u16,
+    /// Changes of a terminal's size that reach the target in a second: 1..=100.
+    pub pty_changes_per_second: u32,
+    /// What is queued of one channel in one direction before it is slowed down, in bytes: two
+    /// windows.
+    pub channel_queue: usize,
+    /// What is queued of one channel before nobody on its connection may send, in bytes.
+    pub channel_queue_max: usize,
+    /// The same of all channels of a connection.
+    pub connection_queue_max: usize,
+    /// Longest line of the console, in bytes.
+    pub console_line: usize,
 }
 
 impl Default for Limits {
@@ -319,6 +358,7 @@ impl Default for Limits {
             auth_failures: 6,
             key_offers: 32,
             device_flows: 32,
+            device_flows_per_key: 1,
             device_flows_per_source: 3,
             device_codes_per_minute: 20,
             channels: 10,
@@ -327,6 +367,20 @@ impl Default for Limits {
             write_stall: Duration::from_secs(60),
             session_life: Duration::from_secs(24 * 60 * 60),
             drain: Duration::from_secs(10),
+            shutdown: Duration::from_secs(10),
+            session_end: Duration::from_secs(2),
+            login_name: MAX_LOGIN,
+            target_name: MAX_TARGET,
+            command_bytes: COMMAND_MAX,
+            env: PassedEnv::default(),
+            env_value_bytes: 64,
+            pty_columns: COLUMNS_MAX,
+            pty_rows: ROWS_MAX,
+            pty_changes_per_second: 10,
+            channel_queue: 4 * 1024 * 1024,
+            channel_queue_max: 16 * 1024 * 1024,
+            connection_queue_max: 32 * 1024 * 1024,
+            console_line: 4096,
         }
     }
 }
@@ -577,8 +631,12 @@ impl Recording {
             Some(field) => read_copies(field),
             None => Some(Vec::new()),
         };
+        let stall = duration_or(&mut section, "stall", 5, SECOND, MINUTE);
+        let terms = read_terms(&mut section);
         section.finish();
         Some(Self {
+            stall: stall?,
+            terms: terms?,
             dir: dir?,
             socket: match socket {
                 Some(path) => Some(path?),
@@ -599,6 +657,27 @@ impl Recording {
             checkpoints_to: checkpoints_to?,
         })
     }
+}
+
+/// The keys of `[recording]` that the recorder is told. Its own ranges are the same.
+fn read_terms(section: &mut Section<'_, '_>) -> Option<Terms> {
+    let mut terms = Terms::default();
+    let mut fine = true;
+    for (key, place, range) in terms.durations() {
+        match section.take(key).map(|field| field.duration(range)) {
+            Some(Some(value)) => *place = value,
+            Some(None) => fine = false,
+            None => {}
+        }
+    }
+    for (key, place, range) in terms.numbers() {
+        match section.take(key).map(|field| field.integer(range)) {
+            Some(Some(value)) => *place = value,
+            Some(None) => fine = false,
+            None => {}
+        }
+    }
+    fine.then_some(terms)
 }
 
 /// `[masks]` with `key_file`.
@@ -719,6 +798,13 @@ impl Limits {
             ("write_stall", &mut limits.write_stall, SECOND, 10 * MINUTE),
             ("session_life", &mut limits.session_life, SECOND, 30 * DAY),
             ("drain", &mut limits.drain, Duration::ZERO, DAY),
+            ("shutdown", &mut limits.shutdown, SECOND, 5 * MINUTE),
+            (
+                "session_end",
+                &mut limits.session_end,
+                Duration::from_millis(100),
+                30,
+            ),
         ];
         let mut fine = true;
         for (key, place, low, high) in &mut durations {
@@ -742,6 +828,11 @@ impl Limits {
             ("key_offers", &mut limits.key_offers, 1..=1_000),
             ("device_flows", &mut limits.device_flows, 1..=10_000),
             (
+                "device_flows_per_key",
+                &mut limits.device_flows_per_key,
+                1..=100,
+            ),
+            (
                 "device_flows_per_source",
                 &mut limits.device_flows_per_source,
                 1..=10_000,
@@ -757,6 +848,34 @@ impl Limits {
                 &mut limits.channel_opens_per_minute,
                 1..=100_000,
             ),
+            ("login_name", &mut limits.login_name, 1..=MAX_LOGIN as u64),
+            (
+                "target_name",
+                &mut limits.target_name,
+                1..=MAX_TARGET as u64,
+            ),
+            (
+                "command_bytes",
+                &mut limits.command_bytes,
+                1..=COMMAND_MAX as u64,
+            ),
+            ("env_value_bytes", &mut limits.env_value_bytes, 0..=256),
+            (
+                "channel_queue",
+                &mut limits.channel_queue,
+                QUEUE_LEAST..=16 * MIB,
+            ),
+            (
+                "channel_queue_max",
+                &mut limits.channel_queue_max,
+                QUEUE_LEAST..=64 * MIB,
+            ),
+            (
+                "connection_queue_max",
+                &mut limits.connection_queue_max,
+                QUEUE_LEAST..=256 * MIB,
+            ),
+            ("console_line", &mut limits.console_line, 256..=64 * 1024),
         ];
         for (key, place, range) in &mut counts {
             match section.take(key).map(|field| field.count(range.clone())) {
@@ -764,6 +883,31 @@ impl Limits {
                 Some(None) => fine = false,
                 None => {}
             }
+        }
+        let mut sizes = [
+            ("pty_columns", &mut limits.pty_columns, COLUMNS_MAX),
+            ("pty_rows", &mut limits.pty_rows, ROWS_MAX),
+        ];
+        for (key, place, most) in &mut sizes {
+            let field = section.take(key);
+            let value = field.map(|field| field.integer(1..=u64::from(*most)));
+            match value.map(|value| value.and_then(|value| u16::try_from(value).ok())) {
+                Some(Some(value)) => **place = value,
+                Some(None) => fine = false,
+                None => {}
+            }
+        }
+        let changes = section.take("pty_changes_per_second");
+        let changes = changes.map(|field| field.integer(1..=100));
+        match changes.map(|changes| changes.and_then(|value| u32::try_from(value).ok())) {
+            Some(Some(value)) => limits.pty_changes_per_second = value,
+            Some(None) => fine = false,
+            None => {}
+        }
+        match section.take("env").map(PassedEnv::read) {
+            Some(Some(env)) => limits.env = env,
+            Some(None) => fine = false,
+            None => {}
         }
         if fine {
             limits.check(&section);
@@ -783,6 +927,13 @@ impl Limits {
         }
         if self.device_flows_per_source > self.device_flows {
             wrong("`limits.device_flows_per_source` is more than `limits.device_flows`");
+        }
+        // A stalled channel goes on by two bytes at a time, and so goes beyond where it stalled.
+        if self.channel_queue > self.channel_queue_max / 2 {
+            wrong("`limits.channel_queue` is more than half of `limits.channel_queue_max`");
+        }
+        if self.channel_queue_max > self.connection_queue_max {
+            wrong("`limits.channel_queue_max` is more than `limits.connection_queue_max`");
         }
     }
 }
@@ -1047,6 +1198,15 @@ const RESERVED_PARAMS: [&str; 8] = [
     "nonce",
 ];
 
+/// Longest command that any configuration takes, in bytes: one message of the SSH library.
+const COMMAND_MAX: usize = 64 * 1024;
+/// Widest terminal that any configuration takes: what the scanner and the recordings know.
+pub(crate) const COLUMNS_MAX: u16 = 1000;
+/// Highest terminal that any configuration takes.
+pub(crate) const ROWS_MAX: u16 = 500;
+/// A smaller queue would not hold two windows of two packets.
+const QUEUE_LEAST: u64 = 128 * 1024;
+
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
@@ -1122,6 +1282,216 @@ mod tests {
                 "docs/limits.md lacks limits.{key}"
             );
         }
+    }
+
+    /// What the product promises to be configurable, a line for each number: the keys with their
+    /// defaults. A number that loses its key, or changes its default, fails here.
+    const PROMISED: &[(&str, &[(&str, &str)])] = &[
+        (
+            "accept to signed in, without and with a code",
+            &[
+                ("limits.login_deadline", "30s"),
+                ("limits.code_deadline", "5m"),
+            ],
+        ),
+        (
+            "unauthenticated connections",
+            &[
+                ("limits.unauthenticated", "512"),
+                ("limits.unauthenticated_per_source", "32"),
+            ],
+        ),
+        (
+            "failures and key offers",
+            &[("limits.auth_failures", "6"), ("limits.key_offers", "32")],
+        ),
+        (
+            "device flows",
+            &[
+                ("limits.device_flows_per_key", "1"),
+                ("limits.device_flows_per_source", "3"),
+                ("limits.device_flows", "32"),
+            ],
+        ),
+        ("life of a device code", &[("oidc.code_max_age", "5m")]),
+        (
+            "lease, re-check, grace, session",
+            &[
+                ("oidc.lease", "8h"),
+                ("oidc.recheck", "15m"),
+                ("oidc.grace", "1h"),
+                ("limits.session_life", "24h"),
+            ],
+        ),
+        (
+            "channels",
+            &[
+                ("limits.channels", "10"),
+                ("limits.channel_opens_per_minute", "100"),
+            ],
+        ),
+        (
+            "names",
+            &[("limits.login_name", "64"), ("limits.target_name", "128")],
+        ),
+        ("command", &[("limits.command_bytes", "65536")]),
+        (
+            "environment",
+            &[
+                ("limits.env", "[\"LANG\", \"LC_*\", \"COLORTERM\", \"TZ\"]"),
+                ("limits.env_value_bytes", "64"),
+            ],
+        ),
+        (
+            "terminal",
+            &[
+                ("limits.pty_columns", "1000"),
+                ("limits.pty_rows", "500"),
+                ("limits.pty_changes_per_second", "10"),
+            ],
+        ),
+        (
+            "queued bytes",
+            &[
+                ("limits.channel_queue", "4194304"),
+                ("limits.channel_queue_max", "16777216"),
+                ("limits.connection_queue_max", "33554432"),
+            ],
+        ),
+        ("a write without progress", &[("limits.write_stall", "60s")]),
+        (
+            "connecting to a target",
+            &[("limits.target_connect", "10s")],
+        ),
+        (
+            "a hold's record, payload, quiet time",
+            &[
+                ("holds.record_max", "1048576"),
+                ("holds.max_bytes", "67108864"),
+                ("holds.seal_quiet", "5s"),
+            ],
+        ),
+        (
+            "holds of a person, spool",
+            &[
+                ("holds.per_person", "20"),
+                ("holds.spool_bytes", "4294967296"),
+            ],
+        ),
+        ("a client's wait", &[("holds.wait", "4h")]),
+        (
+            "who decides",
+            &[
+                ("approval.max_sign_in_age", "15m"),
+                ("approval.min_key_age", "0s"),
+            ],
+        ),
+        ("console line", &[("limits.console_line", "4096")]),
+        (
+            "recorder",
+            &[
+                ("recording.queue_bytes", "1048576"),
+                ("recording.stall", "5s"),
+                ("recording.flush", "1s"),
+                ("recording.sync_interval", "1s"),
+            ],
+        ),
+        (
+            "free disk",
+            &[
+                ("recording.free_percent", "5"),
+                ("recording.free_bytes", "2147483648"),
+            ],
+        ),
+        (
+            "event and frame",
+            &[
+                ("recording.event_bytes", "65536"),
+                ("recording.frame_bytes", "1048576"),
+                ("recording.frame_life", "10m"),
+            ],
+        ),
+        (
+            "shutdown",
+            &[("limits.shutdown", "10s"), ("limits.session_end", "2s")],
+        ),
+    ];
+
+    #[test]
+    fn every_promised_limit_has_its_key() {
+        let document = include_str!("../../docs/limits.md");
+        let sample: toml::Table = toml::from_str(SAMPLE).unwrap();
+        for (what, keys) in PROMISED {
+            for (key, default) in *keys {
+                let row = format!("| `{key}` | {default} |");
+                assert!(document.contains(&row), "{what}: no row {row}");
+                let (section, name) = key.split_once('.').unwrap();
+                assert!(
+                    sample
+                        .get(section)
+                        .and_then(|section| section.get(name))
+                        .is_some(),
+                    "{what}: no key {key}"
+                );
+                // What is out of every range is a mistake in one line, which names the key.
+                let wrong = match default.bytes().next() {
+                    Some(b'[') => "[\"LD_PRELOAD\"]",
+                    _ if default.ends_with(|last: char| last.is_ascii_digit()) => "99999999999999",
+                    _ => "\"9999d\"",
+                };
+                let section = if section == "oidc" {
+                    LEAST.to_owned()
+                } else {
+                    format!("{LEAST}[{section}]\n")
+                };
+                let found = mistakes(&format!("{section}{name} = {wrong}\n"));
+                assert!(
+                    found.lines().count() == 1 && found.contains(&format!("`{key}`")),
+                    "{key}: {found}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn limits_that_cannot_work_together_are_mistakes() {
+        for (text, wanted) in [
+            (
+                "[limits]\nchannel_queue = 16777216",
+                "1:2: `limits.channel_queue` is more than half of `limits.channel_queue_max`",
+            ),
+            (
+                "[limits]\nchannel_queue_max = 67108864",
+                "1:2: `limits.channel_queue_max` is more than `limits.connection_queue_max`",
+            ),
+            (
+                "[limits]\nlogin_name = 65",
+                "2:14: `limits.login_name` is 65, which is not in 1 to 64",
+            ),
+            (
+                "[limits]\nenv = [\"LANG\", \"PATH\"]",
+                "2:16: `limits.env` names \"PATH\", which can make a target run, load or trust something else (set it on the target)",
+            ),
+            (
+                "[limits]\nenv = [\"BASTION_X\"]",
+                "2:8: `limits.env` names \"BASTION_X\", which the bastion reads itself and never passes on",
+            ),
+            (
+                "[recording]\nqueue_bytes = 1000",
+                "2:15: `recording.queue_bytes` is 1000, which is not in 524288 to 16777216",
+            ),
+        ] {
+            let found = mistakes(&format!("{text}\n{LEAST}"));
+            assert_eq!(found.lines().count(), 1, "{found}");
+            assert!(found.contains(wanted), "{text:?} gave {found}");
+        }
+        let config = parse(&format!(
+            "{LEAST}[limits]\nenv = [\"EDITOR_MODE\", \"MY_*\"]\npty_rows = 40\n[recording]\nframe_life = \"2m\"\n"
+        ))
+        .unwrap();
+        assert!(config.limits.env.has("MY_APP") && !config.limits.env.has("LANG"));
+        assert_eq!(config.limits.pty_rows, 40);
+        assert_eq!(config.recording.terms.frame_life, Duration::from_secs(120));
     }
 
     /// Each key of the sample, commented out or not, is one that the reader knows.

@@ -33,7 +33,7 @@ use crate::access::{Access, Action, Denied, SessionOf, Visible};
 use crate::audit::Event;
 use crate::login::Lease;
 use crate::record::{self, ExitStatus, ReadBack, SessionId, Summary};
-use crate::session::{Asked, LAST_WORDS, NOT_ALLOWED, Notices, REFUSED, Rooms, close, give_up};
+use crate::session::{Asked, NOT_ALLOWED, Notices, REFUSED, Rooms, close, give_up};
 use crate::ssh::{ClientEnd, ClientReader, ClientWriter, Ended, Gone, Opening};
 
 use command::{Command, Usage};
@@ -58,7 +58,7 @@ pub(crate) async fn run(
             return give_up(&writer, &notices, line, NOT_ALLOWED).await;
         }
     };
-    let command = match Command::parse(line) {
+    let command = match Command::parse(line, rooms.limits.console_line) {
         Ok(command) => command,
         Err(usage) => return give_up(&writer, &notices, &usage.to_string(), Usage::STATUS).await,
     };
@@ -78,7 +78,7 @@ pub(crate) async fn run(
         () = stop.cancelled() => Err(Failure::Refused("the bastion is shutting down; connect again later".into())),
     };
     // Whatever the end is, and before its line. A client that is gone has no screen.
-    tokio::time::timeout(LAST_WORDS, screen.leave(&writer))
+    tokio::time::timeout(writer.patience(), screen.leave(&writer))
         .await
         .unwrap_or(Ok(()))
         .unwrap_or(());
@@ -818,5 +818,5 @@ fn summary(session: &Summary) -> Value {
 
 #[cfg(fuzzing)]
 pub(crate) fn fuzz_line(line: &[u8]) {
-    drop(command::Command::parse(line));
+    drop(command::Command::parse(line, 4096));
 }

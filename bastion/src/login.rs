@@ -294,11 +294,7 @@ impl SignIns {
         Ok(Self {
             inner: Arc::new(Inner {
                 issuer: Issuer::new(&oidc, world.keys_pause)?,
-                places: Places::new(
-                    limits.device_flows,
-                    limits.device_flows_per_source,
-                    limits.device_codes_per_minute,
-                ),
+                places: Places::new(limits),
                 oidc,
                 store,
                 seal,

@@ -26,6 +26,8 @@ pub struct Metrics {
     session_seconds: Histogram,
     sign_in_seconds: Histogram,
     hold_seconds: Histogram,
+    acknowledge_seconds: Histogram,
+    connect_seconds: Histogram,
     began: Mutex<Began>,
 }
 
@@ -67,7 +69,7 @@ pub(crate) struct Live {
     pub(crate) notices: Option<(u64, Duration)>,
     /// How long the recorder took to answer; none where it did not.
     pub(crate) recorder: Option<Duration>,
-    /// Free and total bytes of the disk of the recordings, where this process can see it.
+    /// Free and total bytes of the disk of the recordings, where the recorder says so.
     pub(crate) recordings_disk: Option<(u64, u64)>,
     /// The same of the state folder.
     pub(crate) state_disk: Option<(u64, u64)>,
@@ -127,6 +129,8 @@ impl Default for Metrics {
             session_seconds: Histogram::new(&SESSION_BOUNDS),
             sign_in_seconds: Histogram::new(&SIGN_IN_BOUNDS),
             hold_seconds: Histogram::new(&HOLD_BOUNDS),
+            acknowledge_seconds: Histogram::new(&ACKNOWLEDGE_BOUNDS),
+            connect_seconds: Histogram::new(&CONNECT_BOUNDS),
             began: Mutex::default(),
         }
     }
@@ -226,6 +230,17 @@ impl Metrics {
         self.add(REFUSED, None, 1);
     }
 
+    /// Counts how long a piece of output waited for the recorder.
+    pub(crate) fn acknowledged(&self, took: Duration) {
+        self.acknowledge_seconds.observe(took);
+    }
+
+    /// Counts how long it took to connect to a target and log in there, or to find out that it
+    /// can't be.
+    pub(crate) fn dialled(&self, took: Duration) {
+        self.connect_seconds.observe(took);
+    }
+
     /// Counts a message that a webhook has taken.
     pub(crate) fn notice_delivered(&self) {
         self.add(NOTICES, Some("delivered"), 1);
@@ -322,6 +337,8 @@ impl Metrics {
             SESSION_SECONDS => self.session_seconds.render(name, lines),
             SIGN_IN_SECONDS => self.sign_in_seconds.render(name, lines),
             HOLD_SECONDS => self.hold_seconds.render(name, lines),
+            ACKNOWLEDGE_SECONDS => self.acknowledge_seconds.render(name, lines),
+            CONNECT_SECONDS => self.connect_seconds.render(name, lines),
             _ => {}
         }
     }
@@ -412,9 +429,11 @@ const HOLD_SECONDS: &str = "bastion_hold_decision_seconds";
 const NOTICES: &str = "bastion_notices_total";
 const SESSION_SECONDS: &str = "bastion_session_duration_seconds";
 const SIGN_IN_SECONDS: &str = "bastion_sign_in_duration_seconds";
+const ACKNOWLEDGE_SECONDS: &str = "bastion_recorder_acknowledge_seconds";
+const CONNECT_SECONDS: &str = "bastion_target_connect_seconds";
 
 /// Name, type and meaning of each.
-const FAMILIES: [(&str, &str, &str); 36] = [
+const FAMILIES: [(&str, &str, &str); 38] = [
     ("bastion_build_info", "gauge", "The version that runs."),
     (
         SIGN_INS,
@@ -529,9 +548,19 @@ const FAMILIES: [(&str, &str, &str); 36] = [
         "How long the recorder took to answer when it was last asked.",
     ),
     (
+        ACKNOWLEDGE_SECONDS,
+        "histogram",
+        "How long each piece of output waited for the recorder to have it.",
+    ),
+    (
+        CONNECT_SECONDS,
+        "histogram",
+        "Connecting to a target and logging in there, also where that failed.",
+    ),
+    (
         "bastion_recordings_disk_free_bytes",
         "gauge",
-        "Free disk of the recordings, where serve can see it.",
+        "Free disk of the recordings, as the recorder sees it.",
     ),
     (
         "bastion_recordings_disk_bytes",
@@ -590,6 +619,9 @@ const SESSION_BOUNDS: [f64; 10] = [
 ];
 const SIGN_IN_BOUNDS: [f64; 8] = [1.0, 2.0, 5.0, 10.0, 20.0, 45.0, 120.0, 300.0];
 const HOLD_BOUNDS: [f64; 8] = [5.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0];
+const ACKNOWLEDGE_BOUNDS: [f64; 10] =
+    [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
+const CONNECT_BOUNDS: [f64; 9] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
 const BEGAN_MAX: usize = 20_000;
 const BEGAN_AGE: Duration = Duration::from_secs(30 * 60);
 
@@ -733,6 +765,24 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
         assert!(!text.contains("whatever") && !text.contains("nobody knows"));
+    }
+
+    #[test]
+    fn latencies_are_counted_by_their_bounds() {
+        let metrics = Metrics::default();
+        metrics.acknowledged(Duration::from_micros(300));
+        metrics.acknowledged(Duration::from_secs(60));
+        metrics.dialled(Duration::from_millis(20));
+        let text = metrics.render(&live());
+        for line in [
+            "bastion_recorder_acknowledge_seconds_bucket{le=\"0.0001\"} 0",
+            "bastion_recorder_acknowledge_seconds_bucket{le=\"0.0005\"} 1",
+            "bastion_recorder_acknowledge_seconds_bucket{le=\"+Inf\"} 2",
+            "bastion_target_connect_seconds_bucket{le=\"0.025\"} 1",
+            "bastion_target_connect_seconds_count 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
     }
 
     #[test]

@@ -35,6 +35,29 @@ impl Destination {
             _ => Err(NameError::Separators),
         }
     }
+
+    /// The same, where its names are no longer than a configuration allows: `login` bytes for the
+    /// account and `target` bytes for the target. The console's is nobody's name.
+    ///
+    /// # Errors
+    /// A part is longer.
+    pub fn within(self, login: usize, target: usize) -> Result<Self, NameError> {
+        let fits = |name: &Name, max: usize, part: Part| {
+            if name.0.len() > max {
+                return Err(NameError::TooLong { part, max });
+            }
+            Ok(())
+        };
+        if let Self::Target {
+            login: account,
+            target: machine,
+        } = &self
+        {
+            fits(account, login, Part::Login)?;
+            fits(machine, target, Part::Target)?;
+        }
+        Ok(self)
+    }
 }
 
 impl fmt::Display for Destination {
@@ -134,9 +157,9 @@ impl NameError {
     }
 }
 
-/// Longest login name, in bytes (limits.md).
+/// Longest login name that any configuration takes, in bytes (limits.md).
 pub const MAX_LOGIN: usize = 64;
-/// Longest target name, in bytes (limits.md).
+/// Longest target name that any configuration takes, in bytes (limits.md).
 pub const MAX_TARGET: usize = 128;
 
 fn is_separator(byte: u8) -> bool {
@@ -206,6 +229,24 @@ mod tests {
         assert!(!taken(MAX_LOGIN, MAX_TARGET + 1));
         assert!(Destination::parse(&"a".repeat(MAX_LOGIN)).is_ok());
         assert!(Destination::parse(&"a".repeat(MAX_LOGIN + 1)).is_err());
+    }
+
+    #[test]
+    fn lengths_at_the_edges_of_a_configuration() {
+        let taken = |login: usize, target: usize| {
+            let name = format!("{}@{}", "a".repeat(login), "b".repeat(target));
+            Destination::parse(&name).unwrap().within(8, 12)
+        };
+        assert!(taken(8, 12).is_ok());
+        let long = |part, max| Err(NameError::TooLong { part, max });
+        assert_eq!(taken(9, 12), long(Part::Login, 8));
+        assert_eq!(taken(8, 13), long(Part::Target, 12));
+        assert!(
+            Destination::parse("a-long-name")
+                .unwrap()
+                .within(8, 12)
+                .is_ok()
+        );
     }
 
     proptest! {

@@ -2,12 +2,12 @@
 //!
 //! No byte goes to a client before the recorder has taken it over: hand it to
 //! [`Recording::output`], wait for its position in [`Acknowledged::reached`], then forward it.
-//! When the recorder is gone, full or silent for five seconds, every session on it fails with
+//! When the recorder is gone, full or silent for `recording.stall`, every session on it fails with
 //! a [`RecordError`]; there is no way to go on unrecorded.
 //!
 //! All sessions share one socket. A frame is written at once by whoever has it, as far as the
 //! socket takes it; a task writes the rest. What may be queued is bounded by each session's
-//! window of 1 MiB.
+//! window, `recording.queue_bytes`.
 
 mod about;
 mod link;
@@ -37,8 +37,9 @@ use self::link::{Link, Progress, State, Wire};
 pub(crate) use self::read::Opened;
 pub use self::read::ReadBack;
 use crate::audit::Wanted;
-use crate::config::RecordingSync;
+use crate::config::{self, RecordingSync};
 use crate::forward::{Behind, Watch};
+use crate::recorder::Terms;
 use crate::recorder::wire::{self, Entry, Failure};
 
 /// A recorder that takes sessions. A clone is the same recorder.
@@ -49,10 +50,43 @@ pub struct Recorder {
     inner: Arc<Inner>,
 }
 
+/// What `serve` and a recorder agree on when they meet.
+#[derive(Clone, Debug)]
+pub struct Agreed {
+    /// When bytes have to be on disk.
+    pub sync: RecordingSync,
+    /// A recorder that says nothing for this long has stalled.
+    pub stall: Duration,
+    /// How much it keeps, and when it writes.
+    pub terms: Terms,
+}
+
+impl Agreed {
+    /// As a configuration has it.
+    pub fn of(recording: &config::Recording) -> Self {
+        Self {
+            sync: recording.sync,
+            stall: recording.stall,
+            terms: recording.terms.clone(),
+        }
+    }
+}
+
+impl From<RecordingSync> for Agreed {
+    /// With the defaults for the rest.
+    fn from(sync: RecordingSync) -> Self {
+        Self {
+            sync,
+            stall: STALL,
+            terms: Terms::default(),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Inner {
     source: Source,
-    sync: RecordingSync,
+    agreed: Agreed,
     running: Mutex<Running>,
     /// What else must stand for a session to begin.
     watch: OnceLock<Watch>,
@@ -89,9 +123,9 @@ impl Recorder {
     pub async fn spawn_embedded(
         exe: &Path,
         dir: &Path,
-        sync: RecordingSync,
+        agreed: impl Into<Agreed>,
     ) -> Result<Self, RecordError> {
-        Self::spawn_embedded_with(exe, dir, sync, Vec::new()).await
+        Self::spawn_embedded_with(exe, dir, agreed, Vec::new()).await
     }
 
     /// As [`Self::spawn_embedded`], with further arguments for the recorder.
@@ -102,7 +136,7 @@ impl Recorder {
     pub async fn spawn_embedded_with(
         exe: &Path,
         dir: &Path,
-        sync: RecordingSync,
+        agreed: impl Into<Agreed>,
         args: Vec<OsString>,
     ) -> Result<Self, RecordError> {
         let source = Source::Child {
@@ -110,7 +144,7 @@ impl Recorder {
             dir: dir.to_owned(),
             args,
         };
-        Self::new(source, sync).await
+        Self::new(source, agreed.into()).await
     }
 
     /// Connects to the recorder that listens on `socket`; bytes are on disk within two seconds.
@@ -122,23 +156,25 @@ impl Recorder {
         Self::connect_with(socket, RecordingSync::Interval).await
     }
 
-    /// Connects to the recorder that listens on `socket`, and says when bytes have to be on
-    /// disk.
+    /// Connects to the recorder that listens on `socket`, and says what is asked of it.
     ///
     /// # Errors
     ///
     /// As [`Self::connect`].
-    pub async fn connect_with(socket: &Path, sync: RecordingSync) -> Result<Self, RecordError> {
+    pub async fn connect_with(
+        socket: &Path,
+        agreed: impl Into<Agreed>,
+    ) -> Result<Self, RecordError> {
         Self::new(
             Source::Socket {
                 path: socket.to_owned(),
             },
-            sync,
+            agreed.into(),
         )
         .await
     }
 
-    async fn new(source: Source, sync: RecordingSync) -> Result<Self, RecordError> {
+    async fn new(source: Source, agreed: Agreed) -> Result<Self, RecordError> {
         let running = Running {
             link: None,
             child: None,
@@ -146,7 +182,7 @@ impl Recorder {
         };
         let inner = Arc::new(Inner {
             source,
-            sync,
+            agreed,
             running: Mutex::new(running),
             watch: OnceLock::new(),
         });
@@ -179,7 +215,7 @@ impl Recorder {
         };
         wire.send(&wire::json_frame(wire::Kind::Start, channel, &about), None);
         let id = async { reply.await?.session_id() };
-        let id = match time::timeout(STALL, id).await {
+        let id = match time::timeout(wire.stall, id).await {
             Ok(Ok(id)) => id,
             Ok(Err(error)) => {
                 guard.ended = true;
@@ -239,6 +275,23 @@ impl Recorder {
         Ok(())
     }
 
+    /// Free bytes of the disk of the recordings, as far as the recorder may use them, and its size.
+    ///
+    /// # Errors
+    ///
+    /// The recorder is gone, or cannot see its disk.
+    pub async fn disk(&self) -> Result<(u64, u64), RecordError> {
+        let wire = self.inner.wire().await?;
+        let disk = wire.ask(wire::Kind::Disk, &[]).await?.data()?;
+        match disk.split_first_chunk::<8>() {
+            Some((free, total)) if total.len() == 8 => {
+                let total = total.try_into().map_err(|_| BROKEN_DISK)?;
+                Ok((u64::from_le_bytes(*free), u64::from_le_bytes(total)))
+            }
+            _ => Err(BROKEN_DISK),
+        }
+    }
+
     /// The file of a recording, `.cast.zst`: what is written of it so far. The recorder notes
     /// that it was read.
     ///
@@ -261,8 +314,9 @@ impl Recorder {
             let mut payload = vec![wire::encode_wanted(wanted)];
             payload.extend_from_slice(event);
             let answer = wire.question(wire::Kind::Audit, &payload)?;
+            let stall = wire.stall;
             answers.push(Box::pin(async move {
-                let answered = time::timeout(STALL, answer).await;
+                let answered = time::timeout(stall, answer).await;
                 answered.map_err(|_| RecordError::Stalled)??.done()
             }) as Written);
         }
@@ -345,9 +399,9 @@ impl Inner {
                 running.child = Some(child);
                 stream
             }
-            Source::Socket { path } => connect(path).await?,
+            Source::Socket { path } => connect(path, self.agreed.stall).await?,
         };
-        let link = Link::start(stream, self.sync).await?;
+        let link = Link::start(stream, &self.agreed).await?;
         let wire = link.wire();
         running.link = Some(link);
         Ok(wire)
@@ -394,8 +448,8 @@ fn spawn(exe: &Path, dir: &Path, args: &[OsString]) -> Result<(UnixStream, Child
     Ok((stream, child))
 }
 
-async fn connect(path: &Path) -> Result<UnixStream, RecordError> {
-    let connected = time::timeout(STALL, UnixStream::connect(path)).await;
+async fn connect(path: &Path, stall: Duration) -> Result<UnixStream, RecordError> {
+    let connected = time::timeout(stall, UnixStream::connect(path)).await;
     let connected = connected.map_err(|_| RecordError::Stalled)?;
     connected.map_err(|source| RecordError::Unreachable(Arc::new(source)))
 }
@@ -417,7 +471,7 @@ impl Recording {
     }
 
     /// Hands over what the client is about to get, and gives the position after it: the bytes
-    /// handed over so far. Waits while more than 1 MiB is on its way.
+    /// handed over so far. Waits while more than `recording.queue_bytes` are on their way.
     ///
     /// Cancel-safe for pieces of up to 512 KiB: a call that is dropped while it waits has handed
     /// over nothing. A longer piece is handed over in parts.
@@ -458,6 +512,7 @@ impl Recording {
     pub fn acknowledged(&self) -> Acknowledged {
         Acknowledged {
             progress: self.progress.clone(),
+            stall: self.guard.wire.stall,
         }
     }
 
@@ -509,7 +564,7 @@ impl Recording {
                     .map_err(|_| RecordError::Gone)?;
             }
         };
-        let ended = time::timeout(STALL, ended).await;
+        let ended = time::timeout(self.guard.wire.stall, ended).await;
         self.guard.wire.forget(self.guard.channel);
         ended.map_err(|_| RecordError::Stalled)?
     }
@@ -520,7 +575,11 @@ impl Recording {
 
     async fn room_for(&mut self, more: u64) -> Result<(), RecordError> {
         let position = self.position + more;
-        wait(&mut self.progress, |progress| progress.room >= position).await
+        let stall = self.guard.wire.stall;
+        wait(&mut self.progress, stall, |progress| {
+            progress.room >= position
+        })
+        .await
     }
 }
 
@@ -553,6 +612,7 @@ impl Drop for Guard {
 #[derive(Clone, Debug)]
 pub struct Acknowledged {
     progress: watch::Receiver<Progress>,
+    stall: Duration,
 }
 
 impl Acknowledged {
@@ -567,7 +627,11 @@ impl Acknowledged {
     ///
     /// The session cannot be recorded any more: nothing that is not acknowledged may leave.
     pub async fn reached(&mut self, position: u64) -> Result<(), RecordError> {
-        wait(&mut self.progress, |progress| progress.taken >= position).await
+        let stall = self.stall;
+        wait(&mut self.progress, stall, |progress| {
+            progress.taken >= position
+        })
+        .await
     }
 
     /// Returns when the session cannot be recorded any more, also while nothing is handed over.
@@ -584,9 +648,10 @@ impl Acknowledged {
     }
 }
 
-/// Waits until `enough`; a recorder that says nothing for five seconds has stalled.
+/// Waits until `enough`; a recorder that says nothing for `stall` has stalled.
 async fn wait(
     progress: &mut watch::Receiver<Progress>,
+    stall: Duration,
     enough: impl Fn(&Progress) -> bool,
 ) -> Result<(), RecordError> {
     loop {
@@ -597,7 +662,7 @@ async fn wait(
                 return Ok(());
             }
         }
-        match time::timeout(STALL, progress.changed()).await {
+        match time::timeout(stall, progress.changed()).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Err(RecordError::Gone),
             Err(_) => return Err(RecordError::Stalled),
@@ -663,7 +728,7 @@ pub enum RecordError {
     /// The recorder has died, or its socket has closed.
     #[error("the recorder is gone")]
     Gone,
-    /// The recorder has been silent for five seconds.
+    /// The recorder has been silent for too long.
     #[error("the recorder does not answer")]
     Stalled,
     /// The recorder can't be started or reached.
@@ -734,8 +799,9 @@ impl From<wire::Broken> for RecordError {
     }
 }
 
-/// A recorder that says nothing for this long has stalled.
+/// A recorder that says nothing for this long has stalled, unless a configuration says otherwise.
 const STALL: Duration = Duration::from_secs(5);
+const BROKEN_DISK: RecordError = RecordError::Broken("a disk of a wrong size");
 /// How long a recorder may take to finish its files when it is closed.
 const CLOSE: Duration = Duration::from_secs(10);
 /// How long a recorder that has closed its socket may take to end.

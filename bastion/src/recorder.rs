@@ -17,6 +17,7 @@ mod recover;
 mod session;
 mod store;
 mod syncer;
+mod terms;
 pub(crate) mod wire;
 mod work;
 
@@ -37,6 +38,7 @@ pub use self::copies::{Copies, CopyTo, NoPlace};
 pub use self::expire::Keep;
 use self::link::{Links, Rights};
 use self::store::Store;
+pub use self::terms::Terms;
 use self::work::Crew;
 
 /// What `bastion recorder` is told.
@@ -235,14 +237,17 @@ fn accept(listener: &UnixListener, links: &Arc<Links>, rights: Rights) {
                 continue;
             }
         };
-        if !links.admits_another(rights) {
+        let Some(place) = links.place(rights) else {
             tracing::error!("too many connections: the newest is refused");
             continue;
-        }
+        };
         let links = links.clone();
         let served = thread::Builder::new()
             .name("link".to_owned())
-            .spawn(move || links.serve(stream, rights));
+            .spawn(move || {
+                links.serve(stream, rights);
+                drop(place);
+            });
         if let Err(error) = served {
             tracing::error!(%error, "cannot start a thread for a connection");
         }

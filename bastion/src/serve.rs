@@ -23,13 +23,13 @@ use tracing::{error, info, warn};
 use crate::access::{Access, Current, StableKey};
 use crate::approval::{Ledger, log_of};
 use crate::audit::{Audit, Event};
-use crate::config::Config;
+use crate::config::{Config, Limits};
 use crate::forward::Watch;
 use crate::holds::Holds;
 use crate::login::{SignIns, World};
 use crate::manager;
 use crate::notify::{Hooks, Notifier};
-use crate::record::Recorder;
+use crate::record::{Agreed, Recorder};
 use crate::requests::Requests;
 use crate::session::{Registry, Rooms};
 use crate::ssh::{HostKeyError, Server, keys};
@@ -176,7 +176,6 @@ async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
             gate: gate.clone(),
             accepting: accepting.clone(),
             state_dir: config.state_dir.clone(),
-            recordings: config.recording.dir.clone(),
             receivers: Watch::new(&config.forward),
         });
         let until = stop.clone();
@@ -213,19 +212,20 @@ async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
         {
             info!("some connections have not signed in: they are not waited for");
         }
-        drain(&rooms.registry, &connections, config.limits.drain, &stop).await;
+        drain(&rooms.registry, &connections, &config.limits, &stop).await
     };
-    tokio::select! {
-        () = drained => {}
+    let last = tokio::select! {
+        last = drained => last,
         never = manager::keep_alive() => match never {},
-    }
+    };
     pages.wait().await;
     // A refresh token that was used must not be lost.
     let checked = async {
         rechecks.wait().await;
         rooms.sign_ins.close().await;
     };
-    if tokio::time::timeout(LAST_RECHECKS, checked).await.is_err() {
+    let patience = config.limits.shutdown / LAST_RECHECKS;
+    if tokio::time::timeout(patience, checked).await.is_err() {
         warn!("re-checks with the provider did not end in time");
     }
     if let Some(path) = &options.ready_file
@@ -233,19 +233,25 @@ async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
     {
         warn!(%error, "the ready file stays");
     }
-    reloads.close();
-    reloads.wait().await;
-    // After the last session: what it left is ended, and the audit log told.
-    keeping.cancel();
-    keepers.wait().await;
-    delivering.cancel();
-    deliveries.wait().await;
-    note(&rooms, Event::Stopped);
-    if let Err(error) = rooms.audit.flush().await {
-        error!(%error, "the last events are not in the audit log");
+    let finished = async {
+        reloads.close();
+        reloads.wait().await;
+        // After the last session: what it left is ended, and the audit log told.
+        keeping.cancel();
+        keepers.wait().await;
+        delivering.cancel();
+        deliveries.wait().await;
+        note(&rooms, Event::Stopped);
+        if let Err(error) = rooms.audit.flush().await {
+            error!(%error, "the last events are not in the audit log");
+        }
+        rooms.recorder.clone().close().await;
+    };
+    // A recorder that is left behind goes on until every file is finished.
+    match tokio::time::timeout_at(last, finished).await {
+        Ok(()) => info!("stopped"),
+        Err(_) => warn!("stopped: not everything ended within limits.shutdown"),
     }
-    rooms.recorder.clone().close().await;
-    info!("stopped");
     Ok(())
 }
 
@@ -365,8 +371,9 @@ async fn open(config: &Config, addresses: &[SocketAddr]) -> Result<Rooms, ServeE
 }
 
 async fn recorder(config: &Config) -> Result<Recorder, ServeError> {
+    let agreed = Agreed::of(&config.recording);
     let started = match &config.recording.socket {
-        Some(socket) => Recorder::connect(socket).await,
+        Some(socket) => Recorder::connect_with(socket, agreed).await,
         None => {
             let program = std::env::current_exe().map_err(ServeError::Runtime)?;
             let recording = &config.recording;
@@ -380,7 +387,7 @@ async fn recorder(config: &Config) -> Result<Recorder, ServeError> {
             for place in &recording.checkpoints_to {
                 args.extend(["--checkpoints-to".into(), place.to_string().into()]);
             }
-            Recorder::spawn_embedded_with(&program, &recording.dir, recording.sync, args).await
+            Recorder::spawn_embedded_with(&program, &recording.dir, agreed, args).await
         }
     };
     started.map_err(|error| ServeError::Room(error.to_string()))
@@ -442,15 +449,16 @@ async fn let_in(gate: &Gate, connections: &TaskTracker) {
     tokio::time::sleep(FIRST_SESSION).await;
 }
 
+/// Waits for sessions, then ends them; gives the time at which the process has to be over.
 async fn drain(
     registry: &Registry,
     connections: &TaskTracker,
-    limit: Duration,
+    limits: &Limits,
     stop: &CancellationToken,
-) {
+) -> tokio::time::Instant {
     connections.close();
     registry.close();
-    let deadline = tokio::time::Instant::now() + limit;
+    let deadline = tokio::time::Instant::now() + limits.drain;
     // Connections without a session have nothing to lose.
     if registry.len() > 0 {
         info!(sessions = registry.len(), "waiting for sessions");
@@ -460,7 +468,9 @@ async fn drain(
         }
     }
     stop.cancel();
-    if tokio::time::timeout(LAST_CONNECTIONS, connections.wait())
+    let last = tokio::time::Instant::now() + limits.shutdown;
+    let patience = limits.shutdown / 10 * LAST_CONNECTIONS;
+    if tokio::time::timeout(patience, connections.wait())
         .await
         .is_err()
     {
@@ -469,6 +479,7 @@ async fn drain(
             "connections did not end in time"
         );
     }
+    last
 }
 
 /// Errors of `accept` that belong to the connection that failed, not to the listener (accept(2)).
@@ -505,7 +516,7 @@ const LOOK: Duration = Duration::from_millis(20);
 const FIRST_SESSION: Duration = Duration::from_millis(300);
 /// Pause after an `accept` that failed for want of descriptors or memory.
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
-/// After the drain, connections have so long to end (limits.md: 10 s in all).
-const LAST_CONNECTIONS: Duration = Duration::from_secs(8);
-/// And what the provider is being asked, so long after that.
-const LAST_RECHECKS: Duration = Duration::from_secs(1);
+/// After the drain, connections have so many tenths of `limits.shutdown` to end.
+const LAST_CONNECTIONS: u32 = 8;
+/// And what the provider is being asked, this part of it.
+const LAST_RECHECKS: u32 = 10;

@@ -343,6 +343,7 @@ async fn proxy(
         target: target_end,
         pty: asked.pty.is_some(),
         life: rooms.limits.session_life,
+        resize_every: resize_every(&rooms.limits),
         stop: active.stop(&stop),
     };
     let carried = tokio::select! {
@@ -627,17 +628,19 @@ impl Session<'_> {
             .cloned()
             .collect();
         let ca = self.rooms.user_ca.as_ref();
-        let within = self.rooms.limits.target_connect;
+        let limits = &self.rooms.limits;
         let wanted = Wanted {
             opening: &asked.opening,
             pty: asked.pty.as_ref(),
             env: &env,
             agent,
         };
+        let since = tokio::time::Instant::now();
         let dialled = tokio::select! {
-            dialled = dial(grant, ca, wanted, within) => dialled,
+            dialled = dial(grant, ca, wanted, limits) => dialled,
             () = stop.cancelled() => return Err(Why::ShuttingDown.notice()),
         };
+        crate::metrics::global().dialled(since.elapsed());
         dialled.map_err(|error| {
             let reason = chain(&error);
             warn!(session = %self.id, target = self.target, error = %reason, "no session on the target");
@@ -961,7 +964,7 @@ pub(crate) async fn give_up(client: &ClientWriter, notices: &Notices, line: &str
 
 /// Says a line to a client that may be gone or take nothing.
 async fn last_line(client: &ClientWriter, line: String) {
-    tokio::time::timeout(LAST_WORDS, client.notice(line))
+    tokio::time::timeout(client.patience(), client.notice(line))
         .await
         .unwrap_or(Ok(()))
         .unwrap_or(());
@@ -978,10 +981,15 @@ pub(crate) async fn close(client: &ClientWriter, ended: Ended, eof: bool) {
         client.close().await
     };
     // A client that is gone has no use for its status.
-    tokio::time::timeout(LAST_WORDS, last)
+    tokio::time::timeout(client.patience(), last)
         .await
         .unwrap_or(Ok(()))
         .unwrap_or(());
+}
+
+/// Between two changes of a terminal's size that its target hears of.
+fn resize_every(limits: &Limits) -> Duration {
+    Duration::from_secs(1) / limits.pty_changes_per_second.max(1)
 }
 
 /// An error with its causes, for the log.
@@ -1005,8 +1013,6 @@ const APPROVAL_OVER: &str =
     "the session was ended: the access that was approved is over; ask for it again";
 /// What a client is told whose groups take the access away.
 const LOST_GROUPS: &str = "the session was ended: your groups no longer allow it";
-/// A client that takes nothing is not waited for with a last line for longer (limits.md).
-pub(crate) const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Refused by a rule or a limit (limits.md).
 pub(crate) const REFUSED: u32 = 65;
 /// Held, and the client did not wait.

@@ -111,7 +111,5 @@ fn algorithms() -> Preferred {
     }
 }
 
-/// Bytes that a peer may send on a channel before it is granted more.
-const WINDOW: u32 = 2 * 1024 * 1024;
 /// Payload bytes of one packet.
 const PACKET: u32 = 32 * 1024;

@@ -7,6 +7,7 @@ mod canary;
 mod crashes;
 mod decisions;
 mod differential;
+mod edges;
 mod endings;
 mod ends;
 mod evidence;

@@ -114,6 +114,24 @@ async def sizes(ask):
         return seen
 
 
+async def resizes(ask):
+    """A terminal whose size changes `count` times at once; says how many changes the command saw until the last."""
+    async with connect(ask) as connection:
+        process = await connection.create_process(
+            ask["command"], encoding=None, term_type="xterm", term_size=(80, 24)
+        )
+        await process.stdout.readline()
+        for n in range(ask["count"]):
+            process.change_terminal_size(100 + n, 30)
+        last = f"30 {100 + ask['count'] - 1}"
+        seen = []
+        while not seen or seen[-1] != last:
+            seen.append((await process.stdout.readline()).decode().strip())
+        process.terminate()
+        process.close()
+        return seen
+
+
 async def sftp(ask):
     """Writes and reads a file back over sftp."""
     async with connect(ask) as connection:
@@ -159,7 +177,7 @@ async def forward(ask):
 
 async def main():
     ask = json.loads(sys.argv[1])
-    does = {f.__name__: f for f in (run, signal, channels, churn, sizes, sftp, forward)}
+    does = {f.__name__: f for f in (run, signal, channels, churn, sizes, resizes, sftp, forward)}
     print(json.dumps(await does[ask["do"]](ask)))
 
 

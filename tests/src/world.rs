@@ -23,6 +23,8 @@ pub struct Setup {
     pub oidc: String,
     /// Lines of `[limits]`.
     pub limits: String,
+    /// Lines of `[recording]`, beside its folder.
+    pub recording: String,
     /// The line or table that names the policies.
     pub policies: String,
     /// Lines of `[holds]`.
@@ -57,6 +59,7 @@ impl Default for Setup {
             provider: Vec::new(),
             oidc: String::new(),
             limits: String::new(),
+            recording: String::new(),
             policies: "policies = \"policies\"".to_owned(),
             holds: String::new(),
             approval: String::new(),
@@ -320,6 +323,7 @@ client_id = \"bastion\"
 {}
 [recording]
 dir = \"recordings\"
+{}
 [limits]
 {}
 [holds]
@@ -328,7 +332,13 @@ dir = \"recordings\"
 {}
 {}
 ",
-        setup.policies, setup.oidc, setup.limits, setup.holds, setup.approval, setup.sections
+        setup.policies,
+        setup.oidc,
+        setup.recording,
+        setup.limits,
+        setup.holds,
+        setup.approval,
+        setup.sections
     )
 }
 

@@ -137,6 +137,7 @@ pub(super) fn check(path: &Path) -> Result<Loaded, Problems> {
         load_inventory(&config, user_ca.as_ref(), &mut problems)
     };
     if let Some(inventory) = &inventory {
+        problems.extend(check_names(&config, inventory));
         match Access::load(
             &config.policies,
             Arc::clone(inventory),
@@ -199,6 +200,34 @@ fn check_webhooks(path: &Path, webhooks: &[Webhook], access: &Access) -> Vec<Pro
         Problem::of_file(path, format!("no webhook hears of @notify(\"{channel}\")"))
             .hint("add it to `channels` of one that is told of session.marked")
     }));
+    problems
+}
+
+/// Names that the configuration's own limits keep everybody from typing.
+fn check_names(config: &Config, inventory: &Inventory) -> Vec<Problem> {
+    let limits = &config.limits;
+    let mut problems = Vec::new();
+    let mut too_long = |what: String, name: &str, key: &str, most: usize| {
+        if name.len() > most {
+            let message = format!("{what} has {} bytes: nobody reaches it", name.len());
+            let hint = format!("`limits.{key}` is {most}; raise it, or choose a shorter name");
+            problems.push(Problem::of_file(&config.targets, message).hint(hint));
+        }
+    };
+    for target in inventory.iter() {
+        let name = target.name();
+        let most = limits.target_name;
+        too_long(
+            format!("the name of target \"{name}\""),
+            name,
+            "target_name",
+            most,
+        );
+        for login in target.logins() {
+            let what = format!("the name of login \"{}\" on \"{name}\"", login.name());
+            too_long(what, login.name(), "login_name", limits.login_name);
+        }
+    }
     problems
 }
 

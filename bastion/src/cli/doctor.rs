@@ -225,7 +225,7 @@ fn disks(config: &Config, found: &mut Findings) {
     }
     for (about, folder) in folders {
         let shown = folder.display();
-        let Some((free, total)) = free_of(folder) else {
+        let Some(disk) = free_of(folder) else {
             found.warn(
                 about,
                 format!("{shown} cannot be looked at"),
@@ -233,18 +233,22 @@ fn disks(config: &Config, found: &mut Findings) {
             );
             continue;
         };
-        let detail = format!("{shown}: {} of {} free", size(free), size(total));
-        if free < LOW.min(total / 20) {
-            found.fail(about, detail, "make room: below this no session begins");
-        } else if free < (4 * LOW).min(total / 10) {
-            found.warn(
-                about,
-                detail,
-                "make room before it is at 5 % or 2 GiB, the smaller",
-            );
-        } else {
-            found.ok(about, detail);
-        }
+        disk_of(config, &shown.to_string(), disk, found);
+    }
+}
+
+fn disk_of(config: &Config, shown: &str, (free, total): (u64, u64), found: &mut Findings) {
+    let about = "disk";
+    let terms = &config.recording.terms;
+    let detail = format!("{shown}: {} of {} free", size(free), size(total));
+    if !terms.is_enough(free, total) {
+        found.fail(about, detail, "make room: below this no session begins");
+    } else if !terms.is_enough(free / 2, total) {
+        let (percent, least) = (terms.free_percent, size(terms.free_bytes));
+        let hint = format!("make room before it is at {percent} % or {least}, the smaller");
+        found.warn(about, detail, &hint);
+    } else {
+        found.ok(about, detail);
     }
 }
 
@@ -305,7 +309,17 @@ async fn recorder(config: &Config, found: &mut Findings) {
         ),
         Some(socket) => match Recorder::connect(socket).await {
             Ok(recorder) => {
+                let disk = recorder.disk().await;
                 recorder.close().await;
+                let shown = "recordings";
+                match disk {
+                    Ok(disk) => disk_of(config, shown, disk, found),
+                    Err(error) => found.warn(
+                        "disk",
+                        format!("{shown}: {error}"),
+                        "journalctl -u bastion-recorder",
+                    ),
+                }
                 found.ok(
                     "recorder",
                     format!("answers at {}, a process of its own", socket.display()),
@@ -477,5 +491,3 @@ fn size(bytes: u64) -> String {
 
 /// A receiver that is slower than this is worth a look.
 const LAG: Duration = Duration::from_secs(60);
-/// As the recorder's own limit (limits.md).
-const LOW: u64 = 2 << 30;

@@ -131,10 +131,10 @@ pub(super) enum Decision {
 }
 
 impl Command {
-    /// Reads a line of at most 4 KiB.
-    pub(super) fn parse(line: &[u8]) -> Result<Self, Usage> {
-        if line.len() > MAX_LINE {
-            return Err(Usage::TooLong);
+    /// Reads a line of at most `longest` bytes.
+    pub(super) fn parse(line: &[u8], longest: usize) -> Result<Self, Usage> {
+        if line.len() > longest {
+            return Err(Usage::TooLong { longest });
         }
         let line = std::str::from_utf8(line).map_err(|_| Usage::NotText)?;
         let mut words = line.split_ascii_whitespace();
@@ -358,7 +358,10 @@ pub(super) const HELP: [(&str, &str); 25] = [
 /// Why a line is no command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Usage {
-    TooLong,
+    TooLong {
+        /// The longest that is taken, in bytes.
+        longest: usize,
+    },
     NotText,
     Unknown,
     Option,
@@ -379,7 +382,9 @@ impl Usage {
 impl fmt::Display for Usage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::TooLong => "the line is longer than 4096 bytes",
+            Self::TooLong { longest } => {
+                return write!(f, "the line is longer than {longest} bytes");
+            }
             Self::NotText => "the line is not UTF-8",
             Self::Unknown => "no such command; try: help",
             Self::Option => "the command has no such option; try: help",
@@ -454,9 +459,6 @@ impl Given {
     }
 }
 
-/// Longest line, in bytes (limits.md).
-const MAX_LINE: usize = 4096;
-
 #[cfg(test)]
 mod tests {
     #![expect(
@@ -467,6 +469,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    const MAX_LINE: usize = 4096;
 
     /// Every command of the console in the documents is one, with and without what is in brackets.
     #[test]
@@ -499,7 +503,7 @@ mod tests {
                     continue;
                 }
                 for line in [whole, least] {
-                    let parsed = Command::parse(line.as_bytes());
+                    let parsed = Command::parse(line.as_bytes(), MAX_LINE);
                     assert!(parsed.is_ok(), "{}: {line}: {parsed:?}", path.display());
                 }
                 seen += 1;
@@ -634,7 +638,11 @@ mod tests {
                 },
             ),
         ] {
-            assert_eq!(Command::parse(line.as_bytes()), Ok(command), "{line:?}");
+            assert_eq!(
+                Command::parse(line.as_bytes(), MAX_LINE),
+                Ok(command),
+                "{line:?}"
+            );
         }
     }
 
@@ -676,21 +684,30 @@ mod tests {
             "$(id)",
             "../recording x",
         ] {
-            assert!(Command::parse(line.as_bytes()).is_err(), "{line:?}");
+            assert!(
+                Command::parse(line.as_bytes(), MAX_LINE).is_err(),
+                "{line:?}"
+            );
         }
-        assert_eq!(Command::parse(b"\xff"), Err(Usage::NotText));
-        let mut longest = b"help".to_vec();
-        longest.resize(MAX_LINE, b' ');
-        assert!(Command::parse(&longest).is_ok());
-        longest.push(b' ');
-        assert_eq!(Command::parse(&longest), Err(Usage::TooLong));
+        assert_eq!(Command::parse(b"\xff", MAX_LINE), Err(Usage::NotText));
+        for longest in [MAX_LINE, 256] {
+            let mut line = b"help".to_vec();
+            line.resize(longest, b' ');
+            assert!(Command::parse(&line, longest).is_ok());
+            line.push(b' ');
+            let long = Command::parse(&line, longest).unwrap_err();
+            assert_eq!(
+                long.to_string(),
+                format!("the line is longer than {longest} bytes")
+            );
+        }
     }
 
     proptest! {
         #[test]
         fn no_line_panics(line: Vec<u8>) {
-            let parsed = Command::parse(&line);
-            prop_assert!(line.len() <= MAX_LINE || parsed == Err(Usage::TooLong));
+            let parsed = Command::parse(&line, MAX_LINE);
+            prop_assert!(line.len() <= MAX_LINE || parsed.is_err());
         }
     }
 }

@@ -1,7 +1,7 @@
-//! How many sign-ins may be pending: one a key, a few a source, some in all; and how many codes a
+//! How many sign-ins may be pending: so many a key, a few a source, some in all; and how many codes a
 //! source may ask for in a minute.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Crowd, KeyId, Reason};
+use crate::config::Limits;
 
 /// The places. A clone shares them.
 #[derive(Clone)]
@@ -16,6 +17,7 @@ pub(super) struct Places {
     taken: Arc<Mutex<Taken>>,
     total: usize,
     per_source: usize,
+    per_key: usize,
     per_minute: usize,
 }
 
@@ -24,7 +26,7 @@ struct Taken {
     total: usize,
     /// Sources that asked for a code in the running minute of theirs: its start, and how often.
     minutes: HashMap<IpAddr, (Instant, usize)>,
-    keys: HashSet<KeyId>,
+    keys: HashMap<KeyId, usize>,
     sources: HashMap<IpAddr, usize>,
 }
 
@@ -36,12 +38,13 @@ pub(super) struct Place {
 }
 
 impl Places {
-    pub(super) fn new(total: usize, per_source: usize, per_minute: usize) -> Self {
+    pub(super) fn new(limits: &Limits) -> Self {
         Self {
             taken: Arc::default(),
-            total,
-            per_source,
-            per_minute,
+            total: limits.device_flows,
+            per_source: limits.device_flows_per_source,
+            per_key: limits.device_flows_per_key,
+            per_minute: limits.device_codes_per_minute,
         }
     }
 
@@ -54,7 +57,8 @@ impl Places {
     ) -> Result<Place, Reason> {
         let source = network(source);
         let mut taken = lock(&self.taken);
-        if key.is_some_and(|key| taken.keys.contains(key)) {
+        let of_key = key.and_then(|key| taken.keys.get(key)).copied();
+        if of_key.unwrap_or(0) >= self.per_key {
             return Err(Reason::TooMany(Crowd::Key));
         }
         if taken.sources.get(&source).copied().unwrap_or(0) >= self.per_source {
@@ -68,7 +72,9 @@ impl Places {
         }
         taken.total += 1;
         *taken.sources.entry(source).or_default() += 1;
-        taken.keys.extend(key.cloned());
+        if let Some(key) = key {
+            *taken.keys.entry(key.clone()).or_default() += 1;
+        }
         Ok(Place {
             taken: Arc::clone(&self.taken),
             key: key.cloned(),
@@ -100,8 +106,13 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = lock(&self.taken);
         taken.total = taken.total.saturating_sub(1);
-        if let Some(key) = &self.key {
-            taken.keys.remove(key);
+        if let Some(key) = &self.key
+            && let Some(count) = taken.keys.get_mut(key)
+        {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                taken.keys.remove(key);
+            }
         }
         if let Some(count) = taken.sources.get_mut(&self.source) {
             *count = count.saturating_sub(1);
@@ -141,6 +152,16 @@ mod tests {
         KeyId::stored(name.to_owned())
     }
 
+    fn places(total: usize, per_source: usize, per_key: usize, per_minute: usize) -> Places {
+        Places::new(&Limits {
+            device_flows: total,
+            device_flows_per_source: per_source,
+            device_flows_per_key: per_key,
+            device_codes_per_minute: per_minute,
+            ..Limits::default()
+        })
+    }
+
     fn crowd(taken: Result<Place, Reason>) -> Option<Crowd> {
         match taken {
             Ok(_) => None,
@@ -151,7 +172,7 @@ mod tests {
 
     #[test]
     fn each_limit_refuses_the_newest_and_a_drop_frees() {
-        let places = Places::new(3, 2, 100);
+        let places = places(3, 2, 1, 100);
         let now = Instant::now();
         let one = "192.0.2.1".parse().unwrap();
         let two = "192.0.2.2".parse().unwrap();
@@ -170,8 +191,19 @@ mod tests {
     }
 
     #[test]
+    fn a_key_has_as_many_as_is_set() {
+        let places = places(10, 10, 2, 100);
+        let (now, from) = (Instant::now(), "192.0.2.1".parse().unwrap());
+        let take = || places.take(Some(&key("a")), from, now);
+        let (first, _second) = (take().unwrap(), take().unwrap());
+        assert_eq!(crowd(take()), Some(Crowd::Key));
+        drop(first);
+        assert_eq!(crowd(take()), None);
+    }
+
+    #[test]
     fn a_source_has_so_many_codes_a_minute() {
-        let places = Places::new(100, 100, 2);
+        let places = places(100, 100, 1, 2);
         let (one, two) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
         let now = Instant::now();
         let later = |seconds| now + Duration::from_secs(seconds);

@@ -11,8 +11,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time;
 
-use super::{RecordError, STALL, SessionId, Totals};
-use crate::config::RecordingSync;
+use super::{Agreed, RecordError, SessionId, Totals};
 use crate::recorder::wire::{self, Broken, HEAD, Head, Hello, Kind, Taken};
 
 /// A socket with the tasks that serve it. Dropping it fails its sessions.
@@ -24,12 +23,11 @@ pub(super) struct Link {
 
 impl Link {
     /// Greets the recorder and waits for its answer.
-    pub(super) async fn start(
-        stream: UnixStream,
-        sync: RecordingSync,
-    ) -> Result<Self, RecordError> {
+    pub(super) async fn start(stream: UnixStream, agreed: &Agreed) -> Result<Self, RecordError> {
         let wire = Arc::new(Wire {
             stream,
+            stall: agreed.stall,
+            window: agreed.terms.queue_bytes,
             outbox: Mutex::default(),
             more: Notify::new(),
             channels: Mutex::default(),
@@ -40,7 +38,8 @@ impl Link {
         let link = Self { wire, tasks };
         let hello = Hello {
             version: wire::VERSION,
-            sync,
+            sync: agreed.sync,
+            terms: agreed.terms.clone(),
         };
         let hello = serde_json::to_vec(&hello).unwrap_or_default();
         link.wire.ask(Kind::Hello, &hello).await?.done()?;
@@ -76,6 +75,10 @@ impl Drop for Link {
 #[derive(Debug)]
 pub(super) struct Wire {
     stream: UnixStream,
+    /// A recorder that says nothing for this long has stalled.
+    pub(super) stall: Duration,
+    /// Output bytes of one session that the recorder has not written into the recording.
+    window: u64,
     outbox: Mutex<Outbox>,
     /// The outbox is not empty: for the writing task.
     more: Notify,
@@ -191,7 +194,7 @@ impl Wire {
         let (started, answer) = oneshot::channel();
         let progress = Progress {
             taken: 0,
-            room: wire::WINDOW,
+            room: self.window,
             state: State::Live,
         };
         let (progress, _) = watch::channel(progress);
@@ -217,7 +220,7 @@ impl Wire {
     /// Asks, and waits for the one answer.
     pub(super) async fn ask(&self, kind: Kind, payload: &[u8]) -> Result<Reply, RecordError> {
         let answer = self.question(kind, payload)?;
-        time::timeout(STALL, answer)
+        time::timeout(self.stall, answer)
             .await
             .map_err(|_| RecordError::Stalled)?
     }
@@ -376,7 +379,8 @@ impl Wire {
             | Kind::Read
             | Kind::Forget
             | Kind::Close
-            | Kind::Audit => return Err(Broken("a frame that only goes to a recorder")),
+            | Kind::Audit
+            | Kind::Disk => return Err(Broken("a frame that only goes to a recorder")),
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
@@ -13,7 +13,8 @@ use recording::event::Stream;
 
 use super::audit::{Waiting, is_event};
 use super::session::{Session, Wanted};
-use super::wire::{self, Broken, CHUNK, Failure, HEAD, Head, Hello, Kind, Taken};
+use super::terms::Terms;
+use super::wire::{self, Broken, CHUNK, Failure, HEAD, Head, Hello, Kind};
 use super::work::{Crew, Job};
 use crate::config::RecordingSync;
 use crate::record::{About, End, SessionId, Totals};
@@ -22,9 +23,9 @@ use crate::record::{About, End, SessionId, Totals};
 #[derive(Debug)]
 pub(super) struct Links {
     crew: Arc<Crew>,
-    open: AtomicUsize,
+    open: Arc<AtomicUsize>,
     /// Those that only read the audit log.
-    readers: AtomicUsize,
+    readers: Arc<AtomicUsize>,
     /// When it was last noted that one of them opened the log.
     noted: Arc<Mutex<Option<Instant>>>,
     all: Mutex<Vec<std::sync::Weak<Shared>>>,
@@ -65,6 +66,8 @@ struct Shared {
     /// Recordings that are being read back.
     reads: Mutex<Reads>,
     always: AtomicBool,
+    /// What the greeting asks for; it is taken once.
+    terms: OnceLock<Arc<Terms>>,
     questions: AtomicUsize,
 }
 
@@ -78,35 +81,27 @@ impl Links {
     pub(super) fn new(crew: Arc<Crew>) -> Arc<Self> {
         Arc::new(Self {
             crew,
-            open: AtomicUsize::new(0),
-            readers: AtomicUsize::new(0),
+            open: Arc::default(),
+            readers: Arc::default(),
             noted: Arc::default(),
             all: Mutex::default(),
         })
     }
 
-    pub(super) fn admits_another(&self, rights: Rights) -> bool {
-        let (open, most) = self.places(rights);
-        open.load(Ordering::Acquire) < most
-    }
-
-    /// The connections with these rights, and how many may be: who only reads takes no place of
-    /// `serve`.
-    fn places(&self, rights: Rights) -> (&AtomicUsize, usize) {
-        match rights {
+    /// Takes a place for a connection, where there is one: who only reads takes none of `serve`.
+    pub(super) fn place(&self, rights: Rights) -> Option<Taken> {
+        let (open, most) = match rights {
             Rights::All => (&self.open, CONNECTIONS),
             Rights::ReadAudit => (&self.readers, READERS),
-        }
+        };
+        Taken::of(open, most)
     }
 
     /// Serves one connection until it closes; then ends its sessions.
     pub(super) fn serve(&self, stream: UnixStream, rights: Rights) {
-        let (open, _) = self.places(rights);
-        open.fetch_add(1, Ordering::AcqRel);
         if let Err(error) = self.serve_stream(stream, rights) {
             tracing::error!(%error, ?rights, "a connection is closed");
         }
-        open.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// Ends all sessions from this side.
@@ -119,6 +114,10 @@ impl Links {
 
     fn serve_stream(&self, stream: UnixStream, rights: Rights) -> Result<(), LinkError> {
         stream.set_write_timeout(Some(WRITE_STALL))?;
+        if rights == Rights::ReadAudit {
+            // Who forwards looks four times a second; who says nothing gives its place back.
+            stream.set_read_timeout(Some(READER_SILENCE))?;
+        }
         let out = Arc::new(Out {
             stream: stream.try_clone()?,
             writing: Mutex::default(),
@@ -131,6 +130,7 @@ impl Links {
             stopping: AtomicBool::new(false),
             reads: Mutex::default(),
             always: AtomicBool::new(false),
+            terms: OnceLock::new(),
             questions: AtomicUsize::new(0),
         });
         {
@@ -148,6 +148,28 @@ impl Links {
         let result = reader.run();
         shared.abandon(&self.crew);
         result
+    }
+}
+
+/// A connection's place, given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Taken(Arc<AtomicUsize>);
+
+impl Taken {
+    /// One more, where there are fewer than `most`; counted here and nowhere else, so that two at
+    /// the same moment are never one too many.
+    fn of(open: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
+        open.fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| {
+            (open < most).then_some(open + 1)
+        })
+        .ok()
+        .map(|_| Self(open.clone()))
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -273,7 +295,11 @@ impl Reader {
                 if hello.version != wire::VERSION || self.greeted {
                     return Err(Broken("a greeting of another version").into());
                 }
+                if !hello.terms.clone().are_fine() {
+                    return Err(Broken("terms that no configuration has").into());
+                }
                 self.greeted = true;
+                self.shared.terms.get_or_init(|| Arc::new(hello.terms));
                 let always = hello.sync == RecordingSync::Always;
                 self.shared.always.store(always, Ordering::Release);
                 self.shared.out.done(head.channel);
@@ -296,6 +322,7 @@ impl Reader {
                 let end: End = wire::parse(payload)?;
                 self.end(head.channel, end);
             }
+            Kind::Disk => self.question(head.channel, Ask::Disk)?,
             Kind::List => {
                 let position = wire::decode_number(payload)?;
                 self.question(head.channel, Ask::List { position })?;
@@ -448,6 +475,7 @@ pub(super) struct Question {
 #[derive(Debug)]
 enum Ask {
     Start(Box<About>),
+    Disk,
     List { position: u64 },
     Open { id: SessionId },
     OpenAudit,
@@ -458,6 +486,7 @@ impl Question {
     pub(super) fn answer(self, crew: &Arc<Crew>) {
         let answer = match &self.ask {
             Ask::Start(about) => self.start(crew, about).map(|()| None),
+            Ask::Disk => self.disk(crew).map(Some),
             Ask::List { position } => self.list(crew, *position).map(Some),
             Ask::Open { id } => self.open(crew, id).map(Some),
             Ask::OpenAudit => self.open_audit(crew).map(Some),
@@ -477,9 +506,10 @@ impl Question {
             return Err(Failure::Stopping);
         }
         let always = self.shared.always.load(Ordering::Acquire);
-        let session = crew.start_session(about, |id| {
+        let terms = self.shared.terms.get().cloned().unwrap_or_default();
+        let session = crew.start_session(about, &terms, |id| {
             let out = (self.shared.out.clone(), self.channel);
-            Session::create(crew, id, about, out, always)
+            Session::create(crew, id, about, out, (always, terms.clone()))
         })?;
         {
             let mut sessions = self
@@ -495,6 +525,12 @@ impl Question {
             self.shared.abandon(crew);
         }
         Ok(())
+    }
+
+    fn disk(&self, crew: &Crew) -> Result<Vec<u8>, Failure> {
+        let (free, total) = crew.store.disk().map_err(io_failure)?;
+        let disk = [free.to_le_bytes(), total.to_le_bytes()].concat();
+        Ok(wire::frame(Kind::Data, self.channel, &disk))
     }
 
     fn list(&self, crew: &Crew, position: u64) -> Result<Vec<u8>, Failure> {
@@ -579,7 +615,7 @@ pub(super) struct Out {
 
 impl Out {
     pub(super) fn taken(&self, channel: u32, taken: u64, room: u64) {
-        let payload = Taken { taken, room }.encode();
+        let payload = wire::Taken { taken, room }.encode();
         let mut frame = [0; HEAD + 16];
         let (head, rest) = frame.split_at_mut(HEAD);
         head.copy_from_slice(
@@ -710,6 +746,8 @@ impl Inbox {
 const CONNECTIONS: usize = 16;
 /// Connections at once that only read the audit log.
 const READERS: usize = 4;
+/// One of them that asks nothing for so long is closed.
+const READER_SILENCE: Duration = Duration::from_secs(60);
 /// How often it is noted, at most, that one of them opened it.
 const NOTED_EVERY: Duration = Duration::from_secs(60);
 /// Questions of one connection that wait for an answer.
@@ -724,3 +762,31 @@ const SMALL: usize = 4 * 1024;
 const BUFFERS: usize = 6;
 /// Bytes that are read at once: the longest frame fits, and several of output.
 const INBOX: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    /// However many come at once, no more than that have a place, and each gives it back once.
+    #[test]
+    fn places_are_counted_strictly() {
+        let open = Arc::new(AtomicUsize::new(0));
+        let highest = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..1_000 {
+                        if let Some(place) = Taken::of(&open, 3) {
+                            highest.fetch_max(open.load(Ordering::Acquire), Ordering::AcqRel);
+                            drop(place);
+                        }
+                    }
+                });
+            }
+        });
+        assert!(highest.load(Ordering::Acquire) <= 3);
+        assert_eq!(open.load(Ordering::Acquire), 0);
+    }
+}

@@ -20,7 +20,8 @@ use super::link::Out;
 use super::log::now_ms;
 use super::recover;
 use super::syncer::Urgent;
-use super::wire::{self, Broken, EndEntry, Failure, WINDOW};
+use super::terms::Terms;
+use super::wire::{self, Broken, EndEntry, Failure};
 use super::work::Crew;
 use crate::record::{About, Bulk, Coverage, End, ExitStatus, SessionId, Totals};
 
@@ -33,6 +34,7 @@ pub(super) struct Session {
     out: Arc<Out>,
     /// Output is acknowledged when it is on disk, not before.
     always: bool,
+    pub(super) terms: Arc<Terms>,
     started: Instant,
     pub(super) started_at: Timestamp,
     /// The file when it had its header only.
@@ -125,7 +127,7 @@ impl Session {
         id: SessionId,
         about: &About,
         (out, channel): (Arc<Out>, u32),
-        always: bool,
+        (always, terms): (bool, Arc<Terms>),
     ) -> io::Result<Arc<Self>> {
         let started_at = Timestamp::now();
         let mut disk = Disk::new(crew.store.create(&id, started_at)?);
@@ -142,13 +144,14 @@ impl Session {
             wall_ms: now_ms,
         };
         let presses = crew.presses.clone();
-        let writer = Writer::sealed(disk, &header, newlines, settings(), presses, sealing)?;
+        let writer = Writer::sealed(disk, &header, newlines, settings(&terms), presses, sealing)?;
         let first = writer.head().ok_or(io::ErrorKind::InvalidData)?;
         Ok(Arc::new(Self {
             id,
             channel,
             out,
             always,
+            terms,
             started: Instant::now(),
             started_at,
             first,
@@ -175,7 +178,7 @@ impl Session {
         }
         queue.taken += bytes.len() as u64;
         queue.bytes += bytes.len();
-        if queue.taken > queue.done + WINDOW {
+        if queue.taken > queue.done + self.terms.queue_bytes {
             return Err(Broken("more output than there is room for"));
         }
         match queue.parts.back_mut() {
@@ -265,7 +268,7 @@ impl Session {
         let (taken, done, over) = {
             let mut queue = self.queue();
             if !self.always {
-                queue.told = queue.done + WINDOW;
+                queue.told = queue.done + self.terms.queue_bytes;
             }
             (
                 if self.always { None } else { Some(queue.taken) },
@@ -274,13 +277,15 @@ impl Session {
             )
         };
         if let (Some(taken), false) = (taken, over) {
-            self.out.taken(self.channel, taken, done + WINDOW);
+            self.out
+                .taken(self.channel, taken, done + self.terms.queue_bytes);
         }
     }
 
     /// Everything up to `position` is on disk.
     pub(super) fn acknowledge_synced(&self, position: u64) {
-        self.out.taken(self.channel, position, position + WINDOW);
+        let room = position + self.terms.queue_bytes;
+        self.out.taken(self.channel, position, room);
     }
 
     /// The start is on disk.
@@ -468,8 +473,9 @@ impl Session {
         let (done, over) = (queue.done, queue.over);
         // Whoever sends is told in steps: each answer costs both sides more than it says. Near the
         // end of its window it may be waiting.
-        let news =
-            done + WINDOW >= queue.told + NEWS || queue.told < queue.taken + wire::PART as u64;
+        let window = self.terms.queue_bytes;
+        let news = done + window >= queue.told + window / NEWS
+            || queue.told < queue.taken + wire::PART as u64;
         let again = queue.bytes >= BATCH_AT
             || (over && !queue.parts.is_empty())
             || (self.always && !queue.parts.is_empty());
@@ -636,10 +642,15 @@ fn bounded(cols: u16, rows: u16) -> (u16, u16) {
     (cols.clamp(1, 1000), rows.clamp(1, 500))
 }
 
-fn settings() -> Settings {
+fn settings(terms: &Terms) -> Settings {
+    let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     Settings {
-        flush_after: FLUSH,
+        // With the clock's tick and what writing takes it is not later than was asked for.
+        flush_after: terms.flush.saturating_sub(FLUSH_LEAD),
         coalesce: COALESCE,
+        event_text: bytes(terms.event_bytes),
+        frame_text: bytes(terms.frame_bytes),
+        frame_age: terms.frame_life,
         ..Settings::default()
     }
 }
@@ -743,14 +754,14 @@ pub(super) fn sums(totals: write::Totals) -> Totals {
 
 /// Output of one stream within this becomes one event.
 const COALESCE: Duration = Duration::from_millis(8);
-/// With the clock's tick and the syncer's interval: on disk within two seconds.
-const FLUSH: Duration = Duration::from_millis(850);
+/// What is written is written so much before `recording.flush` is over.
+const FLUSH_LEAD: Duration = Duration::from_millis(150);
 /// The longest part of the queue that is coalesced.
 const PART: usize = 64 * 1024;
 /// A piece of this many bytes is not copied.
 const WHOLE: usize = 4 * 1024;
-/// The other side is told of this much more room, without having asked.
-const NEWS: u64 = WINDOW / 4;
+/// The other side is told of this part of its window more, without having asked.
+const NEWS: u64 = 4;
 /// A worker is wanted at once when this much waits.
 const BATCH_AT: usize = 64 * 1024;
 /// A worker takes no more than this at once, so that room is made early.

@@ -21,6 +21,7 @@ use rustix::io::Errno;
 use super::RecorderError;
 use super::copies::Copies;
 use super::log::Log;
+use super::terms::Terms;
 use super::wire::Entry;
 use crate::record::SessionId;
 
@@ -298,9 +299,15 @@ impl Store {
     }
 
     /// Whether there is disk for a new session.
-    pub(super) fn has_room(&self) -> io::Result<bool> {
+    pub(super) fn has_room(&self, terms: &Terms) -> io::Result<bool> {
+        let (free, total) = self.disk()?;
+        Ok(terms.is_enough(free, total))
+    }
+
+    /// Free bytes of the disk for whoever is not root, and its size.
+    pub(super) fn disk(&self) -> io::Result<(u64, u64)> {
         let disk = rustix::fs::fstatvfs(&self.root)?;
-        Ok(is_enough(
+        Ok((
             disk.f_bavail.saturating_mul(disk.f_frsize),
             disk.f_blocks.saturating_mul(disk.f_frsize),
         ))
@@ -364,11 +371,6 @@ impl fmt::Display for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.path.display().fmt(f)
     }
-}
-
-/// Whether `free` of `total` bytes are enough: 5 % or 2 GiB, the smaller.
-fn is_enough(free: u64, total: u64) -> bool {
-    free >= LOW_BYTES.min(total / 20)
 }
 
 fn open_list(root: &OwnedFd) -> io::Result<File> {
@@ -483,6 +485,5 @@ const FOLDER: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
-const LOW_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 /// Longer lines are damaged.
 const LONGEST_LINE: u64 = 1024 * 1024;

@@ -1,13 +1,13 @@
 //! The thread that brings files to the disk, so that nobody else waits for it.
 //!
 //! What somebody waits for (a start, an end, output that has to be on disk before it is
-//! acknowledged) goes first; files that have grown follow once a second, one by one.
+//! acknowledged) goes first; files that have grown follow each `recording.sync_interval`, one by one.
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use recording::log::Leaf;
 
@@ -60,9 +60,11 @@ impl Syncer {
     /// The session's file has grown.
     pub(super) fn note_dirty(&self, session: Arc<Session>) {
         let mut state = self.state();
+        let due = Instant::now() + session.terms.sync_interval;
         state.dirty.push(session);
-        if state.due.is_none() {
-            state.due = Some(Instant::now() + INTERVAL);
+        // All go with the one that is due first.
+        if state.due.is_none_or(|earlier| due < earlier) {
+            state.due = Some(due);
             drop(state);
             self.more.notify_one();
         }
@@ -209,6 +211,3 @@ fn name(crew: &Crew, session: &Session) -> io::Result<()> {
     }
     Ok(())
 }
-
-/// Between two rounds over the files that have grown.
-const INTERVAL: Duration = Duration::from_secs(1);

@@ -8,6 +8,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::terms::Terms;
 use crate::audit::Wanted;
 use crate::config::RecordingSync;
 use crate::record::{About, End, SessionId, Totals};
@@ -18,13 +19,11 @@ pub(crate) const HEAD: usize = 12;
 pub(crate) const CHUNK: usize = 64 * 1024;
 /// The longest payload of all.
 const LONGEST: u32 = 160 * 1024;
-/// Output bytes of one session that the recorder has not written into the recording.
-pub(crate) const WINDOW: u64 = 1024 * 1024;
 /// Output bytes that are sent once there is room for all of them, at most: whoever has less room
 /// than this left may be waiting.
 pub(crate) const PART: usize = 512 * 1024;
 /// What both sides must agree on.
-pub(crate) const VERSION: u16 = 3;
+pub(crate) const VERSION: u16 = 4;
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +43,7 @@ pub(crate) enum Kind {
     Forget = 11,
     Close = 12,
     Audit = 13,
+    Disk = 14,
     // From the recorder.
     Started = 64,
     Taken = 65,
@@ -54,7 +54,7 @@ pub(crate) enum Kind {
     Done = 70,
 }
 
-const KINDS: [Kind; 20] = [
+const KINDS: [Kind; 21] = [
     Kind::Hello,
     Kind::Start,
     Kind::Stdout,
@@ -68,6 +68,7 @@ const KINDS: [Kind; 20] = [
     Kind::Forget,
     Kind::Close,
     Kind::Audit,
+    Kind::Disk,
     Kind::Started,
     Kind::Taken,
     Kind::Ended,
@@ -121,7 +122,8 @@ impl Kind {
         match self {
             Self::Stdout | Self::Stderr | Self::Data => CHUNK as u32,
             Self::Start | Self::Page | Self::Audit => LONGEST,
-            Self::Hello | Self::Open | Self::List | Self::Read | Self::Forget | Self::Close => 256,
+            Self::Hello => 1024,
+            Self::Disk | Self::Open | Self::List | Self::Read | Self::Forget | Self::Close => 256,
             Self::Resize | Self::Taken | Self::Started | Self::Done => 256,
             Self::Marker | Self::End | Self::Ended | Self::Failed => 8 * 1024,
         }
@@ -155,6 +157,7 @@ pub(crate) fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Broken> {
 pub(crate) struct Hello {
     pub(crate) version: u16,
     pub(crate) sync: RecordingSync,
+    pub(crate) terms: Terms,
 }
 
 /// How far the recorder is with a session: answers output.

@@ -18,6 +18,7 @@ use super::log::now_ms;
 use super::session::Session;
 use super::store::Store;
 use super::syncer::{Syncer, Urgent};
+use super::terms::Terms;
 use super::wire::{Entry, Failure, StartEntry};
 use crate::record::{About, SessionId};
 
@@ -115,13 +116,14 @@ impl Crew {
     pub(super) fn start_session(
         &self,
         about: &About,
+        terms: &Terms,
         make: impl FnOnce(SessionId) -> io::Result<Arc<Session>>,
     ) -> Result<Arc<Session>, Failure> {
         let failed = |error: io::Error| Failure::Io(error.to_string());
         if let Some(what) = self.audit.failure() {
             return Err(Failure::Io(format!("the audit log: {what}")));
         }
-        if !self.store.has_room().map_err(failed)? {
+        if !self.store.has_room(terms).map_err(failed)? {
             tracing::error!("the disk of the recordings is nearly full: a session is refused");
             return Err(Failure::Low);
         }

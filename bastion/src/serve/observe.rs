@@ -19,7 +19,6 @@ pub(super) struct Observer {
     /// Cancelled when no new connection is accepted any more.
     pub(super) accepting: CancellationToken,
     pub(super) state_dir: PathBuf,
-    pub(super) recordings: PathBuf,
     /// Of the audit log.
     pub(super) receivers: Watch,
 }
@@ -35,10 +34,16 @@ impl Observer {
             holds: self.rooms.holds.count().await.ok(),
             notices: self.rooms.notifier.backlog().await.ok(),
             recorder: self.recorder().await,
-            recordings_disk: disk(&self.recordings),
+            recordings_disk: self.recordings_disk().await,
             state_disk: disk(&self.state_dir),
             receivers: self.receivers.look(Timestamp::now()),
         }
+    }
+
+    /// The disk of the recordings, which only the recorder may be able to see.
+    async fn recordings_disk(&self) -> Option<(u64, u64)> {
+        let answer = tokio::time::timeout(PATIENCE, self.rooms.recorder.disk()).await;
+        answer.ok()?.ok()
     }
 
     /// How long the recorder takes to answer a small question.

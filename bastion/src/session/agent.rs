@@ -234,6 +234,7 @@ async fn run(
         target: target_end,
         pty: false,
         life: rooms.limits.session_life,
+        resize_every: super::resize_every(&rooms.limits),
         // The session's end is said through `active`, with its line.
         stop: active.stop(&CancellationToken::new()),
     };

@@ -41,6 +41,8 @@ pub(super) struct Pump<'a> {
     pub(super) target: TargetEnd,
     pub(super) pty: bool,
     pub(super) life: Duration,
+    /// Between two changes of the terminal's size that the target hears of.
+    pub(super) resize_every: Duration,
     pub(super) stop: Stop,
 }
 
@@ -165,6 +167,7 @@ impl Pump<'_> {
             mut target,
             pty,
             life,
+            resize_every,
             stop,
         } = self;
         let ClientEnd { reader, writer } = client;
@@ -210,7 +213,7 @@ impl Pump<'_> {
                 output = output => output.err(),
                 () = up.run(&mut *reader) => Some(Why::ClientLeft),
                 why = lost(recorder) => Some(why),
-                () = control(&target.writer, wanted_size, set_size, signalled) => None,
+                () = control(&target.writer, resize_every, wanted_size, set_size, signalled) => None,
                 () = tokio::time::sleep(life) => Some(Why::LifeOver),
                 () = stop.this.cancelled() => Some(Why::Ended(stop.line())),
                 () = stop.all.cancelled() => Some(Why::ShuttingDown),
@@ -603,10 +606,12 @@ async fn deliver(
                 stream,
                 bytes,
             } => {
+                let waits_since = Instant::now();
                 acknowledged
                     .reached(position)
                     .await
                     .map_err(Why::NotRecorded)?;
+                crate::metrics::global().acknowledged(waits_since.elapsed());
                 client.send(stream, bytes).await.map_err(gone)?;
             }
             Outgoing::End(why) => return Err(why),
@@ -799,10 +804,11 @@ enum Eof {
     Sent,
 }
 
-/// Window changes, at most ten a second and only the latest, and signals: both overtake the data,
+/// Window changes, at most one in the time `every` and only the latest, and signals: both overtake the data,
 /// which may be waiting for the target's window.
 async fn control(
     target: &TargetWriter,
+    every: Duration,
     mut wanted: watch::Receiver<Option<(u16, u16)>>,
     set: watch::Sender<Option<(u16, u16)>>,
     mut signals: mpsc::Receiver<Signal>,
@@ -818,7 +824,7 @@ async fn control(
             }
             () = tokio::time::sleep_until(next), if pending => {
                 pending = false;
-                next = Instant::now() + RESIZE_INTERVAL;
+                next = Instant::now() + every;
                 let size = *wanted.borrow_and_update();
                 match size {
                     Some((cols, rows)) => {
@@ -891,8 +897,6 @@ fn lock(scanner: &Mutex<Scanner>) -> std::sync::MutexGuard<'_, Scanner> {
 const QUEUE: usize = 32;
 /// Signals on their way to the target.
 const SIGNALS: usize = 16;
-/// At most ten window changes a second (limits.md).
-const RESIZE_INTERVAL: Duration = Duration::from_millis(100);
 /// What a client that has left sent before may wait so long for the target to take some of it.
 const LAST_INPUT: Duration = Duration::from_secs(5);
 /// Packets below this are put together.

@@ -16,6 +16,7 @@ use scanner::{Masked, Raw, Stream};
 use super::dial::AgentChannels;
 use super::flow::Pace;
 use super::ours::Slot;
+use crate::config::Limits;
 use crate::holds::Released;
 use crate::session::UNREACHABLE;
 
@@ -72,9 +73,9 @@ pub(crate) enum Ended {
 #[derive(Clone, Debug)]
 pub(crate) struct Pty {
     pub(crate) term: String,
-    /// 1..=1000.
+    /// 1..=`limits.pty_columns`.
     pub(crate) cols: u16,
-    /// 1..=500.
+    /// 1..=`limits.pty_rows`.
     pub(crate) rows: u16,
     pub(super) modes: Vec<(russh::Pty, u32)>,
 }
@@ -105,6 +106,7 @@ pub(crate) struct ClientEnd {
 pub(crate) struct ClientReader {
     pub(super) half: ChannelReadHalf,
     pub(super) backlog: Backlog,
+    pub(super) largest: Largest,
     /// What was read while nothing ran yet, and comes first.
     pub(super) earlier: VecDeque<FromClient>,
     /// The channel's place among those that were not opened as a session, given back with this.
@@ -145,7 +147,7 @@ impl ClientReader {
                     row_height,
                     ..
                 }) => {
-                    let (cols, rows) = clamp(col_width, row_height);
+                    let (cols, rows) = self.largest.clamp(col_width, row_height);
                     return FromClient::Resize { cols, rows };
                 }
                 Some(ChannelMsg::Signal { signal }) => {
@@ -172,6 +174,8 @@ pub(crate) struct ClientWriter {
     pub(super) half: ChannelWriteHalf<server::Msg>,
     pub(super) handle: server::Handle,
     pub(super) stall: Duration,
+    /// How long it is waited for with a last line.
+    pub(super) patience: Duration,
     pub(super) ends: Arc<Ends>,
     pub(super) form: Form,
 }
@@ -243,6 +247,11 @@ fn lock(opened: &Mutex<Opened>) -> MutexGuard<'_, Opened> {
 }
 
 impl ClientWriter {
+    /// How long a client that takes nothing is waited for with a last line.
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
+    }
+
     /// Tells a client that waits for its channel that it is open.
     pub(crate) async fn opened(&self) {
         if let Some(reply) = self.form.answer(Opened::Yes) {
@@ -571,13 +580,29 @@ impl Backlog {
     }
 }
 
-/// A terminal's size within the limits (limits.md); 0 stands for "not known".
-pub(super) fn clamp(cols: u32, rows: u32) -> (u16, u16) {
-    let within = |n: u32, unknown: u32, max: u32| {
-        let n = if n == 0 { unknown } else { n.min(max) };
-        u16::try_from(n).unwrap_or(u16::MAX)
-    };
-    (within(cols, 80, 1000), within(rows, 24, 500))
+/// The largest terminal that is passed on (limits.md).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Largest {
+    cols: u16,
+    rows: u16,
+}
+
+impl Largest {
+    pub(super) fn of(limits: &Limits) -> Self {
+        Self {
+            cols: limits.pty_columns,
+            rows: limits.pty_rows,
+        }
+    }
+
+    /// A size within it; 0 stands for "not known".
+    pub(super) fn clamp(self, cols: u32, rows: u32) -> (u16, u16) {
+        let within = |n: u32, unknown: u16, max: u16| match n {
+            0 => unknown.min(max),
+            n => u16::try_from(n).unwrap_or(max).min(max),
+        };
+        (within(cols, 80, self.cols), within(rows, 24, self.rows))
+    }
 }
 
 const USR2: &str = "USR2";

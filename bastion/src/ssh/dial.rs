@@ -14,9 +14,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::channel::{Pty, TargetEnd};
+use super::flow::Bounds;
 use super::stream::Socket;
-use super::{PACKET, WINDOW, algorithms};
+use super::{PACKET, algorithms};
 use crate::access::Grant;
+use crate::config::Limits;
 use crate::target::{Credential, HostKeyError, HostKeys, UserCa};
 
 /// What is asked of the target on the channel.
@@ -90,20 +92,20 @@ pub(crate) struct Wanted<'a> {
 }
 
 /// Connects to the granted target, verifies it, signs in there with the stored credential, and
-/// starts what is asked for. Everything together takes at most `within`.
+/// starts what is asked for. Everything together takes at most `limits.target_connect`.
 pub(crate) async fn dial(
     grant: &Grant,
     ca: Option<&UserCa>,
     wanted: Wanted<'_>,
-    within: Duration,
+    limits: &Limits,
 ) -> Result<TargetEnd, DialError> {
-    tokio::time::timeout(within, async {
+    tokio::time::timeout(limits.target_connect, async {
         let address = grant.target().address();
         let keys = grant.target().host_keys();
         let (opened, agents) = mpsc::channel(AGENTS_WAITING);
         let agent = wanted.agent.then_some(opened);
         let (mut connection, stop) =
-            connect(address.host(), address.port(), keys, agent, within).await?;
+            connect(address.host(), address.port(), keys, agent, limits).await?;
         authenticate(&mut connection, grant, ca).await?;
         let channel = match wanted.opening {
             Opening::Shell | Opening::Exec(_) | Opening::Sftp => {
@@ -153,7 +155,7 @@ pub async fn host_keys_of(
     let mut failure = None;
     for algorithm in algorithms().key.iter() {
         let shown = Arc::new(Mutex::new(None));
-        let mut config = config();
+        let mut config = config(&Limits::default());
         config.preferred.key = vec![algorithm.clone()].into();
         let handler = Prober {
             shown: shown.clone(),
@@ -310,9 +312,9 @@ async fn connect(
     port: u16,
     keys: &HostKeys,
     agents: Option<mpsc::Sender<Opened>>,
-    within: Duration,
+    limits: &Limits,
 ) -> Result<(Handle<Verifier>, CancellationToken), DialError> {
-    let mut config = config();
+    let mut config = config(limits);
     config.preferred.host_key_certificates = certificate_algorithms(keys).into();
     let pinned = pinned_algorithms(keys);
     if !pinned.is_empty() {
@@ -320,8 +322,8 @@ async fn connect(
     }
     let socket = tcp(host, port).await?;
     let stop = CancellationToken::new();
-    let socket =
-        Socket::new(Arc::new(socket), within.max(STALL), &stop).map_err(DialError::Connect)?;
+    let stall = limits.target_connect.max(limits.write_stall);
+    let socket = Socket::new(Arc::new(socket), stall, &stop).map_err(DialError::Connect)?;
     let refused = Arc::new(Mutex::new(None));
     let verifier = Verifier {
         host: host.to_owned(),
@@ -372,7 +374,7 @@ async fn tcp(host: &str, port: u16) -> Result<TcpStream, DialError> {
     .map_err(DialError::Connect)
 }
 
-fn config() -> client::Config {
+fn config(limits: &Limits) -> client::Config {
     client::Config {
         client_id: SshId::Standard("SSH-2.0-bastion".into()),
         limits: russh::Limits {
@@ -380,7 +382,7 @@ fn config() -> client::Config {
             rekey_read_limit: REKEY,
             rekey_time_limit: Duration::MAX,
         },
-        window_size: WINDOW,
+        window_size: Bounds::of(limits).window,
         maximum_packet_size: PACKET,
         // 1 MiB of the largest packets; it blocks only this connection.
         channel_buffer_size: 32,
@@ -700,8 +702,6 @@ impl client::Handler for Prober {
 /// high that rekeying is left to the peers. One that we start while a client uploads ends the
 /// connection (`docs/decisions.md`).
 pub(super) const REKEY: usize = 1 << 36;
-/// A write to a target that makes no progress for so long ends the connection.
-const STALL: Duration = Duration::from_secs(60);
 /// Who has connected to the bastion is not the target's business.
 const ORIGINATOR: &str = "127.0.0.1";
 /// The longest name of a host (RFC 1035, section 2.3.4).

@@ -23,11 +23,12 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::channel::Backlog;
+use crate::config::Limits;
 
 /// The channels of one connection: what of theirs is queued, and what they may send.
 #[derive(Debug)]
 pub(super) struct Flow<Id> {
-    window: u32,
+    bounds: Bounds,
     pace: Arc<Pace>,
     channels: HashMap<Id, Channel>,
     /// Packets that arrived so far.
@@ -43,10 +44,10 @@ pub(super) struct Flow<Id> {
 }
 
 impl<Id: Copy + Eq + Hash> Flow<Id> {
-    /// No channel yet; each may have `window` bytes on the way. `pace` is the socket's.
-    pub(super) fn new(window: u32, pace: Arc<Pace>) -> Self {
+    /// No channel yet; each may have a window of bytes on the way. `pace` is the socket's.
+    pub(super) fn new(bounds: Bounds, pace: Arc<Pace>) -> Self {
         Self {
-            window,
+            bounds,
             pace,
             channels: HashMap::new(),
             clock: 0,
@@ -60,7 +61,7 @@ impl<Id: Copy + Eq + Hash> Flow<Id> {
     /// A channel was opened, with the whole window, or is known already. The counter is shared with
     /// whoever takes its data.
     pub(super) fn opened(&mut self, id: Id) -> Backlog {
-        let window = self.window;
+        let window = self.bounds.window;
         let channel = self
             .channels
             .entry(id)
@@ -202,34 +203,34 @@ impl<Id: Copy + Eq + Hash> Flow<Id> {
     fn offer(&self) -> u32 {
         let limit = self.limit();
         let whole = self.fitting(self.free().map(|channel| channel.room(limit)).min());
-        whole.min((whole >> self.halvings).max(self.window >> MAX_HALVINGS))
+        whole.min((whole >> self.halvings).max(self.bounds.window >> MAX_HALVINGS))
     }
 
     fn fitting(&self, room: Option<usize>) -> u32 {
         let room = room.and_then(|room| u32::try_from(room).ok());
-        self.window.min(room.unwrap_or(self.window)).max(TRICKLE)
+        let window = self.bounds.window;
+        window.min(room.unwrap_or(window)).max(TRICKLE)
     }
 
     /// How much may be queued of one channel: two windows, less where many channels are open, so
     /// that all of them stalled leave something of the connection's share.
     fn limit(&self) -> usize {
-        let window = self.window as usize;
-        let share = CONNECTION_WINDOWS * window / self.channels.len().max(1);
+        let window = self.bounds.window as usize;
+        let share = self.bounds.connection / self.channels.len().max(1);
         share.clamp(window / 2, 2 * window)
     }
 
     /// A channel with less room than this is stalled.
     fn least_room(&self) -> usize {
-        self.window as usize / 32
+        self.bounds.window as usize / 32
     }
 
     fn is_over_the_line(&self) -> bool {
-        let window = self.window as usize;
         let mut total = 0;
         for channel in self.channels.values() {
             let bytes = channel.backlog.bytes();
             total += bytes;
-            if bytes > CHANNEL_WINDOWS * window || total > CONNECTION_WINDOWS * window {
+            if bytes > self.bounds.channel || total > self.bounds.connection {
                 return true;
             }
         }
@@ -296,6 +297,28 @@ impl<Id: Copy + Eq + Hash> Flow<Id> {
             self.pressed = false;
             self.halvings = 0;
             self.in_need = false;
+        }
+    }
+}
+
+/// How much one connection may have queued here, in bytes (limits.md).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// What a client may send on a channel before it is granted more. Twice as much is queued
+    /// before the channel stalls.
+    pub(super) window: u32,
+    /// What is queued of one channel over which nobody is granted more.
+    channel: usize,
+    /// And of one connection.
+    connection: usize,
+}
+
+impl Bounds {
+    pub(super) fn of(limits: &Limits) -> Self {
+        Self {
+            window: u32::try_from(limits.channel_queue / 2).unwrap_or(u32::MAX),
+            channel: limits.channel_queue_max,
+            connection: limits.connection_queue_max,
         }
     }
 }
@@ -433,10 +456,6 @@ const TRICKLE: u32 = 2;
 const ACTIVE: Duration = Duration::from_secs(1);
 /// What a free channel is offered is at least its window divided by two as often as this.
 const MAX_HALVINGS: u32 = 7;
-/// Queued windows of one channel over which nobody is granted more: 16 MiB (limits.md).
-const CHANNEL_WINDOWS: usize = 8;
-/// And of one connection: 32 MiB (limits.md).
-const CONNECTION_WINDOWS: usize = 16;
 
 const HOLD: u8 = 1;
 const NAP: u8 = 2;
@@ -463,7 +482,7 @@ mod tests {
 
     fn case() -> Case {
         let pace = Arc::new(Pace::default());
-        let mut flow = Flow::new(WINDOW, pace.clone());
+        let mut flow = Flow::new(Bounds::of(&Limits::default()), pace.clone());
         let stalled = flow.opened(1);
         flow.opened(2);
         flow.opened(3);
@@ -480,7 +499,7 @@ mod tests {
 
     #[test]
     fn an_empty_queue_grants_the_whole_window() {
-        let mut flow = Flow::new(WINDOW, Arc::default());
+        let mut flow = Flow::new(Bounds::of(&Limits::default()), Arc::default());
         flow.opened(1);
         assert_eq!(flow.target(1, WINDOW, Instant::now()), WINDOW);
     }
@@ -488,7 +507,7 @@ mod tests {
     #[test]
     fn the_grant_narrows_before_a_channel_stalls() {
         let pace = Arc::new(Pace::default());
-        let mut flow = Flow::new(WINDOW, pace.clone());
+        let mut flow = Flow::new(Bounds::of(&Limits::default()), pace.clone());
         let queued = flow.opened(1);
         queued.arrived(WINDOW as usize + WINDOW as usize / 2);
         assert_eq!(flow.target(1, WINDOW, Instant::now()), WINDOW / 2);
@@ -497,7 +516,7 @@ mod tests {
 
     #[test]
     fn more_than_the_window_is_an_overrun() {
-        let mut flow = Flow::new(WINDOW, Arc::default());
+        let mut flow = Flow::new(Bounds::of(&Limits::default()), Arc::default());
         flow.opened(1);
         let now = Instant::now();
         assert_eq!(flow.arrived(1, WINDOW as usize - 1, 1, now), Ok(()));
@@ -589,7 +608,7 @@ mod tests {
             pace,
             stalled,
         } = case();
-        let line = CHANNEL_WINDOWS * WINDOW as usize;
+        let line = Limits::default().channel_queue_max;
         stalled.arrived(line - FULL);
         assert_eq!(flow.target(2, WINDOW, now + ACTIVE), TRICKLE);
         assert_eq!(flow.arrived(2, 1, 1, now + ACTIVE), Ok(()));
@@ -614,9 +633,38 @@ mod tests {
         assert_eq!(flow.target(2, WINDOW, now), WINDOW);
     }
 
+    /// The line of a configuration, to the byte: one channel's and the connection's.
+    #[test]
+    fn queues_meet_the_edges_of_a_configuration() {
+        let limits = Limits {
+            channel_queue: 128 * 1024,
+            channel_queue_max: 512 * 1024,
+            connection_queue_max: 768 * 1024,
+            ..Limits::default()
+        };
+        let bounds = Bounds::of(&limits);
+        assert_eq!(bounds.window, 64 * 1024);
+        let mut flow = Flow::new(bounds, Arc::default());
+        let (first, second) = (flow.opened(1), flow.opened(2));
+        assert_eq!(flow.target(1, bounds.window, Instant::now()), 64 * 1024);
+        first.arrived(128 * 1024 - bounds.window as usize / 32);
+        assert!(!flow.any_stalled());
+        first.arrived(1);
+        assert!(flow.any_stalled());
+        first.arrived(512 * 1024 - first.bytes());
+        assert!(!flow.is_over_the_line());
+        first.arrived(1);
+        assert!(flow.is_over_the_line());
+        first.taken(1);
+        second.arrived(256 * 1024);
+        assert!(!flow.is_over_the_line());
+        second.arrived(1);
+        assert!(flow.is_over_the_line());
+    }
+
     #[test]
     fn many_channels_share_what_a_connection_may_queue() {
-        let mut flow = Flow::new(WINDOW, Arc::default());
+        let mut flow = Flow::new(Bounds::of(&Limits::default()), Arc::default());
         let backlogs: Vec<_> = (0..10).map(|id| flow.opened(id)).collect();
         for backlog in backlogs.iter().skip(1) {
             backlog.arrived(flow.limit());

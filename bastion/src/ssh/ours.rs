@@ -8,7 +8,7 @@ use std::time::Duration;
 use russh::ChannelId;
 use russh::server::Handle;
 
-use super::channel::{ClientEnd, ClientReader, ClientWriter, Ends, Form};
+use super::channel::{ClientEnd, ClientReader, ClientWriter, Ends, Form, Largest};
 use super::flow::{Flow, Pace};
 
 /// The flow control of one connection: its callbacks and whoever opens a channel share it. Never
@@ -33,6 +33,8 @@ pub(crate) struct AgentOpener {
     pub(super) flow: Shared,
     pub(super) pace: Arc<Pace>,
     pub(super) stall: Duration,
+    pub(super) patience: Duration,
+    pub(super) largest: Largest,
     /// Open channels that we opened.
     pub(super) ours: Arc<AtomicUsize>,
     /// As many as this.
@@ -64,6 +66,7 @@ impl AgentOpener {
             reader: ClientReader {
                 half: reader,
                 backlog,
+                largest: self.largest,
                 earlier: std::collections::VecDeque::new(),
                 _slot: Some(Slot {
                     id,
@@ -75,6 +78,7 @@ impl AgentOpener {
                 half: writer,
                 handle: self.handle.clone(),
                 stall: self.stall,
+                patience: self.patience,
                 ends: Arc::new(Ends::without_status(self.pace.clone())),
                 form: Form::open(),
             },

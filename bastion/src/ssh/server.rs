@@ -25,15 +25,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use super::channel::{Backlog, ClientEnd, ClientReader, ClientWriter, Ends, Form, Pty, clamp};
+use super::channel::{Backlog, ClientEnd, ClientReader, ClientWriter, Ends, Form, Largest, Pty};
 use super::dial::{Place, REKEY};
-use super::flow::{Flow, Overrun, Pace};
+use super::flow::{Bounds, Flow, Overrun, Pace};
 use super::ours::{AgentOpener, Shared, Slot};
 use super::stream::{Socket, hung_up};
-use super::{Opening, PACKET, WINDOW, algorithms};
+use super::{Opening, PACKET, algorithms};
 use crate::audit::Event;
+use crate::config::{Limits, is_continued};
 use crate::login::{Asker, KeyId, Lease, Pending};
-use crate::name::Destination;
+use crate::name::{Destination, NameError};
 use crate::serve::Pass;
 use crate::session::{self, Rooms};
 
@@ -59,7 +60,7 @@ impl Server {
                 rekey_read_limit: REKEY,
                 rekey_time_limit: Duration::MAX,
             },
-            window_size: WINDOW,
+            window_size: Bounds::of(&rooms.limits).window,
             maximum_packet_size: PACKET,
             // Without a bound here: `Flow` is the bound. A bounded one would park the whole
             // connection behind one channel that nobody reads.
@@ -111,7 +112,7 @@ impl Server {
             channels: HashMap::new(),
             opens: Opens::new(limits.channel_opens_per_minute),
             refusals: Opens::new(REFUSALS),
-            flow: Shared::new(Flow::new(WINDOW, pace.clone())),
+            flow: Shared::new(Flow::new(Bounds::of(limits), pace.clone())),
             ours: Arc::default(),
             pace,
             tasks: tasks.clone(),
@@ -141,7 +142,7 @@ impl Server {
         tasks.close();
         if let Some(farewell) = farewell {
             // The sessions say so on their own channels first, and close their recordings.
-            let ended = tokio::time::timeout(SESSION_END, tasks.wait()).await;
+            let ended = tokio::time::timeout(limits.session_end, tasks.wait()).await;
             debug!(connection = %id, %peer, farewell, in_time = ended.is_ok(), "ending the connection");
             // A client whose only channel has closed leaves by itself, with its command's status.
             let left = tokio::time::timeout(FAREWELL / 2, &mut running)
@@ -264,6 +265,12 @@ impl Connection {
         }
     }
 
+    /// Where a client wants to go that gives `name` as its user.
+    fn destination(&self, name: &str) -> Result<Destination, NameError> {
+        let limits = &self.rooms.limits;
+        Destination::parse(name)?.within(limits.login_name, limits.target_name)
+    }
+
     /// Drops all progress that was made under another name.
     fn forget_unless(&mut self, user: &str) {
         let changed = match &self.stage {
@@ -291,7 +298,7 @@ impl Connection {
 
     /// Starts the device flow for whoever proved `key`.
     async fn begin(&mut self, name: &str, key: Option<KeyId>) -> Result<Auth, russh::Error> {
-        if let Err(error) = Destination::parse(name) {
+        if let Err(error) = self.destination(name) {
             self.sign_in_refused(key, BAD_NAME, &error);
             return Ok(self.refuse(&error.notice()));
         }
@@ -335,7 +342,7 @@ impl Connection {
         pending: Pending,
     ) -> Result<Auth, russh::Error> {
         let answer = self.unless_gone(pending.finish()).await?;
-        match (answer, Destination::parse(name)) {
+        match (answer, self.destination(name)) {
             (Ok(lease), Ok(destination)) => {
                 let succeeded = Event::SignInSucceeded {
                     connection: self.id.to_string(),
@@ -444,6 +451,8 @@ impl Connection {
             flow: self.flow.clone(),
             pace: self.pace.clone(),
             stall: self.rooms.limits.write_stall,
+            patience: self.rooms.limits.session_end,
+            largest: Largest::of(&self.rooms.limits),
             ours: self.ours.clone(),
             limit: self.rooms.limits.channels,
         });
@@ -451,6 +460,7 @@ impl Connection {
             reader: ClientReader {
                 half: reader,
                 backlog,
+                largest: Largest::of(&self.rooms.limits),
                 earlier: std::collections::VecDeque::new(),
                 _slot: None,
             },
@@ -458,6 +468,7 @@ impl Connection {
                 half: writer,
                 handle,
                 stall: self.rooms.limits.write_stall,
+                patience: self.rooms.limits.session_end,
                 ends,
                 form: Form::Session,
             },
@@ -553,6 +564,7 @@ impl Connection {
             reader: ClientReader {
                 half: reader,
                 backlog,
+                largest: Largest::of(&self.rooms.limits),
                 earlier: std::collections::VecDeque::new(),
                 _slot: Some(Slot {
                     id,
@@ -564,6 +576,7 @@ impl Connection {
                 half: writer,
                 handle,
                 stall: self.rooms.limits.write_stall,
+                patience: self.rooms.limits.session_end,
                 ends,
                 form: Form::asked(reply),
             },
@@ -653,7 +666,7 @@ impl Handler for Connection {
                 None
             }
         };
-        if let (Some(lease), Ok(destination)) = (lease, Destination::parse(user)) {
+        if let (Some(lease), Ok(destination)) = (lease, self.destination(user)) {
             let used = Event::LeaseUsed {
                 connection: self.id.to_string(),
                 user: lease.who(),
@@ -862,9 +875,10 @@ impl Handler for Connection {
         session: &mut Session,
     ) -> Result<(), Self::Error> {
         self.requested(term.len() + 8 * modes.len())?;
+        let largest = Largest::of(&self.rooms.limits);
         let taken = match self.idle(id) {
             Some(idle) if idle.pty.is_none() && is_term(term) => {
-                let (cols, rows) = clamp(cols, rows);
+                let (cols, rows) = largest.clamp(cols, rows);
                 let modes = modes
                     .iter()
                     .copied()
@@ -891,8 +905,9 @@ impl Handler for Connection {
         session: &mut Session,
     ) -> Result<(), Self::Error> {
         self.requested(name.len() + value.len())?;
+        let rooms = self.rooms.clone();
         let taken = match self.idle(id) {
-            Some(idle) if idle.env.len() < MAX_ENV && is_env(name, value) => {
+            Some(idle) if idle.env.len() < MAX_ENV && is_env(name, value, &rooms.limits) => {
                 idle.env.push((name.to_owned(), value.to_owned()));
                 true
             }
@@ -918,7 +933,7 @@ impl Handler for Connection {
         session: &mut Session,
     ) -> Result<(), Self::Error> {
         self.requested(command.len())?;
-        let fits = command.len() <= MAX_COMMAND && !command.contains(&0);
+        let fits = command.len() <= self.rooms.limits.command_bytes && !command.contains(&0);
         if !fits {
             let length = command.len();
             self.refused("exec", format_args!("{length} bytes, or a NUL among them"));
@@ -1115,17 +1130,16 @@ fn is_term(term: &str) -> bool {
 }
 
 /// The variables that go on to the target, and those that are read here (limits.md).
-fn is_env(name: &str, value: &str) -> bool {
-    let suffix = |prefix: &str| {
-        name.strip_prefix(prefix).is_some_and(|rest| {
-            !rest.is_empty()
-                && rest.len() <= 32
-                && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-        })
+fn is_env(name: &str, value: &str, limits: &Limits) -> bool {
+    // Ours are not the operator's to narrow: `BASTION_HOLD=detach` has eleven bytes.
+    let longest = if is_continued(name, "BASTION_") {
+        OWN_ENV_VALUE
+    } else if limits.env.has(name) {
+        limits.env_value_bytes
+    } else {
+        return false;
     };
-    let known = matches!(name, "LANG" | "COLORTERM" | "TZ") || suffix("LC_") || suffix("BASTION_");
-    known
-        && value.len() <= 64
+    value.len() <= longest
         && value
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"._@:/+-".contains(&b))
@@ -1137,8 +1151,6 @@ const BAD_NAME: &str = "bad_name";
 const NOT_AUDITED: &str = "nobody can sign in now: the audit log is not available";
 /// Every refusal before sign-in takes at least so long, whatever its reason.
 const REJECTION: Duration = Duration::from_millis(100);
-/// A session that is told to end has so long to do so (limits.md).
-const SESSION_END: Duration = Duration::from_secs(2);
 /// A client that does not take our last words is cut after this.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Memory that one request takes beside its strings, in bytes.
@@ -1150,7 +1162,7 @@ const REQUEST_BYTES: usize = 4 * 1024 * 1024;
 const REFUSALS: usize = 100;
 /// Bytes that are kept of what was refused.
 const MAX_WHAT: usize = 512;
-/// Longest command, in bytes (limits.md).
-const MAX_COMMAND: usize = 64 * 1024;
+/// Longest value of a variable that is read here, in bytes (limits.md).
+const OWN_ENV_VALUE: usize = 64;
 /// Environment variables of one channel.
 const MAX_ENV: usize = 64;

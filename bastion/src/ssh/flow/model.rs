@@ -90,7 +90,7 @@ struct Model {
 impl Model {
     fn new(setting: &Setting) -> Self {
         let pace = Arc::new(Pace::default());
-        let mut flow = Flow::new(WINDOW, pace.clone());
+        let mut flow = Flow::new(Bounds::of(&Limits::default()), pace.clone());
         let count = setting.plans.len();
         Self {
             now: 0,
@@ -354,10 +354,10 @@ fn bounded(outcome: &Outcome) -> Result<(), TestCaseError> {
     let over = window / 2 + PACKET as usize;
     let count = outcome.highest.len();
     for highest in &outcome.highest {
-        let allowed = (CHANNEL_WINDOWS + 1) * window + over;
+        let allowed = Limits::default().channel_queue_max + window + over;
         prop_assert!(*highest <= allowed, "{outcome:?}");
     }
-    let allowed = (CONNECTION_WINDOWS + count) * window + over;
+    let allowed = Limits::default().connection_queue_max + count * window + over;
     prop_assert!(outcome.highest_total <= allowed, "{outcome:?}");
     Ok(())
 }
