@@ -203,14 +203,14 @@ async fn forward(config: &Config) -> Result<(), ForwardError> {
 /// Looks at the log for all.
 async fn keep_looking(log: Arc<Log>, head: watch::Sender<Head>, stop: CancellationToken) {
     let look = async {
-        let mut lookout = Lookout::new(log.clone(), Place::START);
+        let mut lookout = Lookout::new(log.clone());
         loop {
             match lookout.look().await {
                 Ok(now) => drop(head.send_replace(now)),
                 Err(error) => {
                     warn!(%error, "the audit log cannot be looked at");
                     // What comes back may be another log, and a shorter one.
-                    lookout = Lookout::new(log.clone(), Place::START);
+                    lookout = Lookout::new(log.clone());
                     time::sleep(PAUSE_LEAST).await;
                 }
             }
@@ -332,8 +332,20 @@ enum DeliveryError {
     Late(&'static str),
     #[error("the connection broke: {0}")]
     Broken(#[source] io::Error),
+    #[error(
+        "the receiver ended the connection without close_notify, which acknowledge = \"close-notify\" asks of it"
+    )]
+    NoCloseNotify,
     #[error("the webhook did not take it: {0}")]
     Webhook(String),
+    #[error(
+        "the webhook takes no body of {bytes} bytes (status 413), which event {seq} has alone: raise its limit"
+    )]
+    TooLarge {
+        /// Its number.
+        seq: u64,
+        bytes: usize,
+    },
     #[error(transparent)]
     Feed(#[from] FeedError),
     #[error("{path}: {source}", path = path.display())]
@@ -347,12 +359,19 @@ enum DeliveryError {
 impl Way {
     fn to(sink: &Sink, name: &str) -> Result<Self, WayError> {
         match &sink.to {
-            Receiver::Syslog { host, port, tls } => {
+            Receiver::Syslog {
+                host,
+                port,
+                tls,
+                acknowledged,
+            } => {
                 let tls = match tls {
                     Some(trust) => Some((tls::config(trust)?, tls::server_name(host)?)),
                     None => None,
                 };
-                Ok(Self::Syslog(Syslog::new(host, *port, tls, sink.form, name)))
+                let to = (host.as_str(), *port);
+                let syslog = Syslog::new(to, tls, *acknowledged, sink.form, name);
+                Ok(Self::Syslog(syslog))
             }
             Receiver::Webhook {
                 url,

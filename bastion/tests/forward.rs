@@ -236,6 +236,9 @@ enum Habit {
     Dies(usize),
     /// Reads so many messages and ends its side; what comes then it throws away.
     EndsFirst(usize),
+    /// Reads to the end, and ends the connection without a word of TLS about it, as a system does for a
+    /// receiver that was killed, or somebody on the way.
+    SaysNothing,
 }
 
 /// A connection that was read to its end: its messages.
@@ -343,7 +346,9 @@ async fn receive<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, habit: Habit)
         }
     }
     assert!(bytes.is_empty(), "a message was cut");
-    stream.shutdown().await.ok()?;
+    if !matches!(habit, Habit::SaysNothing) {
+        stream.shutdown().await.ok()?;
+    }
     Some(messages)
 }
 
@@ -354,10 +359,12 @@ struct Posted {
     body: String,
 }
 
-/// A server for webhooks that answers with these statuses, and with 204 after them; what it has taken.
+/// A server for webhooks that answers with these statuses, and with 204 after them, or 413 to a body of
+/// more than `longest` bytes; what it has taken.
 async fn webhook(
     tls: TlsAcceptor,
     statuses: Vec<u16>,
+    longest: usize,
 ) -> (SocketAddr, mpsc::Receiver<Posted>, JoinSet<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -371,7 +378,10 @@ async fn webhook(
                 continue;
             };
             while let Some(posted) = request(&mut stream).await {
-                let status = statuses.next().unwrap_or(204);
+                let status = match posted.body.len() > longest {
+                    true => 413,
+                    false => statuses.next().unwrap_or(204),
+                };
                 let answer =
                     format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\nLocation: /\r\n\r\n");
                 if (200..300).contains(&status) {
@@ -552,6 +562,46 @@ async fn a_receiver_that_dies_loses_nothing() {
     // Of these only that was counted which came on connections that were read to their end.
     complete(&events, &numbers);
     world.caught_up().await;
+}
+
+/// The end of a connection is a receiver's word only where it says so within TLS; by default, it is one
+/// in any case.
+#[tokio::test]
+async fn an_end_without_close_notify_is_what_it_is_said_to_be() {
+    for (acknowledge, counts) in [("close-notify", false), ("end", true)] {
+        let mut world = World::start().await;
+        world.certify("ca", &[("siem", "IP:127.0.0.1")]);
+        let tls = world.server("siem", None);
+        let habits = vec![Habit::SaysNothing; 2];
+        let mut receiver = Receiver::start("127.0.0.1:0", Some(tls), habits).await;
+        let address = receiver.address;
+        world.configure(
+            "",
+            &format!(
+                "syslog = \"tls://{address}\"\nca_file = \"ca.pem\"\nacknowledge = \"{acknowledge}\""
+            ),
+        );
+        world.happens(10).await;
+        let _forward = world.forward();
+        if !counts {
+            let status = world.status(|status| status["error"].is_string()).await;
+            let error = status["error"].as_str().unwrap();
+            assert!(error.contains("without close_notify"), "{status}");
+            assert_eq!(status["acknowledged"], 0, "{status}");
+            assert!(!world.path("forward/siem.cursor.json").exists());
+        }
+        let numbers = world.numbers();
+        let mut events = receiver.until(*numbers.last().unwrap()).await;
+        if !counts {
+            // What was read and not acknowledged comes again, to whoever says so in the end.
+            events.extend(receiver.until(*numbers.last().unwrap()).await);
+            events.extend(receiver.until(*numbers.last().unwrap()).await);
+        }
+        world.caught_up().await;
+        complete(&events, &numbers);
+        let twice = events.len() > numbers.len();
+        assert_eq!(twice, !counts, "{acknowledge}: {} events", events.len());
+    }
 }
 
 #[tokio::test]
@@ -775,7 +825,7 @@ async fn a_webhook_gets_signed_lines_until_it_takes_them() {
     let mut world = World::start().await;
     world.certify("ca", &[("siem", "IP:127.0.0.1")]);
     let tls = world.server("siem", None);
-    let (address, mut taken, _tasks) = webhook(tls, vec![500, 307, 429]).await;
+    let (address, mut taken, _tasks) = webhook(tls, vec![500, 307, 429], usize::MAX).await;
     let secret = [7; 32];
     let encoded = data_encoding::BASE64.encode(&secret);
     fs::write(world.path("secret"), format!("whsec_{encoded}\n")).unwrap();
@@ -821,4 +871,52 @@ async fn a_webhook_gets_signed_lines_until_it_takes_them() {
     }
     complete(&events, &world.numbers());
     assert_eq!(events.len(), world.numbers().len(), "nothing came twice");
+}
+
+/// A batch that is too large is halved until it is taken, at once; those after it are as small.
+#[tokio::test]
+async fn a_webhook_that_takes_less_gets_less() {
+    let mut world = World::start().await;
+    world.certify("ca", &[("siem", "IP:127.0.0.1")]);
+    let tls = world.server("siem", None);
+    let longest = 2_000;
+    let (address, mut taken, _tasks) = webhook(tls, vec![], longest).await;
+    let encoded = data_encoding::BASE64.encode(&[7; 32]);
+    fs::write(world.path("secret"), format!("whsec_{encoded}\n")).unwrap();
+    fs::set_permissions(world.path("secret"), fs::Permissions::from_mode(0o600)).unwrap();
+    world.configure(
+        "",
+        &format!(
+            "webhook = \"https://{address}/bastion\"\nsecret_file = \"secret\"\nca_file = \"ca.pem\"\nformat = \"json\""
+        ),
+    );
+    world.happens(100).await;
+    let _forward = world.forward();
+    let last = *world.numbers().last().unwrap();
+    let mut events: Vec<Value> = Vec::new();
+    let mut largest = 0;
+    while events.iter().all(|event| number(event) < last) {
+        let Posted { body, .. } = within(taken.recv()).await.unwrap();
+        largest = largest.max(body.len());
+        events.extend(
+            body.lines()
+                .map(|line| serde_json::from_str::<Value>(line).unwrap()),
+        );
+    }
+    assert!(largest <= longest, "{largest}");
+    world.caught_up().await;
+    complete(&events, &world.numbers());
+    // Nothing that was taken came again, and the sink was never in trouble for it.
+    assert_eq!(events.len() as u64, number(events.last().unwrap()));
+
+    // An event that is too large alone is not left out: the sink says so and waits.
+    let (_, audit) = world.audit.as_ref().unwrap();
+    let event = Event::ConnectionRefused {
+        source: "192.0.2.7".parse().unwrap(),
+        reason: "x".repeat(longest),
+    };
+    audit.record(event).await.unwrap();
+    let status = world.status(|status| status["error"].is_string()).await;
+    let error = status["error"].as_str().unwrap();
+    assert!(error.contains("413") && error.contains("alone"), "{status}");
 }

@@ -46,6 +46,8 @@ pub enum Receiver {
         port: u16,
         /// None only towards this machine itself.
         tls: Option<Trust>,
+        /// What of the receiver's counts as an acknowledgement.
+        acknowledged: Acknowledged,
     },
     /// Lines in the bodies of HTTP requests, signed as Standard Webhooks has it.
     Webhook {
@@ -56,6 +58,16 @@ pub enum Receiver {
         /// Whom to believe there.
         trust: Trust,
     },
+}
+
+/// How a syslog receiver, which has no acknowledgement, is known to have read everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acknowledged {
+    /// It has ended the connection after ours was ended.
+    ByEnd,
+    /// It has said so within TLS (`close_notify`, RFC 5425, section 4.4): nobody on the way can say
+    /// it in its name, nor does the system of a receiver that was killed.
+    ByCloseNotify,
 }
 
 /// Whom the forwarder believes to be the receiver, and how it shows who it is.
@@ -168,6 +180,7 @@ fn read_name(field: Field<'_, '_>) -> Option<String> {
 fn read_receiver(section: &mut Section<'_, '_>, base: &Path) -> Option<Receiver> {
     let (place, source) = (section.start(), section.source());
     let secret_file = section.take("secret_file");
+    let acknowledge = section.take("acknowledge");
     let (trust, trusts) = read_trust(section, base)?;
     match (section.take("syslog"), section.take("webhook")) {
         (Some(syslog), None) => {
@@ -180,10 +193,27 @@ fn read_receiver(section: &mut Section<'_, '_>, base: &Path) -> Option<Receiver>
                 source.problem(place, "certificates are for tls:// only");
                 return None;
             }
+            let acknowledged = match acknowledge {
+                Some(field) if !tls => {
+                    field.problem("is for tls:// only");
+                    return None;
+                }
+                Some(field) => field.word(&ACKNOWLEDGED)?,
+                None => Acknowledged::ByEnd,
+            };
             let tls = tls.then_some(trust);
-            Some(Receiver::Syslog { host, port, tls })
+            Some(Receiver::Syslog {
+                host,
+                port,
+                tls,
+                acknowledged,
+            })
         }
         (None, Some(webhook)) => {
+            if let Some(field) = acknowledge {
+                field.problem("is for syslog only: a webhook answers");
+                return None;
+            }
             let url = read_webhook(webhook)?;
             if trusts && url.scheme() == "http" {
                 source.problem(place, "certificates are for https:// only");
@@ -333,6 +363,10 @@ const FORMS: [(&str, Form); 3] = [
     ("json", Form::Json),
     ("cef", Form::Cef),
 ];
+const ACKNOWLEDGED: [(&str, Acknowledged); 2] = [
+    ("end", Acknowledged::ByEnd),
+    ("close-notify", Acknowledged::ByCloseNotify),
+];
 /// Each reads the log for itself.
 const SINKS_MAX: usize = 8;
 /// The forwarder says every few seconds how far it is.
@@ -375,7 +409,10 @@ mod tests {
             ("tcp://[::1]:1", ("::1", 1, false)),
         ] {
             let receiver = receiver(&format!("name = \"siem\"\nsyslog = \"{url}\""));
-            let Receiver::Syslog { host, port, tls } = receiver else {
+            let Receiver::Syslog {
+                host, port, tls, ..
+            } = receiver
+            else {
                 panic!("{receiver:?}");
             };
             assert_eq!((host.as_str(), port, tls.is_some()), wanted, "{url}");
@@ -408,6 +445,18 @@ mod tests {
                 "more than a host and a port",
             ),
             ("name = \"s\"\nsyslog = \"x\"", "is no URL"),
+            (
+                "name = \"s\"\nsyslog = \"tcp://127.0.0.1\"\nacknowledge = \"end\"",
+                "`audit.sink[0].acknowledge` is for tls:// only",
+            ),
+            (
+                "name = \"s\"\nwebhook = \"https://x\"\nsecret_file = \"s\"\nacknowledge = \"end\"",
+                "is for syslog only: a webhook answers",
+            ),
+            (
+                "name = \"s\"\nsyslog = \"tls://x\"\nacknowledge = \"never\"",
+                "it may be \"end\", \"close-notify\"",
+            ),
             (
                 "name = \"s\"\nsyslog = \"tcp://127.0.0.1\"\nca_file = \"c\"",
                 "for tls:// only",

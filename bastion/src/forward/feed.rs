@@ -80,32 +80,34 @@ pub(super) struct Lookout {
     /// The part of a line that has been read.
     rest: Vec<u8>,
     offset: u64,
-    head: Head,
+    head: Option<Head>,
 }
 
 impl Lookout {
-    /// From a place on that is in the log.
-    pub(super) fn new(log: Arc<Log>, place: Place) -> Self {
+    /// From the end of the log on, which is looked for first: what was before it has been counted by
+    /// whoever wrote it.
+    pub(super) fn new(log: Arc<Log>) -> Self {
         Self {
             log,
             rest: Vec::new(),
-            offset: place.end,
-            head: Head {
-                seq: place.seq,
-                end: place.end,
-                at: Timestamp::now(),
-            },
+            offset: 0,
+            head: None,
         }
     }
 
     /// How far the log goes now.
     pub(super) async fn look(&mut self) -> Result<Head, LogError> {
         let at = Timestamp::now();
+        let mut head = match self.head {
+            Some(head) => head,
+            None => self.begin().await?,
+        };
         loop {
             let more = self.log.read_at(self.offset).await?;
             if more.is_empty() {
-                self.head.at = at;
-                return Ok(self.head);
+                head.at = at;
+                self.head = Some(head);
+                return Ok(head);
             }
             self.offset += more.len() as u64;
             self.rest.extend_from_slice(&more);
@@ -113,9 +115,9 @@ impl Lookout {
             let open = lines.next_back().unwrap_or_default().to_vec();
             for line in lines {
                 // What was torn has no number.
-                self.head.seq = number_of(line).unwrap_or(self.head.seq);
+                head.seq = number_of(line).unwrap_or(head.seq);
             }
-            self.head.end = self.offset - open.len() as u64;
+            head.end = self.offset - open.len() as u64;
             self.rest = open;
             if self.rest.len() > LINE_MAX {
                 // It is no line of a log, which whoever forwards it will say.
@@ -123,7 +125,67 @@ impl Lookout {
             }
         }
     }
+
+    /// Goes to where at least one line ends before the end of the log.
+    async fn begin(&mut self) -> Result<Head, LogError> {
+        let end = self.log.end().await?;
+        // Two lines are longer than one: the second has its number.
+        self.offset = end.saturating_sub(2 * LINE_MAX as u64);
+        self.rest.clear();
+        let (seq, at) = (0, Timestamp::UNIX_EPOCH);
+        let end = self.offset;
+        Ok(Head { seq, end, at })
+    }
 }
 
 /// As the recorder's own.
 const LINE_MAX: usize = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    #![expect(
+        clippy::unwrap_used,
+        reason = "a test stops where its preparation fails"
+    )]
+
+    use super::super::chain::tests::log_of;
+    use super::super::log::From;
+    use super::*;
+
+    /// However long the log is, no more than its end is read to know how far it goes.
+    #[tokio::test]
+    async fn the_end_of_a_long_log_is_known_without_reading_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let events = vec!["started"; 40_000];
+        let text = log_of(&events);
+        assert!(text.len() > 2 * LINE_MAX + LINE_MAX / 2);
+        std::fs::write(&path, &text).unwrap();
+        let log = Arc::new(Log::new(From::File(path.clone())));
+        let mut lookout = Lookout::new(log.clone());
+        let head = lookout.look().await.unwrap();
+        assert_eq!((head.seq, head.end), (40_000, text.len() as u64));
+        assert!(
+            log.bytes_read() <= 2 * LINE_MAX as u64,
+            "{}",
+            log.bytes_read()
+        );
+        // It follows, also what is torn.
+        let more = log_of(&[&events[..], &["{torn", "torn_line"]].concat());
+        std::fs::write(&path, &more).unwrap();
+        let head = lookout.look().await.unwrap();
+        assert_eq!((head.seq, head.end), (40_001, more.len() as u64));
+    }
+
+    #[tokio::test]
+    async fn a_short_log_is_read_from_its_beginning() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        for (text, seq) in [(String::new(), 0), (log_of(&["started", "stopped"]), 2)] {
+            std::fs::write(&path, &text).unwrap();
+            let log = Arc::new(Log::new(From::File(path.clone())));
+            let head = Lookout::new(log).look().await.unwrap();
+            assert_eq!((head.seq, head.end), (seq, text.len() as u64));
+        }
+    }
+}

@@ -20,6 +20,9 @@ use recording::seal::Hash;
 pub(super) struct Log {
     from: From,
     open: Mutex<Option<Open>>,
+    /// Bytes that were read, for tests.
+    #[cfg(test)]
+    read: AtomicU64,
 }
 
 /// Where the log is.
@@ -76,6 +79,8 @@ impl Log {
         Self {
             from,
             open: Mutex::new(None),
+            #[cfg(test)]
+            read: AtomicU64::new(0),
         }
     }
 
@@ -90,10 +95,46 @@ impl Log {
             }
             Open::File(file) => self.read_file(file, offset).await,
         };
-        if read.is_err() {
-            *self.open.lock().await = None;
+        match &read {
+            #[cfg(test)]
+            Ok(bytes) => drop(self.read.fetch_add(bytes.len() as u64, Ordering::Relaxed)),
+            #[cfg(not(test))]
+            Ok(_) => {}
+            Err(_) => *self.open.lock().await = None,
         }
         read
+    }
+
+    #[cfg(test)]
+    pub(super) fn bytes_read(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
+    }
+
+    /// Where the log ends now, or a moment ago. Of what a recorder shows it is looked for by reading
+    /// at some places: as many as a number of bytes has digits.
+    pub(super) async fn end(&self) -> Result<u64, LogError> {
+        if let Open::File(file) = self.opened().await? {
+            let about = file.0.metadata().map_err(|error| self.file(error))?;
+            return Ok(about.len());
+        }
+        let (mut there, mut beyond) = (0, PIECE as u64);
+        loop {
+            let read = self.read_at(beyond).await?.len() as u64;
+            if read == 0 {
+                break;
+            }
+            there = beyond + read;
+            beyond = beyond.saturating_mul(2);
+        }
+        while beyond - there > PIECE as u64 {
+            let middle = there + (beyond - there) / 2;
+            match self.read_at(middle).await?.len() as u64 {
+                0 => beyond = middle,
+                read => there = middle + read,
+            }
+        }
+        // Whoever begins before this finds the rest by reading on.
+        Ok(there)
     }
 
     async fn opened(&self) -> Result<Open, LogError> {

@@ -4,7 +4,8 @@
 //! The protocol has no acknowledgement, and what a socket has taken may still be lost with its
 //! receiver. So a connection carries a few seconds of events and is then ended from here; that the
 //! receiver ends its side too, after it has read to the end, is the acknowledgement (RFC 5425,
-//! section 4.4). What was on a connection that broke, or that the receiver ended first, is sent again.
+//! section 4.4), within TLS where that is asked for. What was on a connection that broke, or that the
+//! receiver ended first, is sent again.
 
 use std::io;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use super::chain::{Entry, Place};
 use super::feed::Feed;
 use super::{Delivered, DeliveryError};
 use crate::audit::Form;
+use crate::config::Acknowledged;
 
 /// A syslog receiver.
 pub(super) struct Syslog {
@@ -30,6 +32,7 @@ pub(super) struct Syslog {
     port: u16,
     /// None only towards this machine itself.
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    acknowledged: Acknowledged,
     form: Form,
     /// How the bastion is called, as HOSTNAME.
     name: String,
@@ -41,9 +44,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 impl Syslog {
     pub(super) fn new(
-        host: &str,
-        port: u16,
+        (host, port): (&str, u16),
         tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+        acknowledged: Acknowledged,
         form: Form,
         name: &str,
     ) -> Self {
@@ -51,6 +54,7 @@ impl Syslog {
             host: host.to_owned(),
             port,
             tls,
+            acknowledged,
             form,
             name: name.to_owned(),
         }
@@ -67,7 +71,7 @@ impl Syslog {
             .await
             .map_err(|_| DeliveryError::Late("connect"))??;
         let sent = self.send(&mut stream, feed, stop).await?;
-        let ended = time::timeout(ACKNOWLEDGE, end(&mut stream)).await;
+        let ended = time::timeout(ACKNOWLEDGE, end(&mut stream, self.acknowledged)).await;
         ended.map_err(|_| DeliveryError::Late("acknowledge"))??;
         Ok(sent)
     }
@@ -120,7 +124,7 @@ impl Syslog {
                     () = feed.looked_at() => {}
                     () = time::sleep_until(until) => return Ok(sent),
                     () = stop.cancelled() => return Ok(sent),
-                    error = broken(stream) => return Err(DeliveryError::Broken(error)),
+                    ended = ended(stream) => return Err(DeliveryError::Broken(ended.into())),
                 }
             } else if Instant::now() >= until {
                 return Ok(sent);
@@ -137,31 +141,50 @@ impl Syslog {
     }
 }
 
-/// Waits until the receiver ends the connection, which it has no reason to. Cancel-safe: what it
-/// says is of no interest.
-async fn broken(stream: &mut Box<dyn Stream>) -> io::Error {
+/// How a receiver's side of a connection is over.
+#[derive(Debug)]
+enum Ended {
+    /// In order: within TLS by `close_notify`, without TLS by the end of the stream.
+    InOrder,
+    /// The stream is at its end, and TLS is not.
+    Cut,
+    /// An error.
+    Broken(io::Error),
+}
+
+impl From<Ended> for io::Error {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::InOrder | Ended::Cut => io::ErrorKind::UnexpectedEof.into(),
+            Ended::Broken(error) => error,
+        }
+    }
+}
+
+/// Waits until the receiver ends the connection. Cancel-safe: what it says is of no interest.
+async fn ended(stream: &mut Box<dyn Stream>) -> Ended {
     let mut said = [0; 256];
     loop {
         match stream.read(&mut said).await {
-            Ok(0) => return io::ErrorKind::UnexpectedEof.into(),
+            Ok(0) => return Ended::InOrder,
             Ok(_) => {}
-            Err(error) => return error,
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ended::Cut,
+            Err(error) => return Ended::Broken(error),
         }
     }
 }
 
 /// Ends our side, and waits for the receiver to end its own.
-async fn end(stream: &mut Box<dyn Stream>) -> Result<(), DeliveryError> {
-    if let Ok(error) = time::timeout(ON_ITS_WAY, broken(stream)).await {
+async fn end(stream: &mut Box<dyn Stream>, by: Acknowledged) -> Result<(), DeliveryError> {
+    if let Ok(ended) = time::timeout(ON_ITS_WAY, ended(stream)).await {
         // It ended before we did, and may have read nothing of what came after that.
-        return Err(DeliveryError::Broken(error));
+        return Err(DeliveryError::Broken(ended.into()));
     }
     stream.shutdown().await.map_err(DeliveryError::Broken)?;
-    let error = broken(stream).await;
-    // Of those who read to the end, some do not say so within TLS.
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => Ok(()),
-        _ => Err(DeliveryError::Broken(error)),
+    match (ended(stream).await, by) {
+        (Ended::InOrder, _) | (Ended::Cut, Acknowledged::ByEnd) => Ok(()),
+        (Ended::Cut, Acknowledged::ByCloseNotify) => Err(DeliveryError::NoCloseNotify),
+        (Ended::Broken(error), _) => Err(DeliveryError::Broken(error)),
     }
 }
 
@@ -260,7 +283,7 @@ mod tests {
             let (ours, theirs) = tokio::io::duplex(1024);
             let _receiver = receiver(theirs);
             let mut stream: Box<dyn Stream> = Box::new(ours);
-            end(&mut stream).await.is_ok()
+            end(&mut stream, Acknowledged::ByEnd).await.is_ok()
         };
         let reads = |mut theirs: tokio::io::DuplexStream| {
             let mut tasks = JoinSet::new();

@@ -1,9 +1,11 @@
 //! Webhooks: batches of events as lines, signed as Standard Webhooks has it.
 //!
 //! A status 2xx is the acknowledgement. A batch that is not acknowledged is sent again under the same
-//! id where it is the same; each event has its number and hash in any case.
+//! id where it is the same; each event has its number and hash in any case. A batch that is too large
+//! for the receiver (413) is halved until it is not, and those after it are no larger.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -28,13 +30,15 @@ pub(super) struct Webhook {
     secrets: Secrets,
     http: reqwest::Client,
     form: Form,
+    /// The longest body that is sent, in bytes: less than [`BYTES`] where the receiver takes less.
+    longest: AtomicUsize,
 }
 
-/// Lines on their way.
+/// Lines on their way; at least one.
 struct Batch {
     first: u64,
-    last: Place,
-    events: u64,
+    /// Behind each event, and where its line ends in the body.
+    events: Vec<(Place, usize)>,
     body: Vec<u8>,
 }
 
@@ -73,6 +77,7 @@ impl Webhook {
             secrets,
             http: http.map_err(|error| wrong(Path::new(url.as_str()), causes(&error)))?,
             form,
+            longest: AtomicUsize::new(BYTES),
         })
     }
 
@@ -82,9 +87,26 @@ impl Webhook {
         feed: &mut Feed,
         stop: &CancellationToken,
     ) -> Result<Option<Delivered>, DeliveryError> {
-        let Some(batch) = self.gather(feed, stop).await? else {
+        let Some(mut batch) = self.gather(feed, stop).await? else {
             return Ok(None);
         };
+        loop {
+            match self.post(&batch).await? {
+                200..=299 => return Ok(batch.delivered()),
+                413 if batch.halve() => self.longest.store(batch.body.len(), Ordering::Relaxed),
+                413 => {
+                    return Err(DeliveryError::TooLarge {
+                        seq: batch.first,
+                        bytes: batch.body.len(),
+                    });
+                }
+                status => return Err(DeliveryError::Webhook(format!("status {status}"))),
+            }
+        }
+    }
+
+    /// Sends a batch once; the status of the answer, whose body goes unread.
+    async fn post(&self, batch: &Batch) -> Result<u16, DeliveryError> {
         let now = Timestamp::now().as_second();
         let id = batch.id();
         let request = self
@@ -97,15 +119,10 @@ impl Webhook {
             )
             .header("webhook-id", id)
             .header("webhook-timestamp", now);
-        let (place, events) = (batch.last, batch.events);
-        let answer = request.body(batch.body).send().await;
-        // The body of the answer goes unread with it.
+        let answer = request.body(batch.body.clone()).send().await;
         let answer =
             answer.map_err(|error| DeliveryError::Webhook(causes(&error.without_url())))?;
-        match answer.status().as_u16() {
-            200..=299 => Ok(Some(Delivered { place, events })),
-            status => Err(DeliveryError::Webhook(format!("status {status}"))),
-        }
+        Ok(answer.status().as_u16())
     }
 
     async fn gather(
@@ -114,21 +131,20 @@ impl Webhook {
         stop: &CancellationToken,
     ) -> Result<Option<Batch>, DeliveryError> {
         let until = Instant::now() + LINGER;
+        let longest = self.longest.load(Ordering::Relaxed);
         let mut batch: Option<Batch> = None;
         loop {
             match feed.next().await? {
                 Some(entry) => {
+                    let mut line = self.form.of(&entry.line, &entry.event);
+                    line.push(b'\n');
                     let batch = batch.get_or_insert_with(|| Batch {
                         first: entry.place.seq,
-                        last: entry.place,
-                        events: 0,
+                        events: Vec::new(),
                         body: Vec::new(),
                     });
-                    batch.body.extend(self.form.of(&entry.line, &entry.event));
-                    batch.body.push(b'\n');
-                    batch.last = entry.place;
-                    batch.events += 1;
-                    if batch.events >= EVENTS || batch.body.len() >= BYTES {
+                    // What is left out here is read again for the next.
+                    if !batch.add(entry.place, &line, longest) || batch.events.len() >= EVENTS {
                         break;
                     }
                 }
@@ -151,20 +167,116 @@ impl Webhook {
 }
 
 impl Batch {
+    /// Adds a line, where the body is no longer than `longest` with it or has no other.
+    fn add(&mut self, place: Place, line: &[u8], longest: usize) -> bool {
+        let fits = self.events.is_empty() || self.body.len() + line.len() <= longest;
+        if fits {
+            self.body.extend_from_slice(line);
+            self.events.push((place, self.body.len()));
+        }
+        fits
+    }
+
+    /// Leaves half of it, by its bytes, and at least one event; false where it has no more than one.
+    fn halve(&mut self) -> bool {
+        if self.events.len() < 2 {
+            return false;
+        }
+        let half = self.body.len() / 2;
+        let within = self.events.partition_point(|(_, end)| *end <= half);
+        self.events.truncate(within.max(1));
+        let end = self.events.last().map_or(0, |(_, end)| *end);
+        self.body.truncate(end);
+        true
+    }
+
+    fn delivered(&self) -> Option<Delivered> {
+        let (place, _) = self.events.last()?;
+        Some(Delivered {
+            place: *place,
+            events: self.events.len() as u64,
+        })
+    }
+
     /// The same for the same events, in whatever form.
     fn id(&self) -> String {
-        let hash = self.last.hash.to_string();
+        let last = self.events.last().map_or(Place::START, |(place, _)| *place);
+        let hash = last.hash.to_string();
         let hash = hash.get(..16).unwrap_or_default();
-        format!("audit-{}-{}-{hash}", self.first, self.last.seq)
+        format!("audit-{}-{}-{hash}", self.first, last.seq)
     }
 }
 
 /// How long the first event of a batch waits for others.
 const LINGER: Duration = Duration::from_secs(1);
 /// The most of one batch.
-const EVENTS: u64 = 500;
+const EVENTS: usize = 500;
 const BYTES: usize = 512 * 1024;
 const CONNECT: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(30);
 /// A bundle of all public authorities has a quarter of this.
 const PEM_MAX: u64 = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    #![expect(
+        clippy::unwrap_used,
+        reason = "a test stops where its preparation fails"
+    )]
+
+    use proptest::prelude::*;
+    use recording::seal::Hash;
+
+    use super::*;
+
+    fn batch(lengths: &[usize], longest: usize) -> Batch {
+        let mut batch = Batch {
+            first: 1,
+            events: Vec::new(),
+            body: Vec::new(),
+        };
+        for (seq, length) in (1..).zip(lengths) {
+            let line = vec![b'x'; *length];
+            let place = Place {
+                seq,
+                hash: Hash::of(&line),
+                ..Place::START
+            };
+            if !batch.add(place, &line, longest) {
+                break;
+            }
+        }
+        batch
+    }
+
+    #[test]
+    fn a_batch_is_full_to_the_byte() {
+        assert_eq!(batch(&[300, 300, 424], 1024).body.len(), 1024);
+        assert_eq!(batch(&[300, 300, 425], 1024).body.len(), 600);
+        // What is longer alone goes alone.
+        assert_eq!(batch(&[2000, 1], 1024).body.len(), 2000);
+    }
+
+    proptest! {
+        /// Halved again and again, a batch keeps its beginning, ends with one event, and each time
+        /// loses at least half or has one left.
+        #[test]
+        fn a_batch_is_halved_to_its_first_event(lengths in prop::collection::vec(1..500usize, 1..40)) {
+            let mut batch = batch(&lengths, BYTES);
+            loop {
+                let before = (batch.body.len(), batch.events.len(), batch.id());
+                if !batch.halve() {
+                    break;
+                }
+                prop_assert!(batch.events.len() == 1 || batch.body.len() <= before.0 / 2);
+                prop_assert!(batch.events.len() < before.1);
+                prop_assert_ne!(batch.id(), before.2);
+                let sum: usize = lengths.iter().take(batch.events.len()).sum();
+                prop_assert_eq!(batch.body.len(), sum);
+                let delivered = batch.delivered().unwrap();
+                prop_assert_eq!(delivered.place.seq, delivered.events);
+            }
+            prop_assert_eq!(batch.events.len(), 1);
+        }
+    }
+}
