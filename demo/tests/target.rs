@@ -205,14 +205,25 @@ async fn what_runs_ends_with_its_connection() {
         .await
         .unwrap();
     assert_eq!(line, "ready\n");
-    child.kill().await.unwrap();
-    // Opening a pipe to write waits for a reader, and O_NONBLOCK says when there is none: stop()
-    // waits for the processes, so afterwards nobody may read.
+    // This waits until `cat` has opened its end: from here on there is something to end.
     let pipe = stage.at("home/f");
+    let opened = tokio::task::spawn_blocking(|| fs::File::options().write(true).open(pipe));
+    let writer = opened.await.unwrap().unwrap();
+    child.kill().await.unwrap();
     stage.target.stop().await;
-    let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::NONBLOCK;
-    let reader = rustix::fs::open(&pipe, flags, rustix::fs::Mode::empty());
-    assert_eq!(reader.err(), Some(rustix::io::Errno::NXIO));
+    // The other end of a pipe hears when its last reader is gone, which may be a moment after the
+    // shell that it was started by.
+    let gone = tokio::task::spawn_blocking(move || {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let patience = Timespec {
+            tv_sec: 60,
+            tv_nsec: 0,
+        };
+        let mut ends = [PollFd::new(&writer, PollFlags::empty())];
+        poll(&mut ends, Some(&patience)).unwrap();
+        ends.map(|end| end.revents().contains(PollFlags::ERR))
+    });
+    assert_eq!(gone.await.unwrap(), [true]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
