@@ -504,6 +504,17 @@ def connections(ask):
                 print(json.dumps({"held": len(held)}), flush=True)
 
 
+def failing(ask):
+    """Exchanges keys and fails to sign in, again and again on new connections, until it is ended."""
+    for n in range(10**9):
+        try:
+            failures({**ask, "method": "password", "count": 20})
+        except (paramiko.SSHException, OSError, EOFError):
+            pass
+        if n == 0:
+            print(json.dumps({"failing": True}), flush=True)
+
+
 GAMES = {"signal": signal, "resize": resize, "windows": windows, "rekey": rekey, "disconnect": disconnect,
          "reset": reset, "eof": ends_input, "close": closes, "nothing": lambda *_: None}
 
@@ -551,5 +562,5 @@ ask = json.loads(sys.argv[1])
 does = {"failures": failures, "bad_signatures": bad_signatures, "offers": offers, "early": early,
         "requests": requests, "globals": globals_, "opens": opens, "twice": twice, "run": run,
         "interactive": interactive, "names": names, "leaves": leaves, "held": held, "drip": drip, "flood": flood,
-        "connections": connections}
+        "connections": connections, "failing": failing}
 print(json.dumps(does[ask["do"]](ask)))
