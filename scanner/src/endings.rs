@@ -171,6 +171,8 @@ enum Walk {
 #[derive(Clone, Debug)]
 pub(crate) struct Recent {
     words: [Word; RECENT],
+    /// Ends of words with what stands behind them that are nothing, whatever stands before.
+    others: [u64; OTHERS],
 }
 
 /// The bytes that were looked at, the last one on top; no bit of `mask` is set where there are none.
@@ -183,6 +185,11 @@ struct Word {
 }
 
 const RECENT: usize = 64;
+const OTHERS: usize = 128;
+/// So much of the end of a word, the byte behind it included, says that it is none: what begins
+/// an escape before it can take away the first byte of eight, and if it changes another one it is
+/// a suspect itself.
+const OTHER_MAX: usize = 7;
 /// A shorter look is as cheap as to remember it.
 const SHORT: usize = 2;
 
@@ -190,6 +197,39 @@ impl Recent {
     pub(crate) fn new() -> Self {
         Self {
             words: [Word::default(); RECENT],
+            // No suspect stands behind such bytes.
+            others: [u64::MAX; OTHERS],
+        }
+    }
+
+    /// The last bytes up to the one at `at`, and the place of such an end.
+    #[inline]
+    fn other(text: &[u8], at: usize) -> Option<(u64, usize)> {
+        let near = text.get(at.checked_sub(7)?..)?.first_chunk()?;
+        let near = u64::from_le_bytes(*near);
+        let hash = near.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - OTHERS.ilog2());
+        Some((near, hash as usize))
+    }
+
+    /// Whether it is known that the word before the suspect `at` is nothing.
+    #[inline]
+    pub(crate) fn is_other(&self, text: &[u8], at: usize) -> bool {
+        Self::other(text, at).is_some_and(|(near, slot)| self.others.get(slot) == Some(&near))
+    }
+
+    /// Keeps the end of the word before the suspect `at`, which is nothing, as `names` say.
+    #[cold]
+    pub(crate) fn keep_other(&mut self, names: &Endings, text: &[u8], at: usize) {
+        let size = match names.walk(text, at) {
+            Walk::Nothing => 0,
+            Walk::Other(from) => at - from + 1,
+            Walk::Name(_) | Walk::Unknown => return,
+        };
+        if size < OTHER_MAX
+            && let Some((near, slot)) = Self::other(text, at)
+            && let Some(slot) = self.others.get_mut(slot)
+        {
+            *slot = near;
         }
     }
 

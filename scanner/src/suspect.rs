@@ -171,7 +171,7 @@ impl Suspects {
 
     /// What stands at the suspect `at` of the line from `start` to its newline at `end`. What
     /// stands before `text` is not known.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn look(
         rules: &Compiled,
         text: &[u8],
@@ -180,11 +180,10 @@ impl Suspects {
         at: usize,
         recent: &mut Recent,
     ) -> Look {
-        let near = Near { text, at };
-        if says(near.back(0)) & HERE == 0 && says(near.back(1)) & BEFORE == 0 {
-            return near.ends_name(rules, recent);
+        if recent.is_other(text, at) {
+            return Look::Nothing;
         }
-        near.look(rules, start, end, recent)
+        Near { text, at }.look(rules, start, end, recent)
     }
 }
 
@@ -283,9 +282,22 @@ impl Near<'_> {
         self.text.get(self.at + n).copied().unwrap_or(b'\n')
     }
 
-    /// The same as [`Suspects::look`], whatever stands here.
+    /// The same as [`Suspects::look`].
     #[inline(never)]
     fn look(self, rules: &Compiled, start: usize, end: usize, recent: &mut Recent) -> Look {
+        if says(self.back(0)) & HERE != 0 || says(self.back(1)) & BEFORE != 0 {
+            return self.look_closely(rules, start, end, recent);
+        }
+        let look = self.ends_name(rules, recent);
+        if look == Look::Nothing && self.back(1) != b' ' {
+            recent.keep_other(&rules.endings, self.text, self.at);
+        }
+        look
+    }
+
+    /// The same, whatever stands here.
+    #[inline(never)]
+    fn look_closely(self, rules: &Compiled, start: usize, end: usize, recent: &mut Recent) -> Look {
         let Self { text, at } = self;
         let (b, before) = (self.back(0), self.back(1));
         let region = Region {

@@ -6,7 +6,7 @@
 use super::Lane;
 use super::skim::Piece;
 use crate::mask::Place;
-use crate::rules::{Action, Hit};
+use crate::rules::{Action, Hit, Mask};
 use crate::simd::{self, Span};
 use crate::sink::How;
 use crate::table;
@@ -20,6 +20,8 @@ const STRING_MAX: usize = 1024;
 #[derive(Debug, Default)]
 pub(super) struct Keys {
     keys: [Option<Key>; KEYS],
+    /// Their last letters, by the lower bits: most other keys have another one.
+    last: u64,
 }
 
 /// A key with its quote and the byte before it: the last bytes of these numbers, where `mask` is.
@@ -27,7 +29,23 @@ pub(super) struct Keys {
 struct Key {
     bytes: [u128; 2],
     mask: [u128; 2],
+    known: Known,
+}
+
+impl Key {
+    /// The last bytes differ most.
+    #[inline]
+    fn is(&self, near: [u128; 2]) -> bool {
+        let (bytes, mask) = (self.bytes, self.mask);
+        (near[1] ^ bytes[1]) & mask[1] == 0 && (near[0] ^ bytes[0]) & mask[0] == 0
+    }
+}
+
+/// The field of a key, and how its values are replaced.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known {
     hit: Hit,
+    by: Mask,
 }
 
 const KEYS: usize = 16;
@@ -44,25 +62,29 @@ impl Keys {
         Some((near, (tail >> (32 - KEYS.ilog2())) as usize & !1))
     }
 
+    /// What is known of the key whose name ends before `name`, where a quote and a colon stand.
+    /// That something else may stand there, too, was looked at when it was kept.
     #[inline]
-    fn find(&self, text: &[u8], name: usize) -> Option<Hit> {
+    pub(super) fn find(&self, text: &[u8], name: usize) -> Option<Known> {
+        let [last, b'"', b':'] = text.get(name.checked_sub(1)?..)?.first_chunk()? else {
+            return None;
+        };
+        if self.last >> (last & 63) & 1 == 0 {
+            return None;
+        }
         let (near, slot) = Self::near(text, name)?;
-        let differ = |((near, bytes), mask): ((&u128, &u128), &u128)| (near ^ bytes) & mask != 0;
         // Two keys that want the same place stand side by side, the newer one first.
-        let keys = [slot, slot + 1]
-            .into_iter()
-            .filter_map(|slot| self.keys.get(slot)?.as_ref());
-        keys.filter(|key| !near.iter().zip(&key.bytes).zip(&key.mask).any(differ))
-            .map(|key| key.hit)
-            .next()
+        let mut keys = self.keys.get(slot..slot + 2)?.iter().flatten();
+        keys.find(|key| key.is(near)).map(|key| key.known)
     }
 
     /// Keeps a key of `size` bytes, if it is not too long for that.
-    fn keep(&mut self, text: &[u8], name: usize, size: usize, hit: Hit) {
+    fn keep(&mut self, text: &[u8], name: usize, size: usize, known: Known) {
         let bytes = size + 2;
         if bytes <= NEAR
             && let Some((near, slot)) = Self::near(text, name)
         {
+            self.last |= 1 << (near[1] >> 120 & 63);
             self.keys.swap(slot, slot + 1);
             let Some(slot) = self.keys.get_mut(slot) else {
                 return;
@@ -76,27 +98,25 @@ impl Keys {
             *slot = Some(Key {
                 bytes: near,
                 mask: [ones(bytes - last), ones(last)],
-                hit,
+                known,
             });
         }
     }
 }
 
 impl Lane {
-    /// The value of the key whose name ends before `name`; `None`: it is not as plain as that.
+    /// The value of the key whose name ends before `name`, in a line up to `end`; `None`: it is not
+    /// as plain as that.
+    #[inline]
     pub(super) fn member(
-        &mut self,
+        &self,
         piece: Piece<'_>,
-        start: usize,
         end: usize,
         name: usize,
+        known: Known,
     ) -> Option<Span<How>> {
         let text = piece.raw.get(..end)?;
         let rest = text.get(name..)?.strip_prefix(b"\":")?;
-        let hit = match self.skim.keys.find(text, name) {
-            Some(hit) => hit,
-            None => self.member_key(text, start, name)?,
-        };
         let spaces = rest.iter().take_while(|b| **b == b' ').count();
         let from = end - rest.len() + spaces;
         let rest = rest.get(spaces..)?;
@@ -120,11 +140,7 @@ impl Lane {
             return None;
         }
         let to = from + size;
-        let Action::Mask(mask) = self.rules.compiled().action(hit) else {
-            return None;
-        };
-        let row = 0; // It is told when the line is known to be whole.
-        self.is_json(text.get(start..)?).then_some(Span {
+        Some(Span {
             from: if value::is_nothing(text.get(from..to)?) {
                 to
             } else {
@@ -132,16 +148,19 @@ impl Lane {
             },
             to,
             how: How {
-                hit,
-                mask,
+                hit: known.hit,
+                mask: known.by,
                 place,
-                row,
+                row: 0, // It is told when the line is known to be whole.
             },
         })
     }
 
-    /// The field of the key that ends before `name`, if it is a plain one.
-    fn member_key(&mut self, text: &[u8], start: usize, name: usize) -> Option<Hit> {
+    /// The field of the key that ends before `name`, if it is a plain one whose values are masked.
+    pub(super) fn member_key(&mut self, text: &[u8], start: usize, name: usize) -> Option<Known> {
+        if !text.get(name..)?.starts_with(b"\":") {
+            return None;
+        }
         let key = text.get(start.max(name.saturating_sub(KEY_MAX))..name)?;
         let open = key
             .iter()
@@ -155,12 +174,16 @@ impl Lane {
             return None;
         }
         let hit = self.rules.compiled().field(key)?;
-        self.skim.keys.keep(text, name, key.len(), hit);
-        Some(hit)
+        let Action::Mask(by) = self.rules.compiled().action(hit) else {
+            return None;
+        };
+        let known = Known { hit, by };
+        self.skim.keys.keep(text, name, key.len(), known);
+        Some(known)
     }
 
     /// Whether a line with a protected name is JSON, and no header of a table.
-    fn is_json(&self, line: &[u8]) -> bool {
+    pub(super) fn is_json(&self, line: &[u8]) -> bool {
         match line.trim_ascii_start().first() {
             Some(b'{' | b'}' | b',') => true,
             Some(b'"' | b'[') => {

@@ -400,7 +400,8 @@ impl Lane {
     ) -> bool {
         let Range { start, end } = line;
         let rules = rules.compiled();
-        let most = spans.len() + MEMBERS_MAX;
+        let text = piece.raw.get(..end).unwrap_or_default();
+        let kept = spans.len();
         // What stands before it is part of a value that is covered.
         let mut from = at;
         let mut next = Some(at);
@@ -413,23 +414,25 @@ impl Lane {
                 continue;
             }
             let recent = &mut self.skim.recent;
-            match Suspects::look(rules, piece.raw, start, end, at, recent) {
-                Look::Nothing => {}
-                Look::Doubt => return false,
-                Look::Name(_) if !self.may_mask() => return false,
-                Look::Name(name) => {
-                    let Some(member) = self.member(piece, start, end, name) else {
-                        return false;
-                    };
-                    from = member.to + 1;
-                    if spans.len() >= most {
-                        return false;
-                    }
-                    spans.push(member);
-                }
+            let (name, known) = match self.skim.keys.find(text, at) {
+                Some(known) => (at, Some(known)),
+                None => match Suspects::look(rules, piece.raw, start, end, at, recent) {
+                    Look::Nothing => continue,
+                    Look::Doubt => return false,
+                    Look::Name(_) if !self.may_mask() => return false,
+                    Look::Name(name) => (name, self.member_key(text, start, name)),
+                },
+            };
+            let Some(member) = known.and_then(|known| self.member(piece, end, name, known)) else {
+                return false;
+            };
+            from = member.to + 1;
+            if spans.len() - kept >= MEMBERS_MAX {
+                return false;
             }
+            spans.push(member);
         }
-        true
+        spans.len() == kept || self.is_json(text.get(start..).unwrap_or_default())
     }
 
     /// Counts the lines before the one that begins at `start`.
