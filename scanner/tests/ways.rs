@@ -536,6 +536,56 @@ fn rows_follow_an_insert_alone() {
     }
 }
 
+/// A line that a piece's end cuts is put together with its rest: the same bytes leave, and no later
+/// than they are decided.
+#[test]
+fn every_cut_of_a_line() {
+    let first = |rules: &Arc<Rules>, way, piece: &str| {
+        let mut scanner = Scanner::new(Arc::clone(rules), Options::default()).with_way(way);
+        let bytes = Bytes::copy_from_slice(piece.as_bytes());
+        scanner.feed(Stream::Stdout, Raw::new(bytes));
+        scanner.coverage()
+    };
+    for text in [
+        "{\"id\":1,\"ssn\":\"131-45-1438\",\"name\":\"ssn\",\"account_number\": 294018020001,\"a\":\"joe@example.com\"}\nnext\n",
+        "id,ssn,city\n1,131-45-1438,Lund\n2, 131-45-1439 ,joe@example.com\n3,\"131-45-1430\",x\n",
+        " id |     ssn     | city \n----+-------------+------\n  1 | 131-45-1438 | Lund \r\n  2 |             | Oslo \n(2 rows)\n",
+        "a line, and another: ssn=131-45-1438\nthe ssn\x08\x08\x08name: x1\n\x1b[1mssn\x1b[m: x1\nand so on\n",
+    ] {
+        for kind in [0, 2, 3, 4] {
+            let rules = rules(kind);
+            for at in 1..text.len() {
+                let (begun, rest) = text.split_at(at);
+                let pieces = [begun.as_bytes(), rest.as_bytes(), b"the end\n"];
+                let want = scan(&rules, Way::Bytes, false, pieces);
+                let decided = first(&rules, Way::Bytes, begun);
+                for way in (0..3).map(Way::Blocks) {
+                    assert_eq!(scan(&rules, way, false, pieces), want, "{begun}");
+                    assert_eq!(first(&rules, way, begun), decided, "{begun}");
+                }
+            }
+        }
+    }
+}
+
+/// An ending that is known as none is one where an escape writes one of its letters.
+#[test]
+fn an_escape_makes_a_name_of_a_known_ending() {
+    let rules = rules(0);
+    for escape in ["\\u006d", "\\x6d", "%6d", "&#109;"] {
+        let known = escape.trim_start_matches(['\\', 'u', '%', '&']);
+        let text = format!(
+            "{{\"x{known}ber\":1}}\n{{\"x{known}ber\":2}}\n{{\"accountnu{escape}ber\":\"secret1\"}}\n"
+        );
+        let want = scan(&rules, Way::Bytes, false, [text.as_bytes()]);
+        assert!(!want.out.contains("secret1"), "{}", want.out);
+        for way in 0..3 {
+            let got = scan(&rules, Way::Blocks(way), false, [text.as_bytes()]);
+            assert_eq!(got, want, "way {way}");
+        }
+    }
+}
+
 /// A protected name and a value at every place of a block.
 #[test]
 fn every_edge_of_a_block() {

@@ -79,6 +79,7 @@ impl Lane {
 
     /// Masks what is undecided and `raw`, which comes after it, as parts of a value.
     pub(crate) fn mask_undecided(&mut self, raw: &[u8], hit: Hit) {
+        self.forget_cut();
         let len = self.show(raw);
         let place = if matches!(self.inner, Inner::Text) {
             self.detected_place(self.out)
@@ -92,6 +93,7 @@ impl Lane {
 
     /// Lets nothing of what comes up to the end of the line go: it may be the rest of a value.
     pub(crate) fn swallow_line(&mut self) {
+        self.forget_cut();
         let swallows = |inner: &Inner| {
             let until = Until::Line;
             matches!(inner, Inner::Swallow { until: u, .. } if *u == until)

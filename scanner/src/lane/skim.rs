@@ -35,6 +35,8 @@ pub(super) struct Skim {
     pub(super) keys: Keys,
     /// Protected values that have not left.
     spans: Vec<Span<How>>,
+    /// The line that the end of the piece has cut.
+    cut: Option<Cut>,
     pub(super) recent: Box<Recent>,
 }
 
@@ -47,6 +49,7 @@ impl Skim {
             grid: Grid::default(),
             keys: Keys::default(),
             spans: Vec::new(),
+            cut: None,
             recent: Box::new(Recent::new()),
         }
     }
@@ -231,6 +234,17 @@ impl Upcoming<'_> {
     }
 }
 
+/// The beginning of a line, which the byte machine has read as all there was. It is put together
+/// with its rest, and skimmed like any other line: what has left of it is what would have left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cut {
+    /// Up to where there is text, and up to where it has left.
+    len: usize,
+    out: usize,
+    /// It may be the row of a table.
+    in_table: bool,
+}
+
 /// How far lines have left.
 #[derive(Clone, Copy)]
 pub(super) struct Gone {
@@ -244,14 +258,15 @@ impl Lane {
     /// Takes a piece of any size. How many bytes of it are unreadable.
     pub(super) fn skim(&mut self, raw: &Bytes) -> usize {
         let Some(width) = self.skim.width.filter(|_| raw.len() >= self.skim.least) else {
+            self.skim.cut = None;
             self.read(raw);
             return simd::unreadable(Width::best(), raw);
         };
+        let mut at = self.mend(raw, width);
         let mut maps = std::mem::take(&mut self.skim.maps);
         let limit = memchr::memrchr(b'\n', raw).map_or(0, |i| i + 1);
         let mut base = None;
         let mut batch = 0;
-        let mut at = 0;
         while at < raw.len() {
             if at < limit && self.ready() {
                 let base = *base.get_or_insert_with(|| {
@@ -272,7 +287,7 @@ impl Lane {
                     limit,
                     maps: &maps,
                 };
-                let to = self.skim_lines(piece, at);
+                let to = self.skim_lines(piece, at, at);
                 if to - at > LEAST {
                     batch = 0;
                 }
@@ -283,7 +298,9 @@ impl Lane {
                 .get(batch..)
                 .and_then(|r| memchr::memchr(b'\n', r))
                 .map_or(rest.len(), |i| batch + i + 1);
+            let cuts = at >= limit && self.ready();
             self.read(rest.get(..to).unwrap_or_default());
+            self.skim.cut = cuts.then(|| self.cut(rest)).flatten();
             at += to;
             batch = (2 * to).min(BATCH_MAX);
         }
@@ -296,14 +313,80 @@ impl Lane {
             .sum()
     }
 
+    /// What is known of a line whose beginning was read, from where the lane was `ready`.
+    fn cut(&self, begun: &[u8]) -> Option<Cut> {
+        let len = self.view.text.len();
+        let as_shown = self.view.text.get(self.line..) == Some(begun);
+        (self.may_mask() && as_shown && begun.len() <= LINE_CONTEXT).then_some(Cut {
+            len,
+            out: self.out,
+            in_table: self.table.is_some(),
+        })
+    }
+
+    /// What was read of the line that was cut has been decided in another way.
+    pub(super) fn forget_cut(&mut self) {
+        self.skim.cut = None;
+    }
+
+    /// Skims the line that was cut, with its rest from `raw`; how much of that it was.
+    fn mend(&mut self, raw: &[u8], width: Width) -> usize {
+        let as_cut = Some(Cut {
+            len: self.view.text.len(),
+            out: self.out,
+            in_table: self.table.is_some(),
+        });
+        let near = raw.get(..LINE_CONTEXT).unwrap_or(raw);
+        if self.skim.cut.take() != as_cut || !self.is_plain() {
+            return 0;
+        }
+        let Some(end) = memchr::memchr(b'\n', near) else {
+            return 0;
+        };
+        let Some(left) = self.out.checked_sub(self.line) else {
+            return 0;
+        };
+        let mut line = self.view.text.split_off(self.line);
+        let begun = line.len();
+        line.extend_from_slice(raw.get(..=end).unwrap_or_default());
+        let line = Bytes::from(line);
+        let mut maps = std::mem::take(&mut self.skim.maps);
+        let tables = &self.rules.compiled().suspects.tables;
+        simd::sweep(width, tables, &line, &mut maps);
+        self.skim.grid.forget();
+        let piece = Piece {
+            raw: &line,
+            width,
+            base: 0,
+            limit: line.len(),
+            maps: &maps,
+        };
+        let whole = self.skim_lines(piece, 0, left) > 0;
+        self.skim.maps = maps;
+        if !whole {
+            self.view
+                .text
+                .extend_from_slice(line.get(..begun).unwrap_or_default());
+            return 0;
+        }
+        self.frame = Frame::Start;
+        self.seen = None;
+        end + 1
+    }
+
     /// Whether a line begins and nothing is open that would tell what it is.
     fn ready(&self) -> bool {
         let len = self.view.text.len();
         self.frame == Frame::Start
-            && !self.painted
-            && !(self.screen.shows_a_part() || self.pty && self.screen.is_watched())
             && self.pos == len
             && self.out == len
+            && self.seen.is_none()
+            && self.is_plain()
+    }
+
+    /// Whether nothing is open, but for a value in this line.
+    fn is_plain(&self) -> bool {
+        !(self.painted || self.screen.shows_a_part() || self.pty && self.screen.is_watched())
             && self.inner == Inner::Text
             && self
                 .table
@@ -314,7 +397,6 @@ impl Lane {
             && self.pair.is_none()
             && self.data.is_none()
             && self.creating.is_none()
-            && self.seen.is_none()
             && self.broken.is_none()
             && self.sql.is_empty()
             && self.values.is_none()
@@ -331,11 +413,11 @@ impl Lane {
         self.rules.compiled().suspects.all_leaves
     }
 
-    /// Lets lines go from the one at `from` on, up to one that needs a closer look; where that
-    /// begins.
-    fn skim_lines(&mut self, piece: Piece<'_>, from: usize) -> usize {
+    /// Lets lines go from the one at `from` on, whose bytes before `left` have left, up to one that
+    /// needs a closer look; where that begins.
+    fn skim_lines(&mut self, piece: Piece<'_>, from: usize, left: usize) -> usize {
         let mut gone = Gone {
-            to: from,
+            to: left,
             counted: from,
         };
         let to = if self.table.is_some() {
@@ -456,8 +538,11 @@ impl Lane {
         spans: &mut Vec<Span<How>>,
         format: &'static str,
     ) {
-        // Those that say that there is no value stay.
-        spans.retain(|span| span.from < span.to);
+        // Those that say that there is no value stay, and those that have left.
+        spans.retain_mut(|span| {
+            span.from = span.from.max(gone.to);
+            span.from < span.to
+        });
         let by = (rules, self.session.as_slice());
         gone.to = self
             .sink
