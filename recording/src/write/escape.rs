@@ -1,5 +1,7 @@
 //! JSON string escaping of text that is known to be UTF-8 (RFC 8259 §7).
 
+use std::ops::Range;
+
 /// What becomes of a line feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Newlines {
@@ -12,9 +14,9 @@ pub enum Newlines {
 /// Appends `text` to `out` as the inside of a JSON string.
 ///
 /// Log lines of JSON have a quotation mark every few bytes, so that looking for the next one, or
-/// copying what lies between two with a call for each, would be most of the work. A word of eight
-/// bytes without any is copied whole; of another each byte is written by a table, eight bytes at
-/// once of which the start counts: no branch depends on where the marks are.
+/// copying what lies between two with a call for each, would be most of the work. The marks of 64
+/// bytes are found at once; what lies between two is copied sixteen bytes at a time, of which the
+/// start counts.
 pub(super) fn escape(out: &mut Vec<u8>, text: &str, newlines: Newlines) {
     out.reserve(text.len() + text.len() / 8);
     let escapes = match newlines {
@@ -22,30 +24,76 @@ pub(super) fn escape(out: &mut Vec<u8>, text: &str, newlines: Newlines) {
         Newlines::Crlf => &CRLF,
     };
     let mut block = [0; BLOCK];
-    for piece in text.as_bytes().chunks(PIECE) {
-        let used = escape_piece(&mut block, piece, escapes);
+    let mut text = text.as_bytes();
+    while !text.is_empty() {
+        let (taken, used) = escape_start(&mut block, text, escapes);
         out.extend_from_slice(block.get(..used).unwrap_or_default());
+        text = text.get(taken..).unwrap_or_default();
     }
 }
 
-/// Gives the number of bytes written. `block` holds six times the piece, and a word.
-fn escape_piece(block: &mut [u8; BLOCK], piece: &[u8], escapes: &[u64; 256]) -> usize {
-    let (words, rest) = piece.as_chunks::<8>();
-    let mut used = 0;
-    for word in words {
-        if specials(u64::from_le_bytes(*word)) == 0 {
-            put(block, used, *word);
-            used += 8;
-        } else {
-            for byte in word {
-                used += put_escape(block, used, *byte, escapes);
-            }
+/// Escapes the start of `text` into `block`; gives how many bytes were taken, and written.
+fn escape_start(block: &mut [u8; BLOCK], text: &[u8], escapes: &[u64; 256]) -> (usize, usize) {
+    let (mut taken, mut used) = (0, 0);
+    while taken < PIECE {
+        let Some(group) = text.get(taken..).and_then(<[u8]>::first_chunk) else {
+            break;
+        };
+        used = escape_group(block, used, group, escapes);
+        taken += GROUP;
+    }
+    if taken == 0 {
+        for byte in text.iter().take(PIECE) {
+            used += put_escape(block, used, *byte, escapes);
+            taken += 1;
         }
     }
-    for byte in rest {
-        used += put_escape(block, used, *byte, escapes);
+    (taken, used)
+}
+
+/// Escapes the first [`GROUP`] bytes of `group` into `block` from `used` on; gives where they end.
+fn escape_group(
+    block: &mut [u8; BLOCK],
+    mut used: usize,
+    group: &[u8; GROUP + COPY],
+    escapes: &[u64; 256],
+) -> usize {
+    let mut marks = specials(group);
+    let mut from = 0;
+    while marks != 0 {
+        let mark = marks.trailing_zeros() as usize;
+        marks &= marks - 1;
+        used = copy(block, used, group, from..mark);
+        used += put_escape(block, used, byte_at(group, mark), escapes);
+        from = mark + 1;
     }
-    used
+    copy(block, used, group, from..GROUP)
+}
+
+/// Copies `part` of the group, and up to [`COPY`] bytes behind it, to `at`; gives where it ends.
+fn copy(
+    block: &mut [u8; BLOCK],
+    at: usize,
+    group: &[u8; GROUP + COPY],
+    part: Range<usize>,
+) -> usize {
+    let mut done = 0;
+    while done < part.len() {
+        let from = group.get(part.start + done..);
+        let to = block.get_mut(at + done..);
+        if let (Some(from), Some(to)) = (
+            from.and_then(<[u8]>::first_chunk::<COPY>),
+            to.and_then(<[u8]>::first_chunk_mut::<COPY>),
+        ) {
+            *to = *from;
+        }
+        done += COPY;
+    }
+    at + part.len()
+}
+
+fn byte_at(group: &[u8; GROUP + COPY], at: usize) -> u8 {
+    group.get(at).copied().unwrap_or_default()
 }
 
 /// Writes what stands for `byte`, and gives its length.
@@ -53,14 +101,10 @@ fn put_escape(block: &mut [u8; BLOCK], at: usize, byte: u8, escapes: &[u64; 256]
     let Some(escape) = escapes.get(usize::from(byte)) else {
         return 0;
     };
-    put(block, at, escape.to_le_bytes());
-    (escape >> 56) as usize
-}
-
-fn put(block: &mut [u8; BLOCK], at: usize, bytes: [u8; 8]) {
-    if let Some(slot) = block.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<8>) {
-        *slot = bytes;
+    if let Some(slot) = block.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
+        *slot = escape.to_le_bytes();
     }
+    (escape >> 56) as usize
 }
 
 static KEPT: [u64; 256] = table(Newlines::Kept);
@@ -108,23 +152,31 @@ const fn escape_of(byte: u8, newlines: Newlines) -> ([u8; 8], u8) {
     }
 }
 
-/// Marks, at the top bits of bytes, that something has to be escaped; borrows can set marks above
-/// the lowest, so only whether there is one counts.
-fn specials(word: u64) -> u64 {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    const TOPS: u64 = ONES << 7;
-    let below = |limit: u8| word.wrapping_sub(ONES * u64::from(limit)) & !word;
-    let equals = |byte: u8| {
-        let zero = word ^ (ONES * u64::from(byte));
-        zero.wrapping_sub(ONES) & !zero
-    };
-    (below(0x20) | equals(b'"') | equals(b'\\')) & TOPS
+/// A bit for each of the first [`GROUP`] bytes that has to be escaped.
+fn specials(group: &[u8; GROUP + COPY]) -> u64 {
+    // The compiler does this loop with vectors.
+    let mut flags = [0; GROUP];
+    for (flag, byte) in flags.iter_mut().zip(group) {
+        *flag = u8::from(*byte < 0x20) | u8::from(*byte == b'"') | u8::from(*byte == b'\\');
+    }
+    let (words, _) = flags.as_chunks::<8>();
+    let mut marks = 0;
+    for word in words.iter().rev() {
+        // Each flag has its own place in the highest byte of the product, and none carries.
+        let gathered = u64::from_le_bytes(*word).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+        marks = marks << 8 | gathered;
+    }
+    marks
 }
 
 /// Bytes that are escaped at once.
 const PIECE: usize = 512;
-/// A byte becomes six at most, and eight are written at once.
-const BLOCK: usize = PIECE * 6 + 8;
+/// Bytes whose marks are found at once: as many as a word has bits.
+const GROUP: usize = 64;
+/// Bytes that are copied at once.
+const COPY: usize = 16;
+/// A byte becomes six at most, and so many are written at once.
+const BLOCK: usize = PIECE * 6 + COPY;
 
 #[cfg(test)]
 mod tests {
@@ -144,8 +196,8 @@ mod tests {
         }
 
         #[test]
-        fn every_byte_at_every_place_is_read_back(place in 0..24usize, byte in 0..0x80u8, crlf: bool) {
-            let mut text = [b'x'; 24];
+        fn every_byte_at_every_place_is_read_back(place in 0..200usize, byte in 0..0x80u8, crlf: bool) {
+            let mut text = [b'x'; 200];
             if let Some(slot) = text.get_mut(place) {
                 *slot = byte;
             }
@@ -155,6 +207,19 @@ mod tests {
             out.push(b'"');
             let read: String = serde_json::from_slice(&out).map_err(|e| TestCaseError::fail(e.to_string()))?;
             prop_assert_eq!(read, if crlf { text.replace('\n', "\r\n") } else { text.into_owned() });
+        }
+
+        #[test]
+        fn marks_are_where_a_byte_has_to_be_escaped(bytes in proptest::array::uniform32("[a\"\\x00-\\x20\\\\]".prop_map(|s| s.as_bytes().first().copied().unwrap_or(0xff)))) {
+            let mut group = [0; GROUP + COPY];
+            for (place, byte) in group.iter_mut().zip(bytes.iter().cycle()) {
+                *place = *byte;
+            }
+            let marks = specials(&group);
+            for (place, byte) in group.iter().take(GROUP).enumerate() {
+                let special = matches!(byte, 0..0x20 | b'"' | b'\\');
+                prop_assert_eq!(marks >> place & 1 == 1, special);
+            }
         }
 
         /// Blocks do not show, also where every byte becomes six.
