@@ -12,7 +12,7 @@
 //! | `S` | `stdout` or `stderr` | the `o` events from here on are of that stream; before the first one: stdout |
 //! | `B` | `INDEX:HEX,…` | in the next `o` event, the U+FFFD at character INDEX stands for these bytes |
 //! | `B` | `=BASE64` | the next `o` event stands for exactly these bytes |
-//! | `E` | a JSON object | the account at the end: bytes and SHA-256 of each stream, and what the caller adds |
+//! | `E` | a JSON object | the account at the end: bytes of each stream, their SHA-256 where it is no longer than 64 MiB, and what the caller adds |
 //!
 //! After each frame stands a [seal], which chains it to those before; zstd passes over it.
 //!
@@ -25,5 +25,6 @@ pub mod raw;
 pub mod read;
 pub mod repair;
 pub mod seal;
+pub mod sum;
 pub mod verify;
 pub mod write;

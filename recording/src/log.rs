@@ -19,7 +19,7 @@ mod proof;
 mod tree;
 
 pub use history::{Checkpoint, Handover, History, HistoryError, read_bundle};
-pub use leaf::{Leaf, Output, Torn};
+pub use leaf::{Leaf, Torn};
 pub use note::{KeyError, Note, NoteError, SigningKey, VerifierKey};
 pub use proof::{BadProof, Logged, Proof, Proved};
 pub use tree::{

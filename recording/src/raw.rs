@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 
-use aws_lc_rs::digest;
 use data_encoding::{BASE64, HEXLOWER};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::event::{EventData, Header, Stream};
-use crate::write::{Newlines, StreamTotal};
+use crate::sum::{Sum, Total};
+use crate::write::Newlines;
 
 /// Rebuilds the streams of one recording, event after event.
 #[derive(Debug)]
@@ -151,43 +152,26 @@ impl Rebuild {
 }
 
 /// Sums up the streams of a recording, to be compared with its `E` event.
-#[derive(Clone)]
+#[derive(Clone, Debug, Default)]
 pub struct Sums {
-    stdout: (u64, digest::Context),
-    stderr: (u64, digest::Context),
-}
-
-impl Default for Sums {
-    fn default() -> Self {
-        let empty = || (0, digest::Context::new(&digest::SHA256));
-        Self {
-            stdout: empty(),
-            stderr: empty(),
-        }
-    }
+    stdout: Sum,
+    stderr: Sum,
 }
 
 impl Sums {
     /// Adds what [`Rebuild`] gave.
     pub fn add(&mut self, stream: Stream, bytes: &[u8]) {
-        let (count, hash) = match stream {
-            Stream::Stdout => &mut self.stdout,
-            Stream::Stderr => &mut self.stderr,
-        };
-        *count += bytes.len() as u64;
-        hash.update(bytes);
+        match stream {
+            Stream::Stdout => self.stdout.add(bytes),
+            Stream::Stderr => self.stderr.add(bytes),
+        }
     }
 
     /// The sum of one stream so far.
-    pub fn total(&self, stream: Stream) -> StreamTotal {
-        let (bytes, hash) = match stream {
-            Stream::Stdout => &self.stdout,
-            Stream::Stderr => &self.stderr,
-        };
-        let sha256 = HEXLOWER.encode(hash.clone().finish().as_ref());
-        StreamTotal {
-            bytes: *bytes,
-            sha256,
+    pub fn total(&self, stream: Stream) -> Total {
+        match stream {
+            Stream::Stdout => self.stdout.total(),
+            Stream::Stderr => self.stderr.total(),
         }
     }
 
@@ -198,16 +182,13 @@ impl Sums {
         };
         [Stream::Stdout, Stream::Stderr].into_iter().all(|stream| {
             let total = self.total(stream);
-            account.get(stream.name()).is_some_and(|stated| {
-                stated.get("bytes").and_then(Value::as_u64) == Some(total.bytes)
-                    && stated.get("sha256").and_then(Value::as_str) == Some(&total.sha256)
+            let stated = account
+                .get(stream.name())
+                .and_then(|s| Total::deserialize(s).ok());
+            stated.is_some_and(|stated| {
+                stated.bytes == total.bytes
+                    && (total.sha256.is_none() || stated.sha256 == total.sha256)
             })
         })
-    }
-}
-
-impl std::fmt::Debug for Sums {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sums").finish_non_exhaustive()
     }
 }

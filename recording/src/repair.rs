@@ -11,7 +11,8 @@ use zstd::zstd_safe::{self, DCtx, DParameter, InBuffer, OutBuffer};
 use crate::event::Stream;
 use crate::raw::{Rebuild, Sums};
 use crate::seal::{Chain, Hash, Id, MAGIC, PAYLOAD, Seal};
-use crate::write::{Ending, Newlines, StreamTotal, closing_frame};
+use crate::sum::Total;
+use crate::write::{Ending, Newlines, closing_frame};
 
 /// What was found in a file.
 #[derive(Debug)]
@@ -67,7 +68,7 @@ impl Survey {
     }
 
     /// What one stream came to.
-    pub fn total(&self, stream: Stream) -> StreamTotal {
+    pub fn total(&self, stream: Stream) -> Total {
         self.sums.total(stream)
     }
 }

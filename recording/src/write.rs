@@ -17,13 +17,13 @@ use serde_json::{Map, Value, json};
 
 pub use self::escape::Newlines;
 use self::lines::Lines;
-pub use self::lines::StreamTotal;
 use self::press::Press;
 pub use self::press::Presses;
 pub use self::sealer::{Head, Open, Sealing};
 use self::sealer::{Measure, Sealer};
 use crate::event::{Header, Stream};
 use crate::seal::Chain;
+use crate::sum::Total;
 
 /// How a recording is cut and compressed. The defaults are the product's.
 #[derive(Clone, Debug)]
@@ -91,9 +91,9 @@ impl Settings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Totals {
     /// Standard output, or all output of a terminal.
-    pub stdout: StreamTotal,
+    pub stdout: Total,
     /// Standard error.
-    pub stderr: StreamTotal,
+    pub stderr: Total,
     /// Bytes of the file.
     pub file_bytes: u64,
     /// What is sealed, which is all of it; none for a writer that does not seal.
@@ -279,8 +279,7 @@ impl<W: Write> Writer<W> {
         let (stdout, stderr) = self.lines.totals();
         let mut account = ending.account.clone();
         for (stream, total) in [(Stream::Stdout, &stdout), (Stream::Stderr, &stderr)] {
-            let total = json!({ "bytes": total.bytes, "sha256": total.sha256 });
-            account.insert(stream.name().to_owned(), total);
+            account.insert(stream.name().to_owned(), json!(total));
         }
         let account = Value::Object(account).to_string();
         self.with_text(at, |lines, text| lines.event(text, at, 'E', &account))?;
@@ -419,7 +418,7 @@ fn write_ending(
     text: &mut Vec<u8>,
     at: Duration,
     ending: &Ending,
-    (stdout, stderr): (&StreamTotal, &StreamTotal),
+    (stdout, stderr): (&Total, &Total),
 ) {
     if let Some(label) = &ending.marker {
         write_marker(lines, text, at, label);
@@ -429,8 +428,7 @@ fn write_ending(
     }
     let mut account = ending.account.clone();
     for (stream, total) in [(Stream::Stdout, stdout), (Stream::Stderr, stderr)] {
-        let total = json!({ "bytes": total.bytes, "sha256": total.sha256 });
-        account.insert(stream.name().to_owned(), total);
+        account.insert(stream.name().to_owned(), json!(total));
     }
     lines.event(text, at, 'E', &Value::Object(account).to_string());
 }
@@ -441,7 +439,7 @@ pub(crate) fn closing_frame(
     salvaged: &[u8],
     at: Duration,
     ending: Option<&Ending>,
-    totals: (StreamTotal, StreamTotal),
+    totals: (Total, Total),
     seals: Option<(&mut Chain, u64)>,
 ) -> io::Result<Vec<u8>> {
     let settings = Settings::default();

@@ -9,7 +9,9 @@ use proptest::prelude::*;
 use recording::event::{Header, Stream};
 use recording::raw::{Rebuild, Sums};
 use recording::repair::Survey;
+use recording::sum::Total;
 use recording::write::{Ending, Newlines, Presses, Settings, Writer};
+use serde::Deserialize;
 use serde_json::Value;
 
 /// One thing that happens: output, or time that passes.
@@ -171,7 +173,7 @@ proptest! {
         for (stream, name) in [(Stream::Stdout, "stdout"), (Stream::Stderr, "stderr")] {
             let total = again.total(stream);
             prop_assert_eq!(&total, &survey.total(stream));
-            prop_assert_eq!(ended.get(name).and_then(|stated| stated.get("sha256")).and_then(Value::as_str).unwrap(), &total.sha256);
+            prop_assert_eq!(&Total::deserialize(ended.get(name).unwrap()).unwrap(), &total);
             // What is kept is the start of what was printed.
             let all = printed(&steps, stream);
             let mut sums = Sums::default();

@@ -321,12 +321,14 @@ const SIGNAL_BYTES: usize = 64;
 pub struct Totals {
     /// Bytes of standard output, or of all output of a terminal.
     pub stdout: u64,
-    /// Their SHA-256, in lower-case hexadecimal.
-    pub stdout_sha256: String,
+    /// Their SHA-256, in lower-case hexadecimal; none of more than [`recording::sum::Sum::HASHED`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdout_sha256: Option<String>,
     /// Bytes of standard error.
     pub stderr: u64,
-    /// Their SHA-256, in lower-case hexadecimal.
-    pub stderr_sha256: String,
+    /// Their SHA-256, in lower-case hexadecimal; none of more than [`recording::sum::Sum::HASHED`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stderr_sha256: Option<String>,
     /// Bytes of the file.
     pub file: u64,
 }

@@ -1,10 +1,8 @@
 //! Bulk output of which only the ends are recorded, where a target is configured so: the first
 //! and the last bytes of each stream, and the size and the SHA-256 of all of it.
 
-use aws_lc_rs::digest;
-use data_encoding::HEXLOWER;
 use recording::event::Stream;
-use recording::write::StreamTotal;
+use recording::sum::{Sum, Total};
 
 /// Both streams of one session.
 #[derive(Debug, Default)]
@@ -16,13 +14,10 @@ pub(super) struct Ends {
 /// One stream.
 #[derive(Debug)]
 struct Side {
-    bytes: u64,
-    hash: Hash,
+    sum: Sum,
     /// What came last, behind the beginning.
     tail: Vec<u8>,
 }
-
-struct Hash(digest::Context);
 
 impl Ends {
     /// Takes what was printed; gives what is recorded at once.
@@ -31,9 +26,8 @@ impl Ends {
             Stream::Stdout => &mut self.stdout,
             Stream::Stderr => &mut self.stderr,
         };
-        side.hash.0.update(bytes);
-        let room = HEAD.saturating_sub(side.bytes);
-        side.bytes += bytes.len() as u64;
+        let room = HEAD.saturating_sub(side.sum.bytes());
+        side.sum.add(bytes);
         let room = usize::try_from(room).map_or(bytes.len(), |room| room.min(bytes.len()));
         let (head, rest) = bytes.split_at(room);
         let (_, rest) = rest.split_at(rest.len().saturating_sub(TAIL));
@@ -54,34 +48,23 @@ impl Ends {
         let rest = sides.into_iter().filter(|(_, side)| !side.tail.is_empty());
         rest.map(|(stream, side)| {
             let (_, tail) = side.tail.split_at(side.tail.len().saturating_sub(TAIL));
-            (stream, side.bytes - HEAD - tail.len() as u64, tail)
+            (stream, side.sum.bytes() - HEAD - tail.len() as u64, tail)
         })
         .collect()
     }
 
     /// What all of it comes to: standard output, and standard error.
-    pub(super) fn totals(&self) -> (StreamTotal, StreamTotal) {
-        let total = |side: &Side| StreamTotal {
-            bytes: side.bytes,
-            sha256: HEXLOWER.encode(side.hash.0.clone().finish().as_ref()),
-        };
-        (total(&self.stdout), total(&self.stderr))
+    pub(super) fn totals(&self) -> (Total, Total) {
+        (self.stdout.sum.total(), self.stderr.sum.total())
     }
 }
 
 impl Default for Side {
     fn default() -> Self {
         Self {
-            bytes: 0,
-            hash: Hash(digest::Context::new(&digest::SHA256)),
+            sum: Sum::always_hashed(),
             tail: Vec::new(),
         }
-    }
-}
-
-impl std::fmt::Debug for Hash {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Hash")
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use jiff::Timestamp;
 use recording::event::{Header, Stream};
-use recording::log::{Leaf, Output};
+use recording::log::Leaf;
 use recording::write::{self, Ending, Head, Newlines, Sealing, Settings, Writer};
 use serde_json::{Map, Value, json};
 
@@ -508,8 +508,7 @@ impl Session {
         let mut closing = ending(&end);
         let relayed = self.ends().map(|ends| ends.totals());
         if let Some((stdout, stderr)) = &relayed {
-            let total = |total: &write::StreamTotal| json!({ "bytes": total.bytes, "sha256": total.sha256 });
-            let relayed = json!({ "stdout": total(stdout), "stderr": total(stderr) });
+            let relayed = json!({ "stdout": stdout, "stderr": stderr });
             closing.account.insert("relayed".to_owned(), relayed);
         }
         match writer.end(at, &closing) {
@@ -683,10 +682,6 @@ fn header(id: &SessionId, about: &About, started: Timestamp) -> Header {
 
 /// The end in the words of the log.
 fn end_leaf(id: &SessionId, at: Duration, end: &End, totals: &write::Totals) -> Leaf {
-    let stream = |total: &write::StreamTotal| Output {
-        bytes: total.bytes,
-        sha256: total.sha256.clone(),
-    };
     let nothing = Head {
         frames: 0,
         head: recording::seal::Chain::new(id.bytes()).head(),
@@ -702,8 +697,8 @@ fn end_leaf(id: &SessionId, at: Duration, end: &End, totals: &write::Totals) -> 
         exit: end.status.as_ref().map(ExitStatus::shell_code),
         reason: end.reason.clone(),
         coverage: coverage(&end.coverage),
-        stdout: stream(&totals.stdout),
-        stderr: stream(&totals.stderr),
+        stdout: totals.stdout.clone(),
+        stderr: totals.stderr.clone(),
     }
 }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::seal::Hash;
+use crate::sum::Total;
 use crate::write::Head;
 
 /// One leaf: a JSON object of less than 64 KiB. It holds no byte that a session printed.
@@ -52,9 +53,9 @@ pub enum Leaf {
         /// What became of each byte that the target sent.
         coverage: Map<String, Value>,
         /// Standard output, or all output of a terminal.
-        stdout: Output,
+        stdout: Total,
         /// Standard error.
-        stderr: Output,
+        stderr: Total,
     },
     /// A recorder found a file that its writer had not ended, and has ended it.
     Recovered {
@@ -108,15 +109,6 @@ pub enum Leaf {
         /// SHA-256 of that line, which holds that of the line before, and so on.
         line: Hash,
     },
-}
-
-/// One stream of a session.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Output {
-    /// Its bytes as they went to the client.
-    pub bytes: u64,
-    /// Their SHA-256, in lower-case hexadecimal.
-    pub sha256: String,
 }
 
 /// What was taken out of a file because its writer died in it; it is kept beside it.

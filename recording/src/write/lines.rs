@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::digest;
 use data_encoding::{BASE64, HEXLOWER};
 
 use super::escape::{Newlines, escape};
 use crate::event::Stream;
+use crate::sum::{Sum, Total};
 
 /// What the lines of one session have to remember.
 pub(super) struct Lines {
@@ -24,10 +24,10 @@ pub(super) struct Lines {
     open: Option<Open>,
 }
 
-/// One stream's sum.
+/// One stream.
+#[derive(Default)]
 struct Account {
-    bytes: u64,
-    hash: digest::Context,
+    sum: Sum,
     /// The start of a UTF-8 sequence whose rest has not come.
     carry: Carry,
 }
@@ -51,15 +51,6 @@ struct Open {
     chars: Option<usize>,
 }
 
-/// What a stream came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StreamTotal {
-    /// The number of bytes.
-    pub bytes: u64,
-    /// Their SHA-256, in lower-case hexadecimal.
-    pub sha256: String,
-}
-
 impl Lines {
     pub(super) fn new(newlines: Newlines, coalesce: Duration, limit: usize) -> Self {
         Self {
@@ -68,8 +59,8 @@ impl Lines {
             limit: limit.max(SMALLEST_LIMIT),
             told_ms: 0,
             stream: Stream::Stdout,
-            stdout: Account::new(),
-            stderr: Account::new(),
+            stdout: Account::default(),
+            stderr: Account::default(),
             open: None,
         }
     }
@@ -85,9 +76,7 @@ impl Lines {
         if bytes.is_empty() {
             return;
         }
-        let account = self.account(stream);
-        account.hash.update(bytes);
-        account.bytes += bytes.len() as u64;
+        self.account(stream).sum.add(bytes);
         let joins = |open: &Open| at.saturating_sub(open.at) <= self.coalesce;
         if self.stream != stream || !self.open.as_ref().is_some_and(joins) {
             self.close(text);
@@ -141,8 +130,8 @@ impl Lines {
     }
 
     /// The sums of stdout and stderr so far.
-    pub(super) fn totals(&self) -> (StreamTotal, StreamTotal) {
-        (self.stdout.total(), self.stderr.total())
+    pub(super) fn totals(&self) -> (Total, Total) {
+        (self.stdout.sum.total(), self.stderr.sum.total())
     }
 
     fn account(&mut self, stream: Stream) -> &mut Account {
@@ -327,24 +316,6 @@ impl Lines {
         text.extend_from_slice(b",\"");
         text.extend_from_slice(code.encode_utf8(&mut [0; 4]).as_bytes());
         text.extend_from_slice(b"\",\"");
-    }
-}
-
-impl Account {
-    fn new() -> Self {
-        Self {
-            bytes: 0,
-            hash: digest::Context::new(&digest::SHA256),
-            carry: Carry::default(),
-        }
-    }
-
-    fn total(&self) -> StreamTotal {
-        let sha256 = HEXLOWER.encode(self.hash.clone().finish().as_ref());
-        StreamTotal {
-            bytes: self.bytes,
-            sha256,
-        }
     }
 }
 
