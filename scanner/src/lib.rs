@@ -254,6 +254,9 @@ pub struct Coverage {
     pub unreadable: u64,
 }
 
+/// At most so much is looked at in one go.
+const SLICE_MAX: usize = 32 * 1024;
+
 /// Scans one channel's output.
 #[derive(Debug)]
 pub struct Scanner {
@@ -430,7 +433,21 @@ impl Scanner {
         self.frontier.take(lane, stream, &mut self.steps);
     }
 
+    /// Looks at a piece slice by slice: what is made out of it to look at it is as large as that,
+    /// whatever the caller reads at once. Slices end with lines where they can.
     fn read(&mut self, stream: Stream, bytes: &Bytes) {
+        let mut rest = bytes.clone();
+        while let Some(near) = rest.get(..SLICE_MAX) {
+            let size = memchr::memrchr(b'\n', near).map_or(SLICE_MAX, |at| at + 1);
+            let slice = rest.split_to(size);
+            self.read_slice(stream, &slice);
+        }
+        if !rest.is_empty() {
+            self.read_slice(stream, &rest);
+        }
+    }
+
+    fn read_slice(&mut self, stream: Stream, bytes: &Bytes) {
         let lane = match stream {
             Stream::Stdout => &mut self.stdout,
             Stream::Stderr => &mut self.stderr,

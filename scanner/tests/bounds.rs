@@ -136,7 +136,7 @@ fn no_more_than_256_kib_are_kept() {
         "宮",
     ]
     .into_iter()
-    .map(|text| long(text, 100_000))
+    .map(|text| long(text, 150_000))
     .collect();
     // Tables of many columns, and many tables; a header that is as long as one may be.
     texts.push(format!("{}ssn\n{}\n", columns(","), long("1,", 100_000)));
@@ -173,6 +173,8 @@ fn no_more_than_256_kib_are_kept() {
                 (false, 4096),
                 (true, 1 << 15),
                 (false, 1 << 15),
+                (true, 1 << 20),
+                (false, 1 << 20),
             ];
             let ways = if pattern || parents {
                 &ways[..1]

@@ -220,6 +220,10 @@ fn texts_that_were_read_otherwise_in_pieces() {
         ),
         "<ssn!=>a".to_owned(),
         format!(
+            "{}phoneINSERT INTO t (id, ssn, c) VALUES (1, ssna{{\"Name\": \"ssn\",\n[ssn:protected] => =",
+            "1234 ".repeat(1884)
+        ),
+        format!(
             "INSERT INTO t (id, ssn, c) VALUES (1, {}aaaaemailpasswordassnaaaa{}a{}\nssn   x1\n",
             "1234 ".repeat(150),
             ", ".repeat(2507),

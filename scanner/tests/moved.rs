@@ -110,6 +110,19 @@ fn cells_behind_a_very_long_one_keep_their_columns() {
     );
 }
 
+/// A first cell may be JSON where nothing is quoted, and JSON may follow a table.
+#[test]
+fn a_row_may_begin_like_json() {
+    gives(
+        "data|ssn|city\n{\"a\": 1}|x1y2|Lund\n[1, 2]|x1y3|Rome\n<a>1</a>|x1y4|Brno\n",
+        "data|ssn|city\n{\"a\": 1}|***|Lund\n[1, 2]|***|Rome\n<a>1</a>|***|Brno\n",
+    );
+    gives(
+        "data\tssn\n{\"ssn\": [\n \"x1\",\n \"x2\"]}\n[root@db ~]# ",
+        "data\tssn\n{\"ssn\": [\n \"***\",\n \"***\"]}\n[root@db ~]# ",
+    );
+}
+
 /// A row that is too long to be counted: what comes after its first protected cell is masked.
 #[test]
 fn a_row_that_is_too_long_to_be_counted_is_in_doubt() {

@@ -127,10 +127,15 @@ impl Lane {
                         _ => Some(true),
                     };
                 }
-                Some(
-                    !(matches!(first, b'{' | b'[' | b'}' | b']' | b'<')
-                        || (first == b' ' && by != b' ' && by != b'|')),
-                )
+                match first {
+                    // Who separates by these does not quote: a first cell may be JSON or XML.
+                    b'{' | b'[' | b'<' if !matches!(by, 0 | b' ' | b',' | b';') => {
+                        self.may_be_cell(rest, by, end)
+                    }
+                    b'{' | b'[' | b'}' | b']' | b'<' => Some(false),
+                    b' ' => Some(matches!(by, b' ' | b'|')),
+                    _ => Some(true),
+                }
             }
             Kind::Aligned { boxed: true } => {
                 // ClickHouse numbers its rows: `12. │`.
@@ -229,6 +234,29 @@ impl Lane {
                 Some(matches!(first, b'<' | b'>' | b'^'))
             }
         }
+    }
+
+    /// Whether a line that begins like JSON or XML is a row: it has as many cells as its header.
+    fn may_be_cell(&self, line: &[u8], by: u8, end: bool) -> Option<bool> {
+        // A prompt (`[root@db ~]#`) is no list, and is not waited for.
+        let second = line.get(1).copied().unwrap_or(b' ');
+        if line.first() == Some(&b'[')
+            && !matches!(
+                second,
+                b'"' | b'[' | b'{' | b']' | b'-' | b' ' | b'0'..=b'9'
+            )
+        {
+            return Some(false);
+        }
+        let near = line.get(..LINE_CONTEXT).unwrap_or(line);
+        let size = memchr::memchr(b'\n', near);
+        if size.is_none() && near.len() < LINE_CONTEXT && !end {
+            return None;
+        }
+        let line = near.get(..size.unwrap_or(near.len())).unwrap_or_default();
+        let cells = line.split(|b| *b == by).count();
+        let cols = self.table.as_ref().map_or(0, |table| table.cols.len());
+        Some(cells >= cols || size.is_none() && cells > 1)
     }
 
     /// A line ends at `at`, which is its newline or the end of the text.

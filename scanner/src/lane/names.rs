@@ -82,7 +82,7 @@ impl Lane {
     /// Text before `keep` is about to be forgotten: what its names say is not. How much of it may
     /// be: a name that has begun stays.
     pub(super) fn names_before(&mut self, keep: usize) -> usize {
-        if self.names.is_none() && self.frame == Frame::Line && !self.line_cut && self.line < keep {
+        if self.names.is_none() && self.frame == Frame::Line && self.line < keep {
             self.names = self.long_header();
         }
         let Some(names) = &mut self.names else {
@@ -94,10 +94,11 @@ impl Lane {
         keep
     }
 
-    /// A list of names that the line begins with, if it may be a header.
+    /// A list of names that the line begins with, if it may be a header. Its beginning is there, or
+    /// has been looked at before it was forgotten.
     fn long_header(&self) -> Option<Names> {
         let rules = self.rules.compiled();
-        if rules.fields.is_empty() {
+        if rules.fields.is_empty() || self.line_cut {
             return None;
         }
         let line = self.slice(self.line, self.line + LINE_CONTEXT / 2);
