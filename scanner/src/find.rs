@@ -3,11 +3,19 @@
 //! Most bytes are inside values that nobody protects. They are skipped in blocks: a loop over a
 //! block that only compares is turned into vector instructions by the compiler, on every CPU.
 
+use crate::work;
+
 const BLOCK: usize = 64;
 
 /// The next event at or after `from`: a byte at which a key, a value or a line may end or begin.
 /// Brackets count only where `brackets` says so.
 pub(crate) fn event(text: &[u8], from: usize, brackets: bool) -> Option<usize> {
+    let found = search(text, from, brackets);
+    work::count(1 + found.unwrap_or(text.len()).saturating_sub(from));
+    found
+}
+
+fn search(text: &[u8], from: usize, brackets: bool) -> Option<usize> {
     let mut at = from;
     loop {
         let rest = text.get(at..)?;

@@ -44,6 +44,7 @@ use crate::sink::{Left, Sink};
 use crate::table::Table;
 use crate::term::{Term, View};
 use crate::value::Quote;
+use crate::work;
 use crate::{Coverage, Noted};
 pub(crate) use encoded::opens_data;
 pub(crate) use joint::Spans;
@@ -180,12 +181,16 @@ enum Inner {
         cols: Vec<Option<Hit>>,
         at: usize,
         depth: usize,
+        /// In a string that is too long to be waited for: its quote.
+        text: Option<u8>,
     },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Until {
     Quote(Quote),
+    /// The same, over lines.
+    Text(Quote),
     Bare,
     Line,
     /// So many bytes at least, and then the end of a string as PHP dumps it.
@@ -544,6 +549,7 @@ impl Lane {
                 Frame::Block => self.block_line(end),
                 Frame::Painted => self.painted(end),
             };
+            work::count(1);
             stuck = if self.pos > before.0 { 0 } else { stuck + 1 };
             if stuck > 2 * STUCK_MAX {
                 self.table = None;

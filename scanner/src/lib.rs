@@ -21,6 +21,7 @@ mod table;
 mod term;
 mod unreadable;
 mod value;
+mod work;
 
 use std::collections::VecDeque;
 use std::fmt;

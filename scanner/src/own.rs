@@ -270,6 +270,13 @@ impl Own {
     /// The first match that begins at `from` or later in the line that `from` is in, in a text that
     /// ends at `limit`, for certain if it is `closed`.
     pub(crate) fn next(&self, text: &[u8], from: usize, limit: usize, closed: bool) -> Next {
+        let found = self.search(text, from, limit, closed);
+        let (Next::None(to) | Next::More(to) | Next::Match(_, to, _)) = found;
+        crate::work::count(1 + to.saturating_sub(from));
+        found
+    }
+
+    fn search(&self, text: &[u8], from: usize, limit: usize, closed: bool) -> Next {
         let rest = text.get(from..limit).unwrap_or_default();
         match memchr::memchr(b'\n', rest) {
             None => self.in_line(text, from, limit, closed),

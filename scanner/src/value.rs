@@ -3,6 +3,7 @@
 //! Pure functions of a piece of text; what they need to see beyond it they say.
 
 use crate::name::is_word;
+use crate::work;
 
 /// How far back a key is looked for.
 pub(crate) const KEY_MAX: usize = 160;
@@ -229,7 +230,9 @@ pub(crate) fn quoted_end(
     let mut at = from.max(start);
     loop {
         let rest = text.get(at..).unwrap_or_default();
-        let Some(found) = memchr::memchr2(quote.mark, b'\n', rest).map(|i| at + i) else {
+        let found = memchr::memchr2(quote.mark, b'\n', rest);
+        work::count(found.unwrap_or(rest.len()));
+        let Some(found) = found.map(|i| at + i) else {
             // Backslashes at the end belong to what comes.
             let kept = slashes_before(text, text.len(), start);
             return if closed {
@@ -333,6 +336,12 @@ pub(crate) enum Style {
 
 /// The end of a bare value that begins at `start`; `None`: more is needed.
 pub(crate) fn bare_end(text: &[u8], start: usize, style: Style, closed: bool) -> Option<usize> {
+    let end = bare_end_of(text, start, style, closed);
+    work::count(end.unwrap_or(text.len()).saturating_sub(start));
+    end
+}
+
+fn bare_end_of(text: &[u8], start: usize, style: Style, closed: bool) -> Option<usize> {
     let rest = text.get(start..).unwrap_or_default();
     match style {
         Style::Json => rest

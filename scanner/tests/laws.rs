@@ -74,10 +74,11 @@ fn scan<'a>(rules: &Arc<Rules>, pieces: impl IntoIterator<Item = &'a [u8]>) -> V
 
 /// How many cases each law is tried with; `LAWS_CASES` asks for more.
 fn cases() -> u32 {
-    std::env::var("LAWS_CASES")
-        .ok()
+    let asked = std::env::var("LAWS_CASES").ok();
+    let long = std::env::var_os("BASTION_TEST_LONG").is_some();
+    asked
         .and_then(|n| n.parse().ok())
-        .unwrap_or(3000)
+        .unwrap_or(if long { 60_000 } else { 3000 })
 }
 
 /// Pieces of the formats that the scanner reads, in any order.

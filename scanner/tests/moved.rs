@@ -134,6 +134,42 @@ fn a_row_that_is_too_long_to_be_counted_is_in_doubt() {
     }
 }
 
+/// A string of SQL may be longer than what is withheld, and have commas and lines in it.
+#[test]
+fn values_behind_a_very_long_string_keep_their_columns() {
+    let long = "{\"a\": [1, 2],\n \"b\": \"it''s\"}, ".repeat(3000);
+    for size in [1000, 50_000] {
+        let text =
+            format!("INSERT INTO t (id, doc, ssn, c) VALUES (1, '{long}', 'x1y2', 'v');\nnext\n");
+        assert_eq!(scan(&text, size), text.replace("x1y2", "***"));
+        let text = format!(
+            "INSERT INTO t (id, ssn, password, c) VALUES (1, '{long}', 'x1y2', 'v');\nnext\n"
+        );
+        assert_eq!(
+            scan(&text, size),
+            "INSERT INTO t (id, ssn, password, c) VALUES (1, '***', '***', 'v');\nnext\n"
+        );
+    }
+}
+
+/// A row of LaTeX that is too long to be looked at is masked.
+#[test]
+fn a_very_long_row_of_latex_does_not_pass() {
+    let long = "word ".repeat(20_000);
+    for row in [format!("1 & x1y2 & {long}"), format!("{long} & x1y2 & 1")] {
+        let text = format!("id & ssn & note \\\\\n{row} \\\\\n2 & x3 & b \\\\\n");
+        for size in [1000, text.len()] {
+            let out = scan(&text, size);
+            assert!(!out.contains("x1y2") && !out.contains("x3"), "{size}");
+            assert!(
+                out.ends_with("2 & *** & b \\\\\n"),
+                "{size} {}",
+                &out[out.len() - 40..]
+            );
+        }
+    }
+}
+
 /// PHP's `var_dump` escapes nothing and says how long a string is.
 #[test]
 fn a_dumped_string_ends_where_its_length_says() {

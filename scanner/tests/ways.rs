@@ -97,10 +97,11 @@ fn scan<'a>(
 
 /// How many cases each law is tried with; `LAWS_CASES` asks for more.
 fn cases() -> u32 {
-    std::env::var("LAWS_CASES")
-        .ok()
+    let asked = std::env::var("LAWS_CASES").ok();
+    let long = std::env::var_os("BASTION_TEST_LONG").is_some();
+    asked
         .and_then(|n| n.parse().ok())
-        .unwrap_or(1500)
+        .unwrap_or(if long { 40_000 } else { 1500 })
 }
 
 fn pieces(set: &'static [&'static str]) -> impl Strategy<Value = String> {

@@ -131,6 +131,7 @@ impl Lane {
             self.row.last = if size == 1 { b } else { b'x' };
             at += size;
         }
+        crate::work::count(at.saturating_sub(self.row.scan));
         self.row.scan = at;
         let limit = found.map_or(newline.unwrap_or(at), |(at, _)| at);
         let closed = found.is_some() || newline.is_some() || end;

@@ -178,6 +178,14 @@ impl Lane {
         self.inner = Inner::Swallow { until, then };
     }
 
+    /// What was swallowed has ended.
+    fn swallowed(&mut self) {
+        self.inner = match std::mem::replace(&mut self.inner, Inner::Text) {
+            Inner::Swallow { then, .. } => *then,
+            other => other,
+        };
+    }
+
     fn inner_until(&mut self, now: Until) {
         if let Inner::Swallow { until, .. } = &mut self.inner {
             *until = now;
@@ -192,6 +200,25 @@ impl Lane {
             Until::Quote(quote) => {
                 match value::quoted_end(self.slice(0, limit), at, at, quote, closed) {
                     End::Quote(end) | End::Line(end) => Some(end),
+                    End::Open(upto) => {
+                        let upto = upto.max(at);
+                        self.pass_to(at);
+                        self.drop_to(upto);
+                        self.pos = upto;
+                        return self.more(upto);
+                    }
+                }
+            }
+            Until::Text(quote) => {
+                match self.sql_string(at, quote.mark, limit, closed) {
+                    End::Quote(end) => {
+                        self.pass_to(at);
+                        self.drop_to(end);
+                        self.swallowed();
+                        // Its quote would begin another one.
+                        return At((end + 1).min(limit));
+                    }
+                    End::Line(end) => Some(end),
                     End::Open(upto) => {
                         let upto = upto.max(at);
                         self.pass_to(at);
@@ -239,10 +266,7 @@ impl Lane {
         match end {
             Some(end) => {
                 self.drop_to(end);
-                self.inner = match std::mem::replace(&mut self.inner, Inner::Text) {
-                    Inner::Swallow { then, .. } => *then,
-                    other => other,
-                };
+                self.swallowed();
                 At(end)
             }
             None => {

@@ -7,7 +7,7 @@
 use crate::mask::Place;
 use crate::rules::Hit;
 use crate::table::{COLUMNS_MAX, Kind, Table, is_dashes};
-use crate::value;
+use crate::{value, work};
 
 use super::{Inner, Lane, VALUE_MAX};
 
@@ -83,6 +83,7 @@ impl Lane {
             }
             at += 1;
         }
+        work::count(at.saturating_sub(self.row.scan.max(cell)));
         self.row.scan = at;
         let single = self.table.as_ref().is_some_and(Table::is_single);
         let (limit, closed) = match found {
@@ -220,6 +221,7 @@ impl Lane {
         let len = self.view.text.len();
         let from = self.row.ahead.max(cell);
         let newline = memchr::memchr(b'\n', self.slice(from, len)).map(|size| from + size);
+        work::count(newline.unwrap_or(len) - from);
         self.row.ahead = len;
         let size = newline.unwrap_or(len) - cell;
         if size > VALUE_MAX {

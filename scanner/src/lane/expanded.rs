@@ -72,7 +72,9 @@ impl Lane {
             return false;
         }
         let rest = self.slice(self.row.cell, len);
-        let line = memchr::memchr(b'\n', rest).map(|i| self.row.cell + i);
+        let line = memchr::memchr(b'\n', rest);
+        crate::work::count(line.unwrap_or(rest.len()));
+        let line = line.map(|i| self.row.cell + i);
         let limit = line.unwrap_or(len);
         match self.row.key {
             Some(hit) => {

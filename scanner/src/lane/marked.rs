@@ -4,19 +4,29 @@ use crate::mask::Place;
 use crate::table::Kind;
 use crate::{table, value};
 
-use super::{Inner, Lane, VALUE_MAX};
+use super::{Frame, Inner, Lane, Until, VALUE_MAX};
 
 impl Lane {
     /// A row of LaTeX or AsciiDoc.
     pub(super) fn marked(&mut self, end: bool, kind: Kind) -> bool {
         let len = self.view.text.len();
         let rest = self.slice(self.line, len);
-        let line = memchr::memchr(b'\n', rest).map(|i| self.line + i);
-        // These rows are looked at whole: nobody watches them being written.
+        let line = memchr::memchr(b'\n', rest);
+        crate::work::count(line.unwrap_or(rest.len()));
+        let line = line.map(|i| self.line + i);
+        // These rows are looked at whole: nobody watches them being written. One that is too long
+        // for that is masked.
+        if line.unwrap_or(len) - self.line > VALUE_MAX
+            && let Some(hit) = self.rules.compiled().any()
+        {
+            let to = line.unwrap_or(len);
+            self.mask(self.line, to, hit, Place::Inside, "table");
+            self.swallow_until(Until::Line);
+            self.frame = Frame::Line;
+            self.pos = to;
+            return line.is_some();
+        }
         let Some(limit) = line.or(end.then_some(len)) else {
-            if rest.len() > VALUE_MAX {
-                return self.not_a_row();
-            }
             self.hold = self.hold.min(self.line);
             return false;
         };

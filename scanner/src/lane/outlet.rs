@@ -4,6 +4,7 @@
 use crate::mask::Place;
 use crate::rules::Hit;
 use crate::sink::Value;
+use crate::work;
 
 use super::encoded::Data;
 use super::{CONTEXT, LINE_CONTEXT, Lane, Pair, VALUE_MAX};
@@ -195,6 +196,7 @@ impl Lane {
             return;
         }
         let keep = self.names_before(keep);
+        work::count(self.view.text.len());
         self.view.text.drain(..keep);
         self.out -= keep;
         self.pos -= keep;

@@ -8,7 +8,7 @@ use crate::{find, value};
 use super::Flow::{At, More};
 use super::names::{Names, column_at, push_column};
 use super::row::trimmed;
-use super::{Flow, Inner, LINE_CONTEXT, Lane, Next, VALUE_MAX, Values};
+use super::{Flow, Inner, LINE_CONTEXT, Lane, Next, Until, VALUE_MAX, Values};
 
 impl Lane {
     /// A bracket after `INSERT INTO t` or `VALUES` opens a list of columns or of values.
@@ -30,6 +30,7 @@ impl Lane {
                 cols,
                 at: 0,
                 depth: 1,
+                text: None,
             };
             return next;
         }
@@ -55,6 +56,7 @@ impl Lane {
                     cols,
                     at: 0,
                     depth: 1,
+                    text: None,
                 };
             }
             return next;
@@ -287,6 +289,7 @@ impl Lane {
             cols,
             at: index,
             depth,
+            text,
         } = self.inner.clone()
         else {
             return At(self.pos);
@@ -301,8 +304,12 @@ impl Lane {
                 cols: cols.clone(),
                 at,
                 depth,
+                text: None,
             }
         };
+        if let Some(mark) = text {
+            return self.sql_text(at, mark, limit, closed);
+        }
         match b {
             b'(' => {
                 set(self, if depth == 0 { 0 } else { index }, depth + 1);
@@ -335,27 +342,21 @@ impl Lane {
             _ => {
                 let hit = column_at(&cols, index);
                 let (start, end, place) = if b == b'\'' || b == b'"' {
-                    // Strings of SQL may have several lines.
-                    let quote = Quote {
-                        mark: b,
-                        slashes: 0,
-                        doubled: false,
-                        tripled: false,
-                    };
-                    let text = self.slice(0, limit);
-                    let mut found = value::quoted_end(text, at + 1, at + 1, quote, closed);
-                    while let End::Line(end) = found {
-                        let Some(next) =
-                            memchr::memchr(b'\n', self.slice(end, limit)).map(|i| end + i + 1)
-                        else {
-                            break;
-                        };
-                        found = value::quoted_end(text, at + 1, next, quote, closed);
-                    }
+                    let found = self.sql_string(at + 1, b, limit, closed);
                     match found {
                         End::Quote(end) => (at + 1, end, Place::Inside),
                         End::Line(end) => (at + 1, end, Place::Inside),
-                        End::Open(_) if limit - at > VALUE_MAX => (at + 1, limit, Place::Inside),
+                        End::Open(_) if limit - at > VALUE_MAX => {
+                            if let Some(hit) = hit {
+                                self.mask(at + 1, limit, hit, Place::Inside, "sql");
+                                self.swallow_until(Until::Text(sql_quote(b)));
+                                return At(limit);
+                            }
+                            if let Inner::Sql { text, .. } = &mut self.inner {
+                                *text = Some(b);
+                            }
+                            return At(at + 1);
+                        }
                         End::Open(_) => return self.more(at),
                     }
                 } else {
@@ -380,35 +381,7 @@ impl Lane {
                         }
                     }
                     None => {
-                        // Detectors and keys inside of a value that is not protected.
-                        let inner = std::mem::replace(&mut self.inner, Inner::Text);
-                        self.pos = start;
-                        let frame = self.frame;
-                        while self.pos < end {
-                            let text = self.slice(0, end);
-                            let event =
-                                find::event(text, self.pos, self.rules.compiled().has_paths);
-                            if let Some(At(next)) = self.own_before(event, end, true) {
-                                self.pos = next;
-                                continue;
-                            }
-                            let Some(event) = event else {
-                                break;
-                            };
-                            self.pos = event;
-                            if self.byte(event) == Some(b'\n') {
-                                self.pos += 1;
-                                continue;
-                            }
-                            match self.event(event, end, true) {
-                                At(next) => self.pos = next.max(event + 1),
-                                More => break,
-                            }
-                            self.frame = frame;
-                            self.inner = Inner::Text;
-                        }
-                        self.own_rest(end, true);
-                        self.inner = inner;
+                        self.sql_inside(start, end, true);
                     }
                 }
                 At((end + usize::from(place == Place::Inside))
@@ -418,11 +391,99 @@ impl Lane {
         }
     }
 
+    /// The rest of a string that is too long to be waited for and not protected: it is looked at
+    /// part by part, so that the values behind it keep their columns.
+    fn sql_text(&mut self, at: usize, mark: u8, limit: usize, closed: bool) -> Flow {
+        let (end, whole) = match self.sql_string(at, mark, limit, closed) {
+            End::Quote(end) | End::Line(end) => (end, true),
+            End::Open(_) => (limit, closed),
+        };
+        let size = (end - at).min(PART_MAX);
+        if size < PART_MAX && !whole {
+            return self.more(at);
+        }
+        let last = at + size == end && whole;
+        let reached = self.sql_inside(at, at + size, last);
+        if !last {
+            return At(reached.max(at + 1));
+        }
+        if let Inner::Sql { text, .. } = &mut self.inner {
+            *text = None;
+        }
+        At((end + 1).min(limit).max(at + 1))
+    }
+
+    /// Where a string ends whose content begins at `start`: it may have several lines.
+    pub(super) fn sql_string(&self, start: usize, mark: u8, limit: usize, closed: bool) -> End {
+        let text = self.slice(0, limit);
+        let quote = sql_quote(mark);
+        let mut found = value::quoted_end(text, start, start, quote, closed);
+        while let End::Line(end) = found {
+            let Some(next) = memchr::memchr(b'\n', self.slice(end, limit)) else {
+                break;
+            };
+            found = value::quoted_end(text, start, end + next + 1, quote, closed);
+        }
+        found
+    }
+
+    /// Detectors and keys inside of a value that is not protected. How far it has been looked at:
+    /// a token at an end that is not certain is left.
+    fn sql_inside(&mut self, start: usize, end: usize, closed: bool) -> usize {
+        let inner = std::mem::replace(&mut self.inner, Inner::Text);
+        self.pos = start;
+        let frame = self.frame;
+        let mut left = None;
+        while self.pos < end {
+            let text = self.slice(0, end);
+            let event = find::event(text, self.pos, self.rules.compiled().has_paths);
+            if let Some(At(next)) = self.own_before(event, end, closed) {
+                self.pos = next;
+                continue;
+            }
+            let Some(event) = event else {
+                break;
+            };
+            self.pos = event;
+            if self.byte(event) == Some(b'\n') {
+                self.pos += 1;
+                continue;
+            }
+            match self.event(event, end, closed) {
+                At(next) => self.pos = next.max(event + 1),
+                More => {
+                    left = Some(event);
+                    break;
+                }
+            }
+            self.frame = frame;
+            self.inner = Inner::Text;
+        }
+        if closed {
+            self.own_rest(end, true);
+        }
+        self.inner = inner;
+        left.filter(|_| !closed).unwrap_or(end)
+    }
+
     fn sql_literal(&mut self, start: usize, end: usize, hit: Hit) {
         // A number becomes a string, which SQL takes anywhere.
         self.mask(start, end, hit, Place::Word, "sql");
     }
 }
+
+/// A quote of SQL.
+fn sql_quote(mark: u8) -> Quote {
+    Quote {
+        mark,
+        slashes: 0,
+        doubled: false,
+        tripled: false,
+    }
+}
+
+/// So much of a long string is looked at in one go.
+const PART_MAX: usize = 8192;
 
 /// Whether a line begins an `INSERT` whose columns, if it has any, are not all there.
 pub(crate) fn begins_insert(line: &[u8]) -> bool {

@@ -4,7 +4,7 @@ use crate::detect::{Found, Region};
 use crate::mask::Place;
 use crate::rules::Detector;
 use crate::table::Kind;
-use crate::{detect, find};
+use crate::{detect, find, work};
 
 use super::Flow::{At, More};
 use super::{Flow, Frame, Inner, Lane, Level, STUCK_MAX, Until};
@@ -55,6 +55,7 @@ impl Lane {
                 }
             }
             // A state that does not move is a fault: it must not hang.
+            work::count(1 + self.pos.saturating_sub(before));
             stuck = if self.pos > before { 0 } else { stuck + 1 };
             if stuck > STUCK_MAX {
                 self.inner = Inner::Text;

@@ -80,7 +80,9 @@ impl Lane {
         };
         let len = self.view.text.len();
         let rest = self.slice(self.line, len);
-        let line = memchr::memchr(b'\n', rest).map(|i| self.line + i);
+        let line = memchr::memchr(b'\n', rest);
+        crate::work::count(line.unwrap_or(rest.len()));
+        let line = line.map(|i| self.line + i);
         let Some(mut limit) = line.or(end.then_some(len)) else {
             if rest.len() > VALUE_MAX {
                 let start = self.line + rest.iter().take_while(|b| **b == b' ').count();
