@@ -28,8 +28,35 @@ const RULES: usize = 1_000;
 const HOST_KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti";
 
+/// What the conditions of the policies for everybody begin with.
+#[derive(Clone, Copy, Debug)]
+enum Everybody {
+    /// A network each.
+    Networks,
+    /// Networks, times of the day, ages of the sign-in, days, kinds of users and commands in turn.
+    Mixed,
+}
+
+impl Everybody {
+    fn condition(self, number: usize) -> String {
+        let network = format!("context.source.isInRange(ip(\"192.0.{number}.0/24\"))");
+        match (self, number % 6) {
+            (Self::Networks, _) | (Self::Mixed, 0) => network,
+            (Self::Mixed, 1) => {
+                format!("context.now.offset(duration(\"{number}m\")).toTime() < duration(\"7h\")")
+            }
+            (Self::Mixed, 2) => format!("context.sign_in_age > duration(\"{number}h\")"),
+            (Self::Mixed, 3) => "context.weekday > 5".to_owned(),
+            (Self::Mixed, 4) => format!("principal.service && {network}"),
+            (Self::Mixed, _) => {
+                format!("context has command && context.command == \"reboot {number}\"")
+            }
+        }
+    }
+}
+
 /// 900 teams with their label, 60 accounts by name, 40 policies for everybody with a condition.
-fn cedar() -> String {
+fn cedar(everybody: Everybody) -> String {
     let mut text = String::new();
     for team in 0..TEAMS {
         text.push_str(&format!(
@@ -41,9 +68,15 @@ fn cedar() -> String {
             "@id(\"account-{account}\") permit (principal in Group::\"on-call\", action == Action::\"exec\", resource == Account::\"root@t-{account}\");\n"
         ));
     }
-    for everybody in 0..POLICIES - TEAMS - 60 {
+    for number in 0..POLICIES - TEAMS - 60 {
+        let condition = everybody.condition(number);
+        // A command is only of `exec`.
+        let action = match condition.contains("command") {
+            true => "action == Action::\"exec\"",
+            false => "action",
+        };
         text.push_str(&format!(
-            "@id(\"net-{everybody}\") forbid (principal, action, resource) when {{ context.source.isInRange(ip(\"192.0.{everybody}.0/24\")) }};\n"
+            "@id(\"all-{number}\") forbid (principal, {action}, resource) when {{ {condition} }};\n"
         ));
     }
     text
@@ -128,36 +161,38 @@ fn groups_of(round: usize) -> BTreeSet<String> {
 fn decisions(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();
     let targets = inventory(folder.path(), TARGETS);
-    let access = access(folder.path(), &cedar(), &rules(100), &targets);
     let people: Vec<BTreeSet<String>> = (0..TARGETS).map(groups_of).collect();
     let person = |round: usize| people.get(round % TARGETS).unwrap();
-    for (what, from) in [("first time asked", 0), ("asked before", 0)] {
-        let mut took: Vec<Duration> = (from..from + TARGETS)
-            .map(|round| {
-                let started = Instant::now();
-                assert!(black_box(ask(&access, round, person(round), "ana")));
-                started.elapsed()
-            })
-            .collect();
-        took.sort();
-        let at = |share: f64| {
-            took.get(((took.len() - 1) as f64 * share) as usize)
-                .unwrap()
-        };
-        println!(
-            "a decision among {POLICIES} policies and {TARGETS} targets, {what}: p50 {:?}, p99 {:?}, longest {:?}",
-            at(0.5),
-            at(0.99),
-            at(1.0)
-        );
-    }
-    let mut round = 0;
-    criterion.bench_function("decide", |bench| {
-        bench.iter(|| {
-            round += 1;
-            ask(&access, round, person(round), "ana")
+    for everybody in [Everybody::Networks, Everybody::Mixed] {
+        let access = access(folder.path(), &cedar(everybody), &rules(100), &targets);
+        for what in ["first time asked", "asked before"] {
+            let mut took: Vec<Duration> = (0..TARGETS)
+                .map(|round| {
+                    let started = Instant::now();
+                    assert!(black_box(ask(&access, round, person(round), "ana")));
+                    started.elapsed()
+                })
+                .collect();
+            took.sort();
+            let at = |share: f64| {
+                took.get(((took.len() - 1) as f64 * share) as usize)
+                    .unwrap()
+            };
+            println!(
+                "a decision among {POLICIES} policies ({everybody:?} for everybody) and {TARGETS} targets, {what}: p50 {:?}, p99 {:?}, longest {:?}",
+                at(0.5),
+                at(0.99),
+                at(1.0)
+            );
+        }
+        let mut round = 0;
+        criterion.bench_function(&format!("decide/{everybody:?}"), |bench| {
+            bench.iter(|| {
+                round += 1;
+                ask(&access, round, person(round), "ana")
+            });
         });
-    });
+    }
 }
 
 fn loading(criterion: &mut Criterion) {

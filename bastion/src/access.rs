@@ -28,17 +28,18 @@ pub(crate) use self::protect::{Pattern, Protection, RuleState, Standing};
 pub use self::tokens::StableKey;
 
 mod cedar;
+mod condition;
 mod current;
 #[cfg(test)]
 mod decisions;
 mod marks;
-mod network;
 mod party;
 mod protect;
 mod review;
 mod scope;
 mod tokens;
 pub(crate) mod trial;
+mod wants;
 
 /// The loaded policies of one folder, and the inventory that they speak about.
 pub struct Access {
@@ -299,6 +300,21 @@ pub struct SessionOf<'a> {
     pub target: &'a str,
     /// The account there.
     pub login: &'a str,
+}
+
+/// What somebody may do something to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum About<'a> {
+    /// The account of a channel, or of a request that is yet to be made.
+    Account {
+        login: &'a str,
+        target: &'a str,
+    },
+    Session(&'a SessionOf<'a>),
+    Hold(&'a HoldOf<'a>),
+    Request(&'a RequestOf<'a>),
+    Locked(&'a Locked),
+    Bastion,
 }
 
 /// Leave to open one channel. Only `Access` makes one, and a credential leaves only with one.
@@ -793,13 +809,7 @@ impl Access {
         ) {
             return Err(denied(Reason::Action));
         }
-        let resource = Resource::Session {
-            id: session.id,
-            owner: (session.owner_issuer, session.owner_subject),
-            login: session.login,
-            target: session.target,
-            labels: self.labels(session.target),
-        };
+        let resource = self.resource(&About::Session(session));
         self.ask(person, action, &resource, Circumstances::of(now, source))
             .map(|permit| permit.policies)
             .map_err(denied)
@@ -856,14 +866,7 @@ impl Access {
         if action == Action::Approve && !person.groups.contains(hold.approvers) {
             return Err(denied(Reason::NotApprover(hold.approvers.to_owned())));
         }
-        let resource = Resource::Hold {
-            id: hold.id,
-            rule: hold.rule,
-            producer: hold.producer,
-            login: hold.login,
-            target: hold.target,
-            labels: self.labels(hold.target),
-        };
+        let resource = self.resource(&About::Hold(hold));
         self.ask(person, action, &resource, Circumstances::of(now, source))
             .map(|permit| permit.policies)
             .map_err(denied)
@@ -1003,13 +1006,7 @@ impl Access {
         if let Some(group) = request.approvers.difference(person.groups).next() {
             return Err(denied(Reason::NotApprover(group.clone())));
         }
-        let resource = Resource::Request {
-            id: request.id,
-            requester: request.requester,
-            login: request.login,
-            target: request.target,
-            labels: self.labels(request.target),
-        };
+        let resource = self.resource(&About::Request(request));
         self.ask(
             person,
             Action::Approve,
@@ -1018,6 +1015,48 @@ impl Access {
         )
         .map(|permit| permit.policies)
         .map_err(denied)
+    }
+
+    /// What the engine is asked about.
+    fn resource<'a>(&'a self, about: &About<'a>) -> Resource<'a> {
+        match *about {
+            About::Account { login, target } => Resource::Account {
+                login,
+                target,
+                labels: self.labels(target),
+            },
+            About::Session(session) => Resource::Session {
+                id: session.id,
+                owner: (session.owner_issuer, session.owner_subject),
+                login: session.login,
+                target: session.target,
+                labels: self.labels(session.target),
+            },
+            About::Hold(hold) => Resource::Hold {
+                id: hold.id,
+                rule: hold.rule,
+                producer: hold.producer,
+                login: hold.login,
+                target: hold.target,
+                labels: self.labels(hold.target),
+            },
+            About::Request(request) => Resource::Request {
+                id: request.id,
+                requester: request.requester,
+                login: request.login,
+                target: request.target,
+                labels: self.labels(request.target),
+            },
+            About::Locked(Locked::User(identity)) => Resource::User {
+                issuer: &identity.issuer,
+                subject: &identity.subject,
+            },
+            About::Locked(Locked::Target(name)) => Resource::Target {
+                name,
+                labels: self.labels(name),
+            },
+            About::Bastion => Resource::Bastion,
+        }
     }
 
     /// The labels of a target, none where the inventory has it no more.
@@ -1062,19 +1101,10 @@ impl Access {
         source: IpAddr,
         now: Timestamp,
     ) -> Result<Vec<String>, Denied> {
-        let (resource, what) = match locked {
-            Locked::User(identity) => (
-                Resource::User {
-                    issuer: &identity.issuer,
-                    subject: &identity.subject,
-                },
-                format!("user {}", identity.subject),
-            ),
-            Locked::Target(name) => {
-                let target = self.inventory.target(name);
-                let labels = target.map(|target| target.labels()).unwrap_or_default();
-                (Resource::Target { name, labels }, format!("target {name}"))
-            }
+        let resource = self.resource(&About::Locked(locked));
+        let what = match locked {
+            Locked::User(identity) => format!("user {}", identity.subject),
+            Locked::Target(name) => format!("target {name}"),
         };
         self.ask(
             person,
@@ -1167,13 +1197,8 @@ impl Access {
         format!("{} (read as {format})", self.protect.why(rule, field))
     }
 
-    /// The policies that are about the question, and what came of each alone.
-    pub(crate) fn review(&self, question: &Question<'_>) -> Vec<Review> {
-        let resource = Resource::Account {
-            login: question.login,
-            target: question.target,
-            labels: self.labels(question.target),
-        };
+    /// The policies that are about the question, put about `about`, and what came of each alone.
+    pub(crate) fn review(&self, question: &Question<'_>, about: &About<'_>) -> Vec<Review> {
         let circumstances = Circumstances {
             now: question.now,
             source: question.source,
@@ -1182,6 +1207,7 @@ impl Access {
                 .approved_until
                 .is_some_and(|until| question.now < until),
         };
+        let resource = self.resource(about);
         self.engine
             .review(&question.person, question.action, &resource, circumstances)
     }
@@ -1263,6 +1289,7 @@ fn read_folder(
     if let (Some(engine), Some(protect), Some(inventory)) = (&engine, &protect, inventory) {
         problems.extend(protect.check_approvers(inventory, engine));
         problems.extend(engine.check_names(inventory, &files));
+        problems.extend(engine.check_requests(inventory, &files));
     }
     match (Problems::new(problems), engine, protect) {
         (None, Some(engine), Some(protect)) => Ok(Draft {
@@ -1294,6 +1321,7 @@ fn digest(files: &[(PathBuf, String)], protect: &Protect) -> String {
 fn cedar_files(folder: &Path) -> Result<Vec<PathBuf>, Problems> {
     let failed = |error: std::io::Error| {
         Problem::of_file(folder, format!("cannot read the folder: {error}"))
+            .hint("`policies` in the configuration names it")
     };
     let mut files = BTreeMap::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {

@@ -77,9 +77,10 @@ impl Inventory {
                 .insert(name.clone(), Arc::new(target))
                 .is_some()
             {
-                source.problem(
+                source.problem_with_hint(
                     at,
                     format!("the target \"{name}\" is defined a second time"),
+                    "give it another name, or take one of them away",
                 );
             }
         }
@@ -256,9 +257,10 @@ impl Login {
                 None
             }
             _ => {
-                source.problem(
+                source.problem_with_hint(
                     at,
                     "a login has exactly one of key, password_file and certificate",
+                    "leave out the others",
                 );
                 None
             }
@@ -429,7 +431,11 @@ fn read_public_keys(field: Option<Field<'_, '_>>) -> Option<Vec<PublicKey>> {
         match parse_public_key(&placed.value) {
             Ok(key) => keys.push(key),
             Err(what) => {
-                source.problem(placed.at, format!("this host key cannot be used: {what}"));
+                source.problem_with_hint(
+                    placed.at,
+                    format!("this host key cannot be used: {what}"),
+                    "write the target's line of ssh-keyscan without its name: ssh-ed25519 AAAA...",
+                );
                 fine = false;
             }
         }
@@ -448,9 +454,10 @@ fn read_logins(
         let (at, source) = (section.start(), section.source());
         match Login::read(section, base, user_ca) {
             Some(login) if logins.iter().any(|known| known.name == login.name) => {
-                source.problem(
+                source.problem_with_hint(
                     at,
                     format!("the login \"{}\" is defined a second time", login.name),
+                    "take one of them away",
                 );
                 fine = false;
             }
@@ -496,9 +503,10 @@ fn read_certificate(field: Field<'_, '_>, user_ca: Option<&UserCa>) -> Option<Cr
             None
         }
         (false, _) => {
-            source.problem(
+            source.problem_with_hint(
                 at,
-                "certificate is false, which gives no credential: leave it out and name another",
+                "certificate is false, which gives no credential",
+                "leave it out, and name key or password_file",
             );
             None
         }

@@ -226,6 +226,8 @@ struct OnUnreadable {
     agent: Unreadable,
     /// Who decides on it.
     hold: Option<HoldTerms>,
+    /// Where that stands.
+    hold_at: usize,
 }
 
 /// Fail closed; in a shell, where an odd byte is common, nothing ends.
@@ -238,6 +240,7 @@ impl Default for OnUnreadable {
             forward: Unreadable::Refuse,
             agent: Unreadable::Refuse,
             hold: None,
+            hold_at: 0,
         }
     }
 }
@@ -269,9 +272,10 @@ impl Protect {
                 continue;
             };
             if rules.iter().any(|known| known.name == rule.name) {
-                source.problem(
+                source.problem_with_hint(
                     at,
                     format!("the rule \"{}\" is defined a second time", rule.name),
+                    "give it another name: notices and the audit log tell rules by theirs",
                 );
             }
             rules.push(rule);
@@ -303,7 +307,10 @@ impl Protect {
         // Each rule has compiled by itself; that all do together is the last thing to know.
         match protect.all(Channel::Exec) {
             Ok(_) => Ok(protect),
-            Err(error) => Err(Problem::of_file(path, error.to_string()).into()),
+            Err(error) => Err(protect
+                .problem(0, error.to_string())
+                .hint("take rules, fields or detectors away until they do")
+                .into()),
         }
     }
 
@@ -326,6 +333,14 @@ impl Protect {
     pub(super) fn approvers(&self) -> impl Iterator<Item = &str> {
         let terms = self.rules.iter().filter_map(Rule::terms);
         terms.chain(&self.unreadable.hold).map(HoldTerms::approvers)
+    }
+
+    /// Who decides on unreadable output where it is held, unless a rule says so; and where that
+    /// stands.
+    pub(super) fn unreadable_terms(&self) -> Option<(&HoldTerms, usize)> {
+        let terms = self.unreadable.hold.as_ref();
+        let terms = terms.filter(|_| self.unreadable.holds());
+        terms.map(|terms| (terms, self.unreadable.hold_at))
     }
 
     /// All rules, whomever and whatever they cover, for a channel of that kind.
@@ -641,7 +656,7 @@ impl Rule {
         }
     }
 
-    fn is_about_output(&self) -> bool {
+    pub(super) fn is_about_output(&self) -> bool {
         !matches!(self.finds, Finds::Commands(_))
     }
 
@@ -712,7 +727,7 @@ impl Rule {
             Some(field) => read_patterns(field),
             None => Some(vec![Placed {
                 at,
-                value: Pattern("*".to_owned()),
+                value: Pattern::new("*"),
             }]),
         };
         let fields = match section.take("fields") {
@@ -849,6 +864,7 @@ impl OnUnreadable {
                 *place = verdict;
             }
         }
+        unreadable.hold_at = section.place_of("hold");
         unreadable.hold = section
             .take("hold")
             .and_then(|field| read_hold(field, &Arc::from("unreadable")))
@@ -868,30 +884,36 @@ impl OnUnreadable {
 
 /// A name in which `*` stands for any characters, none too.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Pattern(String);
+pub(crate) struct Pattern {
+    text: String,
+    /// Where the first `*` is: before it, most names differ.
+    star: Option<usize>,
+}
 
 impl Pattern {
     /// The pattern that is written so.
-    pub(crate) fn new(text: &str) -> Self {
-        Self(text.to_owned())
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        let text = text.into();
+        let star = text.find('*');
+        Self { text, star }
     }
 
     /// As it is written.
     pub(super) fn text(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     pub(crate) fn matches(&self, name: &str) -> bool {
-        let mut parts = self.0.split('*');
-        let first = parts.next().unwrap_or_default();
+        let Some((first, after)) = self.star.and_then(|at| self.text.split_at_checked(at)) else {
+            return self.text == name;
+        };
         let Some(mut rest) = name.strip_prefix(first) else {
             return false;
         };
-        let mut parts: Vec<&str> = parts.collect();
-        let Some(last) = parts.pop() else {
-            return rest.is_empty();
-        };
-        for part in parts {
+        let mut parts = after.split('*');
+        let last = parts.next_back().unwrap_or_default();
+        // What stands before the first star is nothing.
+        for part in parts.skip(1) {
             match rest.find(part) {
                 Some(at) => rest = rest.get(at + part.len()..).unwrap_or_default(),
                 None => return false,
@@ -917,7 +939,7 @@ fn check_reach(
                 pattern.at,
                 format!(
                     "no target of the inventory is called \"{}\", so that this protects nothing",
-                    pattern.value.0
+                    pattern.value.text()
                 ),
                 "correct the name, or add the target first",
             );
@@ -932,18 +954,18 @@ fn check_reach(
                     .any(|pattern| pattern.value.matches(target.name()))
             })
             .any(|target| {
-                pattern.value.0 == "*"
+                pattern.value.text() == "*"
                     || target
                         .logins()
                         .iter()
                         .any(|login| pattern.value.matches(login.name()))
             });
-        if !met && pattern.value.0 != "*" {
+        if !met && pattern.value.text() != "*" {
             source.problem_with_hint(
                 pattern.at,
                 format!(
                     "no login on these targets is called \"{}\", so that this protects nothing",
-                    pattern.value.0
+                    pattern.value.text()
                 ),
                 "correct the name, or add the login first",
             );
@@ -960,22 +982,24 @@ fn read_patterns(field: Field<'_, '_>) -> Option<Vec<Placed<Pattern>>> {
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"._-*".contains(&byte))
         {
-            source.problem(
+            source.problem_with_hint(
                 placed.at,
-                format!(
-                    "\"{}\" can be no name: letters, digits, `_`, `.`, `-` and `*`",
-                    placed.value
-                ),
+                format!("\"{}\" can be no name", placed.value),
+                "names have letters, digits, `_`, `.` and `-`, and `*` stands for anything",
             );
             return None;
         }
         patterns.push(Placed {
             at: placed.at,
-            value: Pattern(placed.value),
+            value: Pattern::new(placed.value),
         });
     }
     if patterns.is_empty() {
-        source.problem(at, "an empty list covers nothing");
+        source.problem_with_hint(
+            at,
+            "an empty list covers nothing",
+            "write what it is for; [\"*\"] is everything",
+        );
         return None;
     }
     Some(patterns)
@@ -999,7 +1023,11 @@ fn read_fields(field: Field<'_, '_>) -> Option<Vec<FieldName>> {
                 .any(|known| known == name)
         };
         if let Some(twice) = read.all().find(|name| known(name)) {
-            source.problem(at, format!("the field \"{twice}\" is named a second time"));
+            source.problem_with_hint(
+                at,
+                format!("the field \"{twice}\" is named a second time"),
+                "take one of them away",
+            );
         }
         fields.push(read);
     }
@@ -1045,9 +1073,13 @@ fn is_field(source: &Source<'_>, placed: Placed<String>) -> Option<String> {
 /// Commands, in which `*` stands for anything.
 fn read_commands(field: Field<'_, '_>) -> Option<Vec<Pattern>> {
     let (at, source) = (field.at(), field.source());
-    let patterns: Vec<Pattern> = field.strings()?.into_iter().map(Pattern).collect();
+    let patterns: Vec<Pattern> = field.strings()?.into_iter().map(Pattern::new).collect();
     if patterns.is_empty() {
-        source.problem(at, "an empty list covers nothing");
+        source.problem_with_hint(
+            at,
+            "an empty list covers nothing",
+            "write what it is for; [\"*\"] is everything",
+        );
         return None;
     }
     Some(patterns)
@@ -1071,7 +1103,11 @@ fn read_own_detectors(root: &mut Section<'_, '_>) -> Vec<Placed<Arc<OwnDetector>
         };
         let known = detectors.iter().any(|known| known.value.name == name);
         if known || name.parse::<Detector>().is_ok() {
-            source.problem(at, format!("the detector \"{name}\" exists already"));
+            source.problem_with_hint(
+                at,
+                format!("the detector \"{name}\" exists already"),
+                "give it another name",
+            );
         }
         let rule = scanner::Rule::new("", scanner::Action::Refuse);
         let rule = rule.own_detector(&name, &pattern.value, checksum);
@@ -1080,7 +1116,11 @@ fn read_own_detectors(root: &mut Section<'_, '_>) -> Vec<Placed<Arc<OwnDetector>
                 RuleError::BadPattern { reason, .. } => reason,
                 other => other.to_string(),
             };
-            source.problem(pattern.at, format!("this pattern cannot be used: {reason}"));
+            source.problem_with_hint(
+                pattern.at,
+                format!("this pattern cannot be used: {reason}"),
+                "what it matches has 3 to 256 bytes and stays in one line: '\\bB-[0-9]{6}\\b'",
+            );
             continue;
         }
         let value = Arc::new(OwnDetector {
@@ -1223,7 +1263,11 @@ fn read_mask(mask: Field<'_, '_>, stable: Option<Field<'_, '_>>) -> Option<Mask>
         (_, false) => Some(mask),
         (Mask::Token, true) => Some(Mask::StableToken),
         (_, true) => {
-            source.problem(at, "stable belongs to mask = \"token\"");
+            source.problem_with_hint(
+                at,
+                "stable belongs to mask = \"token\"",
+                "leave it out, or write { mask = \"token\", stable = true }",
+            );
             None
         }
     }
@@ -1323,11 +1367,7 @@ mod tests {
             ("**", "", true),
             ("A", "a", false),
         ] {
-            assert_eq!(
-                Pattern(pattern.to_owned()).matches(name),
-                met,
-                "{pattern} {name}"
-            );
+            assert_eq!(Pattern::new(pattern).matches(name), met, "{pattern} {name}");
         }
     }
 

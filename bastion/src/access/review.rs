@@ -1,10 +1,11 @@
 //! Mistakes that no single rule shows: rules that others leave nothing to, and approvers who cannot
 //! approve or are nobody else than the producers.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
 
 use super::Action as Asked;
-use super::cedar::Engine;
+use super::cedar::{Engine, Place};
 use super::protect::{Finds, HoldTerms, Pattern, Protect, Rule};
 use crate::config::Problem;
 use crate::target::Inventory;
@@ -45,24 +46,34 @@ impl Protect {
 
     /// Holds that nobody could decide on, or only those who produce them.
     pub(super) fn check_approvers(&self, inventory: &Inventory, engine: &Engine) -> Vec<Problem> {
+        let alike = engine.alike(inventory);
         let mut problems = Vec::new();
         for rule in &self.rules {
             let Some(terms) = rule.terms() else { continue };
-            let accounts = accounts(rule, inventory);
-            if !accounts.is_empty() && accounts.len() <= ACCOUNTS_MAX {
-                problems.extend(self.check_terms(rule, terms, &accounts, engine));
-            }
+            let what = format!("the rule \"{}\"", rule.name);
+            let accounts = kinds(&alike, |login, target| rule.covers(target, login));
+            problems.extend(self.check_terms((&what, rule.at), terms, &accounts, engine));
+        }
+        if let Some((terms, at)) = self.unreadable_terms() {
+            let about_output = || self.rules.iter().filter(|rule| rule.is_about_output());
+            let accounts = kinds(&alike, |login, target| {
+                about_output().any(|rule| rule.covers(target, login))
+            });
+            problems.extend(self.check_terms(("[unreadable]", at), terms, &accounts, engine));
         }
         problems
     }
 
     fn check_terms(
         &self,
-        rule: &Rule,
+        (what, at): (&str, usize),
         terms: &HoldTerms,
-        accounts: &[(&str, &str, &[String])],
+        accounts: &[Place<'_>],
         engine: &Engine,
     ) -> Option<Problem> {
+        if accounts.is_empty() || accounts.len() > KINDS_MAX {
+            return None;
+        }
         let approvers = terms.approvers();
         let may_approve = accounts.iter().any(|account| {
             engine
@@ -72,10 +83,9 @@ impl Protect {
         if !may_approve {
             return Some(
                 self.problem(
-                    rule.at,
+                    at,
                     format!(
-                        "nobody in \"{approvers}\" could approve what the rule \"{}\" holds: no policy permits it",
-                        rule.name
+                        "nobody in \"{approvers}\" could approve what {what} holds: no policy permits it"
                     ),
                 )
                 .hint(format!(
@@ -89,15 +99,65 @@ impl Protect {
         }
         (producers.len() == 1 && producers.contains(approvers)).then(|| {
             self.problem(
-                rule.at,
+                at,
                 format!(
-                    "the approvers of the rule \"{}\" are its producers: only \"{approvers}\" can work on what it covers",
-                    rule.name
+                    "the approvers of {what} are its producers: only \"{approvers}\" can work on what it covers"
                 ),
             )
             .hint("name a group of other people as approvers")
         })
     }
+}
+
+impl Engine {
+    /// Requests that nobody could approve.
+    pub(super) fn check_requests(
+        &self,
+        inventory: &Inventory,
+        files: &[(PathBuf, String)],
+    ) -> Vec<Problem> {
+        let alike = self.alike(inventory);
+        let mut problems = Vec::new();
+        for asking in self.asking() {
+            let accounts = kinds(&alike, |login, target| {
+                asking.covers(login, target, inventory)
+            });
+            if accounts.is_empty() || accounts.len() > KINDS_MAX {
+                continue;
+            }
+            // Whoever decides is in each of the groups, so that a permit for any of them is enough.
+            let may_approve = accounts.iter().any(|account| {
+                self.groups_that_may(&[Asked::Approve], *account)
+                    .is_none_or(|groups| !groups.is_disjoint(asking.approvers))
+            });
+            if may_approve {
+                continue;
+            }
+            let group = asking.approvers.iter().next().map_or("", String::as_str);
+            let message = format!(
+                "nobody in \"{group}\" could approve what may be asked for here: no policy permits it"
+            );
+            let hint = format!(
+                "permit (principal in Group::\"{group}\", action == Action::\"approve\", resource);"
+            );
+            if let Some((file, text)) = files.get(asking.file) {
+                problems.push(Problem::at(file, text, asking.at, message).hint(hint));
+            }
+        }
+        problems
+    }
+}
+
+/// One account of each kind that policies tell apart, among those that are wanted.
+fn kinds<'a>(alike: &[(Place<'a>, usize)], wanted: impl Fn(&str, &str) -> bool) -> Vec<Place<'a>> {
+    let mut seen = HashSet::new();
+    alike
+        .iter()
+        .filter(|((login, target, _), kind)| {
+            !seen.contains(kind) && wanted(login, target) && seen.insert(*kind)
+        })
+        .map(|(account, _)| *account)
+        .collect()
 }
 
 /// Whether `other`, which comes first, leaves nothing to `rule`.
@@ -153,8 +213,8 @@ fn reaches_all(other: &Rule, rule: &Rule, inventory: Option<&Inventory>) -> bool
     })
 }
 
-/// The accounts that a rule covers; those of targets with the same labels count once each.
-fn accounts<'a>(rule: &Rule, inventory: &'a Inventory) -> Vec<(&'a str, &'a str, &'a [String])> {
+/// The accounts that a rule covers.
+fn accounts<'a>(rule: &Rule, inventory: &'a Inventory) -> Vec<Place<'a>> {
     inventory
         .iter()
         .flat_map(|target| {
@@ -212,8 +272,9 @@ fn words(name: &str) -> Vec<String> {
 const WHOLE: &str = "=output";
 /// With what output comes to be.
 const PRODUCING: [Asked; 4] = [Asked::Shell, Asked::Exec, Asked::SftpRead, Asked::SftpWrite];
-/// Rules that cover more accounts are not checked for their approvers: it takes too long at start.
-const ACCOUNTS_MAX: usize = 200;
+/// Rules that cover more kinds of accounts are not checked for their approvers: it takes too long at
+/// start.
+const KINDS_MAX: usize = 200;
 
 #[cfg(test)]
 mod tests {
@@ -222,7 +283,7 @@ mod tests {
         reason = "a test stops where its preparation fails"
     )]
 
-    use std::path::{Path, PathBuf};
+    use std::path::Path;
 
     use super::super::StableKey;
     use super::*;

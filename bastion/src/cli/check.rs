@@ -363,7 +363,8 @@ mod tests {
     fn what_webhooks_name_is_there() {
         let targets = "[[target]]\nname = \"orders-db\"\naddress = \"127.0.0.1:22\"\nlabels = [\"production\"]\nhost_keys = [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti\"]\n[[target.login]]\nname = \"postgres\"\ncertificate = true\n";
         let access = "@notify(\"security\") permit (principal in Group::\"staff\", action == Action::\"exec\", resource);\n\
-            @approvers(\"leads\") permit (principal in Group::\"staff\", action == Action::\"request\", resource);\n";
+            @approvers(\"leads\") permit (principal in Group::\"staff\", action == Action::\"request\", resource);\n\
+            permit (principal in Group::\"leads\", action == Action::\"approve\", resource);\n";
         let of = |lines: &'static str| {
             let change = move |folder: &Folder| {
                 append(folder, "targets.toml", targets);
@@ -422,8 +423,7 @@ mod tests {
         let mask = "action = { mask = \"redact\" }\n";
         let rule = |name: &str, lines: &str| format!("[[rule]]\nname = \"{name}\"\n{lines}");
         let all = "targets = [\"*\"]\n";
-        insta::assert_snapshot!(
-            [
+        let messages = [
                 of(
                     "permit (principal in Group::\"staff\", action == Action::\"exce\", resource);\npermit (principal, action == Action::\"exec\", resource) when { context.command == \"x\" };\n@notfiy(\"x\") permit (principal, action, resource);\n",
                     &[
@@ -450,12 +450,26 @@ mod tests {
                     "",
                 ),
                 of(
+                    "permit (principal in Group::\"staff\", action == Action::\"exec\", resource);\n@approvers(\"leads\") permit (principal in Group::\"staff\", action == Action::\"request\", resource);\n",
+                    &format!("{}[unreadable]\nexec = \"hold\"\nhold = {{ approvers = \"leads\" }}\n", rule("a", &format!("{all}fields = [\"ssn\"]\n{mask}"))),
+                ),
+                of(
+                    "permit (principal in Group::\"staff\", action in [Action::\"exec\", Action::\"approve\"], resource);\n",
+                    &format!("{}[unreadable]\nexec = \"hold\"\nhold = {{ approvers = \"staff\" }}\n", rule("a", &format!("{all}fields = [\"ssn\"]\n{mask}"))),
+                ),
+                of(
                     "permit (principal in Group::\"staff\", action == Action::\"request\", resource);\n@approvers(\"staff\") permit (principal in Group::\"staff\", action == Action::\"request\", resource);\n@count(\"2\") permit (principal, action == Action::\"exec\", resource);\n",
                     "",
                 ),
             ]
-            .join("\n\n")
-        );
+            .join("\n\n");
+        // Each with its line, its column and what to do.
+        for line in messages.lines().filter(|line| !line.is_empty()) {
+            let place = line.split(": ").next().unwrap();
+            assert_eq!(place.split(':').count(), 3, "{line}");
+            assert!(line.contains(" (") && line.ends_with(')'), "{line}");
+        }
+        insta::assert_snapshot!(messages);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::Failure;
 use crate::config::Problems;
 use crate::target::Inventory;
 
+mod asked;
 mod cases;
 mod dry_run;
 mod explain;

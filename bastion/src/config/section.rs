@@ -36,7 +36,11 @@ impl<'t> Source<'t> {
         for error in errors {
             let offset = error.span().map_or(0, |span| span.start);
             let message = error.message().trim().replace('\n', ", ");
-            self.problem(offset, format!("not valid TOML: {message}"));
+            self.problem_with_hint(
+                offset,
+                format!("not valid TOML: {message}"),
+                "a line is KEY = VALUE, with text in quotes and each key once",
+            );
         }
         Section::new(self, String::new(), 0, table.into_inner())
     }
@@ -142,8 +146,11 @@ impl<'s, 't> Section<'s, 't> {
         let field = self.take(key);
         if field.is_none() {
             let path = self.path_of(key);
-            self.source
-                .problem(self.start, format!("the key `{path}` is missing"));
+            self.source.problem_with_hint(
+                self.start,
+                format!("the key `{path}` is missing"),
+                format!("add {key} = ..."),
+            );
         }
         field
     }
@@ -274,7 +281,7 @@ impl<'s, 't> Field<'s, 't> {
     pub(crate) fn text(self) -> Option<String> {
         match &self.value {
             DeValue::String(text) if text.trim().is_empty() => {
-                self.problem("is empty");
+                self.problem_with_hint("is empty", "write what it is to say, or leave it out");
                 None
             }
             _ => self.string(),
@@ -295,11 +302,11 @@ impl<'s, 't> Field<'s, 't> {
         match u64::from_str_radix(number.as_str(), number.radix()) {
             Ok(value) if range.contains(&value) => Some(value),
             _ => {
-                self.problem(format!(
-                    "is {number}, which is not in {} to {}",
-                    range.start(),
-                    range.end()
-                ));
+                let (low, high) = (range.start(), range.end());
+                self.problem_with_hint(
+                    format!("is {number}, which is not in {low} to {high}"),
+                    "write a number of that range",
+                );
                 None
             }
         }
@@ -319,7 +326,10 @@ impl<'s, 't> Field<'s, 't> {
             Some(value) if range.contains(&value) => Some(value),
             Some(_) => {
                 let (low, high) = (show_duration(*range.start()), show_duration(*range.end()));
-                self.problem(format!("is \"{text}\", which is not in {low} to {high}"));
+                self.problem_with_hint(
+                    format!("is \"{text}\", which is not in {low} to {high}"),
+                    "write a time of that range",
+                );
                 None
             }
             None => {
@@ -361,7 +371,10 @@ impl<'s, 't> Field<'s, 't> {
         };
         let parsed = text.parse().ok();
         if parsed.is_none() {
-            self.problem(format!("is \"{text}\", which is not {what}"));
+            self.problem_with_hint(
+                format!("is \"{text}\", which is not {what}"),
+                "correct it, or leave it out",
+            );
         }
         parsed
     }
@@ -373,14 +386,17 @@ impl<'s, 't> Field<'s, 't> {
             return self.wrong("a path");
         };
         if text.is_empty() || text.contains('\0') {
-            self.problem("is not a path");
+            self.problem_with_hint("is not a path", "write the path of a file");
             return None;
         }
         let Some(name) = text.strip_prefix("credential:") else {
             return Some(base.join(text.as_ref()));
         };
         if name.is_empty() || name.contains('/') || name.starts_with('.') {
-            self.problem("is not the name of a credential");
+            self.problem_with_hint(
+                "is not the name of a credential",
+                "write the name that stands in LoadCredential=",
+            );
             return None;
         }
         match std::env::var_os("CREDENTIALS_DIRECTORY") {
@@ -442,7 +458,11 @@ impl<'s, 't> Field<'s, 't> {
             let (source, path) = (field.source, field.path.clone());
             let Some(value) = field.text() else { continue };
             if strings.iter().any(|placed| placed.value == value) {
-                source.problem(at, format!("`{path}` names \"{value}\" a second time"));
+                source.problem_with_hint(
+                    at,
+                    format!("`{path}` names \"{value}\" a second time"),
+                    "take one of them away",
+                );
             } else {
                 strings.push(Placed { at, value });
             }
@@ -477,9 +497,16 @@ impl<'s, 't> Field<'s, 't> {
             DeValue::Array(_) => "a list",
             DeValue::Table(_) => "a table",
         };
-        self.source.problem(
+        let hint = match (&self.value, wanted) {
+            (DeValue::Table(_), "a list") => "begin it with [[NAME]], once for each",
+            (_, "a string") => "write it in quotes",
+            (_, "a list") => "write it in brackets, also where it is only one",
+            _ => "correct it, or leave it out",
+        };
+        self.source.problem_with_hint(
             self.span.start,
             format!("`{}` is {is}, but must be {wanted}", self.path),
+            hint,
         );
         None
     }
@@ -592,10 +619,10 @@ mod tests {
         assert_eq!(
             problems.as_deref(),
             Some(
-                "f:1:1: the key `needed` is missing\n\
-                 f:1:5: `a` is a whole number, but must be a string\n\
-                 f:2:11: `b[1]` is a whole number, but must be a string\n\
-                 f:2:14: `b[2]` names \"x\" a second time\n\
+                "f:1:1: the key `needed` is missing (add needed = ...)\n\
+                 f:1:5: `a` is a whole number, but must be a string (write it in quotes)\n\
+                 f:2:11: `b[1]` is a whole number, but must be a string (write it in quotes)\n\
+                 f:2:14: `b[2]` names \"x\" a second time (take one of them away)\n\
                  f:3:1: unknown key `lisen` (did you mean `listen`?)\n\
                  f:5:5: `t.d` is \"5x\", which is not a duration (write a number and a unit: 500ms, 30s, 5m, 8h, 7d)"
             )

@@ -99,7 +99,7 @@ impl Wants {
             wanted.is_empty() || found.is_empty() || found.iter().any(|one| wanted.contains(one))
         };
         let target = |name: &str| {
-            let patterns = || self.targets.iter().map(|text| Pattern::new(text));
+            let patterns = || self.targets.iter().map(Pattern::new);
             self.targets.is_empty() || patterns().any(|pattern| pattern.matches(name))
         };
         (self.events.is_empty() || self.events.contains(&message.kind))

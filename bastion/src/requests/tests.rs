@@ -424,7 +424,8 @@ async fn whose_right_was_taken_after_the_question_has_no_vote() {
     let here = Here::new();
     let requests = here.start().await;
     let access = here.access(&format!("{ASK}{DECIDE}"));
-    let without = here.access(ASK);
+    let holds_only = DECIDE.replace("resource);", "resource) when { resource is Hold };");
+    let without = here.access(&format!("{ASK}{holds_only}"));
     sign_in(&requests, "ana", &["staff"]).await;
     let row = requests.ask(facts(1)).await.unwrap();
     decide(&requests, &access, row.id, "carol", true)

@@ -2,11 +2,9 @@
 //!
 //! Owns the file's form. Runs nothing.
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
-
+use super::asked::{Asked, Expect, Scene};
 use super::who::{SOURCE, Who};
 use crate::access::Action;
 use crate::config::section::{Field, Section, Source};
@@ -40,47 +38,11 @@ pub(super) enum Ask {
 /// `[[access]]`.
 #[derive(Debug)]
 pub(super) struct AccessCase {
-    pub(super) scene: Scene,
-    pub(super) command: Option<String>,
-    pub(super) approved: bool,
-    /// Whose session, hold or request it is about.
-    pub(super) owner: Who,
-    /// The rule of the hold that it is about.
-    pub(super) rule: Option<String>,
+    pub(super) asked: Asked,
     pub(super) expect: Expect,
     /// The policies that decide, or the rule that holds or refuses.
     pub(super) by: Option<Vec<String>>,
     pub(super) break_glass: Option<bool>,
-}
-
-/// Who does what, where, when and from where.
-#[derive(Debug)]
-pub(super) struct Scene {
-    pub(super) user: Who,
-    pub(super) target: String,
-    pub(super) login: String,
-    pub(super) action: Action,
-    pub(super) at: Timestamp,
-    pub(super) from: IpAddr,
-}
-
-/// What is to be decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Expect {
-    Allow,
-    /// Allowed, once the command has been approved.
-    Hold,
-    Deny,
-}
-
-impl Expect {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Allow => "allow",
-            Self::Hold => "hold",
-            Self::Deny => "deny",
-        }
-    }
 }
 
 /// `[[content]]`.
@@ -127,7 +89,11 @@ impl Suite {
         root.finish();
         cases.sort_by_key(|case| case.line);
         if cases.is_empty() {
-            source.problem(0, "there is no [[access]] and no [[content]] in it");
+            source.problem_with_hint(
+                0,
+                "there is no [[access]] and no [[content]] in it",
+                "write one, as in docs/policies.md",
+            );
         }
         source.finish(Some(Self {
             file: file.to_path_buf(),
@@ -197,14 +163,9 @@ impl AccessCase {
         let command = section.take("command").map(Field::string);
         let to = section.take("to").map(Field::string);
         let approved = section.take("approved").map_or(Some(false), Field::bool);
-        let owner = match section.take("owner") {
-            Some(field) => field.section().and_then(Who::read),
-            None => Some(Who {
-                name: "the owner".to_owned(),
-                subject: "the owner".to_owned(),
-                ..Who::default()
-            }),
-        };
+        let owner = section
+            .take("owner")
+            .map(|field| field.section().and_then(Who::read));
         let rule = section.take("rule").map(Field::text);
         let expect = section.required("expect").and_then(|field| {
             let words = [Expect::Allow, Expect::Hold, Expect::Deny];
@@ -214,11 +175,13 @@ impl AccessCase {
         let break_glass = section.take("break_glass").map(Field::bool);
         section.finish();
         Some(Self {
-            scene: scene?,
-            command: given(command)?.or(given(to)?),
-            approved: approved?,
-            owner: owner?,
-            rule: given(rule)?,
+            asked: Asked {
+                scene: scene?,
+                command: given(command)?.or(given(to)?),
+                approved: approved?,
+                owner: given(owner)?,
+                rule: given(rule)?,
+            },
             expect: expect?,
             by: given(by)?,
             break_glass: given(break_glass)?,
@@ -258,12 +221,13 @@ impl ContentCase {
             );
         }
         if input.is_none() {
-            source.problem(at, "the case has no input: give it input or input_file");
+            source.problem_with_hint(at, "the case has no input", "give it input or input_file");
         }
         if output.is_none() && outcome == Some("passed") {
-            source.problem(
+            source.problem_with_hint(
                 at,
-                "the case says nothing about the output: give it output or output_file",
+                "the case says nothing about the output",
+                "give it output or output_file",
             );
         }
         Some(Self {
@@ -304,13 +268,20 @@ fn bytes(
             match std::fs::read(&path) {
                 Ok(bytes) => Some(Some(bytes)),
                 Err(error) => {
-                    source.problem(at, format!("cannot read {}: {error}", path.display()));
+                    source.problem_with_hint(
+                        at,
+                        format!("cannot read {}: {error}", path.display()),
+                        "names of files are relative to the folder of the case",
+                    );
                     None
                 }
             }
         }
         (Some(field), Some(_)) => {
-            field.problem(format!("and `{file_key}` say the same"));
+            field.problem_with_hint(
+                format!("and `{file_key}` say the same"),
+                "leave one of them out",
+            );
             None
         }
     }

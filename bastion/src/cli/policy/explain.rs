@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use scanner::Stream;
 use serde::Serialize;
 
+use super::asked::{Asked, Expect, Scene};
 use super::who::{SOURCE, Who};
 use super::{Paint, shown};
-use crate::access::{Access, Action, Draft, Question, Review, RuleState, Standing, trial};
+use crate::access::{Access, Action, Draft, Review, RuleState, Standing, trial};
 use crate::cli::Failure;
 use crate::config::line_column;
 use crate::config::section::parse_duration;
@@ -23,6 +24,7 @@ use crate::target::{Inventory, Sketch};
 #[command(after_help = "Examples:
   bastion policy explain policies --target orders-db --login postgres --group staff --action shell
   bastion policy explain policies --target pay-1 --login app --group staff --action exec --command 'pg_dump pay' --at 2027-01-15T23:00:00Z
+  bastion policy explain policies --target pay-1 --login app --group leads --user anton --action approve --rule payroll --owner olga
   psql -c 'table customers' | bastion policy explain policies --target orders-db --login postgres --group staff
   bastion policy explain policies --target orders-db --login postgres --text < customers.json | less
 
@@ -58,6 +60,15 @@ pub(super) struct Explain {
         value_name = "PLACE"
     )]
     to: Option<String>,
+    /// Whose session, hold or request it is, by subject; of lock, who is locked
+    #[arg(long, requires = "action", value_name = "SUBJECT")]
+    owner: Option<String>,
+    /// A group of that person, who has to be able to ask for what is approved
+    #[arg(long = "owner-group", requires = "owner", value_name = "GROUP")]
+    owner_groups: Vec<String>,
+    /// The rule of the hold that is approved or shown; without it, approve is about a request
+    #[arg(long, requires = "action", value_name = "RULE")]
+    rule: Option<String>,
     /// A group of the person
     #[arg(long = "group", value_name = "GROUP")]
     groups: Vec<String>,
@@ -109,15 +120,8 @@ impl Explain {
 }
 
 fn action(name: &str) -> Result<Action, String> {
-    let known = Action::ALL.into_iter().filter(|action| action.is_channel());
-    let mut names = Vec::new();
-    for action in known {
-        if action.name() == name {
-            return Ok(action);
-        }
-        names.push(action.name());
-    }
-    Err(format!("there are {}", names.join(", ")))
+    let named = Action::ALL.into_iter().find(|action| action.name() == name);
+    named.ok_or_else(|| format!("there are {}", Action::ALL.map(Action::name).join(", ")))
 }
 
 fn duration(text: &str) -> Result<std::time::Duration, String> {
@@ -153,7 +157,7 @@ pub(super) fn run(
         ..Who::default()
     };
     match args.action {
-        Some(action) => explain_access(args, &access, &who, action, paint, out),
+        Some(action) => explain_access(args, &access, who, action, paint, out),
         None => {
             let mut text = Vec::new();
             input
@@ -183,53 +187,45 @@ struct AccessAnswer {
 fn explain_access(
     args: &Explain,
     access: &Access,
-    who: &Who,
+    who: Who,
     action: Action,
     paint: Paint,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let now = args.at.unwrap_or_else(Timestamp::now);
-    let question = Question {
-        person: who.person(now),
-        target: &args.target,
-        login: &args.login,
-        action,
-        source: args.from,
-        now,
-        command: args
-            .command
-            .as_ref()
-            .or(args.to.as_ref())
-            .map(String::as_bytes),
-        approved_until: args.approved.then(|| now + SignedDuration::from_secs(3600)),
-    };
-    let considered = access.review(&question);
     let rules = access.rule_states(&args.target, &args.login, &who.groups);
-    let answer = match access.decide(&question) {
-        Ok(grant) => AccessAnswer {
-            decision: if grant.command_hold().is_some() {
-                "hold"
-            } else {
-                "allow"
-            },
-            reason: "permitted".to_owned(),
-            policies: grant.policies().to_vec(),
-            held_by: grant.command_hold().map(|terms| terms.rule().to_owned()),
-            break_glass: grant.marks().break_glass,
-            notify: grant.marks().notify.iter().cloned().collect(),
-            considered,
-            rules,
+    let asked = Asked {
+        scene: Scene {
+            user: who,
+            target: args.target.clone(),
+            login: args.login.clone(),
+            action,
+            at: args.at.unwrap_or_else(Timestamp::now),
+            from: args.from,
         },
-        Err(denied) => AccessAnswer {
-            decision: "deny",
-            reason: denied.reason().to_string(),
-            policies: denied.policies().to_vec(),
-            held_by: None,
-            break_glass: false,
-            notify: Vec::new(),
-            considered,
-            rules,
+        command: args.command.clone().or_else(|| args.to.clone()),
+        approved: args.approved,
+        owner: args.owner.as_ref().map(|subject| Who {
+            name: subject.clone(),
+            subject: subject.clone(),
+            groups: args.owner_groups.iter().cloned().collect(),
+            ..Who::default()
+        }),
+        rule: args.rule.clone(),
+    };
+    let (decided, considered) = asked.decide(access).map_err(Failure::new)?;
+    let held_by = (decided.what == Expect::Hold).then(|| decided.by.join(", "));
+    let answer = AccessAnswer {
+        decision: decided.what.name(),
+        reason: match decided.what {
+            Expect::Hold => "permitted".to_owned(),
+            Expect::Allow | Expect::Deny => decided.reason,
         },
+        policies: decided.policies,
+        held_by,
+        break_glass: decided.break_glass,
+        notify: decided.notify,
+        considered,
+        rules,
     };
     if args.is_for_programs(paint) {
         return json(&answer, out);
@@ -270,7 +266,7 @@ fn explain_access(
         writeln!(
             out,
             "  no policy lets members of {} do this on this account",
-            if who.groups.is_empty() {
+            if args.groups.is_empty() {
                 "no group".to_owned()
             } else {
                 shown(&args.groups.join(", "))

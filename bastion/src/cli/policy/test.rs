@@ -7,15 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use jiff::SignedDuration;
 use scanner::Stream;
 use serde::Serialize;
 
-use super::cases::{AccessCase, Ask, ContentCase, Expect, Suite};
+use super::cases::{AccessCase, Ask, ContentCase, Suite};
 use super::{Paint, junit};
-use crate::access::{
-    Access, Action, Denied, Draft, HoldOf, Question, Reason, RequestOf, SessionOf, trial,
-};
+use crate::access::{Access, Action, Draft, trial};
 use crate::cli::Failure;
 use crate::config::{Problem, Problems};
 use crate::target::Inventory;
@@ -202,40 +199,9 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>, Problems> {
     Ok(files)
 }
 
-/// What was decided, by which policies, and whether it is an emergency.
-struct Decided {
-    what: Expect,
-    by: Vec<String>,
-    break_glass: bool,
-    reason: String,
-}
-
-impl Decided {
-    fn allowed(by: Vec<String>) -> Self {
-        Self {
-            what: Expect::Allow,
-            by,
-            break_glass: false,
-            reason: "permitted".to_owned(),
-        }
-    }
-
-    fn denied(denied: &Denied) -> Self {
-        let by = match denied.reason() {
-            Reason::Command(rule) => vec![rule.to_string()],
-            _ => denied.policies().to_vec(),
-        };
-        Self {
-            what: Expect::Deny,
-            by,
-            break_glass: false,
-            reason: denied.reason().to_string(),
-        }
-    }
-}
-
 fn access_case(access: &Access, case: &AccessCase) -> Result<(), String> {
-    let decided = decide(access, case)?;
+    case.asked.exists(access)?;
+    let decided = case.asked.decide(access)?.0;
     let by = if decided.by.is_empty() {
         String::new()
     } else {
@@ -270,115 +236,9 @@ fn access_case(access: &Access, case: &AccessCase) -> Result<(), String> {
     }
 }
 
-fn decide(access: &Access, case: &AccessCase) -> Result<Decided, String> {
-    let scene = &case.scene;
-    let (person, owner) = (scene.user.person(scene.at), case.owner.person(scene.at));
-    let (target, login) = (scene.target.as_str(), scene.login.as_str());
-    let (source, now) = (scene.from, scene.at);
-    let answered = match scene.action {
-        action if action.is_channel() => {
-            let question = Question {
-                person,
-                target,
-                login,
-                action,
-                source,
-                now,
-                command: case.command.as_deref().map(str::as_bytes),
-                approved_until: case.approved.then(|| now + SignedDuration::from_secs(3600)),
-            };
-            return Ok(match access.decide(&question) {
-                Ok(grant) => match grant.command_hold() {
-                    Some(terms) => Decided {
-                        what: Expect::Hold,
-                        by: vec![terms.rule().to_owned()],
-                        break_glass: grant.marks().break_glass,
-                        reason: format!("the command waits for {}", terms.approvers()),
-                    },
-                    None => Decided {
-                        break_glass: grant.marks().break_glass,
-                        ..Decided::allowed(grant.policies().to_vec())
-                    },
-                },
-                Err(denied) => Decided::denied(&denied),
-            });
-        }
-        Action::Request => access
-            .may_request(&person, login, target, source, now)
-            .map(|may| may.policies),
-        Action::Approve | Action::ShowPayload => {
-            let Some(rule) = &case.rule else {
-                return decide_request(access, case);
-            };
-            let terms = access
-                .terms_of(rule)
-                .ok_or_else(|| format!("no rule that holds is called \"{rule}\""))?;
-            let hold = HoldOf {
-                id: "test",
-                rule,
-                approvers: terms.approvers(),
-                producer: owner.party(),
-                others: &[],
-                target,
-                login,
-            };
-            if scene.action == Action::Approve {
-                access.may_decide_hold(&person, &hold, source, now)
-            } else {
-                access.may_show_payload(&person, &hold, source, now)
-            }
-        }
-        Action::Play | Action::Recording | Action::Watch | Action::End => {
-            let session = SessionOf {
-                id: "test",
-                owner_issuer: owner.issuer,
-                owner_subject: owner.subject,
-                target,
-                login,
-            };
-            access.may_read(&person, scene.action, &session, source, now)
-        }
-        _ => access.may_audit(&person, source, now),
-    };
-    Ok(match answered {
-        Ok(policies) => Decided::allowed(policies),
-        Err(denied) => Decided::denied(&denied),
-    })
-}
-
-/// Whether a request of the owner for the account may be approved.
-fn decide_request(access: &Access, case: &AccessCase) -> Result<Decided, String> {
-    let scene = &case.scene;
-    let (person, owner) = (scene.user.person(scene.at), case.owner.person(scene.at));
-    if scene.action == Action::ShowPayload {
-        return Err("a payload is a hold's: name its rule".to_owned());
-    }
-    let (target, login) = (scene.target.as_str(), scene.login.as_str());
-    let asked = match access.may_request(&owner, login, target, scene.from, scene.at) {
-        Ok(asked) => asked,
-        Err(denied) => {
-            return Err(format!(
-                "the owner may not ask for it, so that there is nothing to approve: {}",
-                denied.reason()
-            ));
-        }
-    };
-    let request = RequestOf {
-        id: "test",
-        requester: owner.party(),
-        approvers: &asked.approvers,
-        target,
-        login,
-    };
-    let answered = access.may_decide_request(&person, &request, scene.from, scene.at);
-    Ok(match answered {
-        Ok(policies) => Decided::allowed(policies),
-        Err(denied) => Decided::denied(&denied),
-    })
-}
-
 fn content_case(access: &Access, case: &ContentCase) -> Result<(), String> {
     let scene = &case.scene;
+    scene.exists(access)?;
     let protection = access
         .protection_of(
             &scene.target,

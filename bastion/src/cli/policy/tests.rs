@@ -204,6 +204,135 @@ output = ""
     insta::assert_snapshot!(printed);
 }
 
+/// A misspelled target would be refused, and `expect = "deny"` would be right by accident.
+#[test]
+fn cases_are_about_accounts_that_exist() {
+    let folder = Folder::with(
+        r#"
+[[access]]
+name = "wrong: the target"
+target = "oders-db"
+login = "postgres"
+action = "exec"
+expect = "deny"
+[[access]]
+name = "wrong: the login"
+target = "orders-db"
+login = "postgers"
+action = "exec"
+expect = "deny"
+[[content]]
+name = "wrong: the target of an output"
+target = "pya"
+login = "app"
+input = "1"
+output = "1"
+"#,
+    );
+    let (fine, printed) = test(&folder);
+    assert!(!fine);
+    for reason in [
+        "there is no target \"oders-db\"",
+        "the target \"orders-db\" has no login \"postgers\"",
+        "there is no target \"pya\"",
+        "0 passed, 3 failed",
+    ] {
+        assert!(printed.contains(reason), "{reason} is not in\n{printed}");
+    }
+}
+
+/// Each action goes by its own door: a lock is no reading of the audit log.
+#[test]
+fn cases_ask_for_every_action() {
+    let folder = Folder::with("");
+    fs::write(
+        folder.path().join("access.cedar"),
+        r#"@id("lock-users") permit (principal in Group::"security", action == Action::"lock", resource) when { resource is User };
+@id("lock-prod") permit (principal in Group::"ops", action == Action::"lock", resource in Label::"prod");
+@id("audit") permit (principal in Group::"auditors", action == Action::"audit", resource);
+@id("play") permit (principal in Group::"auditors", action == Action::"play", resource);
+@id("decide") permit (principal in Group::"leads", action in [Action::"approve", Action::"show_payload"], resource);
+@id("ask") @approvers("leads") permit (principal in Group::"staff", action == Action::"request", resource);
+"#,
+    )
+    .unwrap();
+    let case = |group: &str, target: &str, action: &str, more: &str, expect: &str, by: &str| {
+        let login = if target == "pay" { "app" } else { "postgres" };
+        let by = if by.is_empty() {
+            String::new()
+        } else {
+            format!("by = [\"{by}\"]\n")
+        };
+        format!(
+            "[[access]]\nname = \"{group} {action} {target} {more}\"\nuser = {{ name = \"ana\", groups = [\"{group}\"] }}\ntarget = \"{target}\"\nlogin = \"{login}\"\naction = \"{action}\"\nexpect = \"{expect}\"\n{by}{more}\n"
+        )
+        .replacen(&format!(" {more}\"\nuser"), "\"\nuser", 1)
+    };
+    let bob = "owner = { name = \"bob\", groups = [\"staff\"] }";
+    let held = &format!("{bob}\nrule = \"pay\"");
+    let cases = [
+        case("ops", "orders-db", "lock", "", "allow", "lock-prod"),
+        case("ops", "pay", "lock", "", "deny", ""),
+        case("ops", "orders-db", "lock", bob, "deny", ""),
+        case("security", "pay", "lock", bob, "allow", "lock-users"),
+        case("auditors", "pay", "lock", "", "deny", ""),
+        case("auditors", "pay", "audit", "", "allow", "audit"),
+        case("auditors", "pay", "play", bob, "allow", "play"),
+        case("auditors", "pay", "watch", bob, "deny", ""),
+        case("leads", "pay", "approve", held, "allow", "decide"),
+        case("leads", "pay", "show_payload", held, "allow", "decide"),
+        case("leads", "pay", "approve", bob, "allow", "decide"),
+        case("staff", "pay", "request", "", "allow", "ask"),
+        case("staff", "pay", "approve", held, "deny", ""),
+    ];
+    let count = cases.len();
+    fs::write(
+        folder.path().join("cases.test.toml"),
+        format!("{TARGETS}{}", cases.concat()),
+    )
+    .unwrap();
+    let (fine, printed) = test(&folder);
+    assert!(fine, "{printed}");
+    assert!(
+        printed.contains(&format!("{count} passed, 0 failed")),
+        "{printed}"
+    );
+
+    // The same is explained.
+    let on = ["--target", "pay", "--login", "app", "--user", "ana"];
+    let ask = |more: &[&str]| explain(&folder, &[&on, more].concat(), "");
+    let approve = ["--action", "approve", "--rule", "pay", "--group", "leads"];
+    let explained = ask(&[&approve[..], &["--owner", "bob"]].concat());
+    assert!(
+        explained.starts_with("approve on app@pay: allowed, permitted\n  permit decide "),
+        "{explained}"
+    );
+    let explained = ask(&[&approve[..], &["--owner", "ana"]].concat());
+    assert!(
+        explained.starts_with("approve on app@pay: denied, it is the producer's own\n"),
+        "{explained}"
+    );
+    let request = ["--action", "approve", "--group", "leads", "--owner", "bob"];
+    let explained = ask(&[&request[..], &["--owner-group", "staff"]].concat());
+    assert!(
+        explained.starts_with("approve on app@pay: allowed, permitted\n"),
+        "{explained}"
+    );
+    let explained = ask(&["--action", "lock", "--group", "ops"]);
+    assert!(
+        explained.contains("denied, no policy permits it"),
+        "{explained}"
+    );
+    let all = ["policy", "explain", folder.text(), "--text"];
+    let wrong = [&all[..], &on, &["--action", "show_payload"]].concat();
+    let (status, _) = outcome(&wrong);
+    assert!(
+        status
+            .unwrap_err()
+            .contains("a payload is a hold's: name its rule")
+    );
+}
+
 #[test]
 fn results_are_read_by_programs() {
     let folder = Folder::with(
