@@ -88,6 +88,8 @@ pub(crate) struct Asked {
     pub(crate) env: Vec<(String, String)>,
     /// Opens channels to the client's agent, where the client lets it be asked.
     pub(crate) agent: Option<AgentOpener>,
+    /// What the connection was refused before, where no line could be shown.
+    pub(crate) unmet: Option<&'static str>,
     /// Whether `approval.same_person_claim` is configured.
     pub(crate) same_person_asked: bool,
 }
@@ -151,6 +153,11 @@ pub(crate) async fn run(
     stop: CancellationToken,
 ) {
     let notices = Notices::new(&asked.env, asked.pty.is_some());
+    if let Some(line) = asked.unmet {
+        // The session goes on without; whether its client is still there shows soon enough.
+        let told = client.writer.notice(notices.note(line)).await;
+        told.unwrap_or(());
+    }
     // With the claims of the latest sign-in: a group that was lost since counts no more.
     match rooms.sign_ins.renewed(&asked.lease).await {
         Ok(Some(lease)) => asked.lease = Arc::new(lease),

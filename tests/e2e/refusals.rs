@@ -179,6 +179,33 @@ fn the_stock_clients_forwardings_are_refused() -> Result<()> {
     Ok(())
 }
 
+/// What the protocol has no line for is said all the same, with what to type instead.
+#[test]
+fn a_jump_and_a_port_towards_the_client_are_refused_with_a_line() -> Result<()> {
+    let world = World::usual()?;
+    let client = world.signed_in()?;
+    let trap = Trap::set()?;
+    let output = client.run(&["-W", &format!("box:{}", trap.port()?), "bastion"], b"")?;
+    let line = "bastion: nothing is relayed that cannot be recorded (-J, -W, -L without a target): use ssh LOGIN@box@";
+    ensure!(
+        output.code() == 255 && output.stdout.is_empty() && output.err().contains(line),
+        "-W of the console: {output:?}"
+    );
+    // The session goes on, and says it once.
+    let remote = format!("0:127.0.0.1:{}", trap.port()?);
+    let output = client.run(&["-R", &remote, &client.on("box"), "--", "echo in"], b"")?;
+    let told = output
+        .err()
+        .matches("bastion: nothing is forwarded towards the client (-R)")
+        .count();
+    ensure!(
+        output.code() == 0 && output.out() == "in\n" && told == 1,
+        "{output:?}"
+    );
+    ensure!(trap.untouched(), "something was dialled");
+    Ok(())
+}
+
 #[test]
 fn no_agent_and_no_display_reach_the_target() -> Result<()> {
     let world = closed()?;

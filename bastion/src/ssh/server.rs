@@ -32,7 +32,7 @@ use super::ours::{AgentOpener, Shared, Slot};
 use super::stream::{Socket, hung_up};
 use super::{Opening, PACKET, algorithms};
 use crate::audit::Event;
-use crate::config::{Limits, is_continued};
+use crate::config::{Limits, is_continued, printable};
 use crate::login::{Asker, KeyId, Lease, Pending};
 use crate::name::{Destination, NameError};
 use crate::serve::Pass;
@@ -114,6 +114,7 @@ impl Server {
             refusals: Opens::new(REFUSALS),
             flow: Shared::new(Flow::new(Bounds::of(limits), pace.clone())),
             ours: Arc::default(),
+            unmet: None,
             pace,
             tasks: tasks.clone(),
             stop: stop.clone(),
@@ -248,6 +249,8 @@ pub(crate) struct Connection {
     flow: Shared,
     /// Open channels that we opened.
     ours: Arc<AtomicUsize>,
+    /// What was refused where no line could be shown; the next session shows it.
+    unmet: Option<&'static str>,
     pace: Arc<Pace>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -477,8 +480,10 @@ impl Connection {
             pty,
             env,
             agent,
+            unmet: self.unmet,
             ..self.asked(lease.clone(), destination.clone(), opening)
         };
+        self.unmet = None;
         self.carry(asked, client, ended);
         true
     }
@@ -499,6 +504,7 @@ impl Connection {
             pty: None,
             env: Vec::new(),
             agent: None,
+            unmet: None,
             same_person_asked: self.rooms.approval.same_person_claim.is_some(),
         }
     }
@@ -582,6 +588,23 @@ impl Connection {
             },
         };
         self.carry(asked, client, ended);
+    }
+
+    /// What a client is told that came to go on to `host` by itself (`ssh -J`, `ssh -W`), and does
+    /// nothing else here. The refusal of a channel has no room for it, so that its connection ends
+    /// with it.
+    fn no_jump(&self, host: &str) -> Option<String> {
+        let Stage::SignedIn { destination, .. } = &self.stage else {
+            return None;
+        };
+        (matches!(destination, Destination::Console) && self.channels.is_empty()).then(|| {
+            let name = &self.rooms.name;
+            let mut host = printable(host);
+            host.truncate(host.floor_char_boundary(MAX_SHOWN));
+            format!(
+                "bastion: nothing is relayed that cannot be recorded (-J, -W, -L without a target): use ssh LOGIN@{host}@{name}, or the block that ssh {name} config prints"
+            )
+        })
     }
 
     /// Whether the policies of this moment may let the target ask the client's agent. Whether they
@@ -773,9 +796,13 @@ impl Handler for Connection {
         self.requested(host.len())?;
         let place = Place::port(host, port);
         let what = ("direct-tcpip", format!("{host}:{port}"));
+        let line = self.no_jump(host);
         self.forward(channel, place, what, reply, session.handle())
             .await;
-        Ok(())
+        match line {
+            Some(line) => session.disconnect(Disconnect::ByApplication, &line, "en"),
+            None => Ok(()),
+        }
     }
 
     async fn channel_open_direct_streamlocal(
@@ -817,6 +844,7 @@ impl Handler for Connection {
     ) -> Result<bool, Self::Error> {
         self.requested(address.len())?;
         self.refused("tcpip-forward", format_args!("{address}:{port}"));
+        self.unmet = Some(NO_REMOTE);
         Ok(false)
     }
 
@@ -827,6 +855,7 @@ impl Handler for Connection {
     ) -> Result<bool, Self::Error> {
         self.requested(path.len())?;
         self.refused("streamlocal-forward", path);
+        self.unmet = Some(NO_REMOTE);
         Ok(false)
     }
 
@@ -1164,5 +1193,9 @@ const REFUSALS: usize = 100;
 const MAX_WHAT: usize = 512;
 /// Longest value of a variable that is read here, in bytes (limits.md).
 const OWN_ENV_VALUE: usize = 64;
+/// Bytes of a name that are shown: a client cuts what ends a connection at 400.
+const MAX_SHOWN: usize = 128;
+/// What whoever asks for a port towards the client is told.
+const NO_REMOTE: &str = "nothing is forwarded towards the client (-R): it would open your network to the target; -L is the way that a policy can grant";
 /// Environment variables of one channel.
 const MAX_ENV: usize = 64;
