@@ -66,8 +66,6 @@ const LINE_CONTEXT: usize = 8192;
 const BACK_MAX: usize = 64;
 /// A value that is longer is masked before its end is known.
 const VALUE_MAX: usize = 60 * 1024;
-/// Room for so many verdicts is kept.
-const VERDICTS_KEPT: usize = 512;
 /// The most that is looked at in one go, and the most of it behind an escape.
 const PART_MAX: usize = 16 * 1024;
 const MOVES_MAX: usize = 256;
@@ -354,9 +352,7 @@ impl Lane {
     }
 
     pub(crate) fn take_verdicts(&mut self) -> Vec<Noted> {
-        // What comes next will need as much room, mostly.
-        let room = Vec::with_capacity(self.sink.verdicts.len().min(VERDICTS_KEPT));
-        std::mem::replace(&mut self.sink.verdicts, room)
+        self.sink.take_verdicts()
     }
 
     pub(crate) fn coverage(&self) -> Coverage {

@@ -31,6 +31,8 @@ pub(crate) struct Sink {
     /// What becomes of the rest of a value that is too long to be kept.
     rest: Rest,
     pub(crate) verdicts: Vec<Noted>,
+    /// How many there were last time: as many come next, mostly.
+    expected: usize,
     pub(crate) coverage: Coverage,
     /// Raw bytes decided so far.
     pub(crate) offset: u64,
@@ -112,6 +114,7 @@ impl Sink {
             rows: Rows::new(rows),
             rest: Rest::Dropped,
             verdicts: Vec::new(),
+            expected: 0,
             coverage: Coverage::default(),
             offset: 0,
             row: 0,
@@ -278,8 +281,24 @@ impl Sink {
         true
     }
 
+    /// The verdicts since the last call.
+    pub(crate) fn take_verdicts(&mut self) -> Vec<Noted> {
+        self.expected = self.verdicts.len();
+        std::mem::take(&mut self.verdicts)
+    }
+
+    /// Makes room for verdicts, the first time that there are some: until then none is kept.
+    #[inline]
+    fn expect_verdicts(&mut self) {
+        if self.verdicts.capacity() == 0 {
+            // A few more, so that they need not be moved.
+            self.verdicts.reserve(self.expected + self.expected / 8);
+        }
+    }
+
     /// Notes the verdict of a value that begins here.
     fn note(&mut self, found: Value, size: usize) {
+        self.expect_verdicts();
         let offset = self.offset;
         if self.verdicts.len() < VERDICTS_MAX {
             self.verdicts.push(Noted {
@@ -349,6 +368,7 @@ impl Sink {
             return from;
         };
         let offset = self.offset;
+        self.expect_verdicts();
         let room = VERDICTS_MAX.saturating_sub(self.verdicts.len());
         self.verdicts
             .extend(spans.iter().take(room).map(|span| Noted {

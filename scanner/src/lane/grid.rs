@@ -159,6 +159,10 @@ impl Grid {
         } else {
             simd::places(piece.width, text, b'|', &mut self.bars);
             simd::odd(piece.width, text, &mut self.odd);
+            // Where there is nothing, nothing has to be asked for each row.
+            if self.odd.iter().all(|word| *word == 0) {
+                self.odd.clear();
+            }
         }
     }
 
@@ -292,12 +296,11 @@ impl Grid {
         };
         for cell in self.found.iter_mut().skip(kept) {
             let text = piece.raw.get(cell.from..cell.to).unwrap_or_default();
-            let tail = text.trim_ascii_start();
-            let value = tail.trim_ascii_end();
+            let (before, value) = trim(text);
             if quote != 0 && value.first() == Some(&quote) {
                 return false;
             }
-            cell.from += text.len() - tail.len();
+            cell.from += before;
             cell.to = cell.from + value.len();
             cell.how.row = row;
             if value::is_nothing(value) || (aligned && table::is_dashes(value)) {
@@ -306,6 +309,30 @@ impl Grid {
         }
         true
     }
+}
+
+/// What is left without white space around it, and how much of that stands before. Most cells have
+/// none, or a few spaces.
+#[inline]
+fn trim(text: &[u8]) -> (usize, &[u8]) {
+    const SPACES: u64 = u64::from_ne_bytes([b' '; 8]);
+    let is_space = |b: Option<&u8>| b.is_none_or(u8::is_ascii_whitespace);
+    if let (Some(b'!'..), Some(b'!'..)) = (text.first(), text.last()) {
+        return (0, text);
+    }
+    if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
+        let before = (u64::from_le_bytes(*first) ^ SPACES).trailing_zeros() / 8;
+        let behind = (u64::from_le_bytes(*last) ^ SPACES).leading_zeros() / 8;
+        let inner = text.get(before as usize..text.len() - behind as usize);
+        if let Some(inner) = inner
+            && !is_space(inner.first())
+            && !is_space(inner.last())
+        {
+            return (before as usize, inner);
+        }
+    }
+    let tail = text.trim_ascii_start();
+    (text.len() - tail.len(), tail.trim_ascii_end())
 }
 
 impl Column {

@@ -587,6 +587,6 @@ impl Lane {
 }
 
 /// As many values are found before they are replaced.
-pub(super) const SPANS_MAX: usize = 512;
+pub(super) const SPANS_MAX: usize = 128;
 /// A line with more protected values is left to the byte machine.
 const MEMBERS_MAX: usize = 8;
