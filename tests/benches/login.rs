@@ -23,10 +23,16 @@ struct Scale {
 
 fn main() -> Result<()> {
     let scale = scale()?;
-    let world = World::start(&Setup {
+    let mut world = World::start(&Setup {
         limits: format!("unauthenticated_per_source = {}", scale.idle + 64),
+        log: "warn".to_owned(),
         ..Setup::default()
     })?;
+    measure_all(&world, &scale)?;
+    world.stop()
+}
+
+fn measure_all(world: &World, scale: &Scale) -> Result<()> {
     let client = world.signed_in()?;
     println!(
         "one sign-in by lease with `true` on the target, {} times; the bar: p99 1 s, never 5 s",
@@ -36,7 +42,7 @@ fn main() -> Result<()> {
     report("nobody else", &alone, None);
 
     let idle = (0..scale.idle)
-        .map(|_| half_open(&world))
+        .map(|_| half_open(world))
         .collect::<Result<Vec<_>>>()?;
     let beside = measure(&client, scale.logins)?;
     report(
@@ -45,11 +51,11 @@ fn main() -> Result<()> {
         Some(&alone),
     );
 
-    let _flood = attack(&world, &client, json!({"do": "connections"}))?;
+    let _flood = attack(world, &client, json!({"do": "connections"}))?;
     let beside = measure(&client, scale.logins)?;
     report("and a flood of connections", &beside, Some(&alone));
 
-    let _failing = attack(&world, &client, json!({"do": "failing"}))?;
+    let _failing = attack(world, &client, json!({"do": "failing"}))?;
     let beside = measure(&client, scale.logins)?;
     report(
         "and failing sign-ins with whole key exchanges",
