@@ -36,6 +36,7 @@ mod sftp;
 mod shutdown;
 mod signin;
 mod tour;
+mod transport;
 mod watch;
 mod webhooks;
 
