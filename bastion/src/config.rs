@@ -412,6 +412,61 @@ impl Config {
         source.finish(config)
     }
 
+    /// The keys and sections in which `other` differs and which a reload does not take: a restart
+    /// does. Empty where there are none.
+    pub(crate) fn waits_for_restart(&self, other: &Self) -> Vec<&'static str> {
+        let parts = |config: &Self| {
+            // Destructured, so that a new part cannot be forgotten here.
+            let Self {
+                listen,
+                name,
+                state_dir,
+                host_keys,
+                user_ca,
+                store_key,
+                targets,
+                policies,
+                on_revoke,
+                oidc,
+                recording,
+                masks_key,
+                holds,
+                requests,
+                approval,
+                // Taken by a reload.
+                notify: _,
+                webhooks: _,
+                limits,
+                forward,
+                metrics,
+            } = config;
+            [
+                ("listen", format!("{listen:?}")),
+                ("name", format!("{name:?}")),
+                ("state_dir", format!("{state_dir:?}")),
+                ("host_keys", format!("{host_keys:?}")),
+                ("user_ca", format!("{user_ca:?}")),
+                ("store_key", format!("{store_key:?}")),
+                ("targets", format!("{targets:?}")),
+                ("policies", format!("{policies:?} {on_revoke:?}")),
+                ("oidc", format!("{oidc:?}")),
+                ("recording", format!("{recording:?}")),
+                ("masks", format!("{masks_key:?}")),
+                ("holds", format!("{holds:?}")),
+                ("requests", format!("{requests:?}")),
+                ("approval", format!("{approval:?}")),
+                ("limits", format!("{limits:?}")),
+                ("audit", format!("{forward:?}")),
+                ("metrics", format!("{metrics:?}")),
+            ]
+        };
+        let (ours, others) = (parts(self), parts(other));
+        let both = ours.iter().zip(&others);
+        both.filter(|((_, ours), (_, others))| ours != others)
+            .map(|((name, _), _)| *name)
+            .collect()
+    }
+
     fn read(mut root: Section<'_, '_>, base: &Path) -> Option<Self> {
         let listen = match root.take("listen") {
             Some(field) => read_listen(field),
@@ -1620,6 +1675,26 @@ mod tests {
                 found.lines().any(|line| line.contains(wanted)),
                 "{text:?} gave\n{found}"
             );
+        }
+    }
+
+    #[test]
+    fn what_waits_for_a_restart_is_named() {
+        let before = parse(LEAST).unwrap();
+        for (text, wanted) in [
+            (LEAST.to_owned(), vec![]),
+            (format!("{LEAST}[notify]\ntimeout = \"3s\"\n"), vec![]),
+            (
+                format!("name = \"b\"\n{LEAST}lease = \"1h\"\n[limits]\nchannels = 3\n"),
+                vec!["name", "oidc", "limits"],
+            ),
+            (
+                format!("{LEAST}[policies]\non_revoke = \"keep\"\n[recording]\nstall = \"2s\"\n"),
+                vec!["policies", "recording"],
+            ),
+        ] {
+            let after = parse(&text).unwrap();
+            assert_eq!(before.waits_for_restart(&after), wanted, "{text}");
         }
     }
 

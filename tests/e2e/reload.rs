@@ -69,7 +69,17 @@ fn new_channels_take_the_new_policies_and_running_ones_keep_theirs() -> Result<(
 
     // Nobody may do anything any more, but whoever is in stays in.
     write(&world, "policies/access.cedar", NOBODY)?;
-    reload(&world)?.ok()?;
+    // What a reload does not take is said, and not left to be found out.
+    let file = std::fs::read_to_string(world.home.join("bastion.toml"))?;
+    let changed = file.replace("[limits]\n", "[limits]\nchannels = 3\n");
+    write(&world, "bastion.toml", &changed)?;
+    let answer = reload(&world)?.ok()?;
+    ensure!(
+        answer
+            .out()
+            .ends_with("; changed, and waiting for a restart: limits\n"),
+        "{answer:?}"
+    );
     let denied = client.exec("box", "true", b"")?;
     ensure!(denied.code() == 77, "{denied:?}");
     drop(session.stdin.take());

@@ -41,11 +41,10 @@ struct Work {
     rooms: Arc<Rooms>,
     /// One after the other.
     one: Mutex<()>,
-    /// Of the configuration only the webhooks are read anew.
+    /// Of the configuration only the webhooks are taken anew.
     file: PathBuf,
-    targets: PathBuf,
-    policies: PathBuf,
-    masks_key: PathBuf,
+    /// As it was when the server started.
+    started: Config,
 }
 
 /// The answer to `bastion reload`, one line of JSON.
@@ -90,9 +89,7 @@ impl Reload {
             rooms,
             one: Mutex::new(()),
             file: file.to_owned(),
-            targets: config.targets.clone(),
-            policies: config.policies.clone(),
-            masks_key: config.masks_key.clone(),
+            started: config.clone(),
         };
         Ok(Self {
             work: Arc::new(work),
@@ -156,24 +153,16 @@ impl Reload {
 impl Work {
     async fn reload(&self, by: &'static str) -> Answer {
         let _one = self.one.lock().await;
-        let (rooms, file, targets, policies, masks_key) = (
-            Arc::clone(&self.rooms),
-            self.file.clone(),
-            self.targets.clone(),
-            self.policies.clone(),
-            self.masks_key.clone(),
-        );
+        let (rooms, file) = (Arc::clone(&self.rooms), self.file.clone());
+        let started = self.started.clone();
         // Reading files and compiling rules takes its time.
-        let read = tokio::task::spawn_blocking(move || {
-            read(&rooms, &file, &targets, &policies, &masks_key)
-        })
-        .await;
+        let read = tokio::task::spawn_blocking(move || read(&rooms, &file, &started)).await;
         match read {
-            Ok(Ok((access, hooks))) => self.apply(access, hooks, by).await,
+            Ok(Ok(news)) => self.apply(news, by).await,
             Ok(Err(problems)) => self.refuse(problems.into_vec(), by),
             Err(error) => self.refuse(
                 vec![Problem::of_file(
-                    &self.policies,
+                    &self.started.policies,
                     format!("cannot be read: {error}"),
                 )],
                 by,
@@ -181,7 +170,12 @@ impl Work {
         }
     }
 
-    async fn apply(&self, access: Access, hooks: Hooks, by: &'static str) -> Answer {
+    async fn apply(&self, news: News, by: &'static str) -> Answer {
+        let News {
+            access,
+            hooks,
+            waits,
+        } = news;
         let (targets, rules) = (access.inventory().len(), access.rule_count());
         let reloaded = Event::PoliciesReloaded {
             by: by.to_owned(),
@@ -192,7 +186,7 @@ impl Work {
         };
         // What cannot be written down does not happen.
         if let Err(error) = self.rooms.audit.record_soon(reloaded) {
-            let problem = Problem::of_file(&self.policies, error.notice());
+            let problem = Problem::of_file(&self.started.policies, error.notice());
             return self.refuse(vec![problem], by);
         }
         let webhooks = hooks.names().len();
@@ -202,7 +196,11 @@ impl Work {
             return self.refuse(vec![problem], by);
         }
         self.rooms.access.replace(access);
-        let message = format!("new policies are in force: {targets} targets, {rules} rules");
+        let mut message = format!("new policies are in force: {targets} targets, {rules} rules");
+        if !waits.is_empty() {
+            let waits = waits.join(", ");
+            message = format!("{message}; changed, and waiting for a restart: {waits}");
+        }
         info!(by, webhooks, "{message}");
         Answer {
             ok: true,
@@ -234,23 +232,32 @@ impl Work {
     }
 }
 
-fn read(
-    rooms: &Rooms,
-    file: &Path,
-    targets: &Path,
-    policies: &Path,
-    masks_key: &Path,
-) -> Result<(Access, Hooks), Problems> {
+/// What was read and is right.
+struct News {
+    access: Access,
+    hooks: Hooks,
+    /// What of the configuration has changed and is not taken.
+    waits: Vec<&'static str>,
+}
+
+/// Reads what a reload takes, from where the configuration said at the start.
+fn read(rooms: &Rooms, file: &Path, started: &Config) -> Result<News, Problems> {
     let config = Config::load(file)?;
     let hooks = Hooks::open(&config.notify, &config.webhooks)?;
-    let inventory = Inventory::load(targets, rooms.user_ca.as_ref())?;
-    let access = Access::load(policies, Arc::new(inventory), StableKey::File(masks_key))?;
+    let inventory = Inventory::load(&started.targets, rooms.user_ca.as_ref())?;
+    let policies = &started.policies;
+    let key = StableKey::File(&started.masks_key);
+    let access = Access::load(policies, Arc::new(inventory), key)?;
     if access.holds() && !rooms.holds.can_hold() {
         let message = "a rule holds, but holds.key_file was not there when the bastion started";
         let problem = Problem::of_file(policies, message);
         return Err(problem.hint("make the key and restart").into());
     }
-    Ok((access, hooks))
+    Ok(News {
+        access,
+        hooks,
+        waits: started.waits_for_restart(&config),
+    })
 }
 
 /// Asks the server of this state folder to reload; waits for its answer.
