@@ -346,12 +346,15 @@ fn latex(rules: &Compiled, line: &[u8]) -> Option<Table> {
     let body = line.strip_suffix(b"\\\\")?;
     let mut cols = Vec::new();
     for cell in body.split(|b| *b == b'&') {
-        let cell = trim(cell);
-        let name = cell
+        let mut name = trim(cell);
+        name = name.strip_prefix(b"\\small").unwrap_or(name);
+        while let Some(inner) = name
             .strip_prefix(b"\\textit{")
-            .or_else(|| cell.strip_prefix(b"\\textbf{"))
+            .or_else(|| name.strip_prefix(b"\\textbf{"))
             .and_then(|c| c.strip_suffix(b"}"))
-            .unwrap_or(cell);
+        {
+            name = inner;
+        }
         cols.push(Col {
             start: 0,
             end: 0,

@@ -104,7 +104,7 @@ fn text() -> impl Strategy<Value = String> {
             "+46 8 123 456 78", "+", "(555) 123-4567", "555-123-4567", "{\"Name\": \"ssn\",", "\"Value\": \"x\"}", "data:\n", "\"data\": {", "am9lQGV4YW1wbGUuY29t", "ssn | id \ndata:\n  a: ", "{\"data\":{\"a\":null,\"b\":\"",
             "3) \"password\"\n", "4) \"x1y\"\n", "$ssn\n", "[1] \"x1\"\n", "[\"ssn\", \"x1\"]", "('password', 'x1')", "ssn   x1\n", "TAGS\tssn\tx1\n", "INSERT INTO t (\n", "INSERT INTO t\n", "  ssn,\n", ") VALUES (", "[\"ssn\"]=>\n", "string(2) \"x1\"", "[ssn:protected] => ", "(id, ssn)=(1, x1)", " -> ", "\"ssn\" -> \"x1\"", "type", "\"label\": \"ssn\"", "---|---\n", "id | ssn\n", "┌─id─┬─ssn─┐\n", "1. │ 1  │ x1 │", "\"SSN=a b\"", "4052264x\u{8}567103461", "{Ssn:a b Id:1}", "<td>ssn</td><td>", "<b>", "\u{feff}id,ssn\n",
             "550697.66", "1", "22", "333", "2024-01-02", "id,ssn,city", "id\tssn\tcity", " id | ssn | city ", "NAME   SSN   AGE",
-            "| id | ssn |", "id|ssn|city", "1|2|3|4", "1,2,3,4", "1\t2\t3\t4", "\"a", "\"a|b\"", "\"a\" b", "|1|2|3|4|", "|id|ssn|city|", "string(5) \"a\n", "[3] \"x1\"\n", "Levels: x1\n", "id,ssn,city\n1,\"", "INSERT INTO t (id, ssn, c) VALUES (1, ",
+            "| id | ssn |", "id|ssn|city", "1|2|3|4", "1,2,3,4", "1\t2\t3\t4", "\"a", "\"a|b\"", "\"a\" b", "|1|2|3|4|", "|id|ssn|city|", "string(5) \"a\n", "[3] \"x1\"\n", "Levels: x1\n", "id & ssn & c \\\\\n", "\\raggedright{x1}", "\n&\n", " \\tabularnewline\n", "^l|id ^l|ssn ^l|c\n|1 |x", "|x |y\n", "id,ssn,city\n1,\"", "INSERT INTO t (id, ssn, c) VALUES (1, ",
             "^l|id ^l|ssn", "id & ssn \\\\", "a,b,c", "1 | 2 | 3", "a\tb\tc", "x   y   z",
         ]).prop_map(str::to_owned),
     ];

@@ -170,6 +170,55 @@ fn a_very_long_row_of_latex_does_not_pass() {
     }
 }
 
+/// Cells of AsciiDoc and of LaTeX's long tables may have lines of their own.
+#[test]
+fn cells_in_lines_of_their_own_are_in_their_columns() {
+    gives(
+        "^l|id ^l|ssn ^l|c\n|1 |x1\ny2 |Lund\n|2\n|x3\n|Rome\n|====\nnext\n",
+        "^l|id ^l|ssn ^l|c\n|1 |***\n*** |Lund\n|2\n|***\n|Rome\n|====\nnext\n",
+    );
+    let cell = |text: &str| format!("\\raggedright{{{text}}}");
+    let row = |ssn: &str, c: &str| {
+        let cells = [cell("1"), cell(ssn), cell(c)];
+        format!("{} \\tabularnewline\n", cells.join("\n&\n"))
+    };
+    let head = "\\small\\textbf{\\textit{id}} & \\small\\textbf{\\textit{ssn}} & \\small\\textbf{\\textit{c}} \\\\\n";
+    gives(
+        &format!(
+            "{head}\\midrule\n{}{}\\end{{longtable}}\nnext\n",
+            row("x1y2", "Lund"),
+            row("x3\nx4", "Rome")
+        ),
+        &format!(
+            "{head}\\midrule\n{}{}\\end{{longtable}}\nnext\n",
+            row("***", "Lund"),
+            row("***\n***", "Rome")
+        ),
+    );
+}
+
+/// A line of text under such rows does not keep a prompt waiting.
+#[test]
+fn a_prompt_under_a_table_leaves_at_once() {
+    let mut scanner = Scanner::new(rules(), Options { pty: true });
+    let text = "id|note|ssn|city\n1|a|x1|Lund\nsee|more\n$ ";
+    scanner.feed(
+        Stream::Stdout,
+        Raw::new(Bytes::from_static(text.as_bytes())),
+    );
+    let mut out = Vec::new();
+    while let Some(step) = scanner.next_step() {
+        if let Step::Pass { bytes, .. } = step {
+            out.extend_from_slice(bytes.as_bytes());
+        }
+    }
+    assert!(
+        out.ends_with(b"more\n$ "),
+        "{}",
+        String::from_utf8_lossy(&out)
+    );
+}
+
 /// PHP's `var_dump` escapes nothing and says how long a string is.
 #[test]
 fn a_dumped_string_ends_where_its_length_says() {

@@ -193,7 +193,7 @@ impl Lane {
     }
 
     /// The first cell of a row before which its cells are counted: the one after the first
-    /// protected one. In the rest of a row that broke off it is the first.
+    /// protected one. In the rest of a row that broke off it may be the first.
     fn counts_at(&self) -> usize {
         let Some(table) = &self.table else {
             return usize::MAX;
@@ -205,7 +205,10 @@ impl Lane {
         match first {
             // Whoever writes lists of Tcl quotes.
             _ if matches!(by, 0 | b' ') => usize::MAX,
-            Some(_) if self.row.broken.is_some() => 0,
+            // What goes on with a cell before the first protected one is no part of a value.
+            Some(first) if self.row.broken.is_some() => {
+                usize::from(self.row.broken.is_some_and(|reached| reached < first))
+            }
             // Whatever stands behind the last column is masked.
             // Of more columns nobody knows how many there are.
             _ if table.cols.len() >= COLUMNS_MAX => usize::MAX,

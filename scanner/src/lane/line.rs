@@ -18,6 +18,9 @@ impl Lane {
         self.changed = None;
         self.told = false;
         self.names = None;
+        if self.table.is_none() {
+            self.broken = None;
+        }
         if self.inner != Inner::Text {
             self.frame = Frame::Line;
             return true;
@@ -231,7 +234,8 @@ impl Lane {
                         _ => Some(true),
                     };
                 }
-                Some(matches!(first, b'<' | b'>' | b'^'))
+                let goes_on = self.broken.is_some();
+                Some(goes_on || matches!(first, b'<' | b'>' | b'^'))
             }
         }
     }
@@ -391,7 +395,8 @@ impl Lane {
         } else {
             let pairs = above.is_some_and(|(a, b)| {
                 let one = |l: &[u8]| l.iter().filter(|b| **b == b'|').count() == 1;
-                one(self.slice(a, b)) && one(line)
+                let above = self.slice(a, b);
+                one(above) && one(line) && !table::is_rule(above)
             });
             found = if self.body || pairs {
                 None
