@@ -32,6 +32,21 @@ fn sigterm_ends_everything_and_says_so_to_those_who_work() -> Result<()> {
         "{log}"
     );
     ensure!(of("stopped") == Some(events.len() - 1), "{log}");
+    // What is in a line is in the page about it.
+    let page = std::fs::read_to_string(tests::files::here("../docs/audit.md"))?;
+    for event in &events {
+        let name = event["event"].as_str().context("a name")?;
+        let start = format!("| `{name}` | ");
+        let row = page.lines().find(|row| row.starts_with(&start));
+        let row = row.with_context(|| format!("docs/audit.md has no {name}"))?;
+        for member in event.as_object().context("an object")?.keys() {
+            let of_all = ["seq", "time", "event", "prev"].contains(&member.as_str());
+            ensure!(
+                of_all || row.contains(&format!("`{member}`")),
+                "docs/audit.md: {name} has no {member}: {event}"
+            );
+        }
+    }
     Ok(())
 }
 

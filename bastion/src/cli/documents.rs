@@ -244,6 +244,62 @@ fn every_message_in_troubleshooting_is_said_somewhere() {
     assert!(seen > 20, "{seen}");
 }
 
+/// The page of the audit log has each event with its members, as the program writes them.
+#[test]
+fn every_event_is_in_the_page_with_its_members() {
+    let source = include_str!("../audit.rs");
+    let (_, body) = source.split_once("pub enum Event {\n").unwrap();
+    let (body, _) = body.split_once("\n}\n").unwrap();
+    let mut events: Vec<(String, Vec<String>)> = Vec::new();
+    for line in body.lines() {
+        let indented = line.len() - line.trim_start().len();
+        let line = line.trim();
+        if line.starts_with(['/', '#', '}']) {
+            continue;
+        }
+        match indented {
+            4 => {
+                let mut name = String::new();
+                for char in line.chars().take_while(char::is_ascii_alphanumeric) {
+                    if char.is_ascii_uppercase() && !name.is_empty() {
+                        name.push('_');
+                    }
+                    name.push(char.to_ascii_lowercase());
+                }
+                events.push((name, Vec::new()));
+            }
+            8 => {
+                let (member, kind) = line.split_once(": ").unwrap();
+                let may_lack = if kind.starts_with("Option") { " ?" } else { "" };
+                let (_, members) = events.last_mut().unwrap();
+                members.push(format!("`{member}`{may_lack}"));
+            }
+            _ => {}
+        }
+    }
+    assert!(events.len() > 30, "{}", events.len());
+    let page = text("docs/audit.md");
+    for (name, members) in &events {
+        let members = match members.is_empty() {
+            true => "–".to_owned(),
+            false => members.join(", "),
+        };
+        let start = format!("| `{name}` | ");
+        let row = page.lines().find(|row| row.starts_with(&start));
+        let row = row.unwrap_or_else(|| panic!("docs/audit.md has no event {name}"));
+        assert!(
+            row.ends_with(&format!(" | {members} |")),
+            "{name} has the members {members}, and docs/audit.md says\n{row}"
+        );
+    }
+    let own = include_str!("../recorder/audit.rs");
+    let own = own.split_once("const OWN_EVENTS: ").map(|(_, rest)| rest);
+    let (list, _) = own.unwrap().split_once("];").unwrap();
+    for name in list.split('"').skip(1).step_by(2) {
+        assert!(page.contains(&format!("| `{name}` | ")), "{name}");
+    }
+}
+
 /// A test that a document names as a proof exists.
 #[test]
 fn every_test_that_security_names_exists() {
