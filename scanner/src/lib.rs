@@ -255,8 +255,9 @@ pub struct Coverage {
     pub unreadable: u64,
 }
 
-/// At most so much is looked at in one go.
-const SLICE_MAX: usize = 32 * 1024;
+/// So much is looked at in one go, and what is left behind it where that is little.
+const SLICE: usize = 32 * 1024;
+const SLICE_MAX: usize = SLICE + SLICE / 16;
 
 /// Scans one channel's output.
 #[derive(Debug)]
@@ -438,8 +439,10 @@ impl Scanner {
     /// whatever the caller reads at once. Slices end with lines where they can.
     fn read(&mut self, stream: Stream, bytes: &Bytes) {
         let mut rest = bytes.clone();
-        while let Some(near) = rest.get(..SLICE_MAX) {
-            let size = memchr::memrchr(b'\n', near).map_or(SLICE_MAX, |at| at + 1);
+        while rest.len() > SLICE_MAX
+            && let Some(near) = rest.get(..SLICE)
+        {
+            let size = memchr::memrchr(b'\n', near).map_or(SLICE, |at| at + 1);
             let slice = rest.split_to(size);
             self.read_slice(stream, &slice);
         }
