@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use recording::log::{History, HistoryError, Leaf, Proof, ProofError, Shelf, Torn, VerifierKey};
 use recording::seal::{PROOF_MAGIC, PROOF_MAX};
 use recording::verify::{Known, Level, Walk, judge};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 /// The folder of a log.
 #[derive(Clone, Debug)]
@@ -48,12 +50,37 @@ pub struct Session {
     pub known: Known,
     /// Where the leaves of its start and its end are.
     pub places: [Option<u64>; 2],
+    /// Where the leaves of its gaps are.
+    pub gap_places: Vec<u64>,
     /// Its recorder died, and another one ended the file.
     pub recovered: bool,
     /// Its recording was removed because its time was over.
     pub expired: bool,
-    /// What went unrecorded.
-    pub gaps: Vec<String>,
+    /// What went unrecorded, and how much of it.
+    pub gaps: Vec<Gap>,
+    /// It goes on where its recorder fails.
+    pub best_effort: bool,
+    /// Its recording ended because its recorder failed.
+    failed: bool,
+    /// The gap that it begins with, as far as that is known at a start.
+    begins: Option<Gap>,
+}
+
+/// What the log says to be in no recording.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Gap {
+    /// From when on, in milliseconds since 1970, where that is known.
+    pub since_ms: Option<u64>,
+    /// Until when.
+    pub until_ms: Option<u64>,
+    /// Bytes that the client has, at most; none where nobody knows.
+    pub bytes: Option<u64>,
+    /// The part of the session's recording before.
+    pub before: Option<String>,
+    /// The part after.
+    pub after: Option<String>,
+    /// Why.
+    pub reason: String,
 }
 
 /// A log that holds together, by sessions.
@@ -103,21 +130,23 @@ impl Catalogue {
     ///
     /// The log has no end of it, or lacks tiles.
     pub fn prove(&self, log: &LogFolder, session: &str) -> Result<Proof, ProofError> {
-        let places = self.sessions.get(session).map(|session| session.places);
-        let Some([Some(start), Some(end)]) = places else {
+        let session = self.sessions.get(session).ok_or(ProofError::Range)?;
+        let [Some(start), Some(end)] = session.places else {
             return Err(ProofError::Range);
         };
-        let (mut first, mut last) = (Vec::new(), Vec::new());
+        let (mut first, mut last, mut gaps) = (Vec::new(), Vec::new(), Vec::new());
         let key = Some(&self.history.key);
         let again = History::read(log, key, |index, entry| {
             if index == start {
                 first = entry.to_vec();
             } else if index == end {
                 last = entry.to_vec();
+            } else if session.gap_places.contains(&index) {
+                gaps.push((index, entry.to_vec()));
             }
         });
         let again = again.map_err(|error| ProofError::Io(io::Error::other(error)))?;
-        Proof::new(log, &again, (start, &first), (end, &last))
+        Proof::new(log, &again, (start, &first), (end, &last), &gaps)
     }
 
     /// Judges the recording in `file`, which is called `name`.
@@ -152,12 +181,60 @@ impl Catalogue {
         let level = misnamed(level, name, session.as_deref());
         let mut judged = Judged::new(walk, session, level);
         judged.recovered = logged.recovered;
-        judged.gaps.clone_from(&logged.gaps);
+        judged.gaps = logged.all_gaps();
         Ok(judged)
     }
 }
 
 impl Session {
+    /// What the leaf of its start says of gaps.
+    fn begin(&mut self, session: &str, about: &Map<String, Value>) {
+        let text = |value: &Value, key: &str| Some(value.get(key)?.as_str()?.to_owned());
+        self.best_effort = about.get("mode").and_then(Value::as_str) == Some("best-effort");
+        self.begins = about.get("continues").map(|continues| Gap {
+            since_ms: text(continues, "since")
+                .and_then(|at| at.parse::<jiff::Timestamp>().ok())
+                .and_then(|at| u64::try_from(at.as_millisecond()).ok()),
+            until_ms: None,
+            bytes: None,
+            before: text(continues, "session"),
+            after: Some(session.to_owned()),
+            reason: text(continues, "reason").unwrap_or_default(),
+        });
+    }
+
+    /// What the leaf of its end says of them.
+    fn finish(&mut self, reason: Option<&str>) {
+        self.failed |= reason.is_some_and(|reason| reason.ends_with(GOES_ON));
+    }
+
+    /// What is in no recording. Where the leaf of a gap is missing, what is known without: whoever
+    /// was to tell of it may have died, too.
+    fn all_gaps(&self) -> Vec<Gap> {
+        // A disk that failed when everything was written has taken nothing.
+        let counts = |gap: &&Gap| self.best_effort || gap.bytes != Some(0);
+        let mut gaps: Vec<Gap> = self.gaps.iter().filter(counts).cloned().collect();
+        if let Some(begins) = &self.begins
+            && !gaps.iter().any(|gap| gap.after == begins.after)
+        {
+            gaps.insert(0, begins.clone());
+        }
+        let is_end =
+            |gap: &Gap| gap.after != self.begins.as_ref().and_then(|gap| gap.after.clone());
+        if self.best_effort && (self.recovered || self.failed) && !gaps.iter().any(is_end) {
+            gaps.push(Gap {
+                since_ms: None,
+                until_ms: None,
+                bytes: None,
+                before: None,
+                after: None,
+                reason: "its recorder failed, and the session may have gone on unrecorded"
+                    .to_owned(),
+            });
+        }
+        gaps
+    }
+
     /// What a file has to agree with.
     fn known(&self) -> Known {
         let mut known = self.known.clone();
@@ -181,7 +258,7 @@ pub struct Judged {
     /// Its recorder died, and another one ended the file.
     pub recovered: bool,
     /// What went unrecorded.
-    pub gaps: Vec<String>,
+    pub gaps: Vec<Gap>,
     /// When what it was held against was signed, and by which log.
     pub signed: Option<(String, u64)>,
 }
@@ -238,6 +315,21 @@ pub fn judge_alone(file: &Path, name: &str, key: Option<&VerifierKey>) -> io::Re
     let level = misnamed(judge(&walk, &proved.known), name, session.as_deref());
     let mut judged = Judged::new(walk, session, level);
     judged.recovered = matches!(proved.end, Leaf::Recovered { .. });
+    let mut told = Session {
+        recovered: judged.recovered,
+        ..Session::default()
+    };
+    told.begin(&proved.session, &proved.about);
+    if let Leaf::End { reason, .. } = &proved.end {
+        told.finish(reason.as_deref());
+    }
+    told.gaps = proved
+        .gaps
+        .iter()
+        .filter_map(gap_of)
+        .map(|(gap, _)| gap)
+        .collect();
+    judged.gaps = told.all_gaps();
     judged.signed = Some((proved.checkpoint.origin, proved.checkpoint.time_ms));
     Ok(judged)
 }
@@ -312,18 +404,31 @@ fn note(
     let Some(session) = leaf.session() else {
         return;
     };
-    let entry = sessions.entry(session.to_owned()).or_default();
+    if let Some((gap, after)) = gap_of(&leaf) {
+        // Only of sessions that there are: this leaf is told by whoever they ran through.
+        for session in [Some(session), after].into_iter().flatten() {
+            if let Some(entry) = sessions.get_mut(session) {
+                entry.gaps.push(gap.clone());
+                entry.gap_places.push(index);
+            }
+        }
+        return;
+    }
+    let session = session.to_owned();
+    let entry = sessions.entry(session.clone()).or_default();
     match leaf {
-        Leaf::Start { head, .. } => {
+        Leaf::Start { head, about, .. } => {
             // Only the first start counts: ids are not used twice.
             if entry.known.start.is_none() {
+                entry.begin(&session, &about);
                 entry.known.start = Some(head.head);
                 entry.known.last = Some(head);
                 entry.places = [Some(index), None];
             }
         }
         Leaf::Head { head, .. } => entry.known.last = Some(head),
-        Leaf::End { head, .. } => {
+        Leaf::End { head, reason, .. } => {
+            entry.finish(reason.as_deref());
             entry.known.end = Some(head);
             entry.places = [entry.places[0], Some(index)];
         }
@@ -334,11 +439,37 @@ fn note(
             entry.places = [entry.places[0], Some(index)];
         }
         Leaf::Expired { .. } => entry.expired = true,
-        Leaf::Gap { reason, .. } => entry.gaps.push(reason),
-        Leaf::Key { .. } | Leaf::Audit { .. } => {}
+        Leaf::Gap { .. } | Leaf::Key { .. } | Leaf::Audit { .. } => {}
     }
 }
 
+/// What a leaf says that went unrecorded, and in which session it goes on.
+fn gap_of(leaf: &Leaf) -> Option<(Gap, Option<&str>)> {
+    let Leaf::Gap {
+        session,
+        since_ms,
+        until_ms,
+        bytes,
+        continued,
+        reason,
+        ..
+    } = leaf
+    else {
+        return None;
+    };
+    let gap = Gap {
+        since_ms: *since_ms,
+        until_ms: *until_ms,
+        bytes: *bytes,
+        before: session.clone(),
+        after: continued.clone(),
+        reason: reason.clone(),
+    };
+    Some((gap, continued.as_deref()))
+}
+
+/// How the reason of an end ends where the session goes on.
+const GOES_ON: &str = "(best-effort)";
 /// Folders above a recording in which a log is looked for.
 const ABOVE: usize = 6;
 /// A bundle of the longest entries.

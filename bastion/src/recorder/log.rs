@@ -668,6 +668,10 @@ mod tests {
         Leaf::Gap {
             at_ms: 0,
             session: None,
+            since_ms: None,
+            until_ms: None,
+            bytes: None,
+            continued: None,
             reason: format!("{n}"),
         }
     }

@@ -599,7 +599,11 @@ impl Session {
         let leaf = Leaf::Gap {
             at_ms: now_ms(),
             session: Some(self.id.to_string()),
-            reason: format!("{what}; at most {lost} bytes that the client has are missing"),
+            since_ms: None,
+            until_ms: None,
+            bytes: Some(lost),
+            continued: None,
+            reason: what.to_owned(),
         };
         let logged = crew
             .store

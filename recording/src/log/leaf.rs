@@ -97,7 +97,19 @@ pub enum Leaf {
         /// Which session, where it is one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         session: Option<String>,
-        /// What.
+        /// From when on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since_ms: Option<u64>,
+        /// Until when.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until_ms: Option<u64>,
+        /// Bytes that the client has and that are in no recording, at most.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        bytes: Option<u64>,
+        /// The session in whose recording it goes on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        continued: Option<String>,
+        /// Why.
         reason: String,
     },
     /// Lines of the audit log.

@@ -1,6 +1,7 @@
 //! Proof that a recording was logged, to go with its file.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::history::{Checkpoint, History};
 use super::leaf::Leaf;
@@ -26,6 +27,9 @@ pub struct Proof {
     note: String,
     /// The leaf of the start, and that of the end.
     leaves: [Logged; 2],
+    /// The leaves of what went unrecorded of the session, as far as the same tree has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    gaps: Vec<Logged>,
 }
 
 /// A leaf with its proof.
@@ -68,8 +72,12 @@ pub struct Proved {
     pub session: String,
     /// Its heads.
     pub known: Known,
+    /// Who, where and what, from the leaf of its start.
+    pub about: Map<String, Value>,
     /// The leaf of its end.
     pub end: Leaf,
+    /// Leaves of what went unrecorded. That there are no others, a proof can't show.
+    pub gaps: Vec<Leaf>,
     /// The checkpoint that it is under.
     pub checkpoint: Checkpoint,
 }
@@ -85,6 +93,7 @@ impl Proof {
         history: &History,
         start: (u64, &[u8]),
         end: (u64, &[u8]),
+        gaps: &[(u64, Vec<u8>)],
     ) -> Result<Self, ProofError> {
         // The tree that the key of that time signed last: no later key can make another.
         let before = history
@@ -108,6 +117,11 @@ impl Proof {
             handovers: before,
             note: note.clone(),
             leaves: [logged(start)?, logged(end)?],
+            gaps: gaps
+                .iter()
+                .filter(|(index, _)| *index < size)
+                .map(|(index, entry)| logged((*index, entry)))
+                .collect::<Result<_, _>>()?,
         })
     }
 
@@ -135,7 +149,7 @@ impl Proof {
         }
         let checkpoint = Checkpoint::verified(&self.note, &active)?;
         let [start, end] = &self.leaves;
-        for logged in [start, end] {
+        for logged in [start, end].into_iter().chain(&self.gaps) {
             if logged.inclusion.size != checkpoint.size {
                 return Err(BadProof::Leaves);
             }
@@ -147,6 +161,7 @@ impl Proof {
             Some(Leaf::Start {
                 session,
                 head: first,
+                about,
                 ..
             }),
             Some(last),
@@ -163,6 +178,17 @@ impl Proof {
             } => (*head, *at_ms),
             _ => return Err(BadProof::Leaves),
         };
+        let gaps: Option<Vec<Leaf>> = self.gaps.iter().map(leaf).collect();
+        let gaps = gaps.ok_or(BadProof::Leaves)?;
+        let is_its = |gap: &Leaf| match gap {
+            Leaf::Gap { continued, .. } => {
+                gap.session() == Some(&session) || continued.as_ref() == Some(&session)
+            }
+            _ => false,
+        };
+        if !gaps.iter().all(is_its) {
+            return Err(BadProof::Leaves);
+        }
         if last.session() != Some(&session) || start.inclusion.index >= end.inclusion.index {
             return Err(BadProof::Leaves);
         }
@@ -178,6 +204,8 @@ impl Proof {
         Ok(Proved {
             session,
             known,
+            about,
+            gaps,
             end: last,
             checkpoint,
         })

@@ -190,6 +190,8 @@ fn text(source: &Source, summary: &Summary, out: &mut Out) -> Result<(), Failure
         ("signal", recorded_text(summary, "signal")),
         ("reason", recorded_text(summary, "reason")),
         ("coverage", coverage(summary)),
+        ("mode", header_text(summary, &["mode"])),
+        ("continues", continues(summary)),
         ("screen", Some(screen.trim_end().to_owned())),
         ("format", Some(format!("asciicast v{}", header.version))),
         ("size", Some(size(summary.size))),
@@ -225,6 +227,24 @@ fn text(source: &Source, summary: &Summary, out: &mut Out) -> Result<(), Failure
 fn recorded_text(summary: &Summary, key: &str) -> Option<String> {
     let text = summary.account_text(key)?;
     Some(safe::short(text, TEXT_MAX))
+}
+
+/// What a bastion wrote into the header, as text.
+fn header_text(summary: &Summary, path: &[&str]) -> Option<String> {
+    let bastion = summary.header.extra.get("bastion")?;
+    let value = path.iter().try_fold(bastion, |value, key| value.get(key))?;
+    Some(safe::short(value.as_str()?, TEXT_MAX))
+}
+
+/// The part of the session's recording before this one, where the recorder failed between them.
+fn continues(summary: &Summary) -> Option<String> {
+    let text = |key| header_text(summary, &["continues", key]);
+    let (session, since, reason) = (text("session")?, text("since")?, text("reason")?);
+    let part = summary.header.extra.get("bastion")?.get("continues")?;
+    let part = part.get("part")?.as_u64()?;
+    Some(format!(
+        "{session} (this is part {part}): nothing was recorded from {since} on: {reason}"
+    ))
 }
 
 /// What the scanner did with the bytes of the session.

@@ -8,7 +8,7 @@ use recording::verify::Level;
 use serde::Serialize;
 
 use super::{Failure, Out, with_cause};
-use crate::evidence::{Catalogue, Judged, LogFolder, judge_alone};
+use crate::evidence::{Catalogue, Gap, Judged, LogFolder, judge_alone};
 use crate::files::Source;
 use crate::safe;
 
@@ -21,6 +21,8 @@ use crate::safe;
 
 Each line begins with what was found:
   complete   all that was written is there, unchanged, and the session has ended
+  gaps       the same, and the log says that some of the session was not written: the recorder or
+             its disk failed, and the client got more
   live       the same, as far as the log knows; the session goes on
   torn       its writer died; the file ends within a frame
   truncated  less is there than was written
@@ -60,7 +62,7 @@ struct Line<'a> {
     bytes: Option<u64>,
     sealed_ms: Option<u64>,
     recovered: bool,
-    gaps: &'a [String],
+    gaps: &'a [Gap],
     log: Option<&'a str>,
     signed_ms: Option<u64>,
     /// Whether the key was given, or is the log's own.
@@ -71,7 +73,7 @@ struct Line<'a> {
 #[serde(untagged)]
 enum Found<'a> {
     Level(&'a Level),
-    Missing { level: &'static str },
+    Named { level: &'static str },
 }
 
 /// A log that is read once for many files.
@@ -110,7 +112,8 @@ pub(super) fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
         match judged(&mut logs, path, &source.id(), out) {
             Ok(judged) => {
                 seen.extend(judged.session.clone());
-                out.problems |= !matches!(judged.level, Level::Complete | Level::Live);
+                out.problems |=
+                    !matches!(judged.level, Level::Complete | Level::Live) || has_gaps(&judged);
                 let line = if args.json {
                     json(&source, &judged, &logs)?
                 } else {
@@ -208,7 +211,7 @@ fn missing(
         let line = Line {
             file: None,
             session: Some(id),
-            level: Found::Missing { level: "missing" },
+            level: Found::Named { level: "missing" },
             frames: None,
             bytes: None,
             sealed_ms: None,
@@ -248,7 +251,10 @@ fn json(source: &Source, judged: &Judged, logs: &Logs) -> Result<String, Failure
     let line = Line {
         file: Some(&source.name()),
         session: judged.session.as_deref(),
-        level: Found::Level(&judged.level),
+        level: match has_gaps(judged) {
+            true => Found::Named { level: "gaps" },
+            false => Found::Level(&judged.level),
+        },
         frames: Some(judged.walk.frames.len()),
         bytes: Some(judged.walk.bytes),
         sealed_ms: judged.walk.wall_ms,
@@ -263,6 +269,7 @@ fn json(source: &Source, judged: &Judged, logs: &Logs) -> Result<String, Failure
 
 fn text(source: &Source, judged: &Judged, logs: &Logs) -> String {
     let (level, detail) = match &judged.level {
+        Level::Complete if has_gaps(judged) => ("gaps", None),
         Level::Complete => ("complete", None),
         Level::Live => ("live", None),
         Level::Torn => ("torn", Some("its writer died in a frame".to_owned())),
@@ -285,14 +292,38 @@ fn text(source: &Source, judged: &Judged, logs: &Logs) -> String {
     if judged.recovered {
         line.push_str("; recovered after its recorder died");
     }
-    if !judged.gaps.is_empty() {
-        line.push_str(&format!("; {} gaps", judged.gaps.len()));
+    for gap in &judged.gaps {
+        line.push_str(&format!("; {}", gap_text(gap)));
     }
     if let Some((log, at)) = &judged.signed {
         line.push_str(&format!("; signed by {} {}", safe::line(log), time(*at)));
         line.push_str(own_key(logs.key_kind()));
     }
     line
+}
+
+/// Whether the file is whole, and the session is not in it as a whole.
+fn has_gaps(judged: &Judged) -> bool {
+    judged.level == Level::Complete && !judged.gaps.is_empty()
+}
+
+fn gap_text(gap: &Gap) -> String {
+    let mut text = match gap.bytes {
+        Some(bytes) => format!("at most {bytes} bytes that the client has are not recorded"),
+        None => "nobody knows how much is not recorded".to_owned(),
+    };
+    for (word, at) in [("from", gap.since_ms), ("to", gap.until_ms)] {
+        if let Some(at) = at {
+            text.push_str(&format!(" {word} {}", time(at)));
+        }
+    }
+    for (word, session) in [("before it", &gap.before), ("after it", &gap.after)] {
+        if let Some(session) = session {
+            text.push_str(&format!(", {word} {}", safe::line(session)));
+        }
+    }
+    text.push_str(&format!(" ({})", safe::short(&gap.reason, REASON_MAX)));
+    text
 }
 
 fn own_key(kind: &str) -> &'static str {
@@ -307,3 +338,6 @@ fn time(at_ms: u64) -> String {
     let at = at.and_then(|at| jiff::Timestamp::from_millisecond(at).ok());
     at.map_or_else(|| "at an unknown time".to_owned(), |at| at.to_string())
 }
+
+/// Longest reason that is shown.
+const REASON_MAX: usize = 300;
