@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bastion::config::RecordingSync;
+use bastion::config::{RecordingMode, RecordingSync};
 use bastion::record::{About, Bulk, End, Kind, Recorder, Recording};
 use bytes::Bytes;
 use scanner::{Masked, Options, Raw, Rules, Scanner, Step};
@@ -65,6 +65,8 @@ fn about(kind: Kind) -> About {
         source: "192.0.2.7".parse().unwrap(),
         connection: "c1".to_owned(),
         bulk: Bulk::Full,
+        mode: RecordingMode::Strict,
+        continues: None,
         break_glass: false,
         notify: Vec::new(),
         signed_in: None,

@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use self::cedar::{Answer, Circumstances, Engine, Permit, Resource};
 use self::protect::Protect;
-use crate::config::{Problem, Problems, read_text};
+use crate::config::{Problem, Problems, RecordingMode, read_text};
 use crate::store::Locked;
 use crate::target::{Inventory, Login, Target};
 
@@ -416,6 +416,11 @@ impl Grant {
             CommandVerdict::Hold(terms) => Some(terms),
             CommandVerdict::Run | CommandVerdict::Refuse(_) => None,
         }
+    }
+
+    /// What becomes of the session where the recorder fails.
+    pub fn recording(&self) -> RecordingMode {
+        self.protection.recording
     }
 
     /// What is to be made known of it.
@@ -884,6 +889,12 @@ impl Access {
         login: &str,
     ) -> Result<Option<Arc<scanner::Rules>>, scanner::RuleError> {
         self.protect.masked(target, login)
+    }
+
+    /// The targets on which a session goes on where the recorder fails.
+    pub(crate) fn best_effort(&self) -> impl Iterator<Item = &str> {
+        let names = self.inventory.iter().map(|target| target.name());
+        names.filter(|name| !self.protect.recording(name).is_strict())
     }
 
     /// Whether some rule holds, so that a spool key is needed.

@@ -235,9 +235,26 @@ pub enum Event {
         login: String,
         /// `shell`, `exec`, `sftp`, `forward` or `agent`.
         kind: String,
+        /// `best-effort` where it goes on if the recorder fails.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        recording: Option<String>,
         /// Where a forwarding leads.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<String>,
+    },
+    /// The recorder failed, and the session goes on unrecorded, as its target's policies want it
+    /// (best-effort). The recorder writes `recording_gap` when it is over.
+    RecordingLost {
+        /// Id of the session.
+        session: String,
+        /// Who.
+        user: Who,
+        /// The target.
+        target: String,
+        /// The account there.
+        login: String,
+        /// Why.
+        reason: String,
     },
     /// A session ended.
     SessionEnded {

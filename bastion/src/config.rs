@@ -224,11 +224,31 @@ pub struct Recording {
 }
 
 /// What a recorder that fails means for sessions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RecordingMode {
     /// The session ends.
+    #[default]
     Strict,
+    /// It goes on unrecorded until a recorder is there again, and the log says so. Never for all
+    /// targets: policies name each (`[recording]` in `protect.toml`).
+    BestEffort,
+}
+
+impl RecordingMode {
+    /// Whether a session ends that can't be recorded.
+    pub fn is_strict(&self) -> bool {
+        *self == Self::Strict
+    }
+}
+
+impl std::fmt::Display for RecordingMode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Strict => "strict",
+            Self::BestEffort => "best-effort",
+        })
+    }
 }
 
 /// When the recorder synchronises files to disk.

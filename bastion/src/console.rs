@@ -422,10 +422,13 @@ impl Console<'_> {
             .readable()
             .await?
             .into_iter()
-            .filter(|session| !active || session.is_active())
+            .filter(|session| !active || session.is_active() || self.is_unrecorded(session))
             .collect();
         if json {
-            let sessions: Vec<_> = sessions.iter().map(summary).collect();
+            let each = sessions.iter();
+            let sessions: Vec<_> = each
+                .map(|session| summary(session, self.is_unrecorded(session)))
+                .collect();
             return self.json(&json!({ "sessions": sessions })).await;
         }
         if sessions.is_empty() {
@@ -442,14 +445,26 @@ impl Console<'_> {
                 safe(&about.user),
                 safe(&format!("{}@{}", about.login, about.target)),
                 marked(session),
-                session
-                    .ended
-                    .as_ref()
-                    .map_or_else(|| "running".into(), ended),
+                self.status(session),
                 text::shortened(&safe(&command_text(session)), 60),
             ]);
         }
         self.print(table.to_string()).await
+    }
+
+    /// Whether a session runs, or how it ended, in a word; and whether parts of it are in no recording.
+    fn status(&self, session: &Summary) -> String {
+        match &session.ended {
+            None => "running".into(),
+            Some(_) if self.is_unrecorded(session) => "running, unrecorded".into(),
+            Some(end) if session.gaps.is_empty() => ended(end),
+            Some(end) => format!("{}, then a gap", ended(end)),
+        }
+    }
+
+    /// Whether the session goes on although its recording has ended.
+    fn is_unrecorded(&self, session: &Summary) -> bool {
+        self.rooms.registry.is_unrecorded(session.id.as_str())
     }
 
     async fn leases(&self, json: bool) -> Result<(), Failure> {
@@ -555,7 +570,8 @@ impl Console<'_> {
         let policies = self.rooms.access.changes();
         let (found, id) = self.find(session, action).await?;
         if json {
-            return self.json(&summary(&found)).await;
+            let unrecorded = self.is_unrecorded(&found);
+            return self.json(&summary(&found, unrecorded)).await;
         }
         let Some(pty) = &self.asked.pty else {
             let line = format!(
@@ -618,7 +634,8 @@ impl Console<'_> {
     async fn recording(&self, session: &str, json: bool) -> Result<(), Failure> {
         let (found, id) = self.find(session, Action::Recording).await?;
         if json {
-            return self.json(&summary(&found)).await;
+            let unrecorded = self.is_unrecorded(&found);
+            return self.json(&summary(&found, unrecorded)).await;
         }
         if self.asked.pty.is_some() {
             let line = "a recording is no text for a terminal; leave -t out, or use: play";
@@ -778,11 +795,15 @@ fn ended(ended: &record::Ended) -> String {
 /// What a session runs, and how policies have marked it.
 fn marked(session: &Summary) -> String {
     let about = &session.about;
-    match (about.break_glass, about.notify.is_empty()) {
+    let mut text = match (about.break_glass, about.notify.is_empty()) {
         (true, _) => format!("{}, break-glass", about.kind),
         (false, false) => format!("{}, notified", about.kind),
         (false, true) => about.kind.to_string(),
+    };
+    if let Some(continues) = &about.continues {
+        text.push_str(&format!(", part {}", continues.part));
     }
+    text
 }
 
 fn command_text(session: &Summary) -> String {
@@ -790,7 +811,7 @@ fn command_text(session: &Summary) -> String {
     String::from_utf8_lossy(command).into_owned()
 }
 
-fn summary(session: &Summary) -> Value {
+fn summary(session: &Summary, unrecorded: bool) -> Value {
     let about = &session.about;
     json!({
         "id": session.id,
@@ -806,13 +827,17 @@ fn summary(session: &Summary) -> Value {
         "source": about.source,
         "connection": about.connection,
         "started": session.started,
-        "active": session.is_active(),
+        "active": session.is_active() || unrecorded,
+        "unrecorded": unrecorded,
         "ended": session.ended.as_ref().map(|ended| ended.at),
         "status": session.ended.as_ref().and_then(|ended| ended.end.status.clone()),
         "reason": session.ended.as_ref().and_then(|ended| ended.end.reason.clone()),
         "coverage": session.ended.as_ref().map(|ended| ended.end.coverage),
         "bytes": session.ended.as_ref().map(|ended| ended.totals.stdout + ended.totals.stderr),
         "recovered": session.ended.as_ref().is_some_and(|ended| ended.recovered),
+        "mode": about.mode,
+        "continues": about.continues,
+        "gaps": session.gaps,
     })
 }
 

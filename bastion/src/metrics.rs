@@ -37,11 +37,12 @@ pub(crate) fn global() -> &'static Metrics {
     &METRICS
 }
 
-/// When sign-ins and sessions began that have not ended, and holds that nobody has decided.
+/// When sign-ins and sessions began that have not ended, since when sessions go on unrecorded, and holds that nobody has decided.
 #[derive(Debug, Default)]
 struct Began {
     sign_ins: HashMap<String, Instant>,
     sessions: HashMap<String, Instant>,
+    unrecorded: HashMap<String, Instant>,
     holds: HashMap<String, Instant>,
 }
 
@@ -114,6 +115,8 @@ impl Default for Metrics {
             one(NEW_KEYS),
             each(RELOADS, "result", &["applied", "refused"]),
             one(TARGETS_FAILED),
+            one(RECORDINGS_LOST),
+            one(BYTES_UNRECORDED),
             one(REFUSED),
             each(HOLDS_OPENED, "kind", &HOLD_KINDS),
             each(HOLD_DECISIONS, "decision", &["approve", "deny"]),
@@ -187,6 +190,10 @@ impl Metrics {
                 }
                 self.end(|began| &mut began.sessions, session, &self.session_seconds);
             }
+            Event::RecordingLost { session, .. } => {
+                self.add(RECORDINGS_LOST, None, 1);
+                self.begin(|began| &mut began.unrecorded, session);
+            }
             Event::LeaseEnded { .. } => self.add(LEASES_ENDED, Some("provider"), 1),
             Event::SignedOut { leases, .. } => {
                 self.add(LEASES_ENDED, Some("signed_out"), *leases as u64);
@@ -239,6 +246,12 @@ impl Metrics {
     /// can't be.
     pub(crate) fn dialled(&self, took: Duration) {
         self.connect_seconds.observe(took);
+    }
+
+    /// A session that went on unrecorded is recorded again, or has ended; with the bytes that went by.
+    pub(crate) fn recorded_again(&self, session: &str, bytes: u64) {
+        self.add(BYTES_UNRECORDED, None, bytes);
+        self.forget(|began| &mut began.unrecorded, session);
     }
 
     /// Counts a message that a webhook has taken.
@@ -300,6 +313,11 @@ impl Metrics {
             match kind {
                 "counter" => self.counters(name, &mut lines),
                 "histogram" => self.histogram(name, &mut lines),
+                _ if name == UNRECORDED => {
+                    let began = self.began.lock().unwrap_or_else(PoisonError::into_inner);
+                    let count = began.unrecorded.len();
+                    push(&mut lines, format_args!("{name} {count}\n"));
+                }
                 _ => gauge(name, live, &mut lines),
             }
             // What cannot be seen from here is left out, and not called zero.
@@ -417,6 +435,9 @@ const LEASES_ENDED: &str = "bastion_leases_ended_total";
 const NOT_RECHECKED: &str = "bastion_rechecks_failed_total";
 const NEW_KEYS: &str = "bastion_new_keys_total";
 const RELOADS: &str = "bastion_policy_reloads_total";
+const UNRECORDED: &str = "bastion_sessions_unrecorded";
+const RECORDINGS_LOST: &str = "bastion_recordings_lost_total";
+const BYTES_UNRECORDED: &str = "bastion_output_bytes_unrecorded_total";
 const TARGETS_FAILED: &str = "bastion_target_failures_total";
 const REFUSED: &str = "bastion_connections_refused_total";
 const HOLDS_OPENED: &str = "bastion_holds_opened_total";
@@ -433,7 +454,7 @@ const ACKNOWLEDGE_SECONDS: &str = "bastion_recorder_acknowledge_seconds";
 const CONNECT_SECONDS: &str = "bastion_target_connect_seconds";
 
 /// Name, type and meaning of each.
-const FAMILIES: [(&str, &str, &str); 38] = [
+const FAMILIES: [(&str, &str, &str); 41] = [
     ("bastion_build_info", "gauge", "The version that runs."),
     (
         SIGN_INS,
@@ -458,6 +479,21 @@ const FAMILIES: [(&str, &str, &str); 38] = [
         "Life of the sessions that ended.",
     ),
     ("bastion_sessions_active", "gauge", "Sessions that run now."),
+    (
+        UNRECORDED,
+        "gauge",
+        "Sessions that run now and that nobody records, since the recorder failed (best-effort).",
+    ),
+    (
+        RECORDINGS_LOST,
+        "counter",
+        "Times that the recorder failed and a session went on unrecorded (best-effort).",
+    ),
+    (
+        BYTES_UNRECORDED,
+        "counter",
+        "Bytes of output that clients got and nobody recorded, at most (best-effort).",
+    ),
     (
         BYTES,
         "counter",

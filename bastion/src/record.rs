@@ -3,24 +3,28 @@
 //! No byte goes to a client before the recorder has taken it over: hand it to
 //! [`Recording::output`], wait for its position in [`Acknowledged::reached`], then forward it.
 //! When the recorder is gone, full or silent for `recording.stall`, every session on it fails with
-//! a [`RecordError`]; there is no way to go on unrecorded.
+//! a [`RecordError`]. Only where policies name its target for that, a session goes on unrecorded,
+//! until a recorder takes another part of it ([`Keeper`]): then the log says from when to when, and
+//! of how many bytes.
 //!
 //! All sessions share one socket. A frame is written at once by whoever has it, as far as the
 //! socket takes it; a task writes the rest. What may be queued is bounded by each session's
 //! window, `recording.queue_bytes`.
 
 mod about;
+mod ledger;
 mod link;
+mod part;
 mod read;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::Stdio;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -30,17 +34,19 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::{self, Instant};
 
 pub use self::about::{
-    About, Bulk, Coverage, End, Ended, ExitStatus, Kind, NotASession, SessionId, SignedIn, Summary,
-    Totals,
+    About, Bulk, Continues, Coverage, End, Ended, ExitStatus, Gap, Kind, NotASession, SessionId,
+    SignedIn, Summary, Totals,
 };
-use self::link::{Link, Progress, State, Wire};
+use self::link::{Link, Progress, Wire};
+pub use self::part::{Keeper, Kept};
+use self::part::{Line, Open, Part};
 pub(crate) use self::read::Opened;
 pub use self::read::ReadBack;
 use crate::audit::Wanted;
-use crate::config::{self, RecordingSync};
+use crate::config::{self, RecordingMode, RecordingSync};
 use crate::forward::{Behind, Watch};
 use crate::recorder::Terms;
-use crate::recorder::wire::{self, Entry, Failure};
+use crate::recorder::wire::{self, Entry, Failure, GapEntry};
 
 /// A recorder that takes sessions. A clone is the same recorder.
 ///
@@ -90,6 +96,12 @@ struct Inner {
     running: Mutex<Running>,
     /// What else must stand for a session to begin.
     watch: OnceLock<Watch>,
+    /// Gaps of which no recorder has said that they are in the log.
+    owed: std::sync::Mutex<VecDeque<GapEntry>>,
+    /// Held by whoever tells the recorder of them.
+    settling: Mutex<()>,
+    /// When it was last asked whether a recorder answers, by sessions that wait for one.
+    asked: Mutex<Option<(Instant, bool)>>,
 }
 
 /// Where a recorder comes from.
@@ -185,6 +197,9 @@ impl Recorder {
             agreed,
             running: Mutex::new(running),
             watch: OnceLock::new(),
+            owed: std::sync::Mutex::default(),
+            settling: Mutex::new(()),
+            asked: Mutex::new(None),
         });
         inner.wire().await?;
         Ok(Self { inner })
@@ -205,32 +220,10 @@ impl Recorder {
         if let Some(watch) = self.inner.watch.get() {
             watch.admit(Timestamp::now())?;
         }
-        let wire = self.inner.wire().await?;
-        let (channel, reply) = wire.open_session()?;
-        // From here on a session that nobody takes is ended: its guard is made before waiting.
-        let mut guard = Guard {
-            wire: wire.clone(),
-            channel,
-            ended: false,
-        };
-        wire.send(&wire::json_frame(wire::Kind::Start, channel, &about), None);
-        let id = async { reply.await?.session_id() };
-        let id = match time::timeout(wire.stall, id).await {
-            Ok(Ok(id)) => id,
-            Ok(Err(error)) => {
-                guard.ended = true;
-                wire.forget(channel);
-                return Err(error);
-            }
-            Err(_) => return Err(RecordError::Stalled),
-        };
-        let progress = wire.progress_of(channel).ok_or(RecordError::Gone)?;
-        Ok(Recording {
-            guard,
-            id,
-            position: 0,
-            progress,
-        })
+        let part = self.inner.begin(&about).await?;
+        let id = part.id;
+        let line = Arc::new(Line::new(self.inner.clone(), about, part));
+        Ok(Recording { line, id })
     }
 
     /// The sessions that the recorder knows, oldest first; of more than 10,000 the newest.
@@ -268,11 +261,7 @@ impl Recorder {
     ///
     /// It is gone, and no other could be reached.
     pub async fn is_there(&self) -> Result<(), RecordError> {
-        let wire = self.inner.wire().await?;
-        // Beyond the end of the list there is nothing, which costs nothing.
-        let question = (1_u64 << 60).to_le_bytes();
-        wire.ask(wire::Kind::List, &question).await?.page()?;
-        Ok(())
+        self.inner.is_there().await
     }
 
     /// Free bytes of the disk of the recordings, as far as the recorder may use them, and its size.
@@ -308,6 +297,8 @@ impl Recorder {
         &self,
         events: impl Iterator<Item = (Wanted, &'e [u8])>,
     ) -> Result<Vec<Written>, RecordError> {
+        // An event tells of each of them, and is sent until it has arrived.
+        self.inner.settle().await?;
         let wire = self.inner.wire().await?;
         let mut answers = Vec::new();
         for (wanted, event) in events {
@@ -341,6 +332,9 @@ impl Recorder {
 
     /// Lets the recorder finish every file. A child is waited for, ten seconds at most.
     pub async fn close(self) {
+        if let Err(error) = self.inner.settle_at_last().await {
+            tracing::error!(%error, "the log does not say what went unrecorded");
+        }
         let mut running = self.inner.running.lock().await;
         running.not_before = Instant::now() + Duration::from_secs(365 * 24 * 3600);
         if let Some(link) = running.link.take() {
@@ -377,6 +371,96 @@ impl Recorder {
 pub(crate) type Written = Pin<Box<dyn Future<Output = Result<(), RecordError>> + Send>>;
 
 impl Inner {
+    /// Begins a recording. When this returns, its start is on disk.
+    async fn begin(&self, about: &About) -> Result<Part, RecordError> {
+        let wire = self.wire().await?;
+        let (channel, reply) = wire.open_session()?;
+        // From here on a session that nobody takes is ended: its guard is made before waiting.
+        let open = Open::new(wire.clone(), channel);
+        wire.send(&wire::json_frame(wire::Kind::Start, channel, about), None);
+        let id = async { reply.await?.session_id() };
+        let id = match time::timeout(wire.stall, id).await {
+            Ok(Ok(id)) => id,
+            Ok(Err(error)) => {
+                open.forget();
+                return Err(error);
+            }
+            Err(_) => return Err(RecordError::Stalled),
+        };
+        let progress = wire.progress_of(channel).ok_or(RecordError::Gone)?;
+        Ok(Part { open, id, progress })
+    }
+
+    /// Whether a recorder answers.
+    async fn is_there(&self) -> Result<(), RecordError> {
+        let wire = self.wire().await?;
+        // Beyond the end of the list there is nothing, which costs nothing.
+        let question = (1_u64 << 60).to_le_bytes();
+        wire.ask(wire::Kind::List, &question).await?.page()?;
+        Ok(())
+    }
+
+    /// The same for all sessions that wait for one: of those that ask at once, one does.
+    async fn answers(&self) -> Result<(), RecordError> {
+        let mut asked = self.asked.lock().await;
+        let is_there = match *asked {
+            Some((at, is_there)) if at.elapsed() < RETRY => is_there,
+            _ => {
+                let is_there = self.is_there().await.is_ok();
+                *asked = Some((Instant::now(), is_there));
+                is_there
+            }
+        };
+        is_there.then_some(()).ok_or(RecordError::Gone)
+    }
+
+    /// A recorder is to be told of a gap. It will be with the next event of the audit log.
+    fn owe(&self, gap: GapEntry) {
+        let mut owed = self.owed();
+        if owed.len() >= OWED {
+            tracing::error!(session = %gap.session, gap = %gap.gap, "too many gaps wait for the log: it will not have this one");
+            return;
+        }
+        owed.push_back(gap);
+    }
+
+    /// Tells the recorder of gaps that it has not heard of.
+    async fn settle(&self) -> Result<(), RecordError> {
+        if self.owed().is_empty() {
+            return Ok(());
+        }
+        let _alone = self.settling.lock().await;
+        loop {
+            let Some(gap) = self.owed().front().cloned() else {
+                return Ok(());
+            };
+            // Plain data with string keys: it cannot fail.
+            let entry = serde_json::to_vec(&gap).unwrap_or_default();
+            let wire = self.wire().await?;
+            match wire.ask(wire::Kind::Gap, &entry).await?.done() {
+                Ok(()) => {}
+                Err(RecordError::Refused(what)) => {
+                    tracing::error!(session = %gap.session, what, "a gap was refused by the recorder");
+                }
+                Err(error) => return Err(error),
+            }
+            self.owed().pop_front();
+        }
+    }
+
+    /// The same with a recorder that may have to be started for it.
+    async fn settle_at_last(&self) -> Result<(), RecordError> {
+        if self.settle().await.is_ok() {
+            return Ok(());
+        }
+        time::sleep(RETRY).await;
+        self.settle().await
+    }
+
+    fn owed(&self) -> std::sync::MutexGuard<'_, VecDeque<GapEntry>> {
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The socket to a recorder that lives, after starting one if need be.
     async fn wire(&self) -> Result<Arc<Wire>, RecordError> {
         let mut running = self.running.lock().await;
@@ -458,20 +542,19 @@ async fn connect(path: &Path, stall: Duration) -> Result<UnixStream, RecordError
 /// reason that it was abandoned.
 #[derive(Debug)]
 pub struct Recording {
-    guard: Guard,
+    line: Arc<Line>,
     id: SessionId,
-    position: u64,
-    progress: watch::Receiver<Progress>,
 }
 
 impl Recording {
-    /// The name of the session.
+    /// The name of the session, and of the first part of its recording.
     pub fn id(&self) -> SessionId {
         self.id
     }
 
     /// Hands over what the client is about to get, and gives the position after it: the bytes
-    /// handed over so far. Waits while more than `recording.queue_bytes` are on their way.
+    /// handed over so far. Waits while more than `recording.queue_bytes` are on their way. Where the
+    /// session goes on unrecorded, nobody gets the bytes, and the log will say how many they were.
     ///
     /// Cancel-safe for pieces of up to 512 KiB: a call that is dropped while it waits has handed
     /// over nothing. A longer piece is handed over in parts.
@@ -490,30 +573,34 @@ impl Recording {
         };
         let mut bytes = bytes.clone().into_bytes();
         while !bytes.is_empty() {
-            let mut part = bytes.split_to(bytes.len().min(wire::PART));
-            self.room_for(part.len() as u64).await?;
-            self.position += part.len() as u64;
-            while !part.is_empty() {
-                let chunk = part.split_to(part.len().min(wire::CHUNK));
-                self.guard
-                    .wire
-                    .send_payload(kind, self.guard.channel, chunk);
+            let piece = bytes.split_to(bytes.len().min(wire::PART));
+            if let Some(part) = self.line.admit(piece.len() as u64).await? {
+                part.send(kind, piece);
             }
         }
-        Ok(self.position)
+        Ok(self.line.position())
+    }
+
+    /// What becomes of the session where the recorder fails.
+    pub fn mode(&self) -> RecordingMode {
+        self.line.mode()
     }
 
     /// The bytes handed over so far.
     pub fn position(&self) -> u64 {
-        self.position
+        self.line.position()
     }
 
     /// Tells how far the recorder is; for whoever forwards to the client.
     pub fn acknowledged(&self) -> Acknowledged {
         Acknowledged {
-            progress: self.progress.clone(),
-            stall: self.guard.wire.stall,
+            line: self.line.clone(),
         }
+    }
+
+    /// Has the session recorded again where it goes on unrecorded; somebody has to wait for it.
+    pub fn keeper(&self) -> Keeper {
+        Keeper::new(self.line.clone())
     }
 
     /// The terminal has a new size.
@@ -522,13 +609,8 @@ impl Recording {
     ///
     /// The session cannot be recorded any more and must end.
     pub async fn resize(&mut self, cols: u16, rows: u16) -> Result<(), RecordError> {
-        self.check()?;
-        let size = wire::encode_size(cols, rows);
-        self.guard.wire.send(
-            &wire::frame(wire::Kind::Resize, self.guard.channel, &size),
-            None,
-        );
-        Ok(())
+        self.line.resized(cols, rows);
+        self.tell(wire::Kind::Resize, &wire::encode_size(cols, rows))
     }
 
     /// A marker for the players. Its label is cut at 4 KiB.
@@ -537,11 +619,8 @@ impl Recording {
     ///
     /// The session cannot be recorded any more and must end.
     pub async fn marker(&mut self, label: &str) -> Result<(), RecordError> {
-        self.check()?;
         let (label, _) = label.split_at(label.floor_char_boundary(LABEL));
-        let marker = wire::frame(wire::Kind::Marker, self.guard.channel, label.as_bytes());
-        self.guard.wire.send(&marker, None);
-        Ok(())
+        self.tell(wire::Kind::Marker, label.as_bytes())
     }
 
     /// Ends the recording. When this returns, it is on disk, whole.
@@ -549,102 +628,59 @@ impl Recording {
     /// # Errors
     ///
     /// The recorder is gone or cannot write the end.
-    pub async fn end(mut self, end: End) -> Result<Totals, RecordError> {
-        self.guard.end(end);
-        let ended = async {
-            loop {
-                match &self.progress.borrow_and_update().state {
-                    State::Live => {}
-                    State::Ended(totals) => return Ok(totals.as_ref().clone()),
-                    State::Failed(error) => return Err(error.clone()),
-                }
-                self.progress
-                    .changed()
-                    .await
-                    .map_err(|_| RecordError::Gone)?;
-            }
+    pub async fn end(self, end: End) -> Result<Totals, RecordError> {
+        self.line.end(end).await
+    }
+
+    fn tell(&self, kind: wire::Kind, payload: &[u8]) -> Result<(), RecordError> {
+        let Some((_, part)) = self.line.part() else {
+            return Ok(());
         };
-        let ended = time::timeout(self.guard.wire.stall, ended).await;
-        self.guard.wire.forget(self.guard.channel);
-        ended.map_err(|_| RecordError::Stalled)?
-    }
-
-    fn check(&self) -> Result<(), RecordError> {
-        self.progress.borrow().check()
-    }
-
-    async fn room_for(&mut self, more: u64) -> Result<(), RecordError> {
-        let position = self.position + more;
-        let stall = self.guard.wire.stall;
-        wait(&mut self.progress, stall, |progress| {
-            progress.room >= position
-        })
-        .await
-    }
-}
-
-/// Ends a session that is dropped.
-#[derive(Debug)]
-struct Guard {
-    wire: Arc<Wire>,
-    channel: u32,
-    ended: bool,
-}
-
-impl Guard {
-    fn end(&mut self, end: End) {
-        self.ended = true;
-        let end = wire::json_frame(wire::Kind::End, self.channel, &end.bounded());
-        self.wire.send(&end, None);
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.end(End::because("the session was abandoned"));
-            self.wire.forget(self.channel);
+        let alive = part.progress.borrow().check();
+        match alive {
+            Ok(()) => part.tell(kind, payload),
+            Err(error) => self.line.fail(&part, error)?,
         }
+        Ok(())
     }
 }
 
 /// How far the recorder is with one session's output.
 #[derive(Clone, Debug)]
 pub struct Acknowledged {
-    progress: watch::Receiver<Progress>,
-    stall: Duration,
+    line: Arc<Line>,
 }
 
 impl Acknowledged {
-    /// The position that the recorder has acknowledged.
-    pub fn position(&self) -> u64 {
-        self.progress.borrow().taken
-    }
-
-    /// Waits until everything up to `position` is acknowledged. Cancel-safe.
+    /// Waits until everything up to `position` is acknowledged, or the session goes on unrecorded.
+    /// Cancel-safe.
     ///
     /// # Errors
     ///
     /// The session cannot be recorded any more: nothing that is not acknowledged may leave.
     pub async fn reached(&mut self, position: u64) -> Result<(), RecordError> {
-        let stall = self.stall;
-        wait(&mut self.progress, stall, |progress| {
-            progress.taken >= position
-        })
-        .await
-    }
-
-    /// Returns when the session cannot be recorded any more, also while nothing is handed over.
-    /// Cancel-safe.
-    pub async fn lost(&mut self) -> RecordError {
-        loop {
-            if let Err(error) = self.progress.borrow_and_update().check() {
-                return error;
-            }
-            if self.progress.changed().await.is_err() {
-                return RecordError::Gone;
+        // Of a part before, everything has been counted: as recorded, or as not.
+        while let Some((base, part)) = self.line.part().filter(|(base, _)| *base < position) {
+            let taken = part.wait(|progress| progress.taken >= position - base);
+            match taken.await {
+                Ok(()) => break,
+                Err(error) => self.line.fail(&part, error)?,
             }
         }
+        Ok(())
+    }
+
+    /// Returns when the session must end because it cannot be recorded any more, also while nothing
+    /// is handed over. Cancel-safe.
+    pub async fn lost(&mut self) -> RecordError {
+        while let Some((_, part)) = self.line.part() {
+            let error = part.lost().await;
+            if let Err(error) = self.line.fail(&part, error) {
+                return error;
+            }
+        }
+        // It goes on: whoever keeps it recorded sees to the rest.
+        std::future::pending().await
     }
 }
 
@@ -690,6 +726,7 @@ impl Sessions {
                             about,
                             started,
                             ended: None,
+                            gaps: Vec::new(),
                         },
                     );
                     self.order.push_back(id);
@@ -707,6 +744,11 @@ impl Sessions {
                             totals: ended.totals,
                             recovered: ended.recovered,
                         });
+                    }
+                }
+                Ok(Entry::Gap(entry)) => {
+                    if let Some(session) = self.by_id.get_mut(&entry.session) {
+                        session.gaps.push(entry.gap);
                     }
                 }
                 Err(error) => tracing::warn!(%error, "a line of the list of sessions is damaged"),
@@ -737,6 +779,9 @@ pub enum RecordError {
     /// The recorder speaks another version of the protocol, or not at all.
     #[error("the recorder broke the protocol: {0}")]
     Broken(&'static str),
+    /// The session went on unrecorded to its end.
+    #[error("the session went on unrecorded to its end: {0}")]
+    Unrecorded(Box<Gap>),
     /// The disk is full: the session has to end.
     #[error("the disk of the recordings is full")]
     Full,
@@ -764,7 +809,7 @@ impl RecordError {
     /// The line that a client is shown; the log has the rest.
     pub fn notice(&self) -> &'static str {
         match self {
-            Self::Gone | Self::Unreachable(_) | Self::Broken(_) => {
+            Self::Gone | Self::Unreachable(_) | Self::Broken(_) | Self::Unrecorded(_) => {
                 "this session cannot be recorded: the recorder is not running"
             }
             Self::Stalled => "this session cannot be recorded: the recorder does not answer",
@@ -808,6 +853,8 @@ const CLOSE: Duration = Duration::from_secs(10);
 const REAP: Duration = Duration::from_secs(2);
 /// No more than one attempt to start or reach a recorder in this time.
 const RETRY: Duration = Duration::from_secs(1);
+/// Gaps that wait for a recorder, at most.
+const OWED: usize = 4096;
 /// A marker's longest label, in bytes.
 const LABEL: usize = 4 * 1024;
 /// The most sessions in a list.

@@ -31,7 +31,9 @@ use crate::holds::{Holds, Party};
 use crate::login::{Account, KeyId, Lease, SignIns};
 use crate::name::Destination;
 use crate::notify::{self, Marked, Notifier};
-use crate::record::{About, End, ExitStatus, Kind, RecordError, Recorder, Recording, SignedIn};
+use crate::record::{
+    About, End, ExitStatus, Keeper, Kept, Kind, RecordError, Recorder, Recording, SignedIn,
+};
 use crate::requests::Requests;
 use crate::ssh::{
     AgentOpener, ClientEnd, ClientWriter, ConnectionId, Ended, Opening, Pty, TargetEnd, Wanted,
@@ -278,9 +280,11 @@ async fn proxy(
             origin: origin.clone(),
         };
         let stop = active.stop(&stop);
+        let keeper = session.recording.keeper();
         let approved = held.approved(&mut session.recording, &mut client, &notices, &stop);
         let approved = tokio::select! {
             approved = approved => approved,
+            never = keep_recorded(rooms, &asked, (&session.id, target, login), keeper, &active) => match never {},
             never = end_with_lease(rooms, &asked, &grant, &active) => match never {},
             never = end_with_approval(rooms, &asked, &grant, &active) => match never {},
         };
@@ -328,6 +332,7 @@ async fn proxy(
     let holding = hold::Holding::new(&rooms.holds, &grant, &notices, origin, &access);
     let ids = holding.ids();
     let refused = |what: &str| write_refusal(rooms, &asked, what);
+    let keeper = session.recording.keeper();
     let pump = pump::Pump {
         one_way: direction.map(|direction| {
             let line = notices.note(direction.notice());
@@ -355,6 +360,7 @@ async fn proxy(
     };
     let carried = tokio::select! {
         carried = pump.run() => carried,
+        never = keep_recorded(rooms, &asked, (&session.id, target, login), keeper, &active) => match never {},
         never = end_with_lease(rooms, &asked, &grant, &active) => match never {},
         never = end_when_revoked(rooms, changes, &asked, &grant, &active) => match never {},
         never = end_with_approval(rooms, &asked, &grant, &active) => match never {},
@@ -431,6 +437,41 @@ async fn locked_out(
         }
     };
     give_up(&client.writer, notices, &line, NOT_ALLOWED).await;
+}
+
+/// Has a session recorded again that goes on unrecorded, and says so where it is seen: in the audit
+/// log, the metrics and the journal. The client hears nothing: who has stopped the recorder does not
+/// learn here that it worked. Never returns.
+async fn keep_recorded(
+    rooms: &Rooms,
+    asked: &Asked,
+    (session, target, login): (&str, &str, &str),
+    mut keeper: Keeper,
+    active: &Active,
+) -> std::convert::Infallible {
+    loop {
+        match keeper.next().await {
+            Kept::Lost(reason) => {
+                active.unrecorded();
+                let lost = Event::RecordingLost {
+                    session: session.to_owned(),
+                    user: asked.lease.who(),
+                    target: target.to_owned(),
+                    login: login.to_owned(),
+                    reason,
+                };
+                // The recorder writes it down with the gap, as soon as there is one again.
+                if let Err(error) = rooms.audit.record_soon(lost) {
+                    warn!(session, %error, "not audited");
+                }
+            }
+            Kept::Again(id, gap) => {
+                warn!(session, part = %id, %gap, "the session is recorded again");
+                crate::metrics::global().recorded_again(session, gap.bytes);
+                active.rename(id.as_str());
+            }
+        }
+    }
 }
 
 /// Ends the session with its lease: expired, signed out, the user's groups no longer let them in, or
@@ -560,6 +601,9 @@ impl Session<'_> {
             target: self.target.to_owned(),
             login: self.login.to_owned(),
             kind: self.kind.to_string(),
+            recording: Some(self.recording.mode())
+                .filter(|mode| !mode.is_strict())
+                .map(|mode| mode.to_string()),
             to: match (&self.asked.opening, self.kind) {
                 (Opening::Forward(place), Kind::Forward) => Some(place.as_str().to_owned()),
                 _ => None,
@@ -715,6 +759,9 @@ impl Session<'_> {
         };
         if let Err(error) = self.recording.end(end).await {
             warn!(session = %self.id, %error, "the recording has no end");
+            if let RecordError::Unrecorded(gap) = error {
+                crate::metrics::global().recorded_again(&self.id, gap.bytes);
+            }
         }
         if let Err(error) = self.rooms.audit.record_soon(event) {
             warn!(session = %self.id, %error, "not audited");
@@ -932,6 +979,8 @@ fn about(asked: &Asked, login: &str, target: &str, grant: &Grant) -> About {
         source: asked.source,
         connection: asked.connection.to_string(),
         bulk: grant.target().bulk(),
+        mode: grant.recording(),
+        continues: None,
         break_glass: grant.marks().break_glass,
         notify: grant.marks().notify.iter().cloned().collect(),
         signed_in: SignedIn {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bastion::audit::{self, Audit, Event, Verified, VerifyError};
-use bastion::config::RecordingSync;
+use bastion::config::{RecordingMode, RecordingSync};
 use bastion::record::{
     About, Bulk, End, ExitStatus, Kind, RecordError, Recorder, Recording, SessionId,
 };
@@ -44,6 +44,8 @@ fn about(kind: Kind) -> About {
         source: "192.0.2.7".parse().unwrap(),
         connection: "c1".to_owned(),
         bulk: Bulk::Full,
+        mode: RecordingMode::Strict,
+        continues: None,
         break_glass: false,
         notify: Vec::new(),
         signed_in: None,

@@ -8,15 +8,15 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bastion::config::RecordingSync;
+use bastion::config::{RecordingMode, RecordingSync};
 use bastion::record::{
-    About, Bulk, End, ExitStatus, Kind, RecordError, Recorder, Recording, SessionId, Summary,
+    About, Bulk, End, ExitStatus, Kept, Kind, RecordError, Recorder, Recording, SessionId, Summary,
 };
 use bytes::Bytes;
 use recording::event::Stream;
 use recording::repair::Survey;
 use recording::verify::Level;
-use replay::evidence::{Catalogue, LogFolder};
+use replay::evidence::{Catalogue, Judged, LogFolder};
 use rustix::process::{Pid, Signal, kill_process};
 use scanner::{Masked, Options, Raw, Rules, Scanner, Step};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -45,6 +45,8 @@ fn about(kind: Kind) -> About {
         source: "192.0.2.7".parse().unwrap(),
         connection: "c1".to_owned(),
         bulk: Bulk::Full,
+        mode: RecordingMode::Strict,
+        continues: None,
         break_glass: false,
         notify: Vec::new(),
         signed_in: None,
@@ -352,6 +354,143 @@ async fn a_recorder_that_is_killed_ends_its_sessions_and_is_recovered_from() {
     );
 }
 
+fn best_effort(kind: Kind) -> About {
+    About {
+        mode: RecordingMode::BestEffort,
+        ..about(kind)
+    }
+}
+
+fn signal(recorder: u32, signal: Signal) {
+    kill_process(Pid::from_raw(recorder.cast_signed()).unwrap(), signal).unwrap();
+}
+
+/// What an auditor is told of a recording.
+fn judged(dir: &Path, id: SessionId) -> Judged {
+    let log = Catalogue::read(&LogFolder(dir.join("log")), None).unwrap();
+    log.judge(&file_of(dir, id), id.as_str()).unwrap()
+}
+
+fn text_of(dir: &Path, id: SessionId) -> String {
+    let packed = File::open(file_of(dir, id)).unwrap();
+    String::from_utf8(zstd::decode_all(packed).unwrap()).unwrap()
+}
+
+/// The events of the audit log by that name.
+fn events(dir: &Path, name: &str) -> Vec<serde_json::Value> {
+    let log = fs::read_to_string(dir.join("audit.jsonl")).unwrap();
+    let each = log.lines().map(|line| serde_json::from_str(line).unwrap());
+    each.filter(|event: &serde_json::Value| event.get("event").unwrap() == name)
+        .collect()
+}
+
+/// It goes on unrecorded, is recorded again in a part of its own, and all who look are told.
+#[tokio::test]
+async fn a_best_effort_session_outlives_its_recorder_and_its_gap_is_told() {
+    let temp = temp();
+    let recorder = embedded(temp.path()).await;
+    let mut recording = recorder.start(best_effort(Kind::Shell)).await.unwrap();
+    let first = recording.id();
+    let mut keeper = recording.keeper();
+    print(&mut recording, b"before\r\n").await.unwrap();
+    recording.resize(120, 40).await.unwrap();
+    signal(recorder.child_id().await.unwrap(), Signal::KILL);
+    assert!(matches!(keeper.next().await, Kept::Lost(_)));
+    print(&mut recording, b"nobody records this\r\n")
+        .await
+        .unwrap();
+    recording.marker("nor this").await.unwrap();
+    let Kept::Again(second, gap) = keeper.next().await else {
+        panic!("it is not recorded again");
+    };
+    assert_eq!(gap.bytes, 21, "{gap:?}");
+    assert!(gap.since <= gap.until, "{gap:?}");
+    print(&mut recording, b"after\r\n").await.unwrap();
+    let totals = recording.end(End::default()).await.unwrap();
+    assert_eq!(totals.stdout, 7);
+    assert_eq!(
+        summary(&recorder, first).await.gaps,
+        std::slice::from_ref(&gap)
+    );
+    let listed = summary(&recorder, second).await;
+    let continues = listed.about.continues.unwrap();
+    assert_eq!((continues.session, continues.part), (first, 2));
+    assert_eq!(listed.about.pty, Some((120, 40)));
+    recorder.close().await;
+
+    for id in [first, second] {
+        let judged = judged(temp.path(), id);
+        assert_eq!(judged.level, Level::Complete);
+        let told = judged.gaps.first().unwrap();
+        assert_eq!(judged.gaps.len(), 1);
+        assert_eq!(told.bytes, Some(gap.bytes));
+        assert_eq!(told.before, Some(first.to_string()));
+        assert_eq!(told.after, Some(second.to_string()));
+        assert!(!text_of(temp.path(), id).contains("nobody records this"));
+    }
+    let text = text_of(temp.path(), first);
+    assert!(text.contains("may have gone on unrecorded"), "{text}");
+    let text = text_of(temp.path(), second);
+    assert!(text.contains("part 2 of a recording: nothing was recorded from"));
+    assert!(text.contains("after"));
+    let events = events(temp.path(), "recording_gap");
+    let event = events.first().unwrap();
+    assert_eq!(event.get("session").unwrap(), first.as_str());
+    assert_eq!(event.get("continued").unwrap(), second.as_str());
+    assert_eq!(event.get("bytes").unwrap(), gap.bytes);
+}
+
+/// Nobody may see to it any more that it is recorded again: then the next recorder is told.
+#[tokio::test]
+async fn a_gap_in_which_a_session_ends_is_told_to_the_next_recorder() {
+    let temp = temp();
+    let recorder = embedded(temp.path()).await;
+    let mut recording = recorder.start(best_effort(Kind::Exec)).await.unwrap();
+    let id = recording.id();
+    print(&mut recording, b"before\n").await.unwrap();
+    signal(recorder.child_id().await.unwrap(), Signal::KILL);
+    assert!(matches!(recording.keeper().next().await, Kept::Lost(_)));
+    print(&mut recording, b"in the gap\n").await.unwrap();
+    let error = recording.end(End::default()).await.unwrap_err();
+    let RecordError::Unrecorded(gap) = error else {
+        panic!("{error}");
+    };
+    recorder.close().await;
+    let judged = judged(temp.path(), id);
+    let told = judged.gaps.first().unwrap();
+    assert_eq!((told.bytes, told.after.clone()), (Some(gap.bytes), None));
+    assert_eq!(told.bytes, Some(11));
+}
+
+/// `serve` died with the recorder, before it could tell anybody: the log still does not say that all
+/// of the session is there.
+#[tokio::test]
+async fn a_best_effort_session_that_nobody_could_tell_of_is_not_called_complete() {
+    let temp = temp();
+    let recorder = embedded(temp.path()).await;
+    let mut sessions = Vec::new();
+    for about in [about(Kind::Shell), best_effort(Kind::Shell)] {
+        let mut recording = recorder.start(about).await.unwrap();
+        print(&mut recording, b"before\r\n").await.unwrap();
+        sessions.push((recording.id(), recording.keeper(), recording));
+    }
+    signal(recorder.child_id().await.unwrap(), Signal::KILL);
+    let (_, keeper, _) = sessions.last_mut().unwrap();
+    assert!(matches!(keeper.next().await, Kept::Lost(_)));
+    let ids: Vec<_> = sessions.iter().map(|(id, ..)| *id).collect();
+    drop((sessions, recorder));
+    let recorder = loop {
+        match Recorder::spawn_embedded(program(), temp.path(), RecordingSync::Interval).await {
+            Ok(recorder) => break recorder,
+            // The killed one may not be gone yet.
+            Err(_) => tokio::task::yield_now().await,
+        }
+    };
+    recorder.close().await;
+    let gaps = ids.iter().map(|id| judged(temp.path(), *id).gaps.len());
+    assert_eq!(gaps.collect::<Vec<_>>(), [0, 1]);
+}
+
 /// Whether every thread of the process stands still.
 fn is_stopped(process: Pid) -> bool {
     let tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap();
@@ -384,6 +523,52 @@ async fn a_recorder_that_hangs_ends_its_sessions() {
     drop(recording);
     recorder.close().await;
     assert!(!survey(&file_of(temp.path(), id)).torn);
+}
+
+/// A recorder that says nothing holds up a session once, and not for good.
+#[tokio::test]
+async fn a_best_effort_session_goes_on_beside_a_recorder_that_hangs() {
+    let temp = temp();
+    let recorder = embedded(temp.path()).await;
+    let mut recording = recorder.start(best_effort(Kind::Shell)).await.unwrap();
+    let first = recording.id();
+    let mut keeper = recording.keeper();
+    print(&mut recording, b"before\r\n").await.unwrap();
+    let child = recorder.child_id().await.unwrap();
+    signal(child, Signal::STOP);
+    while !is_stopped(Pid::from_raw(child.cast_signed()).unwrap()) {
+        tokio::task::yield_now().await;
+    }
+    let since = std::time::Instant::now();
+    print(&mut recording, b"handed over\r\n").await.unwrap();
+    assert!(since.elapsed() >= std::time::Duration::from_secs(4));
+    assert!(matches!(keeper.next().await, Kept::Lost(_)));
+    for _ in 0..100 {
+        print(&mut recording, b"nobody records this\r\n")
+            .await
+            .unwrap();
+    }
+    // A session that is to begin does not.
+    let refused = recorder.start(best_effort(Kind::Shell)).await;
+    assert!(matches!(refused, Err(RecordError::Stalled)));
+    signal(child, Signal::CONT);
+    let Kept::Again(second, gap) = keeper.next().await else {
+        panic!("it is not recorded again");
+    };
+    assert_eq!(gap.bytes, 13 + 100 * 21);
+    print(&mut recording, b"after\r\n").await.unwrap();
+    recording.end(End::default()).await.unwrap();
+    recorder.close().await;
+    // What was handed over was written after all: a gap is what it is at most.
+    let ended = survey(&file_of(temp.path(), first)).ended.unwrap();
+    let reason = ended.get("reason").unwrap().as_str().unwrap();
+    assert!(
+        reason.ends_with("goes on unrecorded (best-effort)"),
+        "{reason}"
+    );
+    assert!(text_of(temp.path(), first).contains("handed over"));
+    assert_eq!(judged(temp.path(), first).gaps.len(), 1);
+    assert_eq!(judged(temp.path(), second).gaps.len(), 1);
 }
 
 #[tokio::test]
@@ -684,6 +869,95 @@ async fn a_full_disk_ends_the_session_and_keeps_its_recording() {
     outcome.unwrap();
 }
 
+/// The same for a session that goes on; there is room again later.
+#[tokio::test]
+async fn a_full_disk_leaves_a_gap_in_a_best_effort_session() {
+    let temp = temp();
+    let small = temp.path().join("small");
+    fs::create_dir(&small).unwrap();
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs"])
+        .arg(&small)
+        .status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        println!("skipped: mounting a small tmpfs is not allowed here");
+        return;
+    }
+    let outcome = fill_and_free(&small).await;
+    let unmounted = std::process::Command::new("umount").arg(&small).status();
+    assert!(unmounted.unwrap().success());
+    outcome.unwrap();
+}
+
+async fn fill_and_free(dir: &Path) -> Result<(), String> {
+    let recorder = embedded(dir).await;
+    let mut recording = recorder
+        .start(best_effort(Kind::Exec))
+        .await
+        .map_err(|e| e.to_string())?;
+    let id = recording.id();
+    let mut keeper = recording.keeper();
+    let filler = dir.join("filler");
+    fs::write(&filler, vec![1; 2 << 20]).map_err(|e| e.to_string())?;
+    let mut noise = Noise::default();
+    let reason = loop {
+        print(&mut recording, &noise.piece())
+            .await
+            .map_err(|error| format!("it ended: {error}"))?;
+        let next = futures_now(keeper.next()).await;
+        if let Some(Kept::Lost(reason)) = next {
+            break reason;
+        }
+    };
+    print(&mut recording, b"nobody records this\n")
+        .await
+        .map_err(|error| format!("it ended: {error}"))?;
+    fs::remove_file(&filler).map_err(|e| e.to_string())?;
+    let Kept::Again(second, gap) = keeper.next().await else {
+        return Err("it is not recorded again".to_owned());
+    };
+    print(&mut recording, b"after\n")
+        .await
+        .map_err(|error| format!("it ended: {error}"))?;
+    recording
+        .end(End::default())
+        .await
+        .map_err(|e| e.to_string())?;
+    recorder.close().await;
+    if reason != RecordError::Full.to_string() {
+        return Err(format!("it failed otherwise: {reason}"));
+    }
+    if gap.bytes < 20 || judged(dir, second).gaps.len() != 1 || judged(dir, id).gaps.is_empty() {
+        return Err(format!("{gap:?}"));
+    }
+    Ok(())
+}
+
+/// What a future has at once.
+async fn futures_now<T>(future: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        value = future => Some(value),
+        () = tokio::task::yield_now() => None,
+    }
+}
+
+/// Letters that do not compress much.
+#[derive(Default)]
+struct Noise(u64);
+
+impl Noise {
+    fn piece(&mut self) -> Vec<u8> {
+        (0..32_000)
+            .map(|_| {
+                let next = self.0.wrapping_mul(6_364_136_223_846_793_005);
+                self.0 = next.wrapping_add(1);
+                b'0' + (self.0 >> 58) as u8
+            })
+            .collect()
+    }
+}
+
 async fn fill(dir: &Path) -> Result<(), String> {
     let recorder = embedded(dir).await;
     let mut recording = recorder
@@ -691,16 +965,9 @@ async fn fill(dir: &Path) -> Result<(), String> {
         .await
         .map_err(|e| e.to_string())?;
     let id = recording.id();
-    let mut seed = 1u64;
+    let mut noise = Noise::default();
     let error = loop {
-        // Letters that do not compress much.
-        let noise: Vec<u8> = (0..32_000)
-            .map(|_| {
-                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                b'0' + (seed >> 58) as u8
-            })
-            .collect();
-        if let Err(error) = print(&mut recording, &noise).await {
+        if let Err(error) = print(&mut recording, &noise.piece()).await {
             break error;
         }
     };
@@ -741,7 +1008,9 @@ async fn a_disk_that_fails_ends_the_session_and_nothing_more_leaves() {
         .unwrap();
     let mut recording = recorder.start(about(Kind::Shell)).await.unwrap();
     let mut idle = recorder.start(about(Kind::Shell)).await.unwrap();
-    let id = recording.id();
+    let mut lasting = recorder.start(best_effort(Kind::Shell)).await.unwrap();
+    let mut keeper = lasting.keeper();
+    let (id, lasting_id) = (recording.id(), lasting.id());
     let before = b"before it failed\r\n";
     print(&mut recording, before).await.unwrap();
     disk.shut_down();
@@ -759,8 +1028,20 @@ async fn a_disk_that_fails_ends_the_session_and_nothing_more_leaves() {
     assert!(matches!(error, RecordError::Io(_)), "{error}");
     // A session that printed nothing meanwhile learns it at its first byte, at the latest.
     while print(&mut idle, b"x").await.is_ok() {}
-    let refused = recorder.start(about(Kind::Shell)).await;
-    assert!(refused.is_err(), "a session began on a disk that fails");
+    // One that may goes on; that cannot be told to anybody before the disk is there again.
+    loop {
+        print(&mut lasting, b"x").await.unwrap();
+        if let Some(kept) = futures_now(keeper.next()).await {
+            assert!(matches!(kept, Kept::Lost(_)), "{kept:?}");
+            break;
+        }
+    }
+    for about in [about(Kind::Shell), best_effort(Kind::Shell)] {
+        let refused = recorder.start(about).await;
+        assert!(refused.is_err(), "a session began on a disk that fails");
+    }
+    let error = lasting.end(End::default()).await.unwrap_err();
+    assert!(matches!(error, RecordError::Unrecorded(_)), "{error}");
     drop((recording, idle));
     recorder.close().await;
 
@@ -772,9 +1053,8 @@ async fn a_disk_that_fails_ends_the_session_and_nothing_more_leaves() {
     recorder.close().await;
     let path = file_of(&dir, id);
     assert!(!survey(&path).torn);
-    let logged = Catalogue::read(&LogFolder(dir.join("log")), None).unwrap();
-    let judged = logged.judge(&path, id.to_string().as_str()).unwrap();
-    assert_eq!(judged.level, Level::Complete);
+    assert_eq!(judged(&dir, id).level, Level::Complete);
+    assert!(!judged(&dir, lasting_id).gaps.is_empty());
 }
 
 /// An ext4 in a file of its own.

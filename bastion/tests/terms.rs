@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bastion::config::RecordingSync;
+use bastion::config::{RecordingMode, RecordingSync};
 use bastion::record::{About, Agreed, Bulk, End, Kind, RecordError, Recorder, Recording};
 use bastion::recorder::Terms;
 use bytes::Bytes;
@@ -89,6 +89,8 @@ fn about() -> About {
         source: "192.0.2.7".parse().unwrap(),
         connection: "c1".to_owned(),
         bulk: Bulk::Full,
+        mode: RecordingMode::Strict,
+        continues: None,
         break_glass: false,
         notify: Vec::new(),
         signed_in: None,

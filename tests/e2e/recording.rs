@@ -1,12 +1,16 @@
 //! Recordings: every session has one, other programs read it, and without it nothing flows.
 
+use std::io::Write;
+use std::time::Instant;
+
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use tests::DEADLINE;
 use tests::bastion::{kill, runs};
 use tests::process::run;
 use tests::recordings::{asciinema, replay};
 use tests::terminal::Terminal;
-use tests::world::World;
+use tests::world::{PROTECT, Setup, World};
 
 #[test]
 fn every_session_has_a_recording_that_asciinema_and_replay_read() -> Result<()> {
@@ -243,6 +247,128 @@ fn without_the_recorder_sessions_end_with_a_line_and_none_begins() -> Result<()>
         ensure!(output.stdout.is_empty(), "{output:?}");
         crate::one_line(&output)?;
     }
+    Ok(())
+}
+
+/// On a target that the policies name for it, a session outlives the recorder: masked as ever,
+/// recorded again as soon as there is another one, and nobody calls its recording complete.
+#[test]
+fn a_session_that_may_goes_on_without_the_recorder_and_all_are_told() -> Result<()> {
+    let mut world = World::start(&Setup {
+        protect: format!("{PROTECT}[recording]\nbest_effort = [\"va*\"]\n"),
+        limits: "[metrics]\nlisten = \"127.0.0.1:0\"".to_owned(),
+        ..Setup::default()
+    })?;
+    let checked = world.command(&["check"])?.ok()?;
+    ensure!(
+        checked
+            .out()
+            .contains("warning: sessions on vault go on unrecorded"),
+        "{checked:?}"
+    );
+    {
+        let client = world.signed_in()?;
+        let mut strict = client.start(&[&client.on("box"), "--", "echo started; exec cat"])?;
+        strict.stdout.expect("started")?;
+        let mut session = client.start(&[&client.on("vault"), "--", "echo started; exec cat"])?;
+        session.stdout.expect("started")?;
+        let mut input = session.stdin.take().context("its input")?;
+        let mut say = |word: &str| -> Result<()> {
+            writeln!(input, "{{\"word\":\"{word}\",\"ssn\":\"078-05-1120\"}}")?;
+            session.stdout.expect(&format!("{{\"word\":\"{word}\","))
+        };
+        say("before")?;
+        kill(world.bastion()?.recorder()?)?;
+        say("unrecorded")?;
+        ensure!(!strict.end()?.success(), "a strict session goes on");
+        // A recorder is there again when a part of the session runs that continues another.
+        let until = Instant::now() + DEADLINE;
+        let part = loop {
+            ensure!(Instant::now() < until, "it is not recorded again");
+            let listed = client.console("sessions --active --json")?;
+            let listed: Value = serde_json::from_slice(&listed.stdout).unwrap_or_default();
+            let sessions = listed.get("sessions").and_then(Value::as_array);
+            let mut sessions = sessions.into_iter().flatten();
+            let part =
+                sessions.find(|session| session.pointer("/continues/part") == Some(&2.into()));
+            if let Some(part) = part {
+                break part.clone();
+            }
+        };
+        ensure!(part.get("mode") == Some(&"best-effort".into()), "{part}");
+        say("after")?;
+        let port = *world.bastion()?.other_ports()?.first().context("a port")?;
+        let (_, metrics) = crate::service::page(port, "/metrics")?;
+        for line in [
+            "bastion_recordings_lost_total 1",
+            "bastion_sessions_unrecorded 0",
+        ] {
+            ensure!(metrics.contains(&format!("{line}\n")), "{line}: {metrics}");
+        }
+        drop(input);
+        let output = session.finish()?;
+        ensure!(output.code() == 0, "{output:?}");
+        ensure!(!output.out().contains("078-05-1120"), "{output:?}");
+        let listed = client.console("sessions")?.ok()?;
+        ensure!(listed.out().contains("exec, part 2"), "{}", listed.out());
+        ensure!(listed.out().contains(", then a gap"), "{}", listed.out());
+        // Ended by the name of its part.
+        let id = part.get("id").and_then(Value::as_str).context("an id")?;
+        ensure!(client.console(&format!("end {id}"))?.code() != 0);
+    }
+    world.stop()?;
+    let all = world.recordings().all()?;
+    let of = |word: &str| {
+        all.iter()
+            .filter(|cast| cast.output().contains(word))
+            .count()
+    };
+    // The recorder may have died with the line before in its memory.
+    ensure!((of("unrecorded"), of("after")) == (0, 1), "{all:?}");
+    ensure!(of("078-05-1120") == 0);
+    let dir = world.home.join("recordings");
+    let audit = std::fs::read_to_string(dir.join("audit.jsonl"))?;
+    for event in ["recording_lost", "recording_gap"] {
+        let count = audit.matches(&format!("\"event\":\"{event}\"")).count();
+        ensure!(count == 1, "{count} {event}: {audit}");
+    }
+    ensure!(audit.contains("\"recording\":\"best-effort\""), "{audit}");
+    let verified = replay(&["verify", "--all"], &dir)?;
+    let gaps = verified
+        .out()
+        .lines()
+        .filter(|line| line.starts_with("gaps: "))
+        .count();
+    ensure!((verified.code(), gaps) == (1, 2), "{verified:?}");
+    let second = all
+        .iter()
+        .find(|cast| cast.output().contains("after"))
+        .context("a part")?;
+    // So says a bundle, for somebody who has nothing else.
+    for cast in all
+        .iter()
+        .filter(|cast| cast.header.pointer("/bastion/mode").is_some())
+    {
+        let bundle = world.place("bundle")?.join("bundle.cast.zst");
+        let name = bundle.to_str().context("a path")?;
+        replay(&["bundle", "-o", name], &cast.path)?.ok()?;
+        let verified = replay(&["verify"], &bundle)?;
+        ensure!(
+            verified.code() == 1 && verified.out().starts_with("gaps: "),
+            "{verified:?}"
+        );
+        ensure!(
+            verified.out().contains("bytes that the client has"),
+            "{verified:?}"
+        );
+    }
+    let info = replay(&["info"], &second.path)?.ok()?;
+    ensure!(
+        info.out()
+            .contains("(this is part 2): nothing was recorded from"),
+        "{}",
+        info.out()
+    );
     Ok(())
 }
 

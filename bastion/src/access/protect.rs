@@ -12,7 +12,7 @@ use scanner::{Checksum, Detector, Mask, RuleError, Rules, RulesBuilder, Scope, U
 
 use super::tokens::{StableKey, TokenKeys};
 use crate::config::section::{Field, Placed, Section, Source};
-use crate::config::{Problem, Problems, nearest};
+use crate::config::{Problem, Problems, RecordingMode, nearest};
 use crate::target::Inventory;
 
 /// The rules of a policy folder, in the order of the file.
@@ -22,6 +22,8 @@ pub(super) struct Protect {
     text: Arc<str>,
     pub(super) rules: Vec<Rule>,
     unreadable: OnUnreadable,
+    /// Targets on which a session goes on where the recorder fails.
+    best_effort: Vec<Pattern>,
     tokens: TokenKeys,
     /// Compiled choices. A person's groups lift rules, so that there are as many choices as
     /// different sets of rules that are in force somewhere.
@@ -113,6 +115,8 @@ pub(crate) struct Protection {
     pub(crate) unread: Unread,
     /// What becomes of the command before it runs.
     pub(crate) command: CommandVerdict,
+    /// What becomes of the session where the recorder fails.
+    pub(crate) recording: RecordingMode,
 }
 
 /// A rule as people are told of it.
@@ -283,6 +287,7 @@ impl Protect {
         check_use(&source, &own, &rules);
         let at = root.place_of("unreadable");
         let unreadable = OnUnreadable::read(root.section("unreadable"), at, &rules);
+        let best_effort = read_recording(root.section("recording"), inventory);
         root.finish();
         let wants_stable = rules.iter().find(|rule| rule.is_stable());
         let tokens = match TokenKeys::new(stable_key, wants_stable.is_some()) {
@@ -298,6 +303,7 @@ impl Protect {
             text: text.into(),
             rules,
             unreadable,
+            best_effort,
             tokens,
             compiled: Mutex::default(),
         }))?;
@@ -359,6 +365,15 @@ impl Protect {
         .map(Arc::new)
     }
 
+    /// What becomes of a session on that target where the recorder fails.
+    pub(super) fn recording(&self, target: &str) -> RecordingMode {
+        let mut patterns = self.best_effort.iter();
+        match patterns.any(|pattern| pattern.matches(target)) {
+            true => RecordingMode::BestEffort,
+            false => RecordingMode::Strict,
+        }
+    }
+
     /// The number of rules.
     pub(super) fn len(&self) -> usize {
         self.rules.len()
@@ -413,6 +428,7 @@ impl Protect {
             holds,
             unreadable,
             command,
+            recording: self.recording(target),
         })
     }
 
@@ -880,6 +896,31 @@ impl OnUnreadable {
         }
         unreadable
     }
+}
+
+/// `[recording]`: the targets on which a session goes on where the recorder fails.
+fn read_recording(mut section: Section<'_, '_>, inventory: Option<&Inventory>) -> Vec<Pattern> {
+    let source = section.source();
+    let patterns = section.take("best_effort").and_then(read_patterns);
+    section.finish();
+    let patterns = patterns.unwrap_or_default();
+    for pattern in &patterns {
+        let meets = |inventory: &Inventory| {
+            let mut targets = inventory.iter();
+            targets.any(|target| pattern.value.matches(target.name()))
+        };
+        if inventory.is_some_and(|inventory| !meets(inventory)) {
+            source.problem_with_hint(
+                pattern.at,
+                format!(
+                    "no target of the inventory is called \"{}\", so that this says nothing",
+                    pattern.value.text
+                ),
+                "correct the name, or add the target first",
+            );
+        }
+    }
+    patterns.into_iter().map(|placed| placed.value).collect()
 }
 
 /// A name in which `*` stands for any characters, none too.
@@ -1574,6 +1615,16 @@ mod tests {
         }
     }
 
+    /// Only what is named goes on unrecorded.
+    #[test]
+    fn a_recorder_that_fails_ends_sessions_but_on_targets_that_are_named() {
+        let protect = parse("[recording]\nbest_effort = [\"orders-*\"]\n").unwrap();
+        assert_eq!(protect.recording("orders-db"), RecordingMode::BestEffort);
+        assert_eq!(protect.recording("payroll-1"), RecordingMode::Strict);
+        let nothing = parse("").unwrap();
+        assert_eq!(nothing.recording("orders-db"), RecordingMode::Strict);
+    }
+
     #[test]
     fn stable_tokens_need_a_key() {
         let folder = tempfile::tempdir().unwrap();
@@ -1723,6 +1774,18 @@ mod tests {
                     "fields = [\"ssn\", {{ name = \"tax\", aliases = [\"ssn\"] }}]\n{redact}"
                 )),
                 "the field \"ssn\" is named a second time",
+            ),
+            (
+                "[recording]\nbest_effort = [\"oders-*\"]\n".to_owned(),
+                "2:16: no target of the inventory is called \"oders-*\"",
+            ),
+            (
+                "[recording]\nbest_effort = []\n".to_owned(),
+                "an empty list covers nothing",
+            ),
+            (
+                "[recording]\nmode = \"best-effort\"\n".to_owned(),
+                "unknown key `recording.mode`",
             ),
             (
                 format!(

@@ -94,6 +94,7 @@ impl Class {
             "session_started" | "channel_allowed" => (SSH, 1, false),
             "session_ended" => (SSH, 2, false),
             "target_failed" => (SSH, 4, true),
+            "recording_lost" | "recording_gap" => (SSH, OTHER, true),
             "channel_denied" | "connection_refused" => (SSH, 5, true),
             "recording_read" | "recording_opened" | "audit_read" | "audit_opened" => {
                 (API, 2, false)

@@ -43,6 +43,7 @@ pub(super) fn run(args: &Check, out: &mut dyn Write) -> Result<(), Failure> {
             &Report {
                 ok: found.is_ok(),
                 problems,
+                warnings: found.as_ref().map_or(&[][..], |loaded| &loaded.warnings),
             },
         )
         .map_err(std::io::Error::from)?;
@@ -61,6 +62,9 @@ pub(super) fn run(args: &Check, out: &mut dyn Write) -> Result<(), Failure> {
             .map(|target| target.logins().len())
             .sum::<usize>(),
     )?;
+    for warning in &loaded.warnings {
+        writeln!(out, "warning: {warning}")?;
+    }
     Ok(())
 }
 
@@ -68,11 +72,15 @@ pub(super) fn run(args: &Check, out: &mut dyn Write) -> Result<(), Failure> {
 struct Report<'a> {
     ok: bool,
     problems: Vec<&'a Problem>,
+    /// What is right and still worth a thought.
+    warnings: &'a [String],
 }
 
 /// What was read.
 pub(super) struct Loaded {
     pub(super) inventory: Arc<Inventory>,
+    /// What is right and still worth a thought, a line each.
+    pub(super) warnings: Vec<String>,
 }
 
 /// Reads everything that the configuration names; goes on after a mistake where it can.
@@ -136,6 +144,7 @@ pub(super) fn check(path: &Path) -> Result<Loaded, Problems> {
     } else {
         load_inventory(&config, user_ca.as_ref(), &mut problems)
     };
+    let mut warnings = Vec::new();
     if let Some(inventory) = &inventory {
         problems.extend(check_names(&config, inventory));
         match Access::load(
@@ -143,15 +152,38 @@ pub(super) fn check(path: &Path) -> Result<Loaded, Problems> {
             Arc::clone(inventory),
             StableKey::File(&config.masks_key),
         ) {
-            Ok(access) => problems.extend(check_webhooks(path, &config.webhooks, &access)),
+            Ok(access) => {
+                problems.extend(check_webhooks(path, &config.webhooks, &access));
+                warnings.extend(warn_unrecorded(&access));
+            }
             Err(found) => problems.extend(found),
         }
     }
     match (Problems::new(problems), inventory) {
-        (None, Some(inventory)) => Ok(Loaded { inventory }),
+        (None, Some(inventory)) => Ok(Loaded {
+            inventory,
+            warnings,
+        }),
         (Some(problems), _) => Err(problems),
         (None, None) => Err(Problem::of_file(path, "cannot be loaded").into()),
     }
+}
+
+/// Where sessions go on unrecorded.
+fn warn_unrecorded(access: &Access) -> Option<String> {
+    let mut names: Vec<&str> = access.best_effort().collect();
+    names.sort_unstable();
+    let shown = names.iter().take(NAMED).copied().collect::<Vec<_>>();
+    let more = match names.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    (!names.is_empty()).then(|| {
+        format!(
+            "sessions on {}{more} go on unrecorded where the recorder fails ([recording] best_effort in protect.toml): who can stop it is not recorded there, and the log says from when to when",
+            shown.join(", ")
+        )
+    })
 }
 
 /// What webhooks name that is not there, and what is marked for none of them.
@@ -264,6 +296,8 @@ fn check_folder(path: &Path) -> Option<Problem> {
 
 /// A bundle of all public authorities has a quarter of this.
 const CA_MAX: u64 = 1024 * 1024;
+/// Targets that a warning names.
+const NAMED: usize = 20;
 
 #[cfg(test)]
 mod tests {

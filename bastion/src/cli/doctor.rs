@@ -164,6 +164,9 @@ fn files(path: &Path, found: &mut Findings) -> Option<std::sync::Arc<Inventory>>
                 "files",
                 "keys, policies, targets, modes and owners are right",
             );
+            for warning in &loaded.warnings {
+                found.warn("files", warning, "leave them out where that matters");
+            }
             Some(loaded.inventory)
         }
         Err(problems) => {

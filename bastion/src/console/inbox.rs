@@ -613,12 +613,9 @@ impl Console<'_> {
                 user: short(&about.user),
                 account: short(&format!("{}@{}", about.login, about.target)),
                 kind: about.kind.to_string(),
-                status: session
-                    .ended
-                    .as_ref()
-                    .map_or_else(|| "running".into(), super::ended),
+                status: self.status(session),
                 command: short(&super::command_text(session)),
-                running: session.is_active(),
+                running: session.is_active() || self.is_unrecorded(session),
             }
         };
         Ok(sessions.iter().take(SESSIONS).map(line).collect())

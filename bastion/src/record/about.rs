@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::RecordingMode;
+
 /// The name of a session and of its recording: 26 characters of `[0-9a-z]`, made by the
 /// recorder from 128 random bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -119,6 +121,12 @@ pub struct About {
     /// What is recorded where there is no terminal.
     #[serde(default, skip_serializing_if = "Bulk::is_full")]
     pub bulk: Bulk,
+    /// What becomes of it where the recorder fails.
+    #[serde(default, skip_serializing_if = "RecordingMode::is_strict")]
+    pub mode: RecordingMode,
+    /// What this part of its recording goes on from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continues: Option<Box<Continues>>,
     /// A policy for emergencies (`@break_glass`) let it begin.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub break_glass: bool,
@@ -128,6 +136,51 @@ pub struct About {
     /// How the user had signed in; only the recording has it, not the list or the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed_in: Option<Box<SignedIn>>,
+}
+
+/// The part of a session's recording before this one, and why it ended: the recorder failed, and
+/// the session went on (`mode` is best-effort).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Continues {
+    /// The name of the part before.
+    pub session: SessionId,
+    /// The number of this part, from 2.
+    pub part: u32,
+    /// Since when nothing was recorded.
+    pub since: jiff::Timestamp,
+    /// Why. At most 1 KiB.
+    pub reason: String,
+}
+
+/// A time in which a session went on and nobody recorded it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gap {
+    /// From when on.
+    pub since: jiff::Timestamp,
+    /// Until it was recorded again, or ended.
+    pub until: jiff::Timestamp,
+    /// Bytes of output that the client has and that are in no recording, at most: a recorder that
+    /// failed may have written some more than it said.
+    pub bytes: u64,
+    /// Why. At most 1 KiB.
+    pub reason: String,
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            since,
+            until,
+            bytes,
+            reason,
+        } = self;
+        write!(
+            f,
+            "nothing was recorded from {since:.0} to {until:.0}, {bytes} bytes at most: {reason}"
+        )
+    }
 }
 
 /// What policies were asked about the user of a session, beside who it is: so that other policies
@@ -302,14 +355,18 @@ impl End {
 
     /// With everything that a target chose cut to its limit.
     pub(crate) fn bounded(mut self) -> Self {
-        if let Some(reason) = &mut self.reason {
-            reason.truncate(reason.floor_char_boundary(REASON_BYTES));
-        }
+        self.reason = self.reason.map(bounded_reason);
         if let Some(ExitStatus::Signal(name)) = &mut self.status {
             name.truncate(name.floor_char_boundary(SIGNAL_BYTES));
         }
         self
     }
+}
+
+/// A reason, cut to its limit.
+pub(super) fn bounded_reason(mut reason: String) -> String {
+    reason.truncate(reason.floor_char_boundary(REASON_BYTES));
+    reason
 }
 
 const REASON_BYTES: usize = 1024;
@@ -344,6 +401,8 @@ pub struct Summary {
     pub started: jiff::Timestamp,
     /// How and when it ended; `None` while it is active.
     pub ended: Option<Ended>,
+    /// When it went on unrecorded, as far as the recorder was told.
+    pub gaps: Vec<Gap>,
 }
 
 impl Summary {

@@ -380,7 +380,8 @@ impl Wire {
             | Kind::Forget
             | Kind::Close
             | Kind::Audit
-            | Kind::Disk => return Err(Broken("a frame that only goes to a recorder")),
+            | Kind::Disk
+            | Kind::Gap => return Err(Broken("a frame that only goes to a recorder")),
         }
         Ok(())
     }

@@ -103,7 +103,7 @@ impl Part {
                 return Ok(());
             }
         }
-        wait(&mut self.progress.clone(), enough).await
+        wait(&mut self.progress.clone(), self.open.wire.stall, enough).await
     }
 
     /// Returns when it can't be written any more. Cancel-safe.
@@ -133,7 +133,7 @@ impl Part {
                 progress.changed().await.map_err(|_| RecordError::Gone)?;
             }
         };
-        let ended = time::timeout(super::STALL, ended).await;
+        let ended = time::timeout(self.open.wire.stall, ended).await;
         self.open.wire.forget(self.open.channel);
         ended.map_err(|_| RecordError::Stalled)?
     }

@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 use super::link::Out;
 use super::log::{Log, now_ms};
 use crate::audit::Wanted;
-use crate::record::SessionId;
+use crate::record::{Gap, SessionId};
 
 /// The queue of the audit log's thread.
 #[derive(Debug)]
@@ -102,6 +102,29 @@ impl Audit {
         if let (Some(members), Some(session)) = (event.as_object_mut(), session) {
             members.insert("session".to_owned(), json!(session));
         }
+        self.push(Waiting {
+            event: event.to_string().into_bytes(),
+            answer: None,
+        })
+    }
+
+    /// Notes that a session went on unrecorded.
+    pub(super) fn note_gap(
+        &self,
+        session: &SessionId,
+        continued: Option<SessionId>,
+        gap: &Gap,
+    ) -> Result<(), String> {
+        let event = json!({
+            "time": Timestamp::now(),
+            "event": "recording_gap",
+            "session": session,
+            "continued": continued,
+            "since": gap.since,
+            "until": gap.until,
+            "bytes": gap.bytes,
+            "reason": gap.reason,
+        });
         self.push(Waiting {
             event: event.to_string().into_bytes(),
             answer: None,

@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use recording::event::Stream;
+use recording::log::Leaf;
 
 use super::audit::{Waiting, is_event};
+use super::log::now_ms;
 use super::session::{Session, Wanted};
 use super::terms::Terms;
-use super::wire::{self, Broken, CHUNK, Failure, HEAD, Head, Hello, Kind};
+use super::wire::{self, Broken, CHUNK, Entry, Failure, GapEntry, HEAD, Head, Hello, Kind};
 use super::work::{Crew, Job};
 use crate::config::RecordingSync;
 use crate::record::{About, End, SessionId, Totals};
@@ -358,6 +360,10 @@ impl Reader {
                 self.shared.out.done(head.channel);
             }
             Kind::Audit => self.audit(head.channel, payload)?,
+            Kind::Gap => {
+                let gap = Box::new(wire::parse(payload)?);
+                self.question(head.channel, Ask::Gap(gap))?;
+            }
             Kind::Close => {
                 self.shared.abandon(&self.crew);
                 self.shared.out.done(head.channel);
@@ -476,6 +482,7 @@ pub(super) struct Question {
 enum Ask {
     Start(Box<About>),
     Disk,
+    Gap(Box<GapEntry>),
     List { position: u64 },
     Open { id: SessionId },
     OpenAudit,
@@ -487,6 +494,7 @@ impl Question {
         let answer = match &self.ask {
             Ask::Start(about) => self.start(crew, about).map(|()| None),
             Ask::Disk => self.disk(crew).map(Some),
+            Ask::Gap(gap) => self.gap(crew, gap).map(Some),
             Ask::List { position } => self.list(crew, *position).map(Some),
             Ask::Open { id } => self.open(crew, id).map(Some),
             Ask::OpenAudit => self.open_audit(crew).map(Some),
@@ -531,6 +539,34 @@ impl Question {
         let (free, total) = crew.store.disk().map_err(io_failure)?;
         let disk = [free.to_le_bytes(), total.to_le_bytes()].concat();
         Ok(wire::frame(Kind::Data, self.channel, &disk))
+    }
+
+    /// Logs what went unrecorded, as `serve` tells it: it can add to what is held against a recording
+    /// so, and take nothing away.
+    fn gap(&self, crew: &Crew, told: &GapEntry) -> Result<Vec<u8>, Failure> {
+        let GapEntry {
+            session,
+            continued,
+            gap,
+        } = told;
+        let ms = |at: jiff::Timestamp| u64::try_from(at.as_millisecond()).ok();
+        let leaf = Leaf::Gap {
+            at_ms: now_ms(),
+            session: Some(session.to_string()),
+            since_ms: ms(gap.since),
+            until_ms: ms(gap.until),
+            bytes: Some(gap.bytes),
+            continued: continued.map(|id| id.to_string()),
+            reason: gap.reason.clone(),
+        };
+        let log = &crew.store.log;
+        let logged = log.append(&leaf).and_then(|_| log.sync());
+        let listed = logged.and_then(|()| crew.store.append(&Entry::Gap(told.clone())));
+        listed.map_err(io_failure)?;
+        crew.audit
+            .note_gap(session, *continued, gap)
+            .map_err(Failure::Io)?;
+        Ok(wire::frame(Kind::Done, self.channel, &[]))
     }
 
     fn list(&self, crew: &Crew, position: u64) -> Result<Vec<u8>, Failure> {

@@ -24,6 +24,7 @@ use super::log::now_ms;
 use super::session::ending;
 use super::store::Store;
 use super::wire::{EndEntry, Entry, StartEntry};
+use crate::config::RecordingMode;
 use crate::record::{About, Coverage, End, ExitStatus, SessionId, Totals};
 
 /// Gives every recording an end that has none. One that cannot be read is left as it is.
@@ -35,6 +36,7 @@ pub(super) fn all(store: &Store) -> Result<(), RecorderError> {
     store.each_entry(|entry| match entry {
         Entry::Start(start) => drop(unended.insert(start.id, start.at)),
         Entry::End(end) => drop(unended.remove(&end.id)),
+        Entry::Gap(_) => {}
     })?;
     if unended.is_empty() {
         return Ok(());
@@ -216,6 +218,9 @@ fn repair(
     }
     let torn = keep_tail(store, id, started, file, (survey.whole, kept))?;
     let reason = match begins {
+        Ok(()) if goes_on(&survey) => {
+            "the recorder died; its last seconds may be missing, and the session may have gone on unrecorded (best-effort)"
+        }
         Ok(()) => "the recorder died; its last seconds may be missing",
         Err(_) => "the recorder died; less of the recording is there than was logged",
     };
@@ -241,6 +246,13 @@ fn repair(
         lasted: Some(survey.duration),
         reason,
     })
+}
+
+/// Whether the session was one that goes on where its recorder fails.
+fn goes_on(survey: &Survey) -> bool {
+    let header = survey.header.as_ref();
+    let mode = header.and_then(|header| header.get("bastion")?.get("mode"));
+    mode.is_some_and(|mode| *mode == json!(RecordingMode::BestEffort))
 }
 
 /// Whether a file begins with what was logged of it. Of one that an earlier recovery has made
@@ -547,6 +559,8 @@ mod tests {
             source: "192.0.2.7".parse().unwrap(),
             connection: "c1".to_owned(),
             bulk: Bulk::Full,
+            mode: RecordingMode::Strict,
+            continues: None,
             break_glass: false,
             notify: Vec::new(),
             signed_in: None,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::terms::Terms;
 use crate::audit::Wanted;
 use crate::config::RecordingSync;
-use crate::record::{About, End, SessionId, Totals};
+use crate::record::{About, End, Gap, SessionId, Totals};
 
 /// Bytes of a head.
 pub(crate) const HEAD: usize = 12;
@@ -23,7 +23,7 @@ const LONGEST: u32 = 160 * 1024;
 /// than this left may be waiting.
 pub(crate) const PART: usize = 512 * 1024;
 /// What both sides must agree on.
-pub(crate) const VERSION: u16 = 4;
+pub(crate) const VERSION: u16 = 5;
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +44,7 @@ pub(crate) enum Kind {
     Close = 12,
     Audit = 13,
     Disk = 14,
+    Gap = 15,
     // From the recorder.
     Started = 64,
     Taken = 65,
@@ -54,7 +55,7 @@ pub(crate) enum Kind {
     Done = 70,
 }
 
-const KINDS: [Kind; 21] = [
+const KINDS: [Kind; 22] = [
     Kind::Hello,
     Kind::Start,
     Kind::Stdout,
@@ -69,6 +70,7 @@ const KINDS: [Kind; 21] = [
     Kind::Close,
     Kind::Audit,
     Kind::Disk,
+    Kind::Gap,
     Kind::Started,
     Kind::Taken,
     Kind::Ended,
@@ -125,7 +127,7 @@ impl Kind {
             Self::Hello => 1024,
             Self::Disk | Self::Open | Self::List | Self::Read | Self::Forget | Self::Close => 256,
             Self::Resize | Self::Taken | Self::Started | Self::Done => 256,
-            Self::Marker | Self::End | Self::Ended | Self::Failed => 8 * 1024,
+            Self::Marker | Self::End | Self::Gap | Self::Ended | Self::Failed => 8 * 1024,
         }
     }
 }
@@ -256,6 +258,8 @@ pub(crate) enum Entry {
     Start(StartEntry),
     /// It has ended.
     End(EndEntry),
+    /// It went on unrecorded.
+    Gap(GapEntry),
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -278,6 +282,18 @@ pub(crate) struct EndEntry {
     pub(crate) recovered: bool,
 }
 
+/// A session went on unrecorded. The payload of [`Kind::Gap`], too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GapEntry {
+    /// The part of its recording before.
+    pub(crate) session: SessionId,
+    /// The part after; none where the session ended first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) continued: Option<SessionId>,
+    pub(crate) gap: Gap,
+}
+
 /// Reads a stream of frames as the recorder does, and each payload as what it says it is.
 #[cfg(fuzzing)]
 pub(crate) fn fuzz_frames(mut bytes: &[u8]) {
@@ -294,6 +310,7 @@ pub(crate) fn fuzz_frames(mut bytes: &[u8]) {
             Kind::Hello => drop(parse::<Hello>(payload)),
             Kind::Start => drop(parse::<About>(payload)),
             Kind::End => drop(parse::<End>(payload).map(End::bounded)),
+            Kind::Gap => drop(parse::<GapEntry>(payload)),
             Kind::Resize => drop(decode_size(payload)),
             Kind::Taken => drop(Taken::decode(payload)),
             Kind::List | Kind::Read | Kind::Forget => drop(decode_number(payload)),

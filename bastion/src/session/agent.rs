@@ -18,7 +18,7 @@ use super::notice::Notices;
 use super::registry::Of;
 use super::{
     Asked, Rooms, Session, about, approved_until, decide_on, end_when_revoked, end_with_approval,
-    end_with_lease, hold, pump,
+    end_with_lease, hold, keep_recorded, pump,
 };
 use crate::access::{Access, Action, Grant};
 use crate::record::{About, Kind};
@@ -186,6 +186,8 @@ async fn carry(context: Arc<Context>, channel: AgentChannel) {
     if let Err(line) = session.announce(&grant).await {
         return session.never_ran(line).await;
     }
+    let (id, keeper) = (session.id.clone(), session.recording.keeper());
+    let place = (id.as_str(), target.as_str(), login.as_str());
     let run = run(&context, session, channel, (&access, &grant), &active);
     let over = async {
         context.over.cancelled().await;
@@ -194,6 +196,7 @@ async fn carry(context: Arc<Context>, channel: AgentChannel) {
     };
     tokio::select! {
         () = run => {}
+        never = keep_recorded(rooms, asked, place, keeper, &active) => match never {},
         never = over => match never {},
         never = end_with_lease(rooms, asked, &grant, &active) => match never {},
         never = end_when_revoked(rooms, changes, asked, &grant, &active) => match never {},

@@ -38,6 +38,8 @@ pub(crate) struct Of {
 struct Running {
     of: Of,
     end: Arc<End>,
+    /// The recorder has failed, and it goes on.
+    unrecorded: bool,
 }
 
 /// The end of one session from outside, and the line that says why.
@@ -62,10 +64,11 @@ impl Registry {
         let running = Running {
             of,
             end: end.clone(),
+            unrecorded: false,
         };
         self.lock().insert(session.to_owned(), running);
         Active {
-            session: session.to_owned(),
+            session: Mutex::new(session.to_owned()),
             end,
             registry: self.clone(),
         }
@@ -91,6 +94,14 @@ impl Registry {
     /// Ends every session of a person; says how many.
     pub(crate) fn end_all_of(&self, identity: &Identity) -> usize {
         self.end_where(SIGNED_OUT, |_, of| of.identity == *identity)
+    }
+
+    /// Whether a session of this name runs, and nobody records it.
+    pub(crate) fn is_unrecorded(&self, session: &str) -> bool {
+        let sessions = self.lock();
+        sessions
+            .get(session)
+            .is_some_and(|running| running.unrecorded)
     }
 
     /// How many run.
@@ -130,7 +141,7 @@ impl Registry {
 /// A session that runs, as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Active {
-    session: String,
+    session: Mutex<String>,
     end: Arc<End>,
     registry: Registry,
 }
@@ -146,6 +157,25 @@ impl Active {
         self.end.ask(line);
     }
 
+    /// Nobody records it from now on.
+    pub(crate) fn unrecorded(&self) {
+        let name = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = self.registry.lock().get_mut(&*name) {
+            running.unrecorded = true;
+        }
+    }
+
+    /// It is recorded again, under another name, by which it is known here from now on.
+    pub(crate) fn rename(&self, session: &str) {
+        let mut name = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sessions = self.registry.lock();
+        if let Some(mut running) = sessions.remove(&*name) {
+            running.unrecorded = false;
+            sessions.insert(session.to_owned(), running);
+            session.clone_into(&mut name);
+        }
+    }
+
     /// Cancelled when this session, or everything, is to end.
     pub(crate) fn stop(&self, all: &CancellationToken) -> Stop {
         Stop {
@@ -158,8 +188,12 @@ impl Active {
 
 impl Drop for Active {
     fn drop(&mut self) {
+        let name = self
+            .session
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
         let mut sessions = self.registry.lock();
-        sessions.remove(&self.session);
+        sessions.remove(name);
         if sessions.is_empty() {
             self.registry.0.emptied.notify_waiters();
         }
@@ -183,3 +217,34 @@ impl Stop {
 
 /// What a client is told whose lease is over.
 const SIGNED_OUT: &str = "the session was ended: the sign-in is over; connect again to sign in";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A session whose recording goes on under another name is one session all the same.
+    #[test]
+    fn a_renamed_session_is_ended_by_its_new_name_and_forgotten() {
+        let registry = Registry::default();
+        let of = Of {
+            identity: Identity {
+                issuer: "https://id.example.test".to_owned(),
+                subject: "7".to_owned(),
+            },
+            lease: 1,
+            target: "lab-1".to_owned(),
+            login: "app".to_owned(),
+        };
+        let active = registry.begin("first", of);
+        active.unrecorded();
+        assert!(registry.is_unrecorded("first"));
+        active.rename("second");
+        assert_eq!(registry.len(), 1);
+        assert!(!registry.is_unrecorded("second"));
+        assert_eq!(registry.end_where("over", |id, _| id == "first"), 0);
+        assert_eq!(registry.end_where("over", |id, _| id == "second"), 1);
+        assert_eq!(active.stop(&CancellationToken::new()).line(), "over");
+        drop(active);
+        assert_eq!(registry.len(), 0);
+    }
+}
