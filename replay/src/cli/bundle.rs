@@ -20,7 +20,8 @@ use crate::files::Source;
   replay verify --key bastion.vkey case-17.cast.zst
 
 The bundle is a recording like any other, to be played, searched and exported; its proof stands in
-a frame that zstd passes over. Only a complete recording can be bundled.
+a frame that zstd passes over. Only a recording that is whole can be bundled: complete, or with gaps
+that the log names, which the bundle then names, too.
 
 Exit status: 0 it is written; 1 it is not complete, or cannot be written; 2 wrong usage.")]
 pub(super) struct Args {
