@@ -268,21 +268,10 @@ impl<W: Write> Writer<W> {
     /// Writes the end of the session and gives back what it was written to.
     pub fn end(mut self, at: Duration, ending: &Ending) -> io::Result<(W, Totals)> {
         self.with_text(at, |lines, text| lines.settle(text, at))?;
-        if let Some(label) = &ending.marker {
-            self.marker(at, label)?;
-        }
-        if let Some(exit) = ending.exit {
-            self.with_text(at, |lines, text| {
-                lines.event(text, at, 'x', &exit.to_string())
-            })?;
-        }
         let (stdout, stderr) = self.lines.totals();
-        let mut account = ending.account.clone();
-        for (stream, total) in [(Stream::Stdout, &stdout), (Stream::Stderr, &stderr)] {
-            account.insert(stream.name().to_owned(), json!(total));
-        }
-        let account = Value::Object(account).to_string();
-        self.with_text(at, |lines, text| lines.event(text, at, 'E', &account))?;
+        self.with_text(at, |lines, text| {
+            write_ending(lines, text, at, ending, (&stdout, &stderr));
+        })?;
         self.end_frame(at)?;
         self.out.flush()?;
         Ok((

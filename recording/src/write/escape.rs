@@ -181,6 +181,14 @@ const COPY: usize = GROUP / 2;
 /// A byte becomes six at most, and two copies may reach beyond the last.
 const BLOCK: usize = PIECE * 6 + 2 * COPY;
 
+// What is written outside of these bounds would be nothing, where it is counted as something.
+const _: () = assert!(
+    PIECE.is_multiple_of(GROUP)
+        && GROUP == u64::BITS as usize
+        && GROUP + COPY <= PIECE
+        && 2 * COPY >= GROUP
+);
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -225,14 +233,17 @@ mod tests {
             }
         }
 
-        /// Blocks do not show, also where every byte becomes six.
+        /// Blocks do not show, also where every byte becomes six and where marks are far apart.
         #[test]
-        fn long_text_is_read_back(text in "[a\"\\x00\\x1fé]{0,3000}") {
+        fn long_text_is_read_back(
+            text in proptest::collection::vec("[a\"\\n\\x00\\x1fé]{0,90}|[a-z]{1,120}[\"\\n]", 0..40).prop_map(|parts| parts.concat()),
+            crlf: bool,
+        ) {
             let mut out = vec![b'"'];
-            escape(&mut out, &text, Newlines::Kept);
+            escape(&mut out, &text, if crlf { Newlines::Crlf } else { Newlines::Kept });
             out.push(b'"');
             let read: String = serde_json::from_slice(&out).map_err(|e| TestCaseError::fail(e.to_string()))?;
-            prop_assert_eq!(read, text);
+            prop_assert_eq!(read, if crlf { text.replace('\n', "\r\n") } else { text });
         }
     }
 }
