@@ -171,7 +171,8 @@ enum Walk {
 #[derive(Clone, Debug)]
 pub(crate) struct Recent {
     words: [Word; RECENT],
-    /// Ends of words with what stands behind them that are nothing, whatever stands before.
+    /// Ends of words with what stands behind them that are nothing, whatever stands before and
+    /// after: what is kept here may only depend on these eight bytes.
     others: [u64; OTHERS],
 }
 

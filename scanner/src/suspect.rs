@@ -289,7 +289,12 @@ impl Near<'_> {
             return self.look_closely(rules, start, end, recent);
         }
         let look = self.ends_name(rules, recent);
-        if look == Look::Nothing && self.back(1) != b' ' {
+        // Of `data` it depends on what follows; behind a space it is the word before it.
+        let before = self.text.get(..self.at).unwrap_or_default();
+        if look == Look::Nothing
+            && self.back(1).is_ascii_alphanumeric()
+            && !crate::lane::opens_data(before)
+        {
             recent.keep_other(&rules.endings, self.text, self.at);
         }
         look

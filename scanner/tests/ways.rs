@@ -322,6 +322,8 @@ const LINES: &[&str] = &[
     "  \"data\": {",
     "    \"a\": \"am9lQGV4YW1wbGUuY29t\",",
     "{\"data\":{\"a\":\"am9lQGV4YW1wbGUuY29t\"},\"kind\":\"Secret\"}",
+    "[\"v1\",\"data\",1]",
+    "{\"a\":\"v1\",\"data\":{\"a\":\"am9lQGV4YW1wbGUuY29t\"},\"kind\":\"Secret\"}",
     "INSERT INTO t (id, ssn) VALUES (1, 'x');",
     "-[ RECORD 1 ]",
     "* Record 1",
@@ -565,6 +567,38 @@ fn every_cut_of_a_line() {
                     assert_eq!(first(&rules, way, begun), decided, "{begun}");
                 }
             }
+        }
+    }
+}
+
+/// What is known of `"data",` says nothing of `"data":`, which opens the data of a Secret.
+#[test]
+fn data_is_looked_at_for_what_follows() {
+    let secret = "am9lQGV4YW1wbGUuY29t";
+    for (first, then) in [
+        (
+            r#"{"errors":[{"path":["user","data",0]}]}"#,
+            r#"{"apiVersion":"v1","data":{"p":"SECRET"},"kind":"Secret"}"#,
+        ),
+        (
+            r#"["a","data",1]"#,
+            r#"{"b":1,"data":{"p":"SECRET"},"kind":"Secret"}"#,
+        ),
+        (
+            r#"{"a":{"x":"binaryData","y":1}}"#,
+            r#"{"a":{"x":"binaryData":{"p":"SECRET"}}"#,
+        ),
+    ] {
+        let then = then.replace("SECRET", secret);
+        let text = format!("{first}\n{first}\n{then}\n{}\n", "z".repeat(300));
+        for kind in [0, 1, 4] {
+            let rules = rules(kind);
+            let want = scan(&rules, Way::Bytes, false, [text.as_bytes()]);
+            for way in 0..3 {
+                let got = scan(&rules, Way::Blocks(way), false, [text.as_bytes()]);
+                assert_eq!(got, want, "way {way}");
+            }
+            assert!(kind == 1 || !want.out.contains(secret), "{}", want.out);
         }
     }
 }
