@@ -219,6 +219,19 @@ fn a_prompt_under_a_table_leaves_at_once() {
     );
 }
 
+/// JSON may break lines anywhere between its tokens.
+#[test]
+fn a_number_may_stand_below_its_key() {
+    gives(
+        "{\"ssn\":\n-12.5,\n\"password\":\n  77\n}\n",
+        "{\"ssn\":\n\"***\",\n\"password\":\n  \"***\"\n}\n",
+    );
+    gives(
+        "\"ssn\":\n- x1\n- x2\n\"c\": 1\n",
+        "\"ssn\":\n- \"***\"\n- \"***\"\n\"c\": 1\n",
+    );
+}
+
 /// PHP's `var_dump` escapes nothing and says how long a string is.
 #[test]
 fn a_dumped_string_ends_where_its_length_says() {

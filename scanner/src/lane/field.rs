@@ -452,6 +452,15 @@ impl Lane {
                         }
                     };
                 }
+                Some(b'-' | b'0'..=b'9') => {
+                    let start = v + spaces;
+                    // An item of YAML's list is no number.
+                    match rest.get(spaces + 1) {
+                        None if !closed => return self.more(start),
+                        Some(b' ' | b'-' | b'\n' | b'\r') if self.byte(start) == Some(b'-') => {}
+                        _ => return self.number_below(start, hit, limit, closed),
+                    }
+                }
                 _ => {}
             }
         }
@@ -464,6 +473,21 @@ impl Lane {
             });
         }
         At(v)
+    }
+
+    /// A number of JSON in a line below its key.
+    fn number_below(&mut self, start: usize, hit: Hit, limit: usize, closed: bool) -> Flow {
+        let end = match value::bare_end(self.slice(0, limit), start, Style::Json, closed) {
+            Some(end) => end,
+            None if limit - start <= VALUE_MAX => return self.more(start),
+            None => {
+                self.mask(start, limit, hit, Place::Inside, "json");
+                self.swallow_until(Until::Bare);
+                return At(limit);
+            }
+        };
+        self.mask(start, end, hit, Place::Literal, "json");
+        At(end)
     }
 
     /// A value in quotes: `start` is the first byte of the quote.
