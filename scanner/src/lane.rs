@@ -100,6 +100,9 @@ pub(crate) struct Lane {
     table: Option<Table>,
     row: Row,
     broken: Option<usize>,
+    /// So many lines the row has that broke off, and whether a quote in it may be open.
+    parts: u32,
+    torn: bool,
     /// The line began with a move of the cursor.
     painted: bool,
     screen: recall::Screen,
@@ -207,6 +210,8 @@ struct Row {
     cell_column: usize,
     quoted: bool,
     closed_quote: bool,
+    /// A quote opens a cell and does not close in its line.
+    torn: bool,
     /// The rest of the cell is dropped: it was too long.
     dropped: bool,
     /// Up to where the end of the line was looked for, to count its cells.
@@ -320,6 +325,8 @@ impl Lane {
             table: None,
             row: Row::default(),
             broken: None,
+            parts: 0,
+            torn: false,
             painted: false,
             screen: recall::Screen::default(),
             block: None,

@@ -128,11 +128,11 @@ pub(crate) fn header(rules: &Compiled, line: &[u8]) -> Option<Table> {
     let first = line.iter().position(|b| !b.is_ascii_whitespace())?;
     // Most lines are no headers, and say so with their first byte.
     let b = *line.get(first)?;
-    if matches!(
+    let odd = matches!(
         b,
         b'{' | b'}' | b'<' | b'(' | b')' | b'/' | b'-' | b'.' | b',' | b';'
-    ) || (b.is_ascii_digit() && !line.starts_with(b"2+^|"))
-    {
+    ) || (b.is_ascii_digit() && !line.starts_with(b"2+^|"));
+    if odd && !begins_oddly(line) {
         return None;
     }
     let shown = line.get(first..).unwrap_or_default();
@@ -170,6 +170,17 @@ pub(crate) fn header(rules: &Compiled, line: &[u8]) -> Option<Table> {
     spaced(rules, line)
 }
 
+/// Whether a header may begin with a cell that has no name, or a number in it: `,name`, `2fa,`.
+pub(crate) fn begins_oddly(line: &[u8]) -> bool {
+    let digits = line.iter().take_while(|b| b.is_ascii_digit()).count();
+    match (line.first(), line.get(1)) {
+        (Some(b',' | b';'), Some(next)) => {
+            next.is_ascii_alphabetic() || matches!(next, b'"' | b'_')
+        }
+        _ => digits > 0 && line.get(digits).is_some_and(u8::is_ascii_alphabetic),
+    }
+}
+
 /// What may separate the names of a header, and the cells under it.
 pub(crate) const SEPARATORS: [u8; 8] = [b'\t', b',', b';', b'|', 0x1f, b'^', b'~', 0x01];
 
@@ -179,8 +190,26 @@ pub(crate) fn column(rules: &Compiled, cell: &[u8], by: u8) -> Option<Option<Hit
     let cell = trim(cell);
     let name = unquote(cell, b'"').or_else(|| unquote(cell, b'\''));
     let name = name.unwrap_or(cell);
-    let is_name = is_name(bare(name)) || name.is_empty() && !matches!(by, b',' | b';');
-    is_name.then(|| named(rules, name))
+    is_label(cell, name, by).then(|| named(rules, name))
+}
+
+/// Whether a cell of a header may stand for a column. Between tabs it may be an expression, and
+/// nobody quotes what is no name.
+fn is_label(cell: &[u8], name: &[u8], by: u8) -> bool {
+    let letters = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b' ');
+    let numbered = name.first().is_some_and(u8::is_ascii_digit)
+        && name.iter().any(u8::is_ascii_alphabetic)
+        && name.iter().all(letters);
+    let expression = by == b'\t'
+        && name.len() <= 128
+        && name.first().is_some_and(|b| b.is_ascii_alphabetic())
+        && name.iter().any(|b| matches!(b, b'(' | b'>'));
+    let quoted = name.len() < cell.len() && name.len() <= 128;
+    is_name(bare(name))
+        || quoted
+        || numbered
+        || expression
+        || name.is_empty() && !matches!(by, b',' | b';')
 }
 
 /// Whether a cell may be the name of a column.
@@ -270,6 +299,9 @@ fn delimited(rules: &Compiled, line: &[u8], by: u8) -> Option<Table> {
     let mut cols: Vec<Col> = Vec::new();
     let mut plain = true;
     let spaced = inner.windows(2).any(|w| w == [by, b' ']);
+    let ends = inner.split(|b| *b == by).count();
+    // The first column has no name, or a separator ends the line: but for lists in a program.
+    let open = by == b',' && ends > 2 && !spaced;
     for (at, cell) in inner.split(|b| *b == by).enumerate() {
         let cell = trim(cell);
         let name = match (unquote(cell, b'"'), unquote(cell, b'\'')) {
@@ -286,7 +318,10 @@ fn delimited(rules: &Compiled, line: &[u8], by: u8) -> Option<Table> {
                     .unwrap_or(cell)
             }
         };
-        if !is_name(bare(name)) && (!name.is_empty() || matches!(by, b',' | b';')) {
+        if !is_label(cell, name, by)
+            && !(name.is_empty() && open && (at == 0 || at + 1 == ends))
+            && at < COLUMNS_MAX
+        {
             return None;
         }
         let hit = named(rules, name);

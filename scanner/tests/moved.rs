@@ -76,12 +76,13 @@ fn the_rest_of_a_row_may_have_a_separator_too_many() {
     );
 }
 
-/// A quote that nobody closes opens nothing where nothing is quoted.
+/// A quote that nobody closes swallows nothing where nothing is quoted; up to the next one, all is
+/// in doubt.
 #[test]
 fn a_quote_in_a_cell_does_not_swallow_the_rest() {
     gives(
         "id|note|ssn|city\n1|\"a|x1y2|Lund\n2|5\"|x3|Rome\n3|\"b\" c|x4|Brno\n",
-        "id|note|ssn|city\n1|\"a|***|Lund\n2|5\"|***|Rome\n3|\"b\" c|***|Brno\n",
+        "id|note|ssn|city\n1|\"a|***|Lund\n***|***|***|***\n3|\"b\" c|***|Brno\n",
     );
     gives(
         "id,note,ssn,city\n1,\"b\" c,x4y5,Brno\n",
@@ -333,4 +334,83 @@ fn a_header_has_any_number_of_columns() {
             }
         }
     }
+}
+
+/// A quote that does not close in its line may be one, where most do not quote.
+#[test]
+fn a_quote_over_lines_is_in_doubt_where_nothing_is_quoted() {
+    for text in [
+        "id|note|ssn|city\n1|\"Dear all,\n\nhello\"|secret|Lund\n2|b|secret2|Oslo\n",
+        "id|ssn|city\n1|\"Line 1\n\nsecret\"|Lund\n2|secret2|Oslo\n",
+        "id|note|ssn\n7|\"see a|b,\nthen c\"|secret\n8|x|y\n",
+        "id|ssn\n1|\"abc\nsecret\"\n2|x\n",
+        "id|note|ssn|city\n1|\"a\n{b}\"|secret|Lund\n",
+    ] {
+        for size in [1, 2, 7, 1000] {
+            let out = scan(text, size);
+            assert!(!out.contains("secret"), "{size}: {out}");
+        }
+    }
+}
+
+/// The rest of a row begins with anything, and a bar behind a backslash is one.
+#[test]
+fn the_rest_of_a_row_begins_with_anything() {
+    for text in [
+        "id|doc|ssn|city\n1|{\n  \"a\": 1,\n  \"b\": 2\n}|secret|Lund\n2|{}|z3|Rome\n",
+        "id|doc|ssn|city\n1|a\n<b>|secret|Lund\n",
+        "id|note|ssn\n1|para 1\n\npara 2|secret\n2|b|secret2\n",
+        "id|ssn|pattern|password|city\n1|s|a\\|b|secret|Lund\n",
+        "id|password|role|city\n1|x|y\\|secret|admin|Lund\n",
+        "|id|ssn|note|password|city|\n|--|--|--|--|--|\n|1|x|a\\\\|b|secret|Lund|\n",
+    ] {
+        for size in [1, 2, 7, 1000] {
+            let out = scan(text, size);
+            assert!(!out.contains("secret"), "{size}: {out}");
+        }
+    }
+    gives(
+        "|id|password|\n|--|--|\n|1|-:=+--|\n",
+        "|id|password|\n|--|--|\n|1|***|\n",
+    );
+}
+
+/// Databases name a column by its expression, and others leave names out.
+#[test]
+fn an_odd_name_in_a_header_disarms_nothing() {
+    for text in [
+        ",name,ssn\n0,bob,secret\n",
+        "\"\",\"name\",\"ssn\"\n\"1\",\"bob\",\"secret\"\n",
+        "id,ssn,city,\n1,secret,Lund,\n",
+        "2fa,ssn,id\n1,secret,2\n",
+        "id\tssn\tCOUNT(*)>0\n1\tsecret\t1\n",
+        "ssn\tDATE_FORMAT(d, '%Y-%m')\nsecret\t2025-01\n",
+        "INSERT INTO t (id, ssn) OVERRIDING SYSTEM VALUE VALUES (1, 'secret');\n",
+    ] {
+        for size in [1, 7, 1000] {
+            let out = scan(text, size);
+            assert!(!out.contains("secret"), "{size}: {out}");
+        }
+    }
+}
+
+/// What looked like no secret once is looked at again where a colon follows it.
+#[test]
+fn a_word_in_a_list_does_not_hide_a_secret() {
+    let rule = Rule::new("r", Action::Mask(Mask::Redact)).detector(scanner::Detector::Email);
+    let rules = Arc::new(RulesBuilder::new().rule(rule).build().unwrap());
+    let text = format!(
+        "{{\"errors\":[{{\"path\":[\"user\",\"data\",0]}}]}}\n{{\"data\":{{\"p\":\"am9lQGV4YW1wbGUuY29t\"}},\"kind\":\"Secret\"}}\n{}\n",
+        "z".repeat(300)
+    );
+    let mut scanner = Scanner::new(rules, Options::default());
+    scanner.feed(Stream::Stdout, Raw::new(Bytes::from(text)));
+    scanner.end();
+    let mut out = Vec::new();
+    while let Some(step) = scanner.next_step() {
+        if let Step::Pass { bytes, .. } = step {
+            out.extend_from_slice(bytes.as_bytes());
+        }
+    }
+    assert!(!String::from_utf8(out).unwrap().contains("am9lQGV4"));
 }

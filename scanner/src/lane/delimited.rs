@@ -149,7 +149,8 @@ impl Lane {
             to -= 1;
         }
         // The line under a header of markdown.
-        let rule = lead && is_dashes(self.slice(from, to));
+        let rule = lead && self.table.as_ref().is_some_and(|t| t.rows == 0);
+        let rule = rule && is_dashes(self.slice(from, to));
         if to > from && !rule && !value::is_nothing(self.slice(from, to)) {
             if whole {
                 self.mask(from, to, hit, Place::Inside, "csv");
@@ -178,8 +179,15 @@ impl Lane {
                 && reached > 0
                 && reached + 1 < cells;
             let closes = self.row.broken.is_some() && reached + 1 == cells;
-            let done = self.end_row(at, is_row || broke || closes);
-            self.broken = broke.then_some(reached);
+            let torn = self.torn_at(at, by);
+            let done = self.end_row(at, is_row || broke || closes || torn);
+            self.broken = (broke || torn).then_some(reached);
+            self.parts = if broke || torn { self.parts + 1 } else { 0 };
+            if self.parts > PARTS_MAX {
+                self.broken = None;
+                self.torn = false;
+                self.parts = 0;
+            }
             return done;
         }
         self.row.index += 1;
@@ -190,6 +198,25 @@ impl Lane {
         self.row.dropped = false;
         self.pos = at + 1;
         true
+    }
+
+    /// Whether a quote of this row, or of the one that it goes on with, may still be open where its
+    /// line ends at `at`.
+    fn torn_at(&mut self, at: usize, by: u8) -> bool {
+        let quote = match self.table.as_ref().map(|table| table.kind) {
+            Some(Kind::Delimited { quote, .. }) if quote != 0 => quote,
+            _ => return false,
+        };
+        let before = std::mem::replace(&mut self.torn, self.row.torn);
+        if before {
+            let line = self.slice(self.line, at);
+            let closes = memchr::memchr_iter(quote, line).any(|k| match line.get(k + 1) {
+                None => true,
+                Some(b) => *b == by || *b == b'\r',
+            });
+            self.torn = !closes;
+        }
+        self.torn
     }
 
     /// The first cell of a row before which its cells are counted: the one after the first
@@ -230,7 +257,7 @@ impl Lane {
         if size > VALUE_MAX {
             // Lines of CSV may be as long as that where something is quoted.
             let near = self.slice(cell, cell + VALUE_MAX);
-            return Some(match cells(near, by, quote, false) {
+            return Some(match cells(near, (by, quote, lead), false) {
                 None => Doubt::No,
                 Some(_) => Doubt::Cells(self.row.index, usize::MAX),
             });
@@ -245,7 +272,7 @@ impl Lane {
         } else {
             line.strip_suffix(b"\r").unwrap_or(line)
         };
-        let Some(rest) = cells(line, by, quote, true) else {
+        let Some(rest) = cells(line, (by, quote, lead), true) else {
             return Some(Doubt::No);
         };
         let cols = &self.table.as_ref()?.cols;
@@ -254,8 +281,12 @@ impl Lane {
         let lead = usize::from(lead);
         let count = (self.row.index + rest).saturating_sub(lead);
         // A line with fewer cells goes on with the row that broke off.
-        let broken = self.row.broken.filter(|_| count < cols.len()).unwrap_or(0);
-        let more = (broken + count).saturating_sub(cols.len());
+        let columns = cols.len();
+        if count >= columns {
+            self.row.broken = None;
+        }
+        let broken = self.row.broken.unwrap_or(0);
+        let more = (broken + count).saturating_sub(columns);
         Some(match (last + more).checked_sub(broken) {
             Some(to) if more > 0 => Doubt::Cells(first.saturating_sub(broken) + lead, to + lead),
             _ => Doubt::No,
@@ -274,7 +305,7 @@ impl Lane {
 
     /// Whether the cell is quoted; `None`: more is needed. Where most do not quote, a quote counts
     /// that closes in its line, before a separator.
-    fn opens_quote(&self, by: u8, quote: u8, end: bool) -> Option<bool> {
+    fn opens_quote(&mut self, by: u8, quote: u8, end: bool) -> Option<bool> {
         let cell = self.row.cell;
         let scanned = self.row.scan > cell;
         if scanned || quote == 0 || self.byte(cell) != Some(quote) {
@@ -283,11 +314,20 @@ impl Lane {
         if is_strict(by) || matches!(by, 0 | b' ') {
             return Some(true);
         }
-        let rest = self.slice(cell, self.view.text.len());
-        match quoted_size(rest, by, quote, end) {
+        let near = self.slice(cell, self.view.text.len().min(cell + QUOTED_MAX));
+        let far = near.len() == QUOTED_MAX;
+        match quoted_size(near, by, quote, end && !far) {
             Size::Of(_) => Some(true),
-            Size::Broken(_) => Some(false),
-            Size::Open if end || rest.len() > QUOTED_MAX => Some(false),
+            Size::Broken(to) => {
+                // Its line ends: it may go on in the next one after all.
+                let line = near.get(to) == Some(&b'\n');
+                self.row.torn = self.row.torn || line;
+                Some(false)
+            }
+            Size::Open if end || far => {
+                self.row.torn = true;
+                Some(false)
+            }
             Size::Open => None,
         }
     }
@@ -300,7 +340,7 @@ fn is_strict(by: u8) -> bool {
 
 /// How many cells a line has, which is whole if it is `closed`; `None` where a quote goes on in the
 /// next line.
-fn cells(line: &[u8], by: u8, quote: u8, closed: bool) -> Option<usize> {
+fn cells(line: &[u8], (by, quote, lead): (u8, u8, bool), closed: bool) -> Option<usize> {
     let mut count = 1;
     let mut rest = line;
     loop {
@@ -313,7 +353,7 @@ fn cells(line: &[u8], by: u8, quote: u8, closed: bool) -> Option<usize> {
             };
             rest = rest.get(size..).unwrap_or_default();
         }
-        let Some(at) = separator(rest, by) else {
+        let Some(at) = separator(rest, by, lead) else {
             return Some(count);
         };
         rest = rest.get(at + 1..).unwrap_or_default();
@@ -321,12 +361,19 @@ fn cells(line: &[u8], by: u8, quote: u8, closed: bool) -> Option<usize> {
     }
 }
 
-/// The next separator, but for those that markdown escapes.
-fn separator(text: &[u8], by: u8) -> Option<usize> {
-    memchr::memchr_iter(by, text).find(|at| {
-        let before = text.get(..*at).unwrap_or_default();
-        by != b'|' || before.last() != Some(&b'\\')
-    })
+/// The next separator. Markdown escapes those in cells.
+fn separator(text: &[u8], by: u8, lead: bool) -> Option<usize> {
+    if !lead {
+        return memchr::memchr(by, text);
+    }
+    let mut at = 0;
+    loop {
+        let found = at + memchr::memchr2(by, b'\\', text.get(at..)?)?;
+        if text.get(found) == Some(&by) {
+            return Some(found);
+        }
+        at = found + 2;
+    }
 }
 
 /// How far a quoted cell goes.
@@ -359,5 +406,7 @@ fn quoted_size(text: &[u8], by: u8, quote: u8, closed: bool) -> Size {
     }
 }
 
+/// A row has at most so many lines where most do not quote.
+const PARTS_MAX: u32 = 64;
 /// A longer cell is not quoted where most do not quote.
 const QUOTED_MAX: usize = 4096;

@@ -3,6 +3,7 @@
 use crate::rules::{Hit, Rules};
 use crate::table::{self, Kind, Table};
 
+use super::delimited::Doubt;
 use super::recall::Recalled;
 use super::sql::column;
 use super::{Frame, Inner, LINE_CONTEXT, Lane, Row, first_char};
@@ -20,6 +21,8 @@ impl Lane {
         self.names = None;
         if self.table.is_none() {
             self.broken = None;
+            self.torn = false;
+            self.parts = 0;
         }
         if self.inner != Inner::Text {
             self.frame = Frame::Line;
@@ -73,7 +76,14 @@ impl Lane {
         self.stop_at_row();
         let key = self.row.key;
         let broken = self.broken.take();
+        // While a quote may be open, nobody knows what a cell is.
+        let doubt = if self.torn {
+            Doubt::Cells(0, usize::MAX)
+        } else {
+            Doubt::Uncounted
+        };
         self.row = Row {
+            doubt,
             cell: self.pos,
             scan: self.pos,
             spaces: 2,
@@ -114,6 +124,10 @@ impl Lane {
         let Some(&first) = rest.first() else {
             return end.then_some(false);
         };
+        // The rest of a row begins with anything, also with an empty line.
+        if self.broken.is_some() && matches!(kind, Kind::Delimited { .. }) {
+            return is_footer(rest, end).map(|footer| !footer);
+        }
         if matches!(first, b'\n' | b'\r') {
             return Some(false);
         }
@@ -254,6 +268,18 @@ impl Lane {
         }
         let near = line.get(..LINE_CONTEXT).unwrap_or(line);
         let size = memchr::memchr(b'\n', near);
+        // Nor are `[1] # ` and `<enter> `.
+        let close = if line.first() == Some(&b'<') {
+            b'>'
+        } else {
+            b']'
+        };
+        if line.first() != Some(&b'{')
+            && let Some(at) = memchr::memchr(close, near)
+            && near.get(at + 1) == Some(&b' ')
+        {
+            return Some(false);
+        }
         if size.is_none() && near.len() < LINE_CONTEXT && !end {
             return None;
         }
@@ -450,6 +476,7 @@ impl Lane {
             }
             Some(b'2' | b'C' | b'c') => return false,
             // No header begins so.
+            Some(_) if table::begins_oddly(line) => {}
             Some(
                 b'{'
                 | b'}'
@@ -519,6 +546,25 @@ impl Lane {
 fn has_bars_at_same_places(a: &[u8], b: &[u8]) -> bool {
     memchr::memchr_iter(b'|', a).eq(memchr::memchr_iter(b'|', b))
 }
+
+/// Whether a line begins like `(3 rows)`; `None`: more is needed.
+fn is_footer(line: &[u8], end: bool) -> Option<bool> {
+    let Some(rest) = line.strip_prefix(b"(") else {
+        return Some(false);
+    };
+    let digits = rest.iter().take(20).take_while(|b| b.is_ascii_digit());
+    let digits = digits.count();
+    let word = rest.get(digits..).unwrap_or_default();
+    let size = word.len().min(FOOTER.len());
+    let alike = word.get(..size) == FOOTER.get(..size);
+    match (digits, size) {
+        (0, 0) | (1.., ..4) if alike && !end => None,
+        (0, _) => Some(false),
+        _ => Some(alike && size == FOOTER.len()),
+    }
+}
+
+const FOOTER: &[u8] = b" row";
 
 /// `-[ RECORD 1 ]---` in any style, or mysql's `*** 1. row ***`.
 pub(crate) fn is_record(line: &[u8]) -> bool {

@@ -58,6 +58,8 @@ impl Names {
             match self.list {
                 List::Header(by) => match table::column(rules, name, by) {
                     Some(hit) => push_column(&mut self.cols, hit),
+                    // Behind the last column that is told apart it does not matter.
+                    None if self.cols.len() >= COLUMNS_MAX => {}
                     None => self.list = List::Text,
                 },
                 _ => {

@@ -42,6 +42,14 @@ impl Lane {
             let far = self.is_far(at).then(|| self.long_columns(at)).flatten();
             let head = self.slice(self.line_floor(at), at).trim_ascii_end();
             let head = head.get(..head.len() - 6).unwrap_or_default().trim_ascii();
+            let head = OVERRIDING
+                .iter()
+                .find_map(|clause| {
+                    let at = head.len().checked_sub(clause.len())?;
+                    let tail = head.get(at..)?;
+                    tail.eq_ignore_ascii_case(clause).then(|| head.get(..at))?
+                })
+                .map_or(head, <[u8]>::trim_ascii_end);
             let cols = match head.strip_suffix(b")") {
                 _ if far.is_some() => far.unwrap_or_default(),
                 // The list of columns began in a line before.
@@ -437,9 +445,16 @@ impl Lane {
         while self.pos < end {
             let text = self.slice(0, end);
             let event = find::event(text, self.pos, self.rules.compiled().has_paths);
-            if let Some(At(next)) = self.own_before(event, end, closed) {
-                self.pos = next;
-                continue;
+            match self.own_before(event, end, closed) {
+                Some(At(next)) => {
+                    self.pos = next;
+                    continue;
+                }
+                Some(More) if !closed => {
+                    left = Some(self.pos);
+                    break;
+                }
+                Some(More) | None => {}
             }
             let Some(event) = event else {
                 break;
@@ -471,6 +486,9 @@ impl Lane {
         self.mask(start, end, hit, Place::Word, "sql");
     }
 }
+
+/// What may stand between the columns of an `INSERT` and its values.
+const OVERRIDING: [&[u8]; 2] = [b"overriding system value", b"overriding user value"];
 
 /// A quote of SQL.
 fn sql_quote(mark: u8) -> Quote {
