@@ -492,7 +492,7 @@ const FAMILIES: [(&str, &str, &str); 41] = [
     (
         BYTES_UNRECORDED,
         "counter",
-        "Bytes of output that clients got and nobody recorded, at most (best-effort).",
+        "Bytes of output that clients got and no recorder acknowledged (best-effort).",
     ),
     (
         BYTES,

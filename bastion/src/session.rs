@@ -440,8 +440,7 @@ async fn locked_out(
 }
 
 /// Has a session recorded again that goes on unrecorded, and says so where it is seen: in the audit
-/// log, the metrics and the journal. The client hears nothing: who has stopped the recorder does not
-/// learn here that it worked. Never returns.
+/// log, the metrics and the journal. Never returns.
 async fn keep_recorded(
     rooms: &Rooms,
     asked: &Asked,
@@ -756,6 +755,7 @@ impl Session<'_> {
             status,
             coverage: coverage.into(),
             reason,
+            ..End::default()
         };
         if let Err(error) = self.recording.end(end).await {
             warn!(session = %self.id, %error, "the recording has no end");

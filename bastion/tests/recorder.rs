@@ -457,38 +457,55 @@ async fn a_gap_in_which_a_session_ends_is_told_to_the_next_recorder() {
     };
     recorder.close().await;
     let judged = judged(temp.path(), id);
+    assert_eq!(judged.gaps.len(), 1);
     let told = judged.gaps.first().unwrap();
     assert_eq!((told.bytes, told.after.clone()), (Some(gap.bytes), None));
     assert_eq!(told.bytes, Some(11));
 }
 
 /// `serve` died with the recorder, before it could tell anybody: the log still does not say that all
-/// of the session is there.
+/// of the session is there, however the recorder ended.
 #[tokio::test]
 async fn a_best_effort_session_that_nobody_could_tell_of_is_not_called_complete() {
+    for how in [Signal::KILL, Signal::TERM] {
+        let temp = temp();
+        let recorder = embedded(temp.path()).await;
+        let mut sessions = Vec::new();
+        for about in [about(Kind::Shell), best_effort(Kind::Shell)] {
+            let mut recording = recorder.start(about).await.unwrap();
+            print(&mut recording, b"before\r\n").await.unwrap();
+            sessions.push((recording.id(), recording.keeper(), recording));
+        }
+        signal(recorder.child_id().await.unwrap(), how);
+        let (_, keeper, _) = sessions.last_mut().unwrap();
+        assert!(matches!(keeper.next().await, Kept::Lost(_)));
+        let ids: Vec<_> = sessions.iter().map(|(id, ..)| *id).collect();
+        drop((sessions, recorder));
+        let recorder = loop {
+            match Recorder::spawn_embedded(program(), temp.path(), RecordingSync::Interval).await {
+                Ok(recorder) => break recorder,
+                // The other one may not be gone yet.
+                Err(_) => tokio::task::yield_now().await,
+            }
+        };
+        recorder.close().await;
+        let gaps = ids.iter().map(|id| judged(temp.path(), *id).gaps.len());
+        assert_eq!(gaps.collect::<Vec<_>>(), [0, 1], "{how:?}");
+    }
+}
+
+/// One that ended in order has none.
+#[tokio::test]
+async fn a_best_effort_session_that_was_recorded_is_complete() {
     let temp = temp();
     let recorder = embedded(temp.path()).await;
-    let mut sessions = Vec::new();
-    for about in [about(Kind::Shell), best_effort(Kind::Shell)] {
-        let mut recording = recorder.start(about).await.unwrap();
-        print(&mut recording, b"before\r\n").await.unwrap();
-        sessions.push((recording.id(), recording.keeper(), recording));
-    }
-    signal(recorder.child_id().await.unwrap(), Signal::KILL);
-    let (_, keeper, _) = sessions.last_mut().unwrap();
-    assert!(matches!(keeper.next().await, Kept::Lost(_)));
-    let ids: Vec<_> = sessions.iter().map(|(id, ..)| *id).collect();
-    drop((sessions, recorder));
-    let recorder = loop {
-        match Recorder::spawn_embedded(program(), temp.path(), RecordingSync::Interval).await {
-            Ok(recorder) => break recorder,
-            // The killed one may not be gone yet.
-            Err(_) => tokio::task::yield_now().await,
-        }
-    };
+    let mut recording = recorder.start(best_effort(Kind::Shell)).await.unwrap();
+    let id = recording.id();
+    print(&mut recording, b"all of it\r\n").await.unwrap();
+    recording.end(End::default()).await.unwrap();
     recorder.close().await;
-    let gaps = ids.iter().map(|id| judged(temp.path(), *id).gaps.len());
-    assert_eq!(gaps.collect::<Vec<_>>(), [0, 1]);
+    let judged = judged(temp.path(), id);
+    assert_eq!((judged.level, judged.gaps.len()), (Level::Complete, 0));
 }
 
 /// Whether every thread of the process stands still.
@@ -562,10 +579,7 @@ async fn a_best_effort_session_goes_on_beside_a_recorder_that_hangs() {
     // What was handed over was written after all: a gap is what it is at most.
     let ended = survey(&file_of(temp.path(), first)).ended.unwrap();
     let reason = ended.get("reason").unwrap().as_str().unwrap();
-    assert!(
-        reason.ends_with("goes on unrecorded (best-effort)"),
-        "{reason}"
-    );
+    assert!(reason.ends_with("goes on unrecorded"), "{reason}");
     assert!(text_of(temp.path(), first).contains("handed over"));
     assert_eq!(judged(temp.path(), first).gaps.len(), 1);
     assert_eq!(judged(temp.path(), second).gaps.len(), 1);

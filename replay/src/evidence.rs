@@ -60,8 +60,8 @@ pub struct Session {
     pub gaps: Vec<Gap>,
     /// It goes on where its recorder fails.
     pub best_effort: bool,
-    /// Its recording ended because its recorder failed.
-    failed: bool,
+    /// The session was over with its recording, and not only that: as whoever carried it said.
+    over: bool,
     /// The gap that it begins with, as far as that is known at a start.
     begins: Option<Gap>,
 }
@@ -73,7 +73,7 @@ pub struct Gap {
     pub since_ms: Option<u64>,
     /// Until when.
     pub until_ms: Option<u64>,
-    /// Bytes that the client has, at most; none where nobody knows.
+    /// Bytes that the client has and that no recorder acknowledged; none where nobody knows.
     pub bytes: Option<u64>,
     /// The part of the session's recording before.
     pub before: Option<String>,
@@ -181,7 +181,7 @@ impl Catalogue {
         let level = misnamed(level, name, session.as_deref());
         let mut judged = Judged::new(walk, session, level);
         judged.recovered = logged.recovered;
-        judged.gaps = logged.all_gaps();
+        judged.gaps = logged.all_gaps(judged.session.as_deref().unwrap_or(name));
         Ok(judged)
     }
 }
@@ -203,33 +203,26 @@ impl Session {
         });
     }
 
-    /// What the leaf of its end says of them.
-    fn finish(&mut self, reason: Option<&str>) {
-        self.failed |= reason.is_some_and(|reason| reason.ends_with(GOES_ON));
-    }
-
     /// What is in no recording. Where the leaf of a gap is missing, what is known without: whoever
     /// was to tell of it may have died, too.
-    fn all_gaps(&self) -> Vec<Gap> {
-        // A disk that failed when everything was written has taken nothing.
-        let counts = |gap: &&Gap| self.best_effort || gap.bytes != Some(0);
-        let mut gaps: Vec<Gap> = self.gaps.iter().filter(counts).cloned().collect();
+    fn all_gaps(&self, session: &str) -> Vec<Gap> {
+        let mut gaps = self.gaps.clone();
         if let Some(begins) = &self.begins
             && !gaps.iter().any(|gap| gap.after == begins.after)
         {
             gaps.insert(0, begins.clone());
         }
-        let is_end =
-            |gap: &Gap| gap.after != self.begins.as_ref().and_then(|gap| gap.after.clone());
-        if self.best_effort && (self.recovered || self.failed) && !gaps.iter().any(is_end) {
+        // The recorder's own leaf of a disk that failed knows nothing of what came after.
+        let is_told = |gap: &Gap| gap.since_ms.is_some() && gap.before.as_deref() == Some(session);
+        let ended = self.known.end.is_some() || self.recovered;
+        if self.best_effort && ended && !self.over && !gaps.iter().any(is_told) {
             gaps.push(Gap {
                 since_ms: None,
                 until_ms: None,
                 bytes: None,
                 before: None,
                 after: None,
-                reason: "its recorder failed, and the session may have gone on unrecorded"
-                    .to_owned(),
+                reason: "its recording ended, and the session may have gone on".to_owned(),
             });
         }
         gaps
@@ -320,16 +313,15 @@ pub fn judge_alone(file: &Path, name: &str, key: Option<&VerifierKey>) -> io::Re
         ..Session::default()
     };
     told.begin(&proved.session, &proved.about);
-    if let Leaf::End { reason, .. } = &proved.end {
-        told.finish(reason.as_deref());
-    }
+    told.known.end = proved.known.end;
+    told.over = matches!(proved.end, Leaf::End { over: true, .. });
     told.gaps = proved
         .gaps
         .iter()
         .filter_map(gap_of)
         .map(|(gap, _)| gap)
         .collect();
-    judged.gaps = told.all_gaps();
+    judged.gaps = told.all_gaps(&proved.session);
     judged.signed = Some((proved.checkpoint.origin, proved.checkpoint.time_ms));
     Ok(judged)
 }
@@ -427,8 +419,8 @@ fn note(
             }
         }
         Leaf::Head { head, .. } => entry.known.last = Some(head),
-        Leaf::End { head, reason, .. } => {
-            entry.finish(reason.as_deref());
+        Leaf::End { head, over, .. } => {
+            entry.over = over;
             entry.known.end = Some(head);
             entry.places = [entry.places[0], Some(index)];
         }
@@ -468,8 +460,6 @@ fn gap_of(leaf: &Leaf) -> Option<(Gap, Option<&str>)> {
     Some((gap, continued.as_deref()))
 }
 
-/// How the reason of an end ends where the session goes on.
-const GOES_ON: &str = "(best-effort)";
 /// Folders above a recording in which a log is looked for.
 const ABOVE: usize = 6;
 /// A bundle of the longest entries.

@@ -323,8 +323,9 @@ fn a_session_that_may_goes_on_without_the_recorder_and_all_are_told() -> Result<
             .filter(|cast| cast.output().contains(word))
             .count()
     };
-    // The recorder may have died with the line before in its memory.
-    ensure!((of("unrecorded"), of("after")) == (0, 1), "{all:?}");
+    // The recorder may have died with the line before in its memory, and the next may have been
+    // there before the second.
+    ensure!(of("after") == 1, "{all:?}");
     ensure!(of("078-05-1120") == 0);
     let dir = world.home.join("recordings");
     let audit = std::fs::read_to_string(dir.join("audit.jsonl"))?;

@@ -905,6 +905,13 @@ fn read_recording(mut section: Section<'_, '_>, inventory: Option<&Inventory>) -
     section.finish();
     let patterns = patterns.unwrap_or_default();
     for pattern in &patterns {
+        if pattern.value.text().bytes().all(|byte| byte == b'*') {
+            source.problem_with_hint(
+                pattern.at,
+                "no target is named: a session that goes on unrecorded is never for all of them",
+                "name the targets, or what their names have in common",
+            );
+        }
         let meets = |inventory: &Inventory| {
             let mut targets = inventory.iter();
             targets.any(|target| pattern.value.matches(target.name()))
@@ -1778,6 +1785,10 @@ mod tests {
             (
                 "[recording]\nbest_effort = [\"oders-*\"]\n".to_owned(),
                 "2:16: no target of the inventory is called \"oders-*\"",
+            ),
+            (
+                "[recording]\nbest_effort = [\"*\"]\n".to_owned(),
+                "2:16: no target is named",
             ),
             (
                 "[recording]\nbest_effort = []\n".to_owned(),

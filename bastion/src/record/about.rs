@@ -161,8 +161,9 @@ pub struct Gap {
     pub since: jiff::Timestamp,
     /// Until it was recorded again, or ended.
     pub until: jiff::Timestamp,
-    /// Bytes of output that the client has and that are in no recording, at most: a recorder that
-    /// failed may have written some more than it said.
+    /// Bytes of output that the client has and that no recorder has acknowledged. A recorder that
+    /// failed may have written some of them; one that was killed also loses what it had acknowledged
+    /// and not brought to the disk.
     pub bytes: u64,
     /// Why. At most 1 KiB.
     pub reason: String,
@@ -178,7 +179,7 @@ impl fmt::Display for Gap {
         } = self;
         write!(
             f,
-            "nothing was recorded from {since:.0} to {until:.0}, {bytes} bytes at most: {reason}"
+            "nothing was recorded from {since:.0} to {until:.0}, in which {bytes} bytes went by: {reason}"
         )
     }
 }
@@ -342,6 +343,10 @@ pub struct End {
     /// Why it ended, where it was not the command's own end. Cut at 1 KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The session is over, and not only its recording, where it goes on if the recorder fails: only
+    /// whoever carries the session can know.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub over: bool,
 }
 
 impl End {

@@ -153,6 +153,8 @@ struct LineState {
     last: SessionId,
     number: u32,
     ledger: Ledger<Arc<Part>>,
+    /// The gap that this is was told of.
+    told: bool,
 }
 
 impl Line {
@@ -162,6 +164,7 @@ impl Line {
             last: part.id,
             number: 1,
             ledger: Ledger::new(Arc::new(part)),
+            told: false,
         };
         Self {
             inner,
@@ -254,6 +257,8 @@ impl Line {
     /// Ends the recording.
     pub(super) async fn end(&self, end: End) -> Result<Totals, RecordError> {
         let mut ended = Err(RecordError::Gone);
+        let over = !self.mode().is_strict();
+        let end = End { over, ..end };
         if let Some((_, part)) = self.part() {
             ended = part.end(end).await;
             if let Err(error) = &ended {
@@ -309,6 +314,7 @@ impl Line {
             .unwrap_or(gap);
         let session = std::mem::replace(&mut state.last, part.id);
         state.number += 1;
+        state.told = false;
         if let Some((cols, rows)) = state.about.pty.filter(|now| size != Some(*now)) {
             part.tell(wire::Kind::Resize, &wire::encode_size(cols, rows));
         }
@@ -330,7 +336,6 @@ impl Line {
 #[derive(Debug)]
 pub struct Keeper {
     line: Arc<Line>,
-    told: bool,
     /// Before the next attempt.
     pause: Duration,
     resumed: Option<Instant>,
@@ -349,7 +354,6 @@ impl Keeper {
     pub(super) fn new(line: Arc<Line>) -> Self {
         Self {
             line,
-            told: false,
             pause: FIRST_PAUSE,
             resumed: None,
         }
@@ -371,7 +375,7 @@ impl Keeper {
             }
             let gap = self.line.state().ledger.gap(Timestamp::now());
             let Some(gap) = gap else { continue };
-            if !std::mem::replace(&mut self.told, true) {
+            if !std::mem::replace(&mut self.line.state().told, true) {
                 return Kept::Lost(gap.reason);
             }
             // Parts that fail at once must not fill the disk.
@@ -381,18 +385,24 @@ impl Keeper {
             time::sleep(self.pause).await;
             match self.line.resume(gap).await {
                 Ok((id, gap)) => {
-                    (self.told, self.resumed) = (false, Some(Instant::now()));
+                    self.resumed = Some(Instant::now());
                     self.pause = (self.pause * 2).min(LONGEST_PAUSE);
                     return Kept::Again(id, gap);
                 }
-                Err(error) => tracing::debug!(%error, "still unrecorded"),
+                Err(error) => {
+                    tracing::debug!(%error, "still unrecorded");
+                    // A recorder that answers says no each time, and writes that down.
+                    if matches!(error, RecordError::Low | RecordError::Full) {
+                        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+                    }
+                }
             }
         }
     }
 }
 
 /// How a part ends whose recorder has failed.
-const GOES_ON: &str = "the recorder failed, and the session goes on unrecorded (best-effort)";
+const GOES_ON: &str = "the recorder failed, and the session goes on unrecorded";
 /// Between a failure and the first attempt to be recorded again.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Between attempts, where parts fail again and again.

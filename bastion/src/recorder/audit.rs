@@ -357,10 +357,11 @@ pub(super) fn is_event(event: &[u8]) -> bool {
 const WAITING_MAX: usize = 1024;
 
 /// What only the recorder says, of itself.
-const OWN_EVENTS: [&str; 4] = [
+const OWN_EVENTS: [&str; 5] = [
     "torn_line",
     "recording_opened",
     "recording_expired",
+    "recording_gap",
     "audit_opened",
 ];
 

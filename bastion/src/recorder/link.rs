@@ -541,14 +541,25 @@ impl Question {
         Ok(wire::frame(Kind::Data, self.channel, &disk))
     }
 
-    /// Logs what went unrecorded, as `serve` tells it: it can add to what is held against a recording
-    /// so, and take nothing away.
+    /// Logs what went unrecorded, as `serve` tells it, of sessions that may. It can add to what is held
+    /// against such a recording so, and take nothing away.
     fn gap(&self, crew: &Crew, told: &GapEntry) -> Result<Vec<u8>, Failure> {
         let GapEntry {
             session,
             continued,
             gap,
         } = told;
+        let done = wire::frame(Kind::Done, self.channel, &[]);
+        for part in [Some(session), continued.as_ref()].into_iter().flatten() {
+            if !goes_on(crew, part)? {
+                let what = "a session that does not go on unrecorded".to_owned();
+                return Err(Failure::Refused(what));
+            }
+        }
+        if !crew.store.note_gap(session, gap.since) {
+            // It was told before, and the answer came too late.
+            return Ok(done);
+        }
         let ms = |at: jiff::Timestamp| u64::try_from(at.as_millisecond()).ok();
         let leaf = Leaf::Gap {
             at_ms: now_ms(),
@@ -560,13 +571,17 @@ impl Question {
             reason: gap.reason.clone(),
         };
         let log = &crew.store.log;
-        let logged = log.append(&leaf).and_then(|_| log.sync());
-        let listed = logged.and_then(|()| crew.store.append(&Entry::Gap(told.clone())));
-        listed.map_err(io_failure)?;
-        crew.audit
-            .note_gap(session, *continued, gap)
-            .map_err(Failure::Io)?;
-        Ok(wire::frame(Kind::Done, self.channel, &[]))
+        if let Err(error) = log.append(&leaf).and_then(|_| log.sync()) {
+            crew.store.forget_gap(session, gap.since);
+            return Err(io_failure(error));
+        }
+        // It is told: what else should have it must not have it told again.
+        let listed = crew.store.append(&Entry::Gap(told.clone()));
+        let noted = crew.audit.note_gap(session, *continued, gap);
+        if let Err(error) = listed.map_err(|error| error.to_string()).and(noted) {
+            tracing::error!(%session, error, "a gap is in the log only");
+        }
+        Ok(done)
     }
 
     fn list(&self, crew: &Crew, position: u64) -> Result<Vec<u8>, Failure> {
@@ -632,6 +647,20 @@ impl Question {
         data.truncate(usize::try_from(read).unwrap_or(0));
         Ok(wire::frame(Kind::Data, self.channel, &data))
     }
+}
+
+/// Whether the session is one that goes on where its recorder fails, as its recording says.
+fn goes_on(crew: &Crew, session: &SessionId) -> Result<bool, Failure> {
+    let file = match crew.store.find(session) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(io_failure(error)),
+    };
+    let Ok(reader) = recording::read::Reader::open(file) else {
+        return Ok(false);
+    };
+    let bastion = reader.header().extra.get("bastion");
+    Ok(super::recover::goes_on(bastion))
 }
 
 fn io_failure(error: io::Error) -> Failure {

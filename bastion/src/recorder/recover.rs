@@ -218,8 +218,15 @@ fn repair(
     }
     let torn = keep_tail(store, id, started, file, (survey.whole, kept))?;
     let reason = match begins {
-        Ok(()) if goes_on(&survey) => {
-            "the recorder died; its last seconds may be missing, and the session may have gone on unrecorded (best-effort)"
+        Ok(())
+            if goes_on(
+                survey
+                    .header
+                    .as_ref()
+                    .and_then(|header| header.get("bastion")),
+            ) =>
+        {
+            "the recorder died; its last seconds may be missing, and the session may have gone on unrecorded"
         }
         Ok(()) => "the recorder died; its last seconds may be missing",
         Err(_) => "the recorder died; less of the recording is there than was logged",
@@ -248,10 +255,9 @@ fn repair(
     })
 }
 
-/// Whether the session was one that goes on where its recorder fails.
-fn goes_on(survey: &Survey) -> bool {
-    let header = survey.header.as_ref();
-    let mode = header.and_then(|header| header.get("bastion")?.get("mode"));
+/// Whether a session goes on where its recorder fails, by what its header has of us.
+pub(super) fn goes_on(bastion: Option<&Value>) -> bool {
+    let mode = bastion.and_then(|bastion| bastion.get("mode"));
     mode.is_some_and(|mode| *mode == json!(RecordingMode::BestEffort))
 }
 
@@ -341,6 +347,7 @@ fn told_end(survey: &Survey) -> End {
         status,
         coverage,
         reason: text("reason"),
+        over: false,
     }
     .bounded()
 }

@@ -590,18 +590,15 @@ impl Session {
         }
     }
 
-    /// What was taken over and not written went to the client: the log says how much at most.
+    /// What was taken over and not written went to the client: the log says so.
     fn log_gap(&self, crew: &Crew, what: &str) {
-        let lost = {
-            let queue = self.queue();
-            queue.taken - queue.done
-        };
         let leaf = Leaf::Gap {
             at_ms: now_ms(),
             session: Some(self.id.to_string()),
             since_ms: None,
             until_ms: None,
-            bytes: Some(lost),
+            // What lies in the compressor is not written either: nobody knows.
+            bytes: None,
             continued: None,
             reason: what.to_owned(),
         };
@@ -611,7 +608,7 @@ impl Session {
             .append(&leaf)
             .and_then(|_| crew.store.log.sync());
         if let Err(error) = logged {
-            tracing::error!(session = %self.id, %error, lost, "a gap is not in the log");
+            tracing::error!(session = %self.id, %error, "a gap is not in the log");
         }
     }
 
@@ -700,6 +697,7 @@ fn end_leaf(id: &SessionId, at: Duration, end: &End, totals: &write::Totals) -> 
         duration_ms: u64::try_from(at.as_millis()).unwrap_or(u64::MAX),
         exit: end.status.as_ref().map(ExitStatus::shell_code),
         reason: end.reason.clone(),
+        over: end.over,
         coverage: coverage(&end.coverage),
         stdout: totals.stdout.clone(),
         stderr: totals.stderr.clone(),

@@ -4,6 +4,7 @@
 //! through a link. The list is appended to, a line at a start and one at an end; whoever has a
 //! start and no end was being recorded when the recorder died.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -31,6 +32,8 @@ pub(super) struct Store {
     path: PathBuf,
     root: OwnedFd,
     list: Mutex<File>,
+    /// Gaps that were told, so that one that is told again is not logged again.
+    gaps: Mutex<HashSet<(SessionId, Timestamp)>>,
     pub(super) log: Log,
 }
 
@@ -74,6 +77,7 @@ impl Store {
             path: path.to_owned(),
             root,
             list,
+            gaps: Mutex::default(),
             log,
         })
     }
@@ -240,6 +244,20 @@ impl Store {
             }
         }
         Ok(rustix::fs::fsync(&*kept.folder)?)
+    }
+
+    /// Notes a gap, by the session and its beginning; false where it was noted before.
+    pub(super) fn note_gap(&self, session: &SessionId, since: Timestamp) -> bool {
+        self.gaps().insert((*session, since))
+    }
+
+    /// It could not be logged.
+    pub(super) fn forget_gap(&self, session: &SessionId, since: Timestamp) {
+        self.gaps().remove(&(*session, since));
+    }
+
+    fn gaps(&self) -> MutexGuard<'_, HashSet<(SessionId, Timestamp)>> {
+        self.gaps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Appends to the list; [`Self::sync_list`] makes it durable.

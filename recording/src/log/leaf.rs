@@ -50,6 +50,10 @@ pub enum Leaf {
         /// Why, where it did not end by itself.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
+        /// The session was over, and not only its recording: said of those that go on where their
+        /// recorder fails.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        over: bool,
         /// What became of each byte that the target sent.
         coverage: Map<String, Value>,
         /// Standard output, or all output of a terminal.
@@ -103,7 +107,7 @@ pub enum Leaf {
         /// Until when.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         until_ms: Option<u64>,
-        /// Bytes that the client has and that are in no recording, at most.
+        /// Bytes that the client has and that no recorder has acknowledged, where that is known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         bytes: Option<u64>,
         /// The session in whose recording it goes on.

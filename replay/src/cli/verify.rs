@@ -290,7 +290,7 @@ fn text(source: &Source, judged: &Judged, logs: &Logs) -> String {
         None => line.push_str(&format!("{} frames", judged.walk.frames.len())),
     }
     if judged.recovered {
-        line.push_str("; recovered after its recorder died");
+        line.push_str("; recovered after its recorder died, without what was not on the disk");
     }
     for gap in &judged.gaps {
         line.push_str(&format!("; {}", gap_text(gap)));
@@ -309,8 +309,8 @@ fn has_gaps(judged: &Judged) -> bool {
 
 fn gap_text(gap: &Gap) -> String {
     let mut text = match gap.bytes {
-        Some(bytes) => format!("at most {bytes} bytes that the client has are not recorded"),
-        None => "nobody knows how much is not recorded".to_owned(),
+        Some(bytes) => format!("{bytes} bytes that the client has were taken by no recorder"),
+        None => "some of what the client has may not be recorded".to_owned(),
     };
     for (word, at) in [("from", gap.since_ms), ("to", gap.until_ms)] {
         if let Some(at) = at {
