@@ -1992,6 +1992,10 @@ mod tests {
                 "access.cedar:1:",
             ),
             (
+                "permit (principal, action == Action::\"lock\", resource in Group::\"x\");",
+                "access.cedar:1:1: the groups of a user as a resource are not known (name the user",
+            ),
+            (
                 "permit (principal == ?principal, action, resource);",
                 "templates are not used here",
             ),

@@ -39,7 +39,7 @@ pub(super) struct Engine {
     /// What people call a policy, and what its annotations ask for.
     known: HashMap<PolicyId, Known>,
     /// The sets of policies that questions were put to.
-    slices: Mutex<HashMap<Vec<usize>, Arc<Slice>>>,
+    slices: Mutex<Slices>,
     written: Written,
     authorizer: Authorizer,
 }
@@ -84,6 +84,13 @@ impl Written {
         sources.insert(source, written.clone());
         written
     }
+}
+
+/// Sets of policies by their positions, and how many policies they have together.
+#[derive(Default)]
+struct Slices {
+    sets: HashMap<Vec<usize>, Arc<Slice>>,
+    policies: usize,
 }
 
 /// The policies that a question is put to.
@@ -227,6 +234,7 @@ impl Engine {
                 let place = |message: String| Problem::at(file, text, offset, message);
                 let (marks, terms) = annotations(&policy, &place, &mut problems);
                 problems.extend(check_request(&policy, &terms, &place));
+                problems.extend(check_resource(&policy, &place));
                 if !taken.insert(name.clone()) {
                     problems.push(
                         Problem::at(
@@ -372,9 +380,9 @@ impl Engine {
 impl Engine {
     /// The policies at these positions.
     fn slice(&self, at: Vec<usize>) -> Arc<Slice> {
-        // A panic of another thread leaves a map that is still whole.
-        let mut slices = self.slices.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(slice) = slices.get(&at) {
+        // A panic of another thread leaves a map that is still whole, here and below.
+        let slices = || self.slices.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slice) = slices().sets.get(&at) {
             return Arc::clone(slice);
         }
         let mut wants = Wants::default();
@@ -385,9 +393,13 @@ impl Engine {
             policies: self.set_of(&at),
             wants,
         });
-        if slices.len() < SLICES_MAX {
-            slices.insert(at, Arc::clone(&slice));
+        let mut slices = slices();
+        // Those that are asked for again come back; what is not stays away.
+        if slices.policies + at.len() > SLICES_MAX {
+            *slices = Slices::default();
         }
+        slices.policies += at.len();
+        slices.sets.insert(at, Arc::clone(&slice));
         slice
     }
 
@@ -515,7 +527,8 @@ impl Engine {
     }
 
     /// The groups to which policies bind what they permit of `actions` on an account; `None` where
-    /// some policy permits it to people who are in no group that it names in its first line. Conditions
+    /// some policy permits it to people who are in no group that it names in its first line, or lets one
+    /// person approve. Conditions
     /// are not looked at.
     pub(super) fn groups_that_may(
         &self,
@@ -548,6 +561,8 @@ impl Engine {
                 Some(uid) if *uid.type_name() == *TYPES.of(Type::Group) => {
                     groups.insert(AsRef::<str>::as_ref(uid.id()).to_owned());
                 }
+                // One person who decides may be in any group.
+                Some(_) if actions.contains(&Action::Approve) => return None,
                 // One person is no group, and makes nobody else a producer.
                 Some(_) => {}
                 None => return None,
@@ -677,6 +692,15 @@ fn check_request(
     })
 }
 
+/// Whose groups nobody knows is no resource by them.
+fn check_resource(policy: &Policy, place: &dyn Fn(String) -> Problem) -> Option<Problem> {
+    let resource = Scope::of(policy).resource?;
+    (*resource.type_name() == *TYPES.of(Type::Group)).then(|| {
+        place("the groups of a user as a resource are not known".to_owned())
+            .hint("name the user, or leave it out: resource is User")
+    })
+}
+
 /// A policy that is about a question, and what came of it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct Review {
@@ -721,7 +745,7 @@ struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    fn of(person: &Person<'_>, resource: &Resource<'a>) -> Self {
+    fn of(person: &Person<'a>, resource: &Resource<'a>) -> Self {
         let (own, account, target) = match *resource {
             Resource::Account { login, target, .. } => (None, Some(login), Some(target)),
             Resource::Session {
@@ -745,13 +769,25 @@ impl<'a> Names<'a> {
             .map(|(login, target)| (Type::Account, format!("{login}@{target}").into()));
         let target = target.map(|target| (Type::Target, target.into()));
         let labels = resource.labels().iter();
+        let user = user_id(person.issuer, person.subject);
+        // Of somebody else as a resource, the groups are not known.
+        let own_groups = own
+            .as_ref()
+            .filter(|own| **own == (Type::User, user.as_str().into()))
+            .map(|_| person.groups.iter());
+        let own_groups: Vec<(Type, Cow<'a, str>)> = own_groups
+            .into_iter()
+            .flatten()
+            .map(|group| (Type::Group, group.as_str().into()))
+            .collect();
         Self {
-            user: user_id(person.issuer, person.subject),
+            user,
             resources: own
                 .into_iter()
                 .chain(account)
                 .chain(target)
                 .chain(labels.map(|label| (Type::Label, label.as_str().into())))
+                .chain(own_groups)
                 .collect(),
         }
     }
@@ -1196,8 +1232,8 @@ fn strings<const N: usize>(
 
 /// Addresses that are kept as the engine takes them.
 const SOURCES_MAX: usize = 1_024;
-/// More sets of policies than this are put together each time.
-const SLICES_MAX: usize = 4_096;
+/// Policies that are kept in sets.
+const SLICES_MAX: usize = 16_384;
 
 /// An issuer has no fragment (OpenID Connect Discovery 1.0, section 3), so that the first `#` ends
 /// it and two people never have the same id.
@@ -1357,6 +1393,40 @@ mod tests {
         "resource == Account::\"l@t\"",
         "context.approved",
     ];
+    /// The same of sessions.
+    const OF_SESSIONS: &[&str] = &[
+        "resource.owner == principal",
+        "resource.owner == User::\"i#s\"",
+        "resource.owner in Group::\"a\"",
+        "resource in Label::\"x\"",
+        "resource in Target::\"t\"",
+        "Account::\"l@t\" in Target::\"t\"",
+        "Account::\"l@t\".login == \"l\"",
+    ];
+    /// The same of what is decided on.
+    const OF_DECISIONS: &[&str] = &[
+        "resource is Hold",
+        "resource is Hold && resource.rule == \"r\"",
+        "resource is Hold && resource.producer == principal",
+        "resource is Request && resource.requester == principal",
+        "resource in Account::\"l@t\"",
+        "resource in Label::\"x\"",
+    ];
+    /// The same of locks.
+    const OF_LOCKS: &[&str] = &[
+        "resource is User && resource == principal",
+        "resource is User && resource.name == \"s\"",
+        "resource is User && resource.service",
+        "resource is User && resource in Group::\"a\"",
+        "resource is Target && resource.name == \"t\"",
+        "resource is Target && resource in Label::\"x\"",
+    ];
+    /// The same of forwardings.
+    const OF_FORWARDS: &[&str] = &[
+        "context has to",
+        "context has to && context.to == \"id\"",
+        "resource in Label::\"x\" && context.approved",
+    ];
     /// The same of commands.
     const OF_COMMANDS: &[&str] = &[
         "context has command",
@@ -1386,6 +1456,13 @@ mod tests {
             format!("{word} {{ {condition} }}")
         });
         proptest::collection::vec(clause, 0..3).prop_map(|clauses| clauses.join(" "))
+    }
+
+    /// The same of what is on an account, which is below it, and is none.
+    fn below(resource: &str, kind: &str) -> String {
+        resource
+            .replace("is Account", &format!("is {kind}"))
+            .replace("== Account", "in Account")
     }
 
     /// Which policies there are, of a few words each.
@@ -1421,12 +1498,34 @@ mod tests {
                 )
             ),
             (
-                resource,
+                resource.clone(),
                 conditions(&[OF_ALL, OF_ACCOUNTS, OF_COMMANDS, OF_COMMANDS])
             )
                 .prop_map(|(resource, conditions)| format!(
                     "action == Action::\"exec\", {resource}) {conditions}"
                 )),
+        ];
+        let rest = proptest::prop_oneof![
+            4 => rest,
+            1 => (resource.clone(), conditions(&[OF_ALL, OF_SESSIONS, OF_SESSIONS])).prop_map(
+                |(resource, conditions)| format!(
+                    "action in [Action::\"play\", Action::\"end\"], {}) {conditions}",
+                    below(resource, "Session")
+                )
+            ),
+            1 => (resource.clone(), conditions(&[OF_ALL, OF_DECISIONS, OF_DECISIONS])).prop_map(
+                |(resource, conditions)| format!(
+                    "action == Action::\"approve\", {}) {conditions}",
+                    below(resource, "Hold")
+                )
+            ),
+            1 => conditions(&[OF_ALL, OF_LOCKS, OF_LOCKS])
+                .prop_map(|conditions| format!("action == Action::\"lock\", resource) {conditions}")),
+            1 => conditions(&[OF_ALL])
+                .prop_map(|conditions| format!("action == Action::\"audit\", resource) {conditions}")),
+            1 => conditions(&[OF_ALL, OF_FORWARDS, OF_FORWARDS]).prop_map(|conditions| format!(
+                "action == Action::\"forward\", resource) {conditions}"
+            )),
         ];
         let effect = select(vec!["permit", "permit", "forbid"]);
         let policy = (effect, principal, rest)
@@ -1468,7 +1567,8 @@ mod tests {
             labels in proptest::collection::vec("[xyz]", 0..3),
             target in "[tu]",
             command in proptest::sample::select(vec![None, Some("id"), Some("ls"), Some("i\u{fffd}"), Some("rm")]),
-            (exec, approved) in (proptest::bool::ANY, proptest::bool::ANY),
+            (about, approved) in (0_usize..14, proptest::bool::ANY),
+            other in "[st]",
             source in proptest::sample::select(vec![
                 "10.0.0.1", "10.0.0.2", "10.255.255.255", "192.0.2.7", "0.0.0.0", "::ffff:10.0.0.1",
                 "2001:db8::1", "2001:db8:8000::1", "fe80::1", "::",
@@ -1496,8 +1596,32 @@ mod tests {
                 signed_in_at: now - jiff::SignedDuration::from_millis(*age_ms),
                 key: key.as_deref(),
             };
-            let action = if exec { Action::Exec } else { Action::Shell };
-            let resource = Resource::Account { login: "l", target: &target, labels: &labels };
+            let account = Resource::Account { login: "l", target: &target, labels: &labels };
+            let party = Person { subject: &other, ..person }.party();
+            let (login, target, labels) = ("l", target.as_str(), labels.as_slice());
+            let (action, resource) = match about {
+                0..=3 => (Action::Exec, account),
+                4..=6 => (Action::Shell, account),
+                7 => (Action::Forward, account),
+                8 => (Action::Request, account),
+                9 => {
+                    let owner = ("i", other.as_str());
+                    (Action::Play, Resource::Session { id: "1", owner, login, target, labels })
+                }
+                10 => (
+                    Action::Approve,
+                    Resource::Hold { id: "1", rule: "r", producer: party, login, target, labels },
+                ),
+                11 => (
+                    Action::Approve,
+                    Resource::Request { id: "1", requester: party, login, target, labels },
+                ),
+                12 => match approved {
+                    true => (Action::Lock, Resource::User { issuer: "i", subject: &other }),
+                    false => (Action::Lock, Resource::Target { name: target, labels }),
+                },
+                _ => (Action::Audit, Resource::Bastion),
+            };
             let circumstances = Circumstances {
                 command: command.map(str::as_bytes),
                 approved,
@@ -1528,6 +1652,10 @@ mod tests {
             (OF_ANYTHING, "action"),
             (OF_ACCOUNTS, "action == Action::\"shell\""),
             (OF_COMMANDS, "action == Action::\"exec\""),
+            (OF_SESSIONS, "action == Action::\"play\""),
+            (OF_DECISIONS, "action == Action::\"approve\""),
+            (OF_LOCKS, "action == Action::\"lock\""),
+            (OF_FORWARDS, "action == Action::\"forward\""),
         ] {
             for leaf in leaves {
                 let text = format!("permit (principal, {action}, resource) when {{ {leaf} }};");

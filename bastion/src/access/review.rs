@@ -408,6 +408,15 @@ mod tests {
                 "nobody in \"leads\" could approve",
             ),
             (vec![work("staff")], "nobody in \"leads\" could approve"),
+            // Of one person nobody knows the groups.
+            (
+                vec![
+                    work("staff"),
+                    "permit (principal == User::\"i#s\", action == Action::\"approve\", resource);"
+                        .to_owned(),
+                ],
+                "",
+            ),
             (
                 vec![work("leads"), approve("leads")],
                 "the approvers of the rule \"pay\" are its producers",
@@ -430,5 +439,27 @@ mod tests {
                 "{found}"
             );
         }
+    }
+
+    /// A rule over a whole fleet is checked, too.
+    #[test]
+    fn accounts_that_no_policy_tells_apart_count_once() {
+        let names: Vec<String> = (0..=KINDS_MAX).map(|n| format!("db-{n}")).collect();
+        let fleet: Vec<(&str, &str, &[&str])> = names
+            .iter()
+            .map(|name| (name.as_str(), "app", &["pay"][..]))
+            .collect();
+        let targets = inventory(&fleet);
+        let protect = Protect::parse(
+            Path::new("protect.toml"),
+            "[[rule]]\nname = \"pay\"\ntargets = [\"*\"]\nfields = [\"salary\"]\naction = { hold = { approvers = \"leads\" } }\n",
+            Some(&targets),
+            StableKey::MadeUp,
+        )
+        .unwrap();
+        let work = "permit (principal in Group::\"staff\", action == Action::\"exec\", resource in Label::\"pay\");";
+        let engine = Engine::new(&[(PathBuf::from("access.cedar"), work.to_owned())]).unwrap();
+        let found = protect.check_approvers(&targets, &engine);
+        assert_eq!(found.len(), 1);
     }
 }
