@@ -155,11 +155,6 @@ pub(crate) async fn run(
     stop: CancellationToken,
 ) {
     let notices = Notices::new(&asked.env, asked.pty.is_some());
-    if let Some(line) = asked.unmet {
-        // The session goes on without; whether its client is still there shows soon enough.
-        let told = client.writer.notice(notices.note(line)).await;
-        told.unwrap_or(());
-    }
     // With the claims of the latest sign-in: a group that was lost since counts no more.
     match rooms.sign_ins.renewed(&asked.lease).await {
         Ok(Some(lease)) => asked.lease = Arc::new(lease),
@@ -172,6 +167,10 @@ pub(crate) async fn run(
             let line = "the sign-in cannot be checked now; try again later";
             return give_up(&client.writer, &notices, line, NOT_ALLOWED).await;
         }
+    }
+    if let Some(line) = asked.unmet {
+        // The session goes on without it.
+        last_line(&client.writer, notices.note(line)).await;
     }
     match asked.destination.clone() {
         Destination::Console => crate::console::run(&rooms, asked, client, stop).await,
@@ -1018,7 +1017,7 @@ pub(crate) async fn give_up(client: &ClientWriter, notices: &Notices, line: &str
     close(client, Ended::Status(status), true).await;
 }
 
-/// Says a line to a client that may be gone or take nothing.
+/// Says a line to a client that may be gone or take nothing, without waiting for it for long.
 async fn last_line(client: &ClientWriter, line: String) {
     tokio::time::timeout(client.patience(), client.notice(line))
         .await
