@@ -22,9 +22,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use self::chain::Place;
@@ -66,6 +66,9 @@ pub enum ForwardError {
     /// The runtime cannot be started.
     #[error("cannot start: {0}")]
     Runtime(#[source] io::Error),
+    /// A part of it has ended that never does: it is for the service manager to start it again.
+    #[error("a part of the forwarder has ended: {0}")]
+    Died(String),
 }
 
 /// Sends events until SIGTERM or SIGINT.
@@ -144,7 +147,7 @@ async fn forward(config: &Config) -> Result<(), ForwardError> {
     };
     let head = watch::Sender::new(start);
     let stop = CancellationToken::new();
-    let tasks = TaskTracker::new();
+    let mut tasks = JoinSet::new();
     for sink in &settings.sinks {
         let failed = |what: &dyn std::fmt::Display| ForwardError::Sink {
             sink: sink.name.clone(),
@@ -184,17 +187,22 @@ async fn forward(config: &Config) -> Result<(), ForwardError> {
         tasks.spawn(teller.keep_telling(stop.clone()));
     }
     tasks.spawn(keep_looking(log, head, stop.clone()));
-    tasks.close();
     info!(sinks = settings.sinks.len(), "forwarding the audit log");
     manager::ready();
     tokio::select! {
         never = manager::keep_alive() => match never {},
         _ = terminate.recv() => info!("SIGTERM"),
         _ = interrupt.recv() => info!("SIGINT"),
+        // Nobody looks at the log any more, or a sink stands still and cannot say so.
+        Some(ended) = tasks.join_next() => {
+            let why = ended.err().map_or("it returned".to_owned(), |error| error.to_string());
+            return Err(ForwardError::Died(why));
+        }
     }
     manager::stopping("what was sent is acknowledged");
     stop.cancel();
-    if time::timeout(FINISH, tasks.wait()).await.is_err() {
+    let ended = async { while tasks.join_next().await.is_some() {} };
+    if time::timeout(FINISH, ended).await.is_err() {
         warn!("a receiver does not acknowledge: what it was sent is sent again next time");
     }
     Ok(())

@@ -399,6 +399,48 @@ fn a_good_sign_in_among_idle_connections() -> Result<()> {
     Ok(())
 }
 
+/// Where the system gives no more descriptors, those who are in stay, and others get in once there are some.
+#[test]
+fn accepting_goes_on_after_descriptors_ran_out() -> Result<()> {
+    let world = limits("unauthenticated_per_source = 400")?;
+    let client = world.signed_in()?;
+    let mut session = client.start(&[&client.on("box"), "--", "echo in; exec cat"])?;
+    session.stdout.expect("in\n")?;
+    let bastion = world.bastion()?;
+    let allow = |files: usize| -> Result<()> {
+        let pid = rustix::process::Pid::from_raw(i32::try_from(bastion.id())?).context("a pid")?;
+        let limit = rustix::process::Rlimit {
+            current: Some(files as u64),
+            // Its own, which it has from us: only the system's administrator may raise it.
+            maximum: rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum,
+        };
+        rustix::process::prlimit(Some(pid), rustix::process::Resource::Nofile, limit)?;
+        Ok(())
+    };
+    allow(bastion.open_files()? + 5)?;
+    let address = ("127.0.0.1", bastion.port);
+    let waiting = (0..40)
+        .map(|_| TcpStream::connect(address))
+        .collect::<std::io::Result<Vec<_>>>()?;
+    bastion.log.expect("cannot accept")?;
+    // Who is in works on.
+    let mut input = session.stdin.take().context("its input")?;
+    input.write_all(b"still here\n")?;
+    session.stdout.expect("still here\n")?;
+    drop(waiting);
+    allow(1024)?;
+    let output = client
+        .run(
+            &["-o", "BatchMode=yes", &client.on("box"), "--", "echo in"],
+            b"",
+        )?
+        .ok()?;
+    ensure!(output.out() == "in\n");
+    drop(input);
+    session.finish()?.ok()?;
+    Ok(())
+}
+
 #[test]
 fn a_session_has_a_life() -> Result<()> {
     let world = limits("session_life = \"3s\"")?;

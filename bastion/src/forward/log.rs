@@ -126,7 +126,8 @@ impl Log {
             there = beyond + read;
             beyond = beyond.saturating_mul(2);
         }
-        while beyond - there > PIECE as u64 {
+        // The log may have grown beyond where it ended a moment ago.
+        while beyond.saturating_sub(there) > PIECE as u64 {
             let middle = there + (beyond - there) / 2;
             match self.read_at(middle).await?.len() as u64 {
                 0 => beyond = middle,

@@ -2,7 +2,7 @@
 //!
 //! A status 2xx is the acknowledgement. A batch that is not acknowledged is sent again under the same
 //! id where it is the same; each event has its number and hash in any case. A batch that is too large
-//! for the receiver (413) is halved until it is not, and those after it are no larger.
+//! for the receiver (413) is halved until it is not; those after it are as small for a while.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,6 +32,8 @@ pub(super) struct Webhook {
     form: Form,
     /// The longest body that is sent, in bytes: less than [`BYTES`] where the receiver takes less.
     longest: AtomicUsize,
+    /// Batches that were taken since that was changed.
+    taken: AtomicUsize,
 }
 
 /// Lines on their way; at least one.
@@ -78,6 +80,7 @@ impl Webhook {
             http: http.map_err(|error| wrong(Path::new(url.as_str()), causes(&error)))?,
             form,
             longest: AtomicUsize::new(BYTES),
+            taken: AtomicUsize::new(0),
         })
     }
 
@@ -92,8 +95,11 @@ impl Webhook {
         };
         loop {
             match self.post(&batch).await? {
-                200..=299 => return Ok(batch.delivered()),
-                413 if batch.halve() => self.longest.store(batch.body.len(), Ordering::Relaxed),
+                200..=299 => {
+                    self.was_taken();
+                    return Ok(batch.delivered());
+                }
+                413 if batch.halve() => self.was_too_large(batch.body.len()),
                 413 => {
                     return Err(DeliveryError::TooLarge {
                         seq: batch.first,
@@ -102,6 +108,23 @@ impl Webhook {
                 }
                 status => return Err(DeliveryError::Webhook(format!("status {status}"))),
             }
+        }
+    }
+
+    /// The next batches are as small as what is left of one that was too large.
+    fn was_too_large(&self, left: usize) {
+        self.longest.store(left.max(BYTES_LEAST), Ordering::Relaxed);
+        self.taken.store(0, Ordering::Relaxed);
+    }
+
+    /// What is in the way between here and the receiver changes: after some batches larger ones are
+    /// tried again.
+    fn was_taken(&self) {
+        let longest = self.longest.load(Ordering::Relaxed);
+        if longest < BYTES && self.taken.fetch_add(1, Ordering::Relaxed) + 1 >= LARGER_AFTER {
+            self.longest
+                .store((longest * 2).min(BYTES), Ordering::Relaxed);
+            self.taken.store(0, Ordering::Relaxed);
         }
     }
 
@@ -212,6 +235,10 @@ const LINGER: Duration = Duration::from_secs(1);
 /// The most of one batch.
 const EVENTS: usize = 500;
 const BYTES: usize = 512 * 1024;
+/// No batch is made smaller than this from the first: a receiver that takes less halves each.
+const BYTES_LEAST: usize = 16 * 1024;
+/// After so many batches that were taken, twice as large ones are tried.
+const LARGER_AFTER: usize = 50;
 const CONNECT: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(30);
 /// A bundle of all public authorities has a quarter of this.
@@ -255,6 +282,29 @@ mod tests {
         assert_eq!(batch(&[300, 300, 425], 1024).body.len(), 600);
         // What is longer alone goes alone.
         assert_eq!(batch(&[2000, 1], 1024).body.len(), 2000);
+    }
+
+    #[test]
+    fn one_batch_that_was_too_large_makes_none_small_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let secret = folder.path().join("secret");
+        std::fs::write(&secret, format!("whsec_{}\n", "A".repeat(32))).unwrap();
+        std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+            .unwrap();
+        let url = Url::parse("http://127.0.0.1:1/").unwrap();
+        let webhook = Webhook::new(&url, &secret, &Trust::default(), Form::Json).unwrap();
+        let longest = || webhook.longest.load(Ordering::Relaxed);
+        webhook.was_too_large(200_000);
+        assert_eq!(longest(), 200_000);
+        webhook.was_too_large(10);
+        assert_eq!(longest(), BYTES_LEAST);
+        for _ in 0..LARGER_AFTER {
+            assert_eq!(longest(), BYTES_LEAST);
+            webhook.was_taken();
+        }
+        assert_eq!(longest(), 2 * BYTES_LEAST);
+        (0..10 * LARGER_AFTER).for_each(|_| webhook.was_taken());
+        assert_eq!(longest(), BYTES);
     }
 
     proptest! {
