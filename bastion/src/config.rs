@@ -873,7 +873,12 @@ impl Limits {
             ("write_stall", &mut limits.write_stall, SECOND, 10 * MINUTE),
             ("session_life", &mut limits.session_life, SECOND, 30 * DAY),
             ("drain", &mut limits.drain, Duration::ZERO, DAY),
-            ("shutdown", &mut limits.shutdown, SECOND, 5 * MINUTE),
+            (
+                "shutdown",
+                &mut limits.shutdown,
+                Duration::from_secs(5),
+                5 * MINUTE,
+            ),
             (
                 "session_end",
                 &mut limits.session_end,
@@ -1002,6 +1007,9 @@ impl Limits {
         }
         if self.device_flows_per_source > self.device_flows {
             wrong("`limits.device_flows_per_source` is more than `limits.device_flows`");
+        }
+        if self.session_end > self.shutdown / 2 {
+            wrong("`limits.session_end` is more than half of `limits.shutdown`");
         }
         // A stalled channel goes on by two bytes at a time, and so goes beyond where it stalled.
         if self.channel_queue > self.channel_queue_max / 2 {
@@ -1538,6 +1546,10 @@ mod tests {
             (
                 "[limits]\nchannel_queue_max = 67108864",
                 "1:2: `limits.channel_queue_max` is more than `limits.connection_queue_max`",
+            ),
+            (
+                "[limits]\nsession_end = \"6s\"",
+                "1:2: `limits.session_end` is more than half of `limits.shutdown`",
             ),
             (
                 "[limits]\nlogin_name = 65",

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
@@ -218,13 +219,16 @@ async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
         last = drained => last,
         never = manager::keep_alive() => match never {},
     };
-    pages.wait().await;
-    // A refresh token that was used must not be lost.
+    if tokio::time::timeout_at(last, pages.wait()).await.is_err() {
+        warn!("whoever reads the metrics did not end in time");
+    }
+    // A refresh token that was used must not be lost: half of what is left is for it.
     let checked = async {
         rechecks.wait().await;
         rooms.sign_ins.close().await;
     };
-    let patience = config.limits.shutdown / LAST_RECHECKS;
+    let left = last.saturating_duration_since(Instant::now());
+    let patience = (left / 2).max(LAST_RECHECKS);
     if tokio::time::timeout(patience, checked).await.is_err() {
         warn!("re-checks with the provider did not end in time");
     }
@@ -247,7 +251,9 @@ async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
         }
         rooms.recorder.clone().close().await;
     };
-    // A recorder that is left behind goes on until every file is finished.
+    // A recorder that is left behind goes on until every file is finished. However long the rest took,
+    // the last events have their time.
+    let last = last.max(Instant::now() + LAST_EVENTS);
     match tokio::time::timeout_at(last, finished).await {
         Ok(()) => info!("stopped"),
         Err(_) => warn!("stopped: not everything ended within limits.shutdown"),
@@ -455,10 +461,10 @@ async fn drain(
     connections: &TaskTracker,
     limits: &Limits,
     stop: &CancellationToken,
-) -> tokio::time::Instant {
+) -> Instant {
     connections.close();
     registry.close();
-    let deadline = tokio::time::Instant::now() + limits.drain;
+    let deadline = Instant::now() + limits.drain;
     // Connections without a session have nothing to lose.
     if registry.len() > 0 {
         info!(sessions = registry.len(), "waiting for sessions");
@@ -468,7 +474,7 @@ async fn drain(
         }
     }
     stop.cancel();
-    let last = tokio::time::Instant::now() + limits.shutdown;
+    let last = Instant::now() + limits.shutdown;
     let patience = limits.shutdown / 10 * LAST_CONNECTIONS;
     if tokio::time::timeout(patience, connections.wait())
         .await
@@ -517,6 +523,8 @@ const FIRST_SESSION: Duration = Duration::from_millis(300);
 /// Pause after an `accept` that failed for want of descriptors or memory.
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
 /// After the drain, connections have so many tenths of `limits.shutdown` to end.
-const LAST_CONNECTIONS: u32 = 8;
-/// And what the provider is being asked, this part of it.
-const LAST_RECHECKS: u32 = 10;
+const LAST_CONNECTIONS: u32 = 6;
+/// What the provider is being asked has at least so long after that.
+const LAST_RECHECKS: Duration = Duration::from_secs(1);
+/// And the last events and recordings.
+const LAST_EVENTS: Duration = Duration::from_secs(2);
