@@ -57,6 +57,15 @@ fn packet(payload: &[u8]) -> Vec<u8> {
     packet
 }
 
+/// The number of the next unencrypted message.
+fn message(stream: &mut TcpStream) -> Result<u8> {
+    let mut head = [0; 4];
+    stream.read_exact(&mut head)?;
+    let mut rest = vec![0; u32::from_be_bytes(head) as usize];
+    stream.read_exact(&mut rest)?;
+    rest.get(1).copied().context("a message")
+}
+
 fn string(bytes: &[u8]) -> Vec<u8> {
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     [&length.to_be_bytes(), bytes].concat()
@@ -136,6 +145,13 @@ fn what_is_no_packet_closes_its_connection() -> Result<()> {
 fn a_key_that_is_none_closes_its_connection() -> Result<()> {
     let world = patient()?;
     let client = world.signed_in()?;
+    // That a good one is answered shows that the others are refused for what they are.
+    let good: Vec<u8> = [&[9][..], &[0; 31]].concat();
+    let mut stream = connected(&world, VERSION)?;
+    let init = packet(&[&[30][..], &string(&good)].concat());
+    stream.write_all(&[kexinit("curve25519-sha256"), init].concat())?;
+    ensure!(message(&mut stream)? == 20, "KEXINIT");
+    ensure!(message(&mut stream)? == 31, "KEX_ECDH_REPLY");
     // Points of small order (RFC 7748, section 6.1).
     let one: Vec<u8> = [&[1][..], &[0; 31]].concat();
     let order_8 = [

@@ -6,6 +6,7 @@
 import asyncio
 import json
 import sys
+import time
 
 import asyncssh
 
@@ -115,21 +116,24 @@ async def sizes(ask):
 
 
 async def resizes(ask):
-    """A terminal whose size changes `count` times at once; says how many changes the command saw until the last."""
+    """A terminal whose size changes once, and `count` times at once when the command has seen that; says which changes
+    the command saw until the last, and how long after the first was sent that was."""
     async with connect(ask) as connection:
         process = await connection.create_process(
             ask["command"], encoding=None, term_type="xterm", term_size=(80, 24)
         )
         await process.stdout.readline()
+        since = time.monotonic()
+        process.change_terminal_size(99, 30)
+        seen = [(await process.stdout.readline()).decode().strip()]
         for n in range(ask["count"]):
             process.change_terminal_size(100 + n, 30)
-        last = f"30 {100 + ask['count'] - 1}"
-        seen = []
-        while not seen or seen[-1] != last:
+        while seen[-1] != f"30 {100 + ask['count'] - 1}":
             seen.append((await process.stdout.readline()).decode().strip())
+        took = time.monotonic() - since
         process.terminate()
         process.close()
-        return seen
+        return {"seen": seen, "took": took}
 
 
 async def sftp(ask):

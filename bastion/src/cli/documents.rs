@@ -274,9 +274,10 @@ fn every_event_is_in_the_page_with_its_members() {
                 let (_, members) = events.last_mut().unwrap();
                 members.push(format!("`{member}`{may_lack}"));
             }
-            _ => {}
+            _ => panic!("{line} is understood by nobody"),
         }
     }
+    assert!(!body.contains("rename"), "a name is not what it seems");
     assert!(events.len() > 30, "{}", events.len());
     let page = text("docs/audit.md");
     for (name, members) in &events {
@@ -286,17 +287,23 @@ fn every_event_is_in_the_page_with_its_members() {
         };
         let start = format!("| `{name}` | ");
         let row = page.lines().find(|row| row.starts_with(&start));
-        let row = row.unwrap_or_else(|| panic!("docs/audit.md has no event {name}"));
+        let wanted = format!("{start}WHEN | {members} |");
+        let row = row.unwrap_or_else(|| {
+            panic!("a new event needs its row in the table of docs/audit.md: {wanted}")
+        });
         assert!(
             row.ends_with(&format!(" | {members} |")),
-            "{name} has the members {members}, and docs/audit.md says\n{row}"
+            "the row of docs/audit.md has to be {wanted}, and is\n{row}"
         );
     }
     let own = include_str!("../recorder/audit.rs");
     let own = own.split_once("const OWN_EVENTS: ").map(|(_, rest)| rest);
     let (list, _) = own.unwrap().split_once("];").unwrap();
     for name in list.split('"').skip(1).step_by(2) {
-        assert!(page.contains(&format!("| `{name}` | ")), "{name}");
+        assert!(
+            page.contains(&format!("| `{name}` | ")),
+            "an event of the recorder's own needs its row in the second table of docs/audit.md: {name}"
+        );
     }
 }
 
