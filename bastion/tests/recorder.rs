@@ -494,6 +494,87 @@ async fn a_best_effort_session_that_nobody_could_tell_of_is_not_called_complete(
     }
 }
 
+/// One frame to a recorder, and the kind and the payload of its answer.
+async fn asked(socket: &mut tokio::net::UnixStream, kind: u8, payload: &[u8]) -> (u8, Vec<u8>) {
+    let len = u32::try_from(payload.len()).unwrap().to_le_bytes();
+    let head = [&len[..], &[kind, 0, 0, 0, 7, 0, 0, 0]].concat();
+    socket.write_all(&head).await.unwrap();
+    socket.write_all(payload).await.unwrap();
+    let mut head = [0; 12];
+    socket.read_exact(&mut head).await.unwrap();
+    let [a, b, c, d, kind, ..] = head;
+    let mut payload = vec![0; u32::from_le_bytes([a, b, c, d]) as usize];
+    socket.read_exact(&mut payload).await.unwrap();
+    (kind, payload)
+}
+
+/// What is said on the socket by somebody who is not honest: only recordings that may have gaps get
+/// them, and each once.
+#[tokio::test]
+async fn a_gap_is_logged_once_and_only_of_a_session_that_may_have_one() {
+    let temp = temp();
+    let dir = temp.path().join("recordings");
+    let path = temp.path().join("recorder.sock");
+    let mut child = tokio::process::Command::new(program())
+        .arg("recorder")
+        .arg("--dir")
+        .arg(&dir)
+        .arg("--socket")
+        .arg(&path)
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let recorder = loop {
+        match Recorder::connect(&path).await {
+            Ok(recorder) => break recorder,
+            Err(RecordError::Unreachable(_)) => tokio::task::yield_now().await,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    let mut ids = Vec::new();
+    for about in [about(Kind::Shell), best_effort(Kind::Shell)] {
+        let recording = recorder.start(about).await.unwrap();
+        ids.push(recording.id());
+        recording.end(End::default()).await.unwrap();
+    }
+    let mut socket = tokio::net::UnixStream::connect(&path).await.unwrap();
+    let hello = serde_json::json!({
+        "version": 5, "sync": "interval", "terms": bastion::recorder::Terms::default(),
+    });
+    let (kind, answer) = asked(&mut socket, 1, hello.to_string().as_bytes()).await;
+    assert_eq!(kind, DONE, "{}", String::from_utf8_lossy(&answer));
+    let mut kinds = Vec::new();
+    let nobody = "0".repeat(26);
+    let [strict, lasting] = [ids.first(), ids.last()].map(|id| id.unwrap().as_str());
+    for name in [strict, nobody.as_str(), lasting, lasting] {
+        let gap = serde_json::json!({ "session": name, "gap": {
+            "since": "2026-11-26T08:00:00Z", "until": "2026-11-26T09:00:00Z",
+            "bytes": 7, "reason": "told",
+        } });
+        kinds.push(asked(&mut socket, GAP, gap.to_string().as_bytes()).await.0);
+    }
+    assert_eq!(kinds, [FAILED, FAILED, DONE, DONE]);
+    let event = [
+        &[0][..],
+        br#"{"time":"2026-11-26T08:00:00Z","event":"recording_gap"}"#,
+    ]
+    .concat();
+    assert_eq!(asked(&mut socket, AUDIT, &event).await.0, FAILED);
+    drop(socket);
+    recorder.close().await;
+    signal(child.id().unwrap(), Signal::TERM);
+    assert!(child.wait().await.unwrap().success());
+    let gaps = ids.iter().map(|id| judged(&dir, *id).gaps.len());
+    assert_eq!(gaps.collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(events(&dir, "recording_gap").len(), 1);
+}
+
+/// Kinds of frames.
+const AUDIT: u8 = 13;
+const GAP: u8 = 15;
+const FAILED: u8 = 67;
+const DONE: u8 = 70;
+
 /// One that ended in order has none.
 #[tokio::test]
 async fn a_best_effort_session_that_was_recorded_is_complete() {

@@ -180,7 +180,7 @@ fn warn_unrecorded(access: &Access) -> Option<String> {
     };
     (!names.is_empty()).then(|| {
         format!(
-            "sessions on {}{more} go on unrecorded where the recorder fails ([recording] best_effort in protect.toml): who can stop it is not recorded there, and the log says from when to when",
+            "sessions on {}{more} go on unrecorded where the recorder fails ([recording] best_effort in protect.toml): who can stop it, or fill its disk, which a session that prints enough can, is not recorded there",
             shown.join(", ")
         )
     })
