@@ -16,7 +16,7 @@ use bytes::Bytes;
 use recording::event::Stream;
 use recording::repair::Survey;
 use recording::verify::Level;
-use replay::evidence::{Catalogue, Judged, LogFolder};
+use replay::evidence::{Catalogue, Judged, LogFolder, judge_alone};
 use rustix::process::{Pid, Signal, kill_process};
 use scanner::{Masked, Options, Raw, Rules, Scanner, Step};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -461,6 +461,39 @@ async fn a_gap_in_which_a_session_ends_is_told_to_the_next_recorder() {
     let told = judged.gaps.first().unwrap();
     assert_eq!((told.bytes, told.after.clone()), (Some(gap.bytes), None));
     assert_eq!(told.bytes, Some(11));
+
+    // A bundle says the same, and whoever takes the leaf of the gap out of it does not get a complete
+    // one.
+    let log = LogFolder(temp.path().join("log"));
+    let proof = Catalogue::read(&log, None)
+        .unwrap()
+        .prove(&log, id.as_str());
+    let mut proof = serde_json::to_value(proof.unwrap()).unwrap();
+    let whole = bundled(temp.path(), id, &proof);
+    assert_eq!(
+        whole.gaps.iter().map(|gap| gap.bytes).collect::<Vec<_>>(),
+        [Some(11)]
+    );
+    assert!(proof.as_object_mut().unwrap().remove("gaps").is_some());
+    let cut = bundled(temp.path(), id, &proof);
+    assert_eq!((cut.level, cut.gaps.len()), (Level::Complete, 1));
+    assert_eq!(cut.gaps.first().unwrap().bytes, None);
+}
+
+/// What an auditor is told of a recording with this proof, who has nothing else.
+fn bundled(dir: &Path, id: SessionId, proof: &serde_json::Value) -> Judged {
+    let proof = proof.to_string().into_bytes();
+    let len = u32::try_from(proof.len()).unwrap().to_le_bytes();
+    let recording = fs::read(file_of(dir, id)).unwrap();
+    let elsewhere = temp();
+    let bundle = elsewhere.path().join("bundle.cast.zst");
+    let magic = recording::seal::PROOF_MAGIC;
+    fs::write(
+        &bundle,
+        [&recording[..], &magic[..], &len[..], &proof[..]].concat(),
+    )
+    .unwrap();
+    judge_alone(&bundle, "bundle", None).unwrap()
 }
 
 /// `serve` died with the recorder, before it could tell anybody: the log still does not say that all
