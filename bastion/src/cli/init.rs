@@ -239,7 +239,7 @@ mod tests {
             "{checked}"
         );
         let json = bastion(&["check", "--json", "--config", &folder.path("bastion.toml")]).unwrap();
-        assert_eq!(json, "{\"ok\":true,\"problems\":[]}\n");
+        assert_eq!(json, "{\"ok\":true,\"problems\":[],\"warnings\":[]}\n");
     }
 
     #[test]
