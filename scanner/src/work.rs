@@ -46,10 +46,14 @@ mod tests {
 
     /// How much is looked at for each byte of `text`, which comes in pieces of 8 KiB.
     fn work(rules: &Arc<Rules>, text: &str) -> u64 {
+        work_in_pieces(rules, text, 8192)
+    }
+
+    fn work_in_pieces(rules: &Arc<Rules>, text: &str, size: usize) -> u64 {
         DONE.set(0);
         let options = Options::default();
         let mut scanner = Scanner::new(Arc::clone(rules), options).with_way(Way::Bytes);
-        for piece in text.as_bytes().chunks(8192) {
+        for piece in text.as_bytes().chunks(size) {
             scanner.feed(Stream::Stdout, Raw::new(Bytes::copy_from_slice(piece)));
             while scanner.next_step().is_some() {}
         }
@@ -110,6 +114,22 @@ mod tests {
             }
         }
         assert!(over.is_empty(), "{over:#?}");
+    }
+
+    /// A value that is not whole is not looked at from its beginning for each piece.
+    #[test]
+    fn small_pieces_cost_no_more() {
+        let rules = rules(false);
+        for (head, tail) in [
+            ("{\"ssn\":\"", "x"),
+            ("INSERT INTO t (id, ssn) VALUES (1, '", "x"),
+            ("INSERT INTO t (id, ssn) VALUES (1, '", "some text\n"),
+            ("INSERT INTO t (id, ssn) VALUES ('", "it''s "),
+        ] {
+            let text = format!("{head}{}", tail.repeat((1 << 15) / tail.len()));
+            let done = work_in_pieces(&rules, &text, 16);
+            assert!(done <= MOST, "{head}{tail}: {done}");
+        }
     }
 
     /// A line of 10 MiB costs for each byte what a short one does.

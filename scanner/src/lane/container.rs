@@ -210,7 +210,7 @@ impl Lane {
                 }
             }
             Until::Text(quote) => {
-                match self.sql_string(at, quote.mark, limit, closed) {
+                match self.sql_string(at, at, quote.mark, limit, closed) {
                     End::Quote(end) => {
                         self.pass_to(at);
                         self.drop_to(end);

@@ -1,6 +1,7 @@
 //! Lists of names that may be longer than what is kept of a line: the columns of an `INSERT`, and
 //! those of a header. They are read as the text is forgotten.
 
+use crate::name::NAME_MAX;
 use crate::rules::{Compiled, Hit};
 use crate::table::{self, COLUMNS_MAX, Table};
 
@@ -51,7 +52,7 @@ impl Names {
             };
             let Some(size) = end else {
                 // The end of a name says what it is.
-                self.from = self.from.max(to.saturating_sub(NAME_MAX));
+                self.from = self.from.max(to.saturating_sub(KEPT_MAX));
                 return;
             };
             let name = rest.get(..size).unwrap_or_default();
@@ -182,5 +183,5 @@ pub(super) fn column_at(cols: &[Option<Hit>], index: usize) -> Option<Hit> {
     cols.get(index.min(COLUMNS_MAX - 1)).copied().flatten()
 }
 
-/// As much of a name is looked at.
-const NAME_MAX: usize = 256;
+/// As much of a name is kept: more than is compared, so that one that is too long is known as such.
+const KEPT_MAX: usize = 2 * NAME_MAX;

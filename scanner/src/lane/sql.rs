@@ -350,7 +350,11 @@ impl Lane {
             _ => {
                 let hit = column_at(&cols, index);
                 let (start, end, place) = if b == b'\'' || b == b'"' {
-                    let found = self.sql_string(at + 1, b, limit, closed);
+                    let from = match self.seen.take() {
+                        Some((seen, from)) if seen == at + 1 => from,
+                        Some(_) | None => at + 1,
+                    };
+                    let found = self.sql_string(at + 1, from, b, limit, closed);
                     match found {
                         End::Quote(end) => (at + 1, end, Place::Inside),
                         End::Line(end) => (at + 1, end, Place::Inside),
@@ -365,7 +369,10 @@ impl Lane {
                             }
                             return At(at + 1);
                         }
-                        End::Open(_) => return self.more(at),
+                        End::Open(upto) => {
+                            self.seen = Some((at + 1, upto));
+                            return self.more(at);
+                        }
                     }
                 } else {
                     let size = rest
@@ -402,7 +409,7 @@ impl Lane {
     /// The rest of a string that is too long to be waited for and not protected: it is looked at
     /// part by part, so that the values behind it keep their columns.
     fn sql_text(&mut self, at: usize, mark: u8, limit: usize, closed: bool) -> Flow {
-        let (end, whole) = match self.sql_string(at, mark, limit, closed) {
+        let (end, whole) = match self.sql_string(at, at, mark, limit, closed) {
             End::Quote(end) | End::Line(end) => (end, true),
             End::Open(_) => (limit, closed),
         };
@@ -421,11 +428,19 @@ impl Lane {
         At((end + 1).min(limit).max(at + 1))
     }
 
-    /// Where a string ends whose content begins at `start`: it may have several lines.
-    pub(super) fn sql_string(&self, start: usize, mark: u8, limit: usize, closed: bool) -> End {
+    /// Where a string ends whose content begins at `start`, and that does not end before `from`: it
+    /// may have several lines.
+    pub(super) fn sql_string(
+        &self,
+        start: usize,
+        from: usize,
+        mark: u8,
+        limit: usize,
+        closed: bool,
+    ) -> End {
         let text = self.slice(0, limit);
         let quote = sql_quote(mark);
-        let mut found = value::quoted_end(text, start, start, quote, closed);
+        let mut found = value::quoted_end(text, start, from, quote, closed);
         while let End::Line(end) = found {
             let Some(next) = memchr::memchr(b'\n', self.slice(end, limit)) else {
                 break;
