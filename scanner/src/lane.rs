@@ -184,6 +184,8 @@ enum Inner {
         depth: usize,
         /// In a string that is too long to be waited for: its quote.
         text: Option<u8>,
+        /// A string of this row may have ended before: every value may be a protected one.
+        doubt: bool,
     },
 }
 

@@ -193,6 +193,13 @@ pub(crate) fn column(rules: &Compiled, cell: &[u8], by: u8) -> Option<Option<Hit
     is_label(cell, name, by).then(|| named(rules, name))
 }
 
+/// Whether a database may have named a column so: `count(*)>0`, `a->>'b'`.
+fn is_expression(name: &[u8]) -> bool {
+    name.len() <= 128
+        && name.first().is_some_and(|b| b.is_ascii_alphabetic())
+        && (name.contains(&b'(') || memchr::memmem::find(name, b"->").is_some())
+}
+
 /// Whether a cell of a header may stand for a column. Between tabs it may be an expression, and
 /// nobody quotes what is no name.
 fn is_label(cell: &[u8], name: &[u8], by: u8) -> bool {
@@ -200,10 +207,7 @@ fn is_label(cell: &[u8], name: &[u8], by: u8) -> bool {
     let numbered = name.first().is_some_and(u8::is_ascii_digit)
         && name.iter().any(u8::is_ascii_alphabetic)
         && name.iter().all(letters);
-    let expression = by == b'\t'
-        && name.len() <= 128
-        && name.first().is_some_and(|b| b.is_ascii_alphabetic())
-        && name.iter().any(|b| matches!(b, b'(' | b'>'));
+    let expression = by == b'\t' && is_expression(name);
     let quoted = name.len() < cell.len() && name.len() <= 128;
     is_name(bare(name))
         || quoted
@@ -488,7 +492,8 @@ fn piped(rules: &Compiled, line: &[u8]) -> Option<Table> {
         .unwrap_or_default();
     if inner
         .iter()
-        .any(|c| !c.trim().is_empty() && !is_name(bare(c.trim().as_bytes())))
+        .map(|c| c.trim().as_bytes())
+        .any(|c| !c.is_empty() && !is_name(bare(c)) && !is_expression(c))
     {
         return None;
     }

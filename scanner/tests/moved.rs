@@ -414,3 +414,61 @@ fn a_word_in_a_list_does_not_hide_a_secret() {
     }
     assert!(!String::from_utf8(out).unwrap().contains("am9lQGV4"));
 }
+
+/// A second result without anything between it and the first one has columns of its own.
+#[test]
+fn a_second_header_protects_its_columns() {
+    for text in [
+        "id\tssn\tnote\n1\tx1\tn\nnote\tid\tssn\nn\t1\tsecret\n",
+        "ssn,id\nx1,1\na,b,ssn\nv1,v2,secret\n",
+        " id | ssn    | a->>'b' \n----+--------+---------\n  1 | secret | x       \n",
+        "+----+--------+------------+\n| id | ssn    | count(*)>0 |\n+----+--------+------------+\n|  1 | secret |          1 |\n",
+        "name\tssn\n Bob\tsecret\n",
+        "tag|ssn\n}x|secret\n",
+    ] {
+        for size in [1, 7, 1000] {
+            let out = scan(text, size);
+            assert!(!out.contains("secret"), "{size}: {out}");
+        }
+    }
+}
+
+/// Where a backslash may end a string or not, the rest of the row is in doubt.
+#[test]
+fn a_backslash_before_a_quote_moves_no_value_out_of_its_column() {
+    let text = "INSERT INTO t (path, ssn, c) VALUES ('C:\\', 'x1y2', 'x'), ('a', 'x3', 'v');\n";
+    for size in [1, 7, 1000] {
+        let out = scan(text, size);
+        assert!(!out.contains("x1y2") && !out.contains("x3"), "{out}");
+    }
+    gives(
+        "INSERT INTO t (note, ssn, c) VALUES ('a \\'b\\', c', 'x1y2', 'v'), ('d', 'x3', 'e');\n",
+        "INSERT INTO t (note, ssn, c) VALUES ('***', '***', '***'), ('d', '***', 'e');\n",
+    );
+    gives(
+        "INSERT INTO t (note, ssn, c) VALUES ('it\\'s', 'x1y2', 'v');\n",
+        "INSERT INTO t (note, ssn, c) VALUES ('it\\'s', '***', 'v');\n",
+    );
+}
+
+/// However an INSERT with a long list of columns begins.
+#[test]
+fn a_long_list_of_columns_is_found_behind_other_words() {
+    let names = columns(600, 550).join(", ");
+    let values: Vec<_> = (0..600)
+        .map(|k| if k == 550 { "'secret'" } else { "'v'" })
+        .collect();
+    let values = values.join(", ");
+    for head in [
+        "2026-11-26 07:00:01 UTC [123] LOG:  statement: INSERT INTO t",
+        "/* dump (x) */ INSERT INTO t",
+        "WITH x AS (SELECT 1) INSERT INTO t",
+        "MERGE INTO t USING s ON (a=b) WHEN NOT MATCHED THEN INSERT",
+    ] {
+        let text = format!("{head} ({names}) VALUES ({values});\nnext\n");
+        for size in [1000, text.len()] {
+            assert!(!scan(&text, size).contains("secret"), "{head} {size}");
+        }
+    }
+    gives("$people$ssn\n[1] \"x1\"\n", "$people$ssn\n[1] \"***\"\n");
+}

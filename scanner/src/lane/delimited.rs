@@ -6,10 +6,10 @@
 
 use crate::mask::Place;
 use crate::rules::Hit;
-use crate::table::{COLUMNS_MAX, Kind, Table, is_dashes};
+use crate::table::{COLUMNS_MAX, Kind, Table, header, is_dashes};
 use crate::{value, work};
 
-use super::{Inner, Lane, VALUE_MAX};
+use super::{Inner, LINE_CONTEXT, Lane, VALUE_MAX};
 
 /// Which cells of a row may be protected ones that a separator has moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -180,6 +180,7 @@ impl Lane {
                 && reached + 1 < cells;
             let closes = self.row.broken.is_some() && reached + 1 == cells;
             let torn = self.torn_at(at, by);
+            self.next_header(at, by);
             let done = self.end_row(at, is_row || broke || closes || torn);
             self.broken = (broke || torn).then_some(reached);
             self.parts = if broke || torn { self.parts + 1 } else { 0 };
@@ -198,6 +199,31 @@ impl Lane {
         self.row.dropped = false;
         self.pos = at + 1;
         true
+    }
+
+    /// A row may be the header of another result: from there on the columns of both are protected.
+    fn next_header(&mut self, at: usize, by: u8) {
+        if self.line_cut || at - self.line > LINE_CONTEXT || by == 0 {
+            return;
+        }
+        let rules = self.rules.clone();
+        let compiled = rules.compiled();
+        let line = self.slice(self.line, at);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let mut cells = line.split(|b| *b == by);
+        if !cells.any(|cell| compiled.may_end(cell)) {
+            return;
+        }
+        let Some(mut next) = header(compiled, line) else {
+            return;
+        };
+        let same = |kind: &Kind| matches!(kind, Kind::Delimited { by: b, .. } if *b == by);
+        if let Some(table) = self.table.as_mut().filter(|_| same(&next.kind)) {
+            for (col, before) in next.cols.iter_mut().zip(&table.cols) {
+                col.hit = col.hit.or(before.hit);
+            }
+            table.cols = next.cols;
+        }
     }
 
     /// Whether a quote of this row, or of the one that it goes on with, may still be open where its

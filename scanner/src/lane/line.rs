@@ -146,11 +146,11 @@ impl Lane {
                 }
                 match first {
                     // Who separates by these does not quote: a first cell may be JSON or XML.
-                    b'{' | b'[' | b'<' if !matches!(by, 0 | b' ' | b',' | b';') => {
+                    b'{' | b'[' | b'}' | b']' | b'<' if !matches!(by, 0 | b' ' | b',' | b';') => {
                         self.may_be_cell(rest, by, end)
                     }
                     b'{' | b'[' | b'}' | b']' | b'<' => Some(false),
-                    b' ' => Some(matches!(by, b' ' | b'|')),
+                    b' ' => Some(!matches!(by, 0 | b',' | b';')),
                     _ => Some(true),
                 }
             }
@@ -274,7 +274,7 @@ impl Lane {
         } else {
             b']'
         };
-        if line.first() != Some(&b'{')
+        if matches!(line.first(), Some(b'[' | b'<'))
             && let Some(at) = memchr::memchr(close, near)
             && near.get(at + 1) == Some(&b' ')
         {

@@ -31,6 +31,7 @@ impl Lane {
                 at: 0,
                 depth: 1,
                 text: None,
+                doubt: false,
             };
             return next;
         }
@@ -65,14 +66,19 @@ impl Lane {
                     at: 0,
                     depth: 1,
                     text: None,
+                    doubt: false,
                 };
             }
             return next;
         }
         let statement = words.rsplit(|b| *b == b';').next().unwrap_or_default();
-        let mut first = statement.split(u8::is_ascii_whitespace).take(8);
-        let lists =
-            first.any(|word| word.eq_ignore_ascii_case(b"into")) && !statement.contains(&b'(');
+        let mut last = statement
+            .rsplit(u8::is_ascii_whitespace)
+            .filter(|word| !word.is_empty());
+        let lists = match (last.next(), last.next()) {
+            (Some(name), _) if name.eq_ignore_ascii_case(b"insert") => true,
+            (_, word) => word.is_some_and(|word| word.eq_ignore_ascii_case(b"into")),
+        };
         let starts = |word: &[u8]| {
             words.len() >= word.len()
                 && words
@@ -298,6 +304,7 @@ impl Lane {
             at: index,
             depth,
             text,
+            doubt,
         } = self.inner.clone()
         else {
             return At(self.pos);
@@ -313,6 +320,7 @@ impl Lane {
                 at,
                 depth,
                 text: None,
+                doubt: doubt && depth > 0,
             }
         };
         if let Some(mark) = text {
@@ -384,7 +392,17 @@ impl Lane {
                         None => return self.more(at),
                     }
                 };
-                match hit {
+                // PostgreSQL does not escape by backslashes: the string may have ended before, and
+                // with it the columns are others.
+                let doubt = doubt || place == Place::Inside && ends_early(self.slice(start, end));
+                let any = cols.iter().find_map(|hit| *hit).filter(|_| doubt);
+                if let (Inner::Sql { doubt, .. }, Some(_)) = (&mut self.inner, any) {
+                    *doubt = true;
+                }
+                match hit.or(any) {
+                    Some(hit) if any.is_some() => {
+                        self.mask_part(start, end, hit, place, "sql");
+                    }
                     Some(hit) => {
                         if !value::is_nothing(self.slice(start, end)) {
                             let number = place == Place::Word;
@@ -504,6 +522,14 @@ impl Lane {
 
 /// What may stand between the columns of an `INSERT` and its values.
 const OVERRIDING: [&[u8]; 2] = [b"overriding system value", b"overriding user value"];
+
+/// Whether a string may have ended at a quote that a backslash stands before.
+fn ends_early(text: &[u8]) -> bool {
+    memchr::memmem::find_iter(text, b"\\'").any(|at| {
+        let rest = text.get(at + 2..).unwrap_or_default().trim_ascii_start();
+        matches!(rest.first(), Some(b',' | b')'))
+    })
+}
 
 /// A quote of SQL.
 fn sql_quote(mark: u8) -> Quote {

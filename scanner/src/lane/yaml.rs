@@ -201,7 +201,8 @@ impl Lane {
     pub(super) fn numbered(&mut self, from: usize, to: usize) {
         let line = self.slice(from, to).trim_ascii();
         let name = match line.strip_prefix(b"$") {
-            Some(name) => Some(name),
+            // The last part of `$people$ssn`.
+            Some(name) => name.rsplit(|b| *b == b'$').next(),
             None => number(line)
                 .filter(|size| *size > 1)
                 .and_then(|size| line.get(size..))
