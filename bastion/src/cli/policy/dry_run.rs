@@ -276,7 +276,9 @@ impl Past {
         let (mut output, mut size, mut then) = (Vec::new(), 0, Then::default());
         for item in &mut reader {
             let Item::Event(event) = item else { continue };
-            if let EventData::Other { data, .. } = &event.data {
+            if let EventData::Other { code, data } = &event.data
+                && code == "E"
+            {
                 then.read(data);
             }
             if size >= OUTPUT_MAX {
@@ -324,9 +326,12 @@ impl Past {
 }
 
 impl Then {
-    /// The account with which a recording ends, wherever in an event it stands.
+    /// The account with which a recording ends: an object in a string, since players know strings
+    /// alone.
     fn read(&mut self, data: &Value) {
-        let Some(coverage) = data.get("coverage") else {
+        let account = data.as_str().unwrap_or_default();
+        let account: Value = serde_json::from_str(account).unwrap_or_default();
+        let Some(coverage) = account.get("coverage") else {
             return;
         };
         let number = |key: &str| coverage.get(key).and_then(Value::as_u64).unwrap_or(0);
@@ -334,7 +339,7 @@ impl Then {
         self.masked = number("masked");
         self.held = number("held");
         self.unreadable = number("unreadable");
-        self.reason = data
+        self.reason = account
             .get("reason")
             .and_then(Value::as_str)
             .map(str::to_owned);
@@ -646,10 +651,14 @@ fn refused_session(past: &Past, rules: &Arc<Rules>) -> String {
     text.chars().take(EXAMPLE_CHARS).collect()
 }
 
-/// Whether a mask stands where the value was.
+/// Whether a mask stands where the value was: stars, and of `last4` no more than four letters or
+/// digits.
 fn is_mask(value: &[u8]) -> bool {
-    let stars = value.iter().filter(|byte| **byte == b'*').count();
-    stars >= 3 && value.iter().all(|byte| b"*x\" -".contains(byte))
+    let text = String::from_utf8_lossy(value);
+    let stars = text.matches('*').count();
+    let left = text.chars().filter(|c| c.is_alphanumeric() && *c != 'x');
+    let others = |c: char| c.is_alphanumeric() || "*\" -".contains(c);
+    stars >= 3 && left.count() <= LAST && text.chars().all(others)
 }
 
 /// The line of a value, with everything that was found in it replaced.
@@ -688,7 +697,36 @@ fn example(past: &Past, found: &trial::Found, all: &[trial::Found]) -> String {
 const ACCESS_REFUSED: &str = "access refused";
 /// Of one recording, so many bytes are read.
 const OUTPUT_MAX: usize = 64 * 1024 * 1024;
+/// Letters or digits that `last4` leaves.
+const LAST: usize = 4;
 const EXAMPLES_MAX: usize = 3;
 const EXAMPLE_BEFORE: u64 = 200;
 const EXAMPLE_AFTER: u64 = 100;
 const EXAMPLE_CHARS: usize = 160;
+
+#[cfg(test)]
+mod tests {
+    use super::is_mask;
+
+    #[test]
+    fn masks_are_told_from_values() {
+        for mask in [
+            "***",
+            "***-**-1271",
+            "**** **** **** 4444",
+            "*****************e*net",
+            "xxx***",
+        ] {
+            assert!(is_mask(mask.as_bytes()), "{mask}");
+        }
+        for value in [
+            "219-09-9999",
+            "**",
+            "1111",
+            "*** Ada Okafor",
+            "a@example.org",
+        ] {
+            assert!(!is_mask(value.as_bytes()), "{value}");
+        }
+    }
+}

@@ -6,7 +6,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use recording::event::{Header, Stream};
+use recording::write::{Ending, Newlines, Presses, Settings, Writer};
 use serde_json::Value;
 
 use crate::cli::tests::{bastion_with_input, outcome};
@@ -518,20 +521,32 @@ fn explanations_are_json_for_programs() {
     );
 }
 
+/// A recording as the recorder writes it.
 fn recording(folder: &Path, name: &str, target: &str, command: &str, output: &str) -> PathBuf {
     let path = folder.join(name);
-    let header = serde_json::json!({
-        "version": 3, "term": {"cols": 80, "rows": 24}, "command": command,
-        "bastion": {"user": "ana", "target": target, "login": "postgres", "kind": "exec", "crlf": true},
-    });
-    let account =
-        serde_json::json!({"coverage": {"passed": 40, "masked": 11, "held": 0, "unreadable": 0}});
-    let events = [
-        serde_json::json!([0.1, "o", output.replace('\n', "\r\n")]),
-        serde_json::json!([0.1, "E", account]),
-    ];
-    let lines: String = events.iter().map(|event| format!("{event}\n")).collect();
-    fs::write(&path, format!("{header}\n{lines}")).unwrap();
+    let ours =
+        serde_json::json!({"user": "ana", "target": target, "login": "postgres", "kind": "exec"});
+    let header = Header {
+        version: 3,
+        cols: 80,
+        rows: 24,
+        command: Some(command.to_owned()),
+        extra: [("bastion".to_owned(), ours)].into(),
+        ..Header::default()
+    };
+    let coverage = serde_json::json!({"passed": 40, "masked": 11, "held": 0, "unreadable": 0});
+    let ending = Ending {
+        account: [("coverage".to_owned(), coverage)].into_iter().collect(),
+        ..Ending::default()
+    };
+    let file = fs::File::create(&path).unwrap();
+    let (settings, presses) = (Settings::default(), Presses::new(1));
+    let mut writer = Writer::new(file, &header, Newlines::Crlf, settings, presses).unwrap();
+    let at = Duration::from_millis(100);
+    writer
+        .output(at, Stream::Stdout, output.as_bytes())
+        .unwrap();
+    writer.end(at, &ending).unwrap();
     path
 }
 
