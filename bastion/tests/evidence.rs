@@ -3,25 +3,27 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
 #![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 
+mod support;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bastion::audit::{self, Audit, Event, Verified, VerifyError};
-use bastion::config::{RecordingMode, RecordingSync};
+use bastion::config::RecordingSync;
 use bastion::record::{
     About, Bulk, End, ExitStatus, Kind, RecordError, Recorder, Recording, SessionId,
 };
-use bytes::Bytes;
 use recording::log::VerifierKey;
 use recording::verify::Level;
 use replay::evidence::{Catalogue, LogFolder, judge_alone};
 use rustix::process::{Pid, Signal, kill_process};
-use scanner::{Masked, Options, Raw, Rules, Scanner, Step};
+
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use self::support::masked;
 
 async fn embedded(dir: &Path) -> Recorder {
     let program = Path::new(env!("CARGO_BIN_EXE_bastion"));
@@ -32,35 +34,8 @@ async fn embedded(dir: &Path) -> Recorder {
 
 fn about(kind: Kind) -> About {
     About {
-        user: "ada".to_owned(),
-        issuer: "https://id.example.test".to_owned(),
-        subject: "42".to_owned(),
-        target: "orders-db".to_owned(),
-        login: "postgres".to_owned(),
-        kind,
         command: (kind == Kind::Exec).then(|| b"cat secret.txt".to_vec()),
-        pty: (kind == Kind::Shell).then_some((100, 30)),
-        term: None,
-        source: "192.0.2.7".parse().unwrap(),
-        connection: "c1".to_owned(),
-        bulk: Bulk::Full,
-        mode: RecordingMode::Strict,
-        continues: None,
-        break_glass: false,
-        notify: Vec::new(),
-        signed_in: None,
-    }
-}
-
-fn masked(bytes: &[u8]) -> Masked {
-    let mut scanner = Scanner::new(Arc::new(Rules::none()), Options::default());
-    scanner.feed(
-        scanner::Stream::Stdout,
-        Raw::new(Bytes::copy_from_slice(bytes)),
-    );
-    match scanner.next_step().unwrap() {
-        Step::Pass { bytes, .. } => bytes,
-        step => panic!("{step:?}"),
+        ..support::about(kind)
     }
 }
 

@@ -3,23 +3,25 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
 #![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 
+mod support;
+
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use bastion::config::{RecordingMode, RecordingSync};
 use bastion::record::{
-    About, Bulk, End, ExitStatus, Kept, Kind, RecordError, Recorder, Recording, SessionId, Summary,
+    About, End, ExitStatus, Kept, Kind, RecordError, Recorder, Recording, SessionId, Summary,
 };
-use bytes::Bytes;
 use recording::event::Stream;
 use recording::repair::Survey;
 use recording::verify::Level;
 use replay::evidence::{Catalogue, Judged, LogFolder, judge_alone};
 use rustix::process::{Pid, Signal, kill_process};
-use scanner::{Masked, Options, Raw, Rules, Scanner, Step};
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use self::support::masked;
 
 fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_bastion"))
@@ -31,37 +33,32 @@ async fn embedded(dir: &Path) -> Recorder {
         .unwrap()
 }
 
-fn about(kind: Kind) -> About {
-    About {
-        user: "ada".to_owned(),
-        issuer: "https://id.example.test".to_owned(),
-        subject: "42".to_owned(),
-        target: "orders-db".to_owned(),
-        login: "postgres".to_owned(),
-        kind,
-        command: (kind == Kind::Exec).then(|| b"cat \xff".to_vec()),
-        pty: (kind == Kind::Shell).then_some((100, 30)),
-        term: (kind == Kind::Shell).then(|| "xterm-256color".to_owned()),
-        source: "192.0.2.7".parse().unwrap(),
-        connection: "c1".to_owned(),
-        bulk: Bulk::Full,
-        mode: RecordingMode::Strict,
-        continues: None,
-        break_glass: false,
-        notify: Vec::new(),
-        signed_in: None,
-    }
+/// A recorder that nobody but the test ends, and a connection to it.
+async fn of_its_own(dir: &Path, socket: &Path) -> (tokio::process::Child, Recorder) {
+    let child = tokio::process::Command::new(program())
+        .arg("recorder")
+        .arg("--dir")
+        .arg(dir)
+        .arg("--socket")
+        .arg(socket)
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let recorder = loop {
+        match Recorder::connect(socket).await {
+            Ok(recorder) => break recorder,
+            Err(RecordError::Unreachable(_)) => tokio::task::yield_now().await,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    (child, recorder)
 }
 
-fn masked(bytes: &[u8]) -> Masked {
-    let mut scanner = Scanner::new(Arc::new(Rules::none()), Options::default());
-    scanner.feed(
-        scanner::Stream::Stdout,
-        Raw::new(Bytes::copy_from_slice(bytes)),
-    );
-    match scanner.next_step().unwrap() {
-        Step::Pass { bytes, .. } => bytes,
-        step => panic!("{step:?}"),
+fn about(kind: Kind) -> About {
+    About {
+        command: (kind == Kind::Exec).then(|| b"cat \xff".to_vec()),
+        term: (kind == Kind::Shell).then(|| "xterm-256color".to_owned()),
+        ..support::about(kind)
     }
 }
 
@@ -548,22 +545,7 @@ async fn a_gap_is_logged_once_and_only_of_a_session_that_may_have_one() {
     let temp = temp();
     let dir = temp.path().join("recordings");
     let path = temp.path().join("recorder.sock");
-    let mut child = tokio::process::Command::new(program())
-        .arg("recorder")
-        .arg("--dir")
-        .arg(&dir)
-        .arg("--socket")
-        .arg(&path)
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let recorder = loop {
-        match Recorder::connect(&path).await {
-            Ok(recorder) => break recorder,
-            Err(RecordError::Unreachable(_)) => tokio::task::yield_now().await,
-            Err(error) => panic!("{error}"),
-        }
-    };
+    let (mut child, recorder) = of_its_own(&dir, &path).await;
     let mut ids = Vec::new();
     for about in [about(Kind::Shell), best_effort(Kind::Shell)] {
         let recording = recorder.start(about).await.unwrap();
@@ -941,22 +923,7 @@ async fn a_recorder_of_its_own_outlives_its_callers() {
     let temp = temp();
     let socket = temp.path().join("recorder.sock");
     let dir = temp.path().join("recordings");
-    let mut child = tokio::process::Command::new(program())
-        .arg("recorder")
-        .arg("--dir")
-        .arg(&dir)
-        .arg("--socket")
-        .arg(&socket)
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let recorder = loop {
-        match Recorder::connect(&socket).await {
-            Ok(recorder) => break recorder,
-            Err(RecordError::Unreachable(_)) => tokio::task::yield_now().await,
-            Err(error) => panic!("{error}"),
-        }
-    };
+    let (mut child, recorder) = of_its_own(&dir, &socket).await;
     let mut recording = recorder.start(about(Kind::Shell)).await.unwrap();
     print(&mut recording, b"x").await.unwrap();
 

@@ -3,19 +3,21 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
 #![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 
+mod support;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bastion::config::{RecordingMode, RecordingSync};
-use bastion::record::{About, Agreed, Bulk, End, Kind, RecordError, Recorder, Recording};
+use bastion::config::RecordingSync;
+use bastion::record::{Agreed, End, Kind, RecordError, Recorder, Recording};
 use bastion::recorder::Terms;
-use bytes::Bytes;
 use recording::repair::Survey;
 use rustix::process::{Pid, Signal, kill_process};
-use scanner::{Masked, Options, Raw, Rules, Scanner, Step, Stream};
+use scanner::Stream;
+
+use self::support::{about, masked};
 
 struct World {
     folder: tempfile::TempDir,
@@ -75,37 +77,6 @@ async fn record_to(dir: &Path, terms: Terms) -> Result<Recorder, RecordError> {
     Recorder::spawn_embedded(program, dir, agreed).await
 }
 
-fn about() -> About {
-    About {
-        user: "ada".to_owned(),
-        issuer: "https://id.example.test".to_owned(),
-        subject: "42".to_owned(),
-        target: "orders-db".to_owned(),
-        login: "postgres".to_owned(),
-        kind: Kind::Exec,
-        command: Some(b"cat".to_vec()),
-        pty: None,
-        term: None,
-        source: "192.0.2.7".parse().unwrap(),
-        connection: "c1".to_owned(),
-        bulk: Bulk::Full,
-        mode: RecordingMode::Strict,
-        continues: None,
-        break_glass: false,
-        notify: Vec::new(),
-        signed_in: None,
-    }
-}
-
-fn masked(bytes: &[u8]) -> Masked {
-    let mut scanner = Scanner::new(Arc::new(Rules::none()), Options::default());
-    scanner.feed(Stream::Stdout, Raw::new(Bytes::copy_from_slice(bytes)));
-    match scanner.next_step().unwrap() {
-        Step::Pass { bytes, .. } => bytes,
-        step => panic!("{step:?}"),
-    }
-}
-
 async fn print(recording: &mut Recording, bytes: &[u8]) {
     let at = recording.output(Stream::Stdout, &masked(bytes)).await;
     recording.acknowledged().reached(at.unwrap()).await.unwrap();
@@ -134,7 +105,7 @@ async fn events_and_frames_are_as_long_as_is_set() {
         ..Terms::default()
     };
     let world = World::start(terms).await;
-    let mut recording = world.recorder.start(about()).await.unwrap();
+    let mut recording = world.recorder.start(about(Kind::Exec)).await.unwrap();
     let text = lines(20_000);
     print(&mut recording, &text).await;
     recording.end(End::default()).await.unwrap();
@@ -161,7 +132,7 @@ async fn a_frame_is_as_old_as_is_set() {
         ..Terms::default()
     };
     let world = World::start(terms).await;
-    let mut recording = world.recorder.start(about()).await.unwrap();
+    let mut recording = world.recorder.start(about(Kind::Exec)).await.unwrap();
     let before = world.frames();
     let since = Instant::now();
     // Never idle, so that nothing but its age ends a frame.
@@ -182,7 +153,7 @@ async fn output_is_written_when_is_set() {
         ..Terms::default()
     };
     let world = World::start(terms).await;
-    let mut recording = world.recorder.start(about()).await.unwrap();
+    let mut recording = world.recorder.start(about(Kind::Exec)).await.unwrap();
     let there = world.bytes();
     let since = Instant::now();
     print(&mut recording, b"a line\n").await;
@@ -199,7 +170,7 @@ async fn the_queue_is_as_long_as_is_set() {
         ..Terms::default()
     };
     let world = World::start(terms).await;
-    let mut recording = world.recorder.start(about()).await.unwrap();
+    let mut recording = world.recorder.start(about(Kind::Exec)).await.unwrap();
     let recorder = world.recorder.child_id().await.unwrap();
     let signal = |signal| {
         let pid = Pid::from_raw(i32::try_from(recorder).unwrap()).unwrap();
@@ -265,7 +236,7 @@ async fn a_session_needs_as_much_disk_as_is_set() {
             ..Terms::default()
         };
         let recorder = record_to(&small.join("recordings"), terms).await.unwrap();
-        let started = recorder.start(about()).await;
+        let started = recorder.start(about(Kind::Exec)).await;
         refused.push(matches!(started, Err(RecordError::Low)));
         if let Ok(recording) = started {
             recording.end(End::default()).await.unwrap();
