@@ -2,6 +2,8 @@
 //! line of a string, in a column that is one of very many. What is in doubt is masked.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod support;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,18 +17,7 @@ fn rules() -> Arc<Rules> {
 }
 
 fn scan(text: &str, size: usize) -> String {
-    let mut scanner = Scanner::new(rules(), Options::default());
-    for piece in text.as_bytes().chunks(size) {
-        scanner.feed(Stream::Stdout, Raw::new(Bytes::copy_from_slice(piece)));
-    }
-    scanner.end();
-    let mut out = Vec::new();
-    while let Some(step) = scanner.next_step() {
-        if let Step::Pass { bytes, .. } = step {
-            out.extend_from_slice(bytes.as_bytes());
-        }
-    }
-    String::from_utf8(out).unwrap()
+    String::from_utf8(support::scan(rules(), Options::default(), text, size)).unwrap()
 }
 
 #[track_caller]

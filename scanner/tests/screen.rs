@@ -1,6 +1,8 @@
 //! Screens: what a program paints where it puts the cursor.
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
@@ -21,17 +23,7 @@ fn rules() -> Arc<Rules> {
 }
 
 fn scan(text: &str, size: usize) -> String {
-    let mut scanner = Scanner::new(rules(), Options { pty: true });
-    for piece in text.as_bytes().chunks(size) {
-        scanner.feed(Stream::Stdout, Raw::new(Bytes::copy_from_slice(piece)));
-    }
-    scanner.end();
-    let mut out = Vec::new();
-    while let Some(step) = scanner.next_step() {
-        if let Step::Pass { bytes, .. } = step {
-            out.extend_from_slice(bytes.as_bytes());
-        }
-    }
+    let out = support::scan(rules(), Options { pty: true }, text, size);
     String::from_utf8_lossy(&out).into_owned()
 }
 

@@ -2,12 +2,13 @@
 //! the protected values.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
+mod support;
+
 use std::fmt::Write as _;
 use std::sync::{Arc, LazyLock};
 
-use bytes::Bytes;
 use proptest::prelude::*;
-use scanner::{Action, Mask, Options, Raw, Rule, Rules, RulesBuilder, Scanner, Step, Stream};
+use scanner::{Action, Mask, Options, Rule, Rules, RulesBuilder};
 use serde_json::{Map, Value};
 
 const PROTECTED: [&str; 2] = ["ssn", "password"];
@@ -23,18 +24,7 @@ fn rules() -> Arc<Rules> {
 }
 
 fn scan(text: &str, size: usize) -> String {
-    let mut scanner = Scanner::new(rules(), Options::default());
-    for piece in text.as_bytes().chunks(size) {
-        scanner.feed(Stream::Stdout, Raw::new(Bytes::copy_from_slice(piece)));
-    }
-    scanner.end();
-    let mut out = Vec::new();
-    while let Some(step) = scanner.next_step() {
-        if let Step::Pass { bytes, .. } = step {
-            out.extend_from_slice(bytes.as_bytes());
-        }
-    }
-    String::from_utf8(out).unwrap()
+    String::from_utf8(support::scan(rules(), Options::default(), text, size)).unwrap()
 }
 
 /// How many cases each law is tried with; `LAWS_CASES` asks for more.
