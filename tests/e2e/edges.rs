@@ -6,26 +6,15 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tests::bastion::stopped;
-use tests::peer::ask;
-use tests::ssh::Client;
 use tests::world::{Setup, World};
+
+use crate::limits::through;
 
 fn limits(lines: &str) -> Result<World> {
     World::start(&Setup {
         limits: lines.to_owned(),
         ..Setup::default()
     })
-}
-
-/// What `client.py` says, on the target `box`.
-fn through(world: &World, client: &Client<'_>, what: Value) -> Result<Value> {
-    let mut ask_for = json!({
-        "port": world.bastion()?.port, "key": client.key, "host_key": world.host_key,
-        "user": format!("{}@box", world.sshd.login),
-    });
-    let all = ask_for.as_object_mut().context("an object")?;
-    all.extend(what.as_object().context("an object")?.clone());
-    ask("client.py", &[&ask_for.to_string()])
 }
 
 #[test]

@@ -249,7 +249,12 @@ fn a_client_that_does_not_read_is_cut() -> Result<()> {
     Ok(())
 }
 
-fn through(world: &World, client: &tests::ssh::Client<'_>, what: Value) -> Result<Value> {
+/// What `client.py` says, on the target `box`.
+pub(crate) fn through(
+    world: &World,
+    client: &tests::ssh::Client<'_>,
+    what: Value,
+) -> Result<Value> {
     let mut ask_for = json!({
         "port": world.bastion()?.port, "key": client.key, "host_key": world.host_key,
         "user": format!("{}@box", world.sshd.login),
