@@ -99,6 +99,8 @@ pub(crate) struct Lane {
     inner: Inner,
     table: Option<Table>,
     row: Row,
+    /// What is restored where the row turns out to be none.
+    before_row: Option<Box<row::BeforeRow>>,
     broken: Option<usize>,
     /// So many lines the row has that broke off, and whether a quote in it may be open.
     parts: u32,
@@ -326,6 +328,7 @@ impl Lane {
             inner: Inner::Text,
             table: None,
             row: Row::default(),
+            before_row: None,
             broken: None,
             parts: 0,
             torn: false,
@@ -446,10 +449,18 @@ impl Lane {
 
     /// Takes what `raw` shows into the text, whose length is given back.
     fn show(&mut self, raw: &[u8]) -> usize {
-        self.term.feed(raw, &mut self.view, self.out);
-        let len = self.view.text.len();
+        let before = self.view.text.len();
+        let len = self.term.feed(raw, &mut self.view, self.out);
+        if len < before {
+            self.taken_back(len);
+        }
+        self.view.text.len()
+    }
+
+    /// A backspace has taken back what stood from `len` on.
+    fn taken_back(&mut self, len: usize) {
         if self.pos > len {
-            // Something was taken back: what stands before it may go on in another way.
+            // What stands before it may go on in another way.
             let floor = self.out.max(self.line).max(len.saturating_sub(BACK_MAX));
             let row = if self.frame == Frame::Row {
                 self.row.cell
@@ -473,7 +484,6 @@ impl Lane {
         self.row.ahead = self.row.ahead.min(len);
         self.seen = self.seen.filter(|(_, upto)| *upto <= len);
         self.own.shorten(len);
-        len
     }
 
     pub(crate) fn end(&mut self) {

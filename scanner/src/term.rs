@@ -98,8 +98,10 @@ impl Term {
         &self.seq
     }
 
-    /// Appends what `raw` shows to `view`. Nothing before `floor` in the text is taken back.
-    pub(crate) fn feed(&mut self, raw: &[u8], view: &mut View, floor: usize) {
+    /// Appends what `raw` shows to `view`. Nothing before `floor` in the text is taken back. Up to
+    /// where all of the text stayed.
+    pub(crate) fn feed(&mut self, raw: &[u8], view: &mut View, floor: usize) -> usize {
+        let mut stayed = view.text.len();
         let mut rest = raw;
         while let Some(&b) = rest.first() {
             if self.is_ground() {
@@ -112,8 +114,10 @@ impl Term {
                 }
             }
             self.byte(b, view, floor);
+            stayed = stayed.min(view.text.len());
             rest = rest.get(1..).unwrap_or_default();
         }
+        stayed
     }
 
     /// The stream has ended: an unfinished sequence goes out as it is.

@@ -12,6 +12,8 @@ use super::{Flow, Frame, Inner, Lane};
 pub(super) struct Looked {
     /// No match begins before it, but for the one that was found.
     upto: usize,
+    /// What stands before it was masked, or is read in another way.
+    floor: usize,
     found: Option<(usize, usize, u16)>,
 }
 
@@ -19,6 +21,7 @@ impl Looked {
     /// Positions move when text is forgotten.
     pub(super) fn forget(&mut self, keep: usize) {
         self.upto = self.upto.saturating_sub(keep);
+        self.floor = self.floor.saturating_sub(keep);
         self.found = self
             .found
             .map(|(a, b, n)| (a.saturating_sub(keep), b.saturating_sub(keep), n));
@@ -32,6 +35,7 @@ impl Looked {
             self.upto = to;
         }
         self.upto = self.upto.max(to);
+        self.floor = self.floor.max(to);
     }
 
     /// What stands before `to` is read in another way. What was found behind it may be cut by what
@@ -41,12 +45,19 @@ impl Looked {
             self.upto = to;
         }
         self.upto = self.upto.max(to);
+        self.floor = self.floor.max(to);
     }
 
-    /// A backspace has taken text back.
+    /// A backspace has taken text back, and what is left may go on in another way: what was no
+    /// match because of what stood there may be one, and a match may be longer. How far was looked
+    /// before depends on how the text was cut.
     pub(super) fn shorten(&mut self, len: usize) {
-        self.upto = self.upto.min(len);
-        self.found = self.found.filter(|(_, to, _)| *to <= len);
+        let from = len.saturating_sub(OWN_MATCH_MAX);
+        if let Some((begins, _, _)) = self.found.take_if(|(begins, _, _)| *begins >= from) {
+            self.upto = begins;
+        }
+        self.floor = self.floor.min(len);
+        self.upto = self.upto.min(from).max(self.floor);
     }
 }
 
