@@ -147,7 +147,8 @@ impl Lane {
                 }
             },
             b'-' => {
-                let dashes = rest.iter().take_while(|b| **b == b'-').count();
+                // The next ones say nothing: how many there are does not matter.
+                let dashes = rest.iter().take(6).take_while(|b| **b == b'-').count();
                 if dashes == rest.len() && !closed && dashes <= 5 {
                     return self.more_after(limit.saturating_sub(1));
                 }
@@ -155,23 +156,31 @@ impl Lane {
                 At(at + dashes)
             }
             b if body(b) => {
-                let size = rest.iter().take_while(|b| body(**b)).count();
+                let near = rest.iter().take(PEM_LINE_MAX + 1);
+                let size = near.take_while(|b| body(**b)).count();
+                // Whatever follows: no word that says something is that long.
+                if size > PEM_LINE_MAX {
+                    self.mask(at, at + size, hit, Place::Inside, "pem");
+                    self.swallow_until(Until::Bare);
+                    return At(at + size);
+                }
                 let next = rest.get(size).copied();
                 if next.is_none() && !closed {
-                    if size > 4096 {
-                        self.mask(at, limit, hit, Place::Inside, "pem");
-                        self.swallow_until(Until::Bare);
-                        return At(limit);
-                    }
                     return self.more(at);
                 }
                 // `Proc-Type: 4,ENCRYPTED` and the like stand before the body.
                 if matches!(next, Some(b'-' | b':')) && lines <= 6 {
-                    let line = memchr::memchr(b'\n', rest);
-                    return match line {
+                    let near = rest.get(..PEM_LINE_MAX).unwrap_or(rest);
+                    let to = at + near.len();
+                    return match memchr::memchr(b'\n', near) {
+                        Some(line) => At(at + line),
+                        None if to - at == PEM_LINE_MAX => {
+                            self.mask(at, to, hit, Place::Inside, "pem");
+                            self.swallow_until(Until::Line);
+                            At(to)
+                        }
                         None if !closed => self.more(at),
                         None => At(limit),
-                        Some(line) => At(at + line),
                     };
                 }
                 if size < 4 && lines < 2
@@ -330,3 +339,6 @@ impl Lane {
         }
     }
 }
+
+/// No line of a private key is longer.
+const PEM_LINE_MAX: usize = 4096;
