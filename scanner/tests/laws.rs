@@ -230,6 +230,13 @@ fn texts_that_were_read_otherwise_in_pieces() {
             ", ".repeat(2507),
             ", ".repeat(2404)
         ),
+        "AKIAX2KKQUKA7TSPMI3O\u{8}550697.66".to_owned(),
+        format!(
+            "-----BEGIN RSA PRIVATE KEY-----{}aaaa{}-[ RECORD 1 ]",
+            "x".repeat(2731),
+            "x".repeat(1579)
+        ),
+        "[ssn:protected] => type('password', 'x1') ".to_owned(),
     ] {
         let whole = scan(&rules, [text.as_bytes()]);
         for size in [1, 7, 100, 1000] {

@@ -188,6 +188,21 @@ fn a_question_and_the_end_of_its_line_may_be_cut_apart() {
     }
 }
 
+/// Under a table, where a line turns out to be no row after its beginning has left.
+#[test]
+fn a_name_and_its_value_under_a_table_are_read_as_text() {
+    for (line, shown) in [
+        ("ssn\x1b[2C131-45-1438", "ssn\x1b[2C***********"),
+        ("ssn  x1", "ssn  **"),
+        ("ssn: a b c", "ssn: x**"),
+    ] {
+        for size in [1, 2, 3, 1000] {
+            let got = scan(&format!("{TABLE}{line}\r\n"), size);
+            assert_eq!(got, format!("{MASKED}{shown}\r\n"), "{size}");
+        }
+    }
+}
+
 #[test]
 fn what_is_painted_between_spaces_is_masked() {
     let table = "NAME   SALARY   CITY\r\njoe    500      Rome\r\n";

@@ -142,6 +142,9 @@ impl Lane {
             None
         };
         let hit = hit.filter(|_| self.row.index < cells.max(1));
+        if found.is_none() && newline.is_some() && self.row.separators == 0 && cells > 1 {
+            return self.not_a_row();
+        }
         match hit {
             Some(hit) => {
                 if !closed {
@@ -199,11 +202,6 @@ impl Lane {
                 true
             }
             (None, Some(at)) => {
-                if self.row.separators == 0 && cells > 1 {
-                    self.frame = Frame::Line;
-                    self.pos = at;
-                    return true;
-                }
                 if boxed && self.row.index < cells && self.row.separators > 0 {
                     // The cell goes on in the next line.
                     self.sink.row += 1;

@@ -22,14 +22,7 @@ impl Lane {
             while at < len {
                 let b = self.view.text.get(at).copied().unwrap_or(b'\n');
                 if b == b'\n' {
-                    self.pos = self.pos.max(self.row.cell);
-                    self.row.scan = at;
-                    if self.pos <= at && !self.plain(at, true) {
-                        return false;
-                    }
-                    self.inner = Inner::Text;
-                    self.frame = Frame::Line;
-                    return true;
+                    return self.not_a_row();
                 }
                 let Some((c, size)) = char_at(&self.view.text, at, end) else {
                     break;

@@ -74,6 +74,7 @@ impl Lane {
     /// The line is a row of the table.
     fn begin_row(&mut self) {
         self.stop_at_row();
+        self.keep_before_row();
         let key = self.row.key;
         let broken = self.broken.take();
         // While a quote may be open, nobody knows what a cell is.

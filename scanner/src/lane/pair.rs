@@ -305,7 +305,8 @@ impl Lane {
     pub(super) fn spaced_pair(&mut self, at: usize, limit: usize, closed: bool) -> Flow {
         let next = At(at + 1);
         let tab = self.byte(at) == Some(b'\t');
-        if self.frame != Frame::Line
+        let may_be_row = self.may_be_text();
+        if self.frame != Frame::Line && !may_be_row
             || self.line_cut
             || at.saturating_sub(self.line) > TUPLE_BACK
             || self.rules.compiled().fields.is_empty()
@@ -345,6 +346,14 @@ impl Lane {
         }
         if !tab && gap < 2 {
             return next;
+        }
+        if may_be_row {
+            // Whether it is one is known when the cell or the line ends.
+            return if closed || limit - v > VALUE_MAX {
+                next
+            } else {
+                self.more(v)
+            };
         }
         let rest = self.slice(v, limit);
         let line = memchr::memchr(b'\n', rest).or(closed.then_some(rest.len()));

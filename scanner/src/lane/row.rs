@@ -3,9 +3,31 @@
 use crate::rules::Hit;
 use crate::table::Kind;
 
-use super::{Frame, Lane};
+use super::encoded::Data;
+use super::{Frame, Html, Inner, Lane, Level, Pair, Values};
+
+/// What the text of a line may change, as it was before one that may be a row.
+#[derive(Clone, Debug, Default)]
+pub(super) struct BeforeRow {
+    html: Html,
+    path: Vec<(Level, Vec<u8>)>,
+    pair: Option<Pair>,
+    data: Option<Data>,
+    values: Option<Values>,
+    creating: Option<(Vec<u8>, Vec<Option<Hit>>)>,
+}
 
 impl Lane {
+    /// Keeps what the line may change: it is a row as far as anybody knows.
+    pub(super) fn keep_before_row(&mut self) {
+        let before = self.before_row.get_or_insert_default();
+        before.html.clone_from(&self.html);
+        before.path.clone_from(&self.path);
+        before.values.clone_from(&self.values);
+        before.creating.clone_from(&self.creating);
+        (before.pair, before.data) = (self.pair, self.data);
+    }
+
     /// Reads on in a row of the table.
     pub(super) fn cells(&mut self, end: bool) -> bool {
         let Some(kind) = self.table.as_ref().map(|t| t.kind) else {
@@ -36,11 +58,27 @@ impl Lane {
         }
     }
 
-    /// The line is no row after all: it is text from its beginning.
+    /// The line is no row after all: it is text from its beginning, and is read as such. What of it
+    /// was looked at as a cell depends on how it was cut.
     pub(super) fn not_a_row(&mut self) -> bool {
         self.frame = Frame::Line;
         self.row.is_row = false;
+        if let Some(before) = self.before_row.take()
+            && !self.line_cut
+        {
+            let before = *before;
+            (self.html, self.path) = (before.html, before.path);
+            (self.pair, self.data) = (before.pair, before.data);
+            (self.values, self.creating) = (before.values, before.creating);
+            self.inner = Inner::Text;
+            self.pos = self.line;
+        }
         true
+    }
+
+    /// Whether nothing has been seen yet that tells the row from other text.
+    pub(super) fn may_be_text(&self) -> bool {
+        self.frame == Frame::Row && self.row.index == 0 && self.row.separators == 0
     }
 
     /// The row's line ends at `at`.
