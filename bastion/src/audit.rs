@@ -194,6 +194,20 @@ pub enum Event {
         /// The first of them, with its place.
         first: String,
     },
+    /// A connection to a target was begun within this one (`ssh -J`). It signs in by itself, and has
+    /// events of its own.
+    JumpBegun {
+        /// The connection.
+        connection: String,
+        /// Who.
+        user: Who,
+        /// The address of the client.
+        source: IpAddr,
+        /// The target that was asked for, whether it exists or not.
+        target: String,
+        /// The connection within this one.
+        inner: String,
+    },
     /// Something that is not proxied was asked for: a forwarding, a request, a kind of channel. At
     /// most a hundred of one connection in a minute are written down.
     RequestRefused {

@@ -43,6 +43,8 @@ pub struct Config {
     pub host_keys: Vec<PathBuf>,
     /// The private key of the user CA, where some login uses `certificate`.
     pub user_ca: Option<PathBuf>,
+    /// The private key that signs host certificates for the targets' names, for `ssh -J`.
+    pub host_ca: Option<PathBuf>,
     /// The key that seals what the store keeps secret; without it such things last until the
     /// program ends.
     pub store_key: Option<PathBuf>,
@@ -443,6 +445,7 @@ impl Config {
                 state_dir,
                 host_keys,
                 user_ca,
+                host_ca,
                 store_key,
                 targets,
                 policies,
@@ -466,6 +469,7 @@ impl Config {
                 ("state_dir", format!("{state_dir:?}")),
                 ("host_keys", format!("{host_keys:?}")),
                 ("user_ca", format!("{user_ca:?}")),
+                ("host_ca", format!("{host_ca:?}")),
                 ("store_key", format!("{store_key:?}")),
                 ("targets", format!("{targets:?}")),
                 ("policies", format!("{policies:?} {on_revoke:?}")),
@@ -502,6 +506,7 @@ impl Config {
             None => Some(vec![base.join("keys/ssh_host_ed25519_key")]),
         };
         let user_ca = root.take("user_ca").map(|field| field.path(base));
+        let host_ca = root.take("host_ca").map(|field| field.path(base));
         let store_key = root.take("store_key").map(|field| field.path(base));
         let targets = path_or(&mut root, "targets", base, "targets.toml");
         let policies = read_policies(&mut root, base);
@@ -532,6 +537,10 @@ impl Config {
             state_dir: state_dir?,
             host_keys: host_keys?,
             user_ca: match user_ca {
+                Some(path) => Some(path?),
+                None => None,
+            },
+            host_ca: match host_ca {
                 Some(path) => Some(path?),
                 None => None,
             },
@@ -1326,12 +1335,13 @@ mod tests {
     fn the_sample_states_the_defaults() {
         let sample = parse(SAMPLE).unwrap();
         let mut least = parse(LEAST).unwrap();
-        // The one thing that the sample has and the defaults have not: `init` makes the key.
+        // What the sample has and the defaults have not: `init` makes the keys.
         assert_eq!(
             sample.user_ca.as_deref(),
             Some(Path::new("/etc/bastion/keys/user_ca"))
         );
         least.user_ca = sample.user_ca.clone();
+        least.host_ca = sample.host_ca.clone();
         least.store_key = sample.store_key.clone();
         assert_eq!(format!("{sample:?}"), format!("{least:?}"));
     }

@@ -371,7 +371,7 @@ impl Console<'_> {
 
     async fn config(&self, json: bool) -> Result<(), Failure> {
         let visible = self.rights().await?;
-        let known_hosts: Vec<_> = self
+        let mut known_hosts: Vec<_> = self
             .rooms
             .host_keys
             .iter()
@@ -383,6 +383,17 @@ impl Console<'_> {
                 Some(format!("{address} {}", key.to_openssh().ok()?))
             })
             .collect();
+        let targets: std::collections::BTreeSet<_> = visible
+            .iter()
+            .map(|right| right.target.to_string())
+            .collect();
+        if let Some(ca) = &self.rooms.host_ca
+            && !targets.is_empty()
+            && let Ok(key) = ca.public_key().to_openssh()
+        {
+            let targets = targets.into_iter().collect::<Vec<_>>().join(",");
+            known_hosts.push(format!("@cert-authority {targets} {key}"));
+        }
         let mut block = format!(
             "# bastion: append to ~/.ssh/config\nHost {0}\n    HostName {0}\n    Port {1}\n",
             self.rooms.name, self.rooms.port
@@ -410,7 +421,9 @@ impl Console<'_> {
                 .json(&json!({ "ssh_config": block, "known_hosts": known_hosts }))
                 .await;
         }
-        block.push_str("\n# the bastion's host keys, for ~/.ssh/known_hosts:\n");
+        block.push_str(
+            "\n# the bastion's host keys, and its authority for ssh -J, for ~/.ssh/known_hosts:\n",
+        );
         for line in known_hosts {
             block.push_str(&format!("# {line}\n"));
         }

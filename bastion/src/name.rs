@@ -36,6 +36,14 @@ impl Destination {
         }
     }
 
+    /// What `user` is at `host`, which was named before: `ssh -J BASTION user@host`.
+    ///
+    /// # Errors
+    /// As for the name `user@host`: a separator in `user` is one too many.
+    pub fn behind(user: &str, host: &Name) -> Result<Self, NameError> {
+        Self::parse(&format!("{user}@{host}"))
+    }
+
     /// The same, where its names are no longer than a configuration allows: `login` bytes for the
     /// account and `target` bytes for the target. The console's is nobody's name.
     ///
@@ -58,6 +66,14 @@ impl Destination {
         }
         Ok(self)
     }
+}
+
+/// The name of a target by itself, as `ssh -J` gives it.
+///
+/// # Errors
+/// As for the target's part of a user name.
+pub fn target_name(text: &str) -> Result<Name, NameError> {
+    Name::parse(text, MAX_TARGET, Part::Target)
 }
 
 impl fmt::Display for Destination {
@@ -216,6 +232,24 @@ mod tests {
             "a$@b",
         ] {
             assert!(Destination::parse(text).is_err(), "{text:?} was taken");
+        }
+    }
+
+    #[test]
+    fn behind_a_host_a_user_is_a_login_and_nothing_else() {
+        let host = target_name("orders-db").unwrap();
+        assert_eq!(
+            Destination::behind("postgres", &host),
+            Destination::parse("postgres@orders-db")
+        );
+        for user in ["", "postgres@other", "postgres+other", "a b", "@", "-a"] {
+            assert!(
+                Destination::behind(user, &host).is_err(),
+                "{user:?} was taken"
+            );
+        }
+        for host in ["", "a@b", "a+b", "::1", "a/b", "-a", "a b"] {
+            assert!(target_name(host).is_err(), "{host:?} was taken");
         }
     }
 

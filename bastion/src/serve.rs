@@ -35,7 +35,7 @@ use crate::requests::Requests;
 use crate::session::{Registry, Rooms};
 use crate::ssh::{HostKeyError, Server, keys};
 use crate::store::{self, SealKey, Store};
-use crate::target::{Inventory, UserCa};
+use crate::target::{HostCa, Inventory, UserCa};
 
 pub(crate) use gate::{Gate, Pass};
 use observe::Observer;
@@ -305,6 +305,10 @@ async fn open(config: &Config, addresses: &[SocketAddr]) -> Result<Rooms, ServeE
         Some(path) => Some(UserCa::load(path).map_err(|error| room(&error))?),
         None => None,
     };
+    let host_ca = match &config.host_ca {
+        Some(path) => Some(HostCa::load(path).map_err(|error| room(&error))?),
+        None => None,
+    };
     let inventory =
         Inventory::load(&config.targets, user_ca.as_ref()).map_err(|error| room(&error))?;
     let access = Access::load(
@@ -366,6 +370,7 @@ async fn open(config: &Config, addresses: &[SocketAddr]) -> Result<Rooms, ServeE
         access: Current::new(access),
         on_revoke: config.on_revoke,
         user_ca,
+        host_ca,
         recorder,
         audit,
         registry,

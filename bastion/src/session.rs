@@ -39,7 +39,7 @@ use crate::ssh::{
     AgentOpener, ClientEnd, ClientWriter, ConnectionId, Ended, Opening, Pty, TargetEnd, Wanted,
     dial,
 };
-use crate::target::UserCa;
+use crate::target::{HostCa, UserCa};
 
 pub(crate) use notice::Notices;
 pub(crate) use pump::Why;
@@ -62,6 +62,7 @@ pub(crate) struct Rooms {
     pub(crate) access: Current,
     pub(crate) on_revoke: OnRevoke,
     pub(crate) user_ca: Option<UserCa>,
+    pub(crate) host_ca: Option<HostCa>,
     pub(crate) recorder: Recorder,
     pub(crate) audit: Audit,
     pub(crate) registry: Registry,

@@ -6,6 +6,7 @@
 mod channel;
 mod dial;
 mod flow;
+mod jump;
 mod ours;
 mod server;
 mod stream;

@@ -16,12 +16,14 @@ use crate::config::{Problem, Problems, read_text};
 use crate::record::Bulk;
 use crate::ssh::keys::{PrivateKey, PublicKey};
 
+pub use self::host_ca::HostCa;
 pub use self::host_keys::{HostKeyError, HostKeys};
 pub(crate) use self::secret::weakness;
 pub use self::secret::{Secret, SecretError, read_private_key};
 pub(crate) use self::sketch::Sketch;
 pub use self::user_ca::{MintError, UserCa};
 
+mod host_ca;
 mod host_keys;
 mod secret;
 mod sketch;

@@ -20,6 +20,7 @@ mod holds;
 mod hostkey;
 mod identity;
 mod inbox;
+mod jump;
 mod kills;
 mod limits;
 mod names;

@@ -12,20 +12,20 @@ use tests::world::{ACCESS, Setup, World};
 use crate::one_line;
 
 /// A listener that must see no connection.
-struct Trap(TcpListener);
+pub(crate) struct Trap(TcpListener);
 
 impl Trap {
-    fn set() -> Result<Self> {
+    pub(crate) fn set() -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
         Ok(Self(listener))
     }
 
-    fn port(&self) -> Result<u16> {
+    pub(crate) fn port(&self) -> Result<u16> {
         Ok(self.0.local_addr()?.port())
     }
 
-    fn untouched(&self) -> bool {
+    pub(crate) fn untouched(&self) -> bool {
         self.0.accept().is_err()
     }
 }
@@ -181,12 +181,12 @@ fn the_stock_clients_forwardings_are_refused() -> Result<()> {
 
 /// What the protocol has no line for is said all the same, with what to type instead.
 #[test]
-fn a_jump_and_a_port_towards_the_client_are_refused_with_a_line() -> Result<()> {
+fn a_jump_elsewhere_and_a_port_towards_the_client_are_refused_with_a_line() -> Result<()> {
     let world = World::usual()?;
     let client = world.signed_in()?;
     let trap = Trap::set()?;
     let output = client.run(&["-W", &format!("box:{}", trap.port()?), "bastion"], b"")?;
-    let line = "bastion: nothing is relayed that cannot be recorded (-J, -W, -L without a target): use ssh LOGIN@box@";
+    let line = "bastion: nothing is relayed that cannot be recorded (-J to more than port 22 of a target's name, -W, -L without a target): use ssh LOGIN@box@";
     ensure!(
         output.code() == 255 && output.stdout.is_empty() && output.err().contains(line),
         "-W of the console: {output:?}"

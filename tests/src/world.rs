@@ -147,6 +147,7 @@ impl World {
         std::fs::create_dir_all(home.join("policies"))?;
         let provider = Provider::start(&setup.provider)?;
         make_key(&home.join("keys/user_ca"))?;
+        make_key(&home.join("keys/host_ca"))?;
         secret(&home.join("keys/holds"), &"5e".repeat(32))?;
         secret(&home.join("keys/tokens"), &"5e".repeat(32))?;
         for (name, text) in &setup.secrets {
@@ -315,6 +316,7 @@ name = \"bastion\"
 state_dir = \"state\"
 host_keys = [\"keys/ssh_host_ed25519_key\"]
 user_ca = \"keys/user_ca\"
+host_ca = \"keys/host_ca\"
 targets = \"targets.toml\"
 {}
 [oidc]

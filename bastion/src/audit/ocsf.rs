@@ -91,7 +91,7 @@ impl Class {
             "sign_in_begun" | "sign_in_succeeded" | "lease_used" => (AUTHENTICATION, 1, false),
             "sign_in_refused" => (AUTHENTICATION, 1, true),
             "signed_out" | "lease_ended" => (AUTHENTICATION, 2, false),
-            "session_started" | "channel_allowed" => (SSH, 1, false),
+            "session_started" | "channel_allowed" | "jump_begun" => (SSH, 1, false),
             "session_ended" => (SSH, 2, false),
             "target_failed" => (SSH, 4, true),
             "recording_lost" | "recording_gap" => (SSH, OTHER, true),

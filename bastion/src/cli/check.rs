@@ -12,7 +12,7 @@ use crate::access::{Access, Pattern, StableKey};
 use crate::config::{Config, Problem, Problems, Webhook, nearest, read_text};
 use crate::notify::{Hooks, Kind, Wants};
 use crate::store::SealKey;
-use crate::target::{Inventory, Secret, UserCa, read_private_key};
+use crate::target::{HostCa, Inventory, Secret, UserCa, read_private_key};
 
 /// Arguments of `check`.
 #[derive(clap::Args, Debug)]
@@ -105,6 +105,11 @@ pub(super) fn check(path: &Path) -> Result<Loaded, Problems> {
                 None
             }
         });
+    if let Some(file) = &config.host_ca
+        && let Err(error) = HostCa::load(file)
+    {
+        problems.push(Problem::of_file(file, error.to_string()));
+    }
     if let Some(file) = &config.store_key
         && let Err(error) = SealKey::load(file)
     {
@@ -356,6 +361,10 @@ mod tests {
             (
                 Box::new(|folder| fs::write(folder.path("keys/user_ca"), "x").unwrap()),
                 "is not a private key in OpenSSH or PEM format",
+            ),
+            (
+                Box::new(|folder| fs::write(folder.path("keys/host_ca"), "x").unwrap()),
+                "host_ca is not a private key in OpenSSH or PEM format",
             ),
             (
                 Box::new(|folder| append(folder, "targets.toml", "[[target]]\n")),

@@ -192,6 +192,7 @@ fn keys(config: &Config, found: &mut Findings) {
         .host_keys
         .iter()
         .chain(&config.user_ca)
+        .chain(&config.host_ca)
         .chain(&config.store_key)
         .filter(|path| {
             given

@@ -56,6 +56,7 @@ pub(super) fn run(args: &Init, out: &mut dyn Write) -> Result<(), Failure> {
     }
     let host_key = write_key(dir, "keys/ssh_host_ed25519_key", "bastion host key")?;
     write_key(dir, "keys/user_ca", "bastion user CA")?;
+    write_key(dir, "keys/host_ca", "bastion host CA")?;
     write_file(dir, "keys/store_key", &store_key()?)?;
     write_file(dir, "policies/access.cedar", ACCESS)?;
     write_file(dir, "policies/protect.toml", PROTECT)?;
@@ -183,7 +184,7 @@ fn write_file(dir: &Path, name: &str, content: &str) -> Result<(), Failure> {
     write().map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display())))
 }
 
-const FILES: [&str; 12] = [
+const FILES: [&str; 14] = [
     "bastion.toml",
     "targets.toml",
     "policies/access.cedar",
@@ -194,6 +195,8 @@ const FILES: [&str; 12] = [
     "keys/ssh_host_ed25519_key.pub",
     "keys/user_ca",
     "keys/user_ca.pub",
+    "keys/host_ca",
+    "keys/host_ca.pub",
     "keys/store_key",
     "keys/holds",
 ];

@@ -15,7 +15,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::channel::{Pty, TargetEnd};
 use super::flow::Bounds;
-use super::stream::Socket;
+use super::stream::{Socket, Wire};
 use super::{PACKET, algorithms};
 use crate::access::Grant;
 use crate::config::Limits;
@@ -163,8 +163,8 @@ pub async fn host_keys_of(
         let attempt = async {
             let socket = tcp(host, port).await?;
             let stop = CancellationToken::new();
-            let socket =
-                Socket::new(Arc::new(socket), within, &stop).map_err(DialError::Connect)?;
+            let socket = Socket::new(Arc::new(Wire::Tcp(socket)), within, &stop)
+                .map_err(DialError::Connect)?;
             // It always ends with an error: the prober accepts no key.
             client::connect_stream(Arc::new(config), socket, handler)
                 .await
@@ -323,7 +323,8 @@ async fn connect(
     let socket = tcp(host, port).await?;
     let stop = CancellationToken::new();
     let stall = limits.target_connect.max(limits.write_stall);
-    let socket = Socket::new(Arc::new(socket), stall, &stop).map_err(DialError::Connect)?;
+    let socket =
+        Socket::new(Arc::new(Wire::Tcp(socket)), stall, &stop).map_err(DialError::Connect)?;
     let refused = Arc::new(Mutex::new(None));
     let verifier = Verifier {
         host: host.to_owned(),

@@ -6,11 +6,12 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use russh::keys::PrivateKey;
+use russh::keys::{Certificate, PrivateKey};
 use russh::server::{
     Auth, ChannelOpenHandle, Handle, Handler, Msg, PublicKeyOffer, Response, Session,
     VerifiedPublicKey, run_stream,
@@ -28,52 +29,42 @@ use tracing::{debug, info, warn};
 use super::channel::{Backlog, ClientEnd, ClientReader, ClientWriter, Ends, Form, Largest, Pty};
 use super::dial::{Place, REKEY};
 use super::flow::{Bounds, Flow, Overrun, Pace};
+use super::jump::{self, Jump};
 use super::ours::{AgentOpener, Shared, Slot};
-use super::stream::{Socket, hung_up};
+use super::stream::{Socket, Wire, hung_up};
 use super::{Opening, PACKET, algorithms};
 use crate::audit::Event;
 use crate::config::{Limits, is_continued, printable};
 use crate::login::{Asker, KeyId, Lease, Pending};
-use crate::name::{Destination, NameError};
+use crate::name::{Destination, Name, NameError, target_name};
 use crate::serve::Pass;
 use crate::session::{self, Rooms};
 
 /// The SSH server: what every connection has in common.
 pub(crate) struct Server {
+    host_keys: Vec<PrivateKey>,
     config: Arc<russh::server::Config>,
     rooms: Arc<Rooms>,
+}
+
+/// A connection that nobody has spoken on yet.
+pub(super) struct Arrival {
+    pub(super) wire: Wire,
+    pub(super) id: ConnectionId,
+    /// The address of the client.
+    pub(super) peer: SocketAddr,
+    /// Its place among the unauthenticated, where it has not come through another connection.
+    pub(super) pass: Option<Pass>,
+    /// The target that the client means, where it has: a user name is a login there.
+    pub(super) behind: Option<Name>,
 }
 
 impl Server {
     /// A server that proves itself with `host_keys`.
     pub(crate) fn new(host_keys: Vec<PrivateKey>, rooms: Arc<Rooms>) -> Self {
-        let config = russh::server::Config {
-            server_id: SshId::Standard("SSH-2.0-bastion".into()),
-            methods: first_methods(rooms.require_key),
-            auth_rejection_time: REJECTION,
-            // The first `none` only asks for the methods.
-            auth_rejection_time_initial: Some(Duration::ZERO),
-            keys: host_keys,
-            max_auth_attempts: rooms.limits.auth_failures,
-            limits: russh::Limits {
-                rekey_write_limit: REKEY,
-                rekey_read_limit: REKEY,
-                rekey_time_limit: Duration::MAX,
-            },
-            window_size: Bounds::of(&rooms.limits).window,
-            maximum_packet_size: PACKET,
-            // Without a bound here: `Flow` is the bound. A bounded one would park the whole
-            // connection behind one channel that nobody reads.
-            channel_buffer_size: 1 << 24,
-            event_buffer_size: 64,
-            preferred: algorithms(),
-            inactivity_timeout: None,
-            keepalive_interval: Some(Duration::from_secs(30)),
-            keepalive_max: 3,
-            nodelay: true,
-            ..russh::server::Config::default()
-        };
+        let config = library_config(&rooms, host_keys.clone(), Vec::new());
         Self {
+            host_keys,
             config: Arc::new(config),
             rooms,
         }
@@ -87,10 +78,65 @@ impl Server {
         pass: Pass,
         stop: CancellationToken,
     ) {
+        let arrival = Arrival {
+            wire: Wire::Tcp(socket),
+            id: ConnectionId::new(),
+            peer,
+            pass: Some(pass),
+            behind: None,
+        };
+        self.carry(arrival, stop).await;
+    }
+
+    /// How the bastion proves itself on a connection that is meant for `target`: with certificates
+    /// for that name, where it has an authority for them.
+    fn config_for(&self, target: &Name) -> Arc<russh::server::Config> {
+        let Some(ca) = &self.rooms.host_ca else {
+            return self.config.clone();
+        };
+        let certificates = self
+            .host_keys
+            .iter()
+            .filter_map(|key| match ca.certify(key.public_key(), target) {
+                Ok(certificate) => Some(certificate),
+                Err(error) => {
+                    // The client is asked about the plain key instead.
+                    warn!(%target, %error, "no host certificate");
+                    None
+                }
+            })
+            .collect();
+        Arc::new(library_config(
+            &self.rooms,
+            self.host_keys.clone(),
+            certificates,
+        ))
+    }
+
+    /// The same for a connection of either kind. Boxed, since one of them carries the other.
+    pub(super) fn carry(
+        self: Arc<Self>,
+        arrival: Arrival,
+        stop: CancellationToken,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(self.carry_any(arrival, stop))
+    }
+
+    async fn carry_any(self: Arc<Self>, arrival: Arrival, stop: CancellationToken) {
         let limits = &self.rooms.limits;
-        let id = ConnectionId::new();
+        let Arrival {
+            wire,
+            id,
+            peer,
+            pass,
+            behind,
+        } = arrival;
+        let config = match &behind {
+            Some(target) => self.config_for(target),
+            None => self.config.clone(),
+        };
         let end = CancellationToken::new();
-        let socket = Arc::new(socket);
+        let socket = Arc::new(wire);
         let pace = Arc::new(Pace::default());
         let stream = match Socket::new(socket.clone(), limits.write_stall, &end) {
             Ok(stream) => stream.paced(pace.clone()),
@@ -99,16 +145,18 @@ impl Server {
         let (deadline, mut until) = watch::channel(Some(Instant::now() + limits.login_deadline));
         let tasks = TaskTracker::new();
         let connection = Connection {
+            server: self.clone(),
             rooms: self.rooms.clone(),
             id: id.clone(),
             peer,
             socket,
+            behind,
             stage: Stage::Fresh,
             deadline,
             accepted: Instant::now(),
             offers: 0,
             requests: Requests::new(),
-            pass: Some(pass),
+            pass,
             channels: HashMap::new(),
             opens: Opens::new(limits.channel_opens_per_minute),
             refusals: Opens::new(REFUSALS),
@@ -120,7 +168,7 @@ impl Server {
             stop: stop.clone(),
         };
         let started = tokio::select! {
-            started = run_stream(self.config.clone(), stream, connection) => started,
+            started = run_stream(config, stream, connection) => started,
             () = passed(&mut until) => return debug!(connection = %id, %peer, "no SSH within the deadline"),
             () = stop.cancelled() => return,
         };
@@ -168,6 +216,40 @@ impl Server {
         }
         tasks.wait().await;
         info!(connection = %id, %peer, "connection closed");
+    }
+}
+
+/// What the SSH library is told of a server with these keys.
+fn library_config(
+    rooms: &Rooms,
+    keys: Vec<PrivateKey>,
+    certificates: Vec<Certificate>,
+) -> russh::server::Config {
+    russh::server::Config {
+        server_id: SshId::Standard("SSH-2.0-bastion".into()),
+        methods: first_methods(rooms.require_key),
+        auth_rejection_time: REJECTION,
+        // The first `none` only asks for the methods.
+        auth_rejection_time_initial: Some(Duration::ZERO),
+        keys,
+        certificates,
+        max_auth_attempts: rooms.limits.auth_failures,
+        limits: russh::Limits {
+            rekey_write_limit: REKEY,
+            rekey_read_limit: REKEY,
+            rekey_time_limit: Duration::MAX,
+        },
+        window_size: Bounds::of(&rooms.limits).window,
+        maximum_packet_size: PACKET,
+        // Without a bound here: `Flow` is the bound. A bounded one would park the whole
+        // connection behind one channel that nobody reads.
+        channel_buffer_size: 1 << 24,
+        event_buffer_size: 64,
+        preferred: algorithms(),
+        inactivity_timeout: None,
+        keepalive_interval: Some(Duration::from_secs(30)),
+        keepalive_max: 3,
+        nodelay: true,
     }
 }
 
@@ -233,10 +315,13 @@ enum ChannelState {
 }
 
 pub(crate) struct Connection {
+    server: Arc<Server>,
     rooms: Arc<Rooms>,
     id: ConnectionId,
     peer: SocketAddr,
-    socket: Arc<TcpStream>,
+    socket: Arc<Wire>,
+    /// The target that the client means, where it comes through another connection.
+    behind: Option<Name>,
     stage: Stage,
     deadline: watch::Sender<Option<Instant>>,
     accepted: Instant,
@@ -271,7 +356,11 @@ impl Connection {
     /// Where a client wants to go that gives `name` as its user.
     fn destination(&self, name: &str) -> Result<Destination, NameError> {
         let limits = &self.rooms.limits;
-        Destination::parse(name)?.within(limits.login_name, limits.target_name)
+        match &self.behind {
+            Some(target) => Destination::behind(name, target)?,
+            None => Destination::parse(name)?,
+        }
+        .within(limits.login_name, limits.target_name)
     }
 
     /// Drops all progress that was made under another name.
@@ -559,6 +648,18 @@ impl Connection {
         if let Err(failure) = self.may_open() {
             return reply.reject(failure).await;
         }
+        let (client, ended) = self.bytes_end(channel, reply, handle);
+        self.carry(asked, client, ended);
+    }
+
+    /// The client's side of a channel of bytes, which counts as started, and what says that it has
+    /// ended.
+    fn bytes_end(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        handle: Handle,
+    ) -> (ClientEnd, Arc<AtomicBool>) {
         let id = channel.id();
         let backlog = self.flow.lock().opened(id);
         let ended = Arc::new(AtomicBool::new(false));
@@ -587,7 +688,57 @@ impl Connection {
                 form: Form::asked(reply),
             },
         };
-        self.carry(asked, client, ended);
+        (client, ended)
+    }
+
+    /// The target that a client wants to go on to by itself (`ssh -J`), over the SSH that the bastion
+    /// ends. Whether there is one of that name is not said before its sign-in.
+    fn jumps_to(&self, host: &str, port: u32) -> Option<Name> {
+        let Stage::SignedIn { destination, .. } = &self.stage else {
+            return None;
+        };
+        let is_jump = matches!(destination, Destination::Console) && port == SSH_PORT;
+        is_jump.then(|| target_name(host).ok()).flatten()
+    }
+
+    /// Begins a connection of the client's within this one.
+    async fn jump(
+        &mut self,
+        channel: Channel<Msg>,
+        target: Name,
+        reply: ChannelOpenHandle,
+        handle: Handle,
+    ) {
+        if let Err(failure) = self.may_open() {
+            return reply.reject(failure).await;
+        }
+        let Stage::SignedIn { lease, .. } = &self.stage else {
+            return;
+        };
+        let inner = ConnectionId::new();
+        info!(connection = %self.id, %inner, %target, "a connection within this one");
+        let begun = Event::JumpBegun {
+            connection: self.id.to_string(),
+            user: lease.who(),
+            source: self.peer.ip(),
+            target: target.to_string(),
+            inner: inner.to_string(),
+        };
+        if !self.audited(begun) {
+            return reply.reject(ChannelOpenFailure::ConnectFailed).await;
+        }
+        let (client, ended) = self.bytes_end(channel, reply, handle);
+        let jump = Jump {
+            target,
+            client,
+            id: inner,
+            peer: self.peer,
+        };
+        let carried = jump::carry(self.server.clone(), jump, self.stop.clone());
+        self.tasks.spawn(async move {
+            carried.await;
+            ended.store(true, Ordering::Relaxed);
+        });
     }
 
     /// What a client is told that came to go on to `host` by itself (`ssh -J`, `ssh -W`), and does
@@ -602,7 +753,7 @@ impl Connection {
             let mut host = printable(host);
             host.truncate(host.floor_char_boundary(MAX_SHOWN));
             format!(
-                "bastion: nothing is relayed that cannot be recorded (-J, -W, -L without a target): use ssh LOGIN@{host}@{name}, or the block that ssh {name} config prints"
+                "bastion: nothing is relayed that cannot be recorded (-J to more than port 22 of a target's name, -W, -L without a target): use ssh LOGIN@{host}@{name}, or the block that ssh {name} config prints"
             )
         })
     }
@@ -794,6 +945,10 @@ impl Handler for Connection {
         session: &mut Session,
     ) -> Result<(), Self::Error> {
         self.requested(host.len())?;
+        if let Some(target) = self.jumps_to(host, port) {
+            self.jump(channel, target, reply, session.handle()).await;
+            return Ok(());
+        }
         let place = Place::port(host, port);
         let what = ("direct-tcpip", format!("{host}:{port}"));
         let line = self.no_jump(host);
@@ -1197,5 +1352,7 @@ const OWN_ENV_VALUE: usize = 64;
 const MAX_SHOWN: usize = 128;
 /// What whoever asks for a port towards the client is told.
 const NO_REMOTE: &str = "nothing is forwarded towards the client (-R): it would open your network to the target; -L is the way that a policy can grant";
+/// Where a target that is named in `-J` is asked for: its own address and port are the inventory's.
+const SSH_PORT: u32 = 22;
 /// Environment variables of one channel.
 const MAX_ENV: usize = 64;

@@ -4,6 +4,7 @@
 
 use std::future::Future;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -12,15 +13,63 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use rustix::event::{PollFd, PollFlags};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Sleep, sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::flow::{HOLD_BYTES, HOLD_TIME, PAUSE_TIME, Pace, SMALL_READ};
 
-/// A TCP socket that an SSH library reads in small pieces.
+/// What an SSH connection runs over.
+#[derive(Debug)]
+pub(super) enum Wire {
+    /// The network.
+    Tcp(TcpStream),
+    /// A channel of another connection of the same client, which a task carries to this socket.
+    Channel(UnixStream),
+}
+
+impl Wire {
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(socket) => socket.poll_read_ready(cx),
+            Self::Channel(socket) => socket.poll_read_ready(cx),
+        }
+    }
+
+    fn try_read_buf(&self, into: &mut BytesMut) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => socket.try_read_buf(into),
+            Self::Channel(socket) => socket.try_read_buf(into),
+        }
+    }
+
+    fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(socket) => socket.poll_write_ready(cx),
+            Self::Channel(socket) => socket.poll_write_ready(cx),
+        }
+    }
+
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => socket.try_write(bytes),
+            Self::Channel(socket) => socket.try_write(bytes),
+        }
+    }
+}
+
+impl AsFd for Wire {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(socket) => socket.as_fd(),
+            Self::Channel(socket) => socket.as_fd(),
+        }
+    }
+}
+
+/// A socket that an SSH library reads in small pieces.
 pub(super) struct Socket {
-    socket: Arc<TcpStream>,
+    socket: Arc<Wire>,
     read: BytesMut,
     /// Whether the last read from the kernel was a small one.
     small: bool,
@@ -36,15 +85,17 @@ impl Socket {
     /// Takes a connected socket; `cancel` makes every later read and write fail.
     ///
     /// Unacknowledged bytes end the connection after `stall`, also when the peer's window stays
-    /// closed (RFC 5482).
+    /// closed (RFC 5482). Those of a channel have the outer connection's time.
     pub(super) fn new(
-        socket: Arc<TcpStream>,
+        socket: Arc<Wire>,
         stall: Duration,
         cancel: &CancellationToken,
     ) -> io::Result<Self> {
-        socket.set_nodelay(true)?;
-        let millis = u32::try_from(stall.as_millis()).unwrap_or(u32::MAX);
-        rustix::net::sockopt::set_tcp_user_timeout(&socket, millis)?;
+        if let Wire::Tcp(socket) = &*socket {
+            socket.set_nodelay(true)?;
+            let millis = u32::try_from(stall.as_millis()).unwrap_or(u32::MAX);
+            rustix::net::sockopt::set_tcp_user_timeout(socket, millis)?;
+        }
         Ok(Self {
             socket,
             read: BytesMut::new(),
@@ -241,7 +292,7 @@ struct Paced {
 ///
 /// While the SSH loop waits inside a callback nobody reads the socket, so a hang-up behind unread
 /// bytes is not seen by reading: the kernel is asked five times a second instead.
-pub(super) async fn hung_up(socket: &TcpStream) {
+pub(super) async fn hung_up(socket: &Wire) {
     let mut tick = tokio::time::interval(Duration::from_millis(200));
     loop {
         tick.tick().await;

@@ -28,7 +28,7 @@ pub enum MintError {
     #[error("the clock is not set")]
     Clock,
     /// The signature failed.
-    #[error("cannot sign a user certificate")]
+    #[error("cannot sign a certificate")]
     Sign(#[source] ssh_key::Error),
 }
 

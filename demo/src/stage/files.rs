@@ -17,6 +17,7 @@ use crate::target::Target;
 pub(super) struct Keys {
     bastion_host: PrivateKey,
     pub(super) user_ca: PrivateKey,
+    host_ca: PrivateKey,
     pub(super) target_host: PrivateKey,
     pub(super) target_login: PrivateKey,
 }
@@ -37,12 +38,14 @@ impl Keys {
         let made = Self {
             bastion_host: keys::new()?,
             user_ca: keys::new()?,
+            host_ca: keys::new()?,
             target_host: keys::new()?,
             target_login: keys::new()?,
         };
         let at = folder.join("bastion/keys");
         keys::write(&made.bastion_host, &at.join("ssh_host_ed25519_key"))?;
         keys::write(&made.user_ca, &at.join("user_ca"))?;
+        keys::write(&made.host_ca, &at.join("host_ca"))?;
         keys::write(&made.target_login, &at.join("targets"))?;
         fs::write(at.join("holds"), keys::spool_key()?)?;
         fs::set_permissions(at.join("holds"), fs::Permissions::from_mode(0o600))?;
@@ -128,6 +131,7 @@ name = "bastion"
 state_dir = "state"
 host_keys = ["keys/ssh_host_ed25519_key"]
 user_ca = "keys/user_ca"
+host_ca = "keys/host_ca"
 targets = "targets.toml"
 policies = "policies"
 
