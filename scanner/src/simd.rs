@@ -1,6 +1,6 @@
 //! Bitmaps of a text: one bit for each byte, in blocks of 64.
 //!
-//! The only module with `unsafe` code. What a block says is computed by one of three ways, chosen
+//! The only module of this crate with `unsafe` code. What a block says is computed by one of three ways, chosen
 //! once by what the CPU has; the portable one is the specification of the others. What the
 //! bitmaps are good for is said in `skim`; nothing here knows of lines, keys or rules.
 

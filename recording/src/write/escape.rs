@@ -1,5 +1,7 @@
 //! JSON string escaping of text that is known to be UTF-8 (RFC 8259 §7).
 
+mod spread;
+
 use std::ops::Range;
 
 /// What becomes of a line feed.
@@ -14,17 +16,23 @@ pub enum Newlines {
 /// Appends `text` to `out` as the inside of a JSON string.
 ///
 /// Log lines of JSON have a quotation mark every few bytes, so that looking for the next one, or
-/// copying what lies between two with a call for each, would be most of the work. The marks of 64
-/// bytes are found at once; for what lies between two, 32 bytes are copied, of which the start
-/// counts.
+/// copying what lies between two with a call for each, would be most of the work. Where the CPU can
+/// spread bytes, [`spread`] does it; else the marks of 64 bytes are found at once, and for what
+/// lies between two 32 bytes are copied, of which the start counts.
 pub(super) fn escape(out: &mut Vec<u8>, text: &str, newlines: Newlines) {
-    out.reserve(text.len() + text.len() / 8);
+    if !spread::escape(out, text.as_bytes(), newlines) {
+        escape_portably(out, text.as_bytes(), newlines);
+    }
+}
+
+/// The same on any CPU.
+fn escape_portably(out: &mut Vec<u8>, mut text: &[u8], newlines: Newlines) {
     let escapes = match newlines {
         Newlines::Kept => &KEPT,
         Newlines::Crlf => &CRLF,
     };
+    out.reserve(text.len() + text.len() / 8);
     let mut block = [0; BLOCK];
-    let mut text = text.as_bytes();
     while !text.is_empty() {
         let (taken, used) = escape_start(&mut block, text, escapes);
         out.extend_from_slice(block.get(..used).unwrap_or_default());
@@ -231,6 +239,26 @@ mod tests {
                 let special = matches!(byte, 0..0x20 | b'"' | b'\\');
                 prop_assert_eq!(marks >> place & 1 == 1, special);
             }
+        }
+
+        /// Every way writes what each byte becomes, one after the other, behind what is there.
+        #[test]
+        fn every_way_writes_the_same(
+            text in proptest::collection::vec("\\PC{0,20}|[a-z]{0,40}|[\"\\\\\n\t\r]{0,20}|[\x00-\x7f]{0,40}", 0..40).prop_map(|parts| parts.concat()),
+            before in 0..20usize,
+            crlf: bool,
+        ) {
+            let newlines = if crlf { Newlines::Crlf } else { Newlines::Kept };
+            let mut expected = vec![b'x'; before];
+            for byte in text.bytes() {
+                let (escape, len) = escape_of(byte, newlines);
+                expected.extend(escape.iter().take(len.into()));
+            }
+            let (mut best, mut portable) = (vec![b'x'; before], vec![b'x'; before]);
+            escape(&mut best, &text, newlines);
+            escape_portably(&mut portable, text.as_bytes(), newlines);
+            prop_assert_eq!(&best, &expected);
+            prop_assert_eq!(&portable, &expected);
         }
 
         /// Blocks do not show, also where every byte becomes six and where marks are far apart.
