@@ -41,6 +41,8 @@ pub struct Settings {
     pub flood_within: Duration,
     /// A frame ends at this much text, in bytes.
     pub frame_text: usize,
+    /// A frame of a flood ends at this much text already, and is compressed at once.
+    pub flood_text: usize,
     /// A frame ends at this age.
     pub frame_age: Duration,
     /// A frame ends when nothing has come for this long, and its memory is given back.
@@ -64,6 +66,7 @@ impl Default for Settings {
             flood_level: -5,
             flood_within: Duration::from_millis(50),
             frame_text: 1024 * 1024,
+            flood_text: 256 * 1024,
             frame_age: Duration::from_secs(600),
             frame_idle: Duration::from_secs(5),
             flush_text: 64 * 1024,
@@ -75,7 +78,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The pace of a frame that was full after `took`.
+    /// The pace of output that made a frame's text within `took`.
     fn pace(&self, took: Duration) -> Pace {
         if took <= self.flood_within {
             Pace::Flood
@@ -123,6 +126,8 @@ pub struct Writer<W> {
     frame: Option<Frame>,
     /// How fast the last frame was full: the next one will be, too.
     pace: Pace,
+    /// Text of full frames of which nobody has said how fast it came, and since when.
+    paced: (usize, Duration),
     /// When the first thing came that is not flushed.
     dirty_since: Option<Duration>,
     last: Duration,
@@ -189,6 +194,7 @@ impl<W: Write> Writer<W> {
             presses,
             frame: None,
             pace: Pace::Human,
+            paced: (0, Duration::ZERO),
             dirty_since: None,
             last: Duration::ZERO,
             file_bytes: 0,
@@ -292,6 +298,14 @@ impl<W: Write> Writer<W> {
         Some(self.sealer.as_ref()?.head(measure))
     }
 
+    /// Bytes of text that are not compressed yet: so many bytes, and those of a frame around them,
+    /// may still be written for what was taken.
+    pub fn waiting(&self) -> usize {
+        self.frame
+            .as_ref()
+            .map_or(0, |frame| frame.press.text.len())
+    }
+
     /// Bytes written to the file so far.
     pub fn file_bytes(&self) -> u64 {
         self.file_bytes
@@ -320,17 +334,39 @@ impl<W: Write> Writer<W> {
         write(&mut self.lines, &mut frame.press.text);
         self.last = at;
         self.dirty_since.get_or_insert(at);
-        if frame.press.text.len() >= self.settings.flush_text {
+        // What comes as fast as it can is soon a whole frame, which is less work at once.
+        let whole = match self.pace {
+            Pace::Human | Pace::Bulk => self.settings.frame_text,
+            Pace::Flood => self.settings.flood_text.min(self.settings.frame_text),
+        };
+        let piece = match self.pace {
+            Pace::Human | Pace::Bulk => self.settings.flush_text,
+            Pace::Flood => whole,
+        };
+        if frame.press.text.len() >= piece {
             self.lines.close(&mut frame.press.text);
             frame.text += frame.press.text.len();
-            if frame.text >= self.settings.frame_text {
-                self.pace = self.settings.pace(at.saturating_sub(frame.opened));
+            if frame.text >= whole {
+                let (text, opened) = (frame.text, frame.opened);
+                self.keep_pace(text, opened, at);
                 return self.end_frame(at);
             }
             self.file_bytes += frame.flush(&mut self.out)?;
             self.dirty_since = self.lines.carries().then_some(at);
         }
         Ok(())
+    }
+
+    /// A frame of so much text is full. How fast it came is judged by as much as the longest has,
+    /// since a part of what waited somewhere comes at once.
+    fn keep_pace(&mut self, text: usize, opened: Duration, at: Duration) {
+        let (before, since) = self.paced;
+        let since = if before == 0 { opened } else { since };
+        self.paced = (before + text, since);
+        if before + text >= self.settings.frame_text {
+            self.pace = self.settings.pace(at.saturating_sub(since));
+            self.paced = (0, at);
+        }
     }
 
     fn open_frame(&self, at: Duration, window_log: u32) -> io::Result<Frame> {
@@ -355,6 +391,7 @@ impl<W: Write> Writer<W> {
         };
         if at >= self.last.saturating_add(self.settings.frame_idle) {
             self.pace = Pace::Human;
+            self.paced = (0, at);
         }
         self.lines.close(&mut frame.press.text);
         self.finish(frame)?;
@@ -364,14 +401,15 @@ impl<W: Write> Writer<W> {
 
     /// Ends the frame and seals it.
     fn finish(&mut self, mut frame: Frame) -> io::Result<()> {
+        let hash = frame.measure.as_mut().map(|m| m.add(&frame.press.text));
+        let written = frame.press.end(&mut self.out, hash)?;
         // The frame's last bytes and its seal are one write.
-        let mut last = Vec::new();
-        frame.end(&mut last)?;
+        let last = &mut frame.press.packed;
         if let (Some(sealer), Some(measure)) = (&mut self.sealer, frame.measure.take()) {
             last.extend_from_slice(&sealer.seal(measure, self.last));
         }
-        self.out.write_all(&last)?;
-        self.file_bytes += last.len() as u64;
+        self.out.write_all(last)?;
+        self.file_bytes += written + last.len() as u64;
         self.presses.give_back(frame.press);
         Ok(())
     }
@@ -381,11 +419,6 @@ impl Frame {
     fn flush(&mut self, out: &mut impl Write) -> io::Result<u64> {
         let hash = self.measure.as_mut().map(|m| m.add(&self.press.text));
         self.press.flush(out, hash)
-    }
-
-    fn end(&mut self, out: &mut impl Write) -> io::Result<u64> {
-        let hash = self.measure.as_mut().map(|m| m.add(&self.press.text));
-        self.press.end(out, hash)
     }
 }
 
@@ -446,6 +479,7 @@ pub(crate) fn closing_frame(
     let mut frame = Vec::new();
     let hash = measure.add(&press.text);
     press.end(&mut frame, Some(hash))?;
+    frame.extend_from_slice(&press.packed);
     if let Some((chain, wall_ms)) = seals {
         let seal = measure.seal(chain, at, wall_ms);
         frame.extend_from_slice(&seal.encode());

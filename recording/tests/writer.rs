@@ -209,6 +209,72 @@ fn what_was_flushed_can_be_read_before_the_end() {
     assert_eq!(survey.total(Stream::Stdout).bytes, 11);
 }
 
+/// The text of each frame.
+fn frames(mut file: &[u8]) -> Vec<String> {
+    let mut frames = Vec::new();
+    while !file.is_empty() {
+        let len = zstd::zstd_safe::find_frame_compressed_size(file).unwrap();
+        let (frame, rest) = file.split_at(len);
+        frames.push(text_of(frame));
+        file = rest;
+    }
+    frames
+}
+
+/// A flood is in short frames, each compressed at once; what was slow before it, and is after it,
+/// in long ones. No line goes through an end of a frame, and every byte comes back.
+#[test]
+fn a_flood_is_in_frames_of_its_own_length() {
+    let settings = Settings {
+        frame_text: 64 * 1024,
+        flood_text: 16 * 1024,
+        flush_text: 4 * 1024,
+        event_text: 4 * 1024,
+        ..Settings::default()
+    };
+    let mut writer = Writer::new(
+        Vec::new(),
+        &header(),
+        Newlines::Kept,
+        settings.clone(),
+        Presses::new(1),
+    )
+    .unwrap();
+    let mut now = Duration::ZERO;
+    let mut printed = String::new();
+    // So many pieces of a KiB, with so many microseconds between two.
+    for (pieces, pause) in [(80, 5_000), (800, 10), (400, 5_000)] {
+        for piece in 0..pieces {
+            now += Duration::from_micros(pause);
+            let text = format!("{:01023}\n", printed.len() + piece);
+            writer.output(now, Stream::Stdout, text.as_bytes()).unwrap();
+            assert!(writer.waiting() < settings.flood_text + 2 * settings.flush_text);
+            printed.push_str(&text);
+        }
+    }
+    let (file, _) = writer.end(now, &Ending::default()).unwrap();
+    let frames = frames(&file);
+    let is_short = |frame: &String| frame.len() < 2 * settings.flood_text;
+    let middle = frames.get(1..frames.len() - 1).unwrap();
+    let short: Vec<bool> = middle.iter().map(is_short).collect();
+    assert!(short.iter().filter(|short| **short).count() > 20);
+    // Long, short, long again: two changes.
+    assert_eq!(
+        short
+            .windows(2)
+            .filter(|two| two.first() != two.last())
+            .count(),
+        2
+    );
+    assert!(frames.iter().all(|frame| frame.ends_with('\n')));
+    let text = text_of(&file);
+    let read: String = events(&text)
+        .filter(|(_, code, _)| code == "o")
+        .map(|(_, _, data)| data)
+        .collect();
+    assert_eq!(read, printed);
+}
+
 #[test]
 fn an_idle_session_ends_its_frame() {
     let mut writer = Writer::new(

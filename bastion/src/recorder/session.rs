@@ -62,7 +62,7 @@ struct Queue {
     /// Output bytes that have come, and that were written.
     taken: u64,
     done: u64,
-    /// How far the other side was last told that it may send.
+    /// How far the other side was last told that it may send; it is told with each answer to output.
     told: u64,
     /// A worker has it, or will.
     scheduled: bool,
@@ -203,7 +203,7 @@ impl Session {
                 },
             }),
         }
-        let now = self.always || queue.bytes >= BATCH_AT;
+        let now = self.always || queue.bytes >= batch_at(self.terms.queue_bytes);
         Ok(self.wanted(queue, now))
     }
 
@@ -415,15 +415,15 @@ impl Session {
                         Some(ends) => ends.take(stream, bytes),
                         None => bytes,
                     };
-                    writer.get_mut().reserve(recorded.len() as u64 * GROWTH)?;
+                    reserve(writer, recorded.len())?;
                     writer.output(at, stream, recorded)?;
                 }
                 Part::Resize { at, cols, rows } => {
-                    writer.get_mut().reserve(0)?;
+                    reserve(writer, 0)?;
                     writer.resize(at, cols, rows)?;
                 }
                 Part::Marker { at, label } => {
-                    writer.get_mut().reserve(label.len() as u64 * GROWTH)?;
+                    reserve(writer, label.len())?;
                     writer.marker(at, &label)?;
                 }
                 Part::End { at, end } => {
@@ -441,7 +441,7 @@ impl Session {
             return Ok(());
         };
         for (stream, left_out, tail) in ends.rest() {
-            writer.get_mut().reserve(tail.len() as u64 * GROWTH)?;
+            reserve(writer, tail.len())?;
             if left_out > 0 {
                 let stream = stream.name();
                 writer.marker(
@@ -471,12 +471,10 @@ impl Session {
         let mut queue = self.queue();
         queue.done += bytes;
         let (done, over) = (queue.done, queue.over);
-        // Whoever sends is told in steps: each answer costs both sides more than it says. Near the
-        // end of its window it may be waiting.
-        let window = self.terms.queue_bytes;
-        let news = done + window >= queue.told + window / NEWS
-            || queue.told < queue.taken + wire::PART as u64;
-        let again = queue.bytes >= BATCH_AT
+        // Each answer costs both sides more than it says, and the next output is answered anyway:
+        // only who may be waiting for room is told of it now.
+        let news = queue.told < queue.taken + wire::PART as u64;
+        let again = queue.bytes >= batch_at(self.terms.queue_bytes)
             || (over && !queue.parts.is_empty())
             || (self.always && !queue.parts.is_empty());
         queue.scheduled = again;
@@ -637,6 +635,21 @@ impl Wanted {
     };
 }
 
+/// Output of so many bytes is worth waking a worker, where so many may wait: with less than that in
+/// the queue there is room for whatever the other side hands over at once.
+fn batch_at(queue_bytes: u64) -> usize {
+    let room = queue_bytes.saturating_sub(wire::PART as u64);
+    usize::try_from(room)
+        .unwrap_or(usize::MAX)
+        .clamp(1, BATCH_AT)
+}
+
+/// Sees to it that there is disk for what the writer has not written, and for `more` bytes of output.
+fn reserve(writer: &mut Writer<Disk>, more: usize) -> io::Result<()> {
+    let waiting = writer.waiting() as u64;
+    writer.get_mut().reserve(waiting + more as u64 * GROWTH)
+}
+
 /// Players fail on a terminal without columns or rows.
 fn bounded(cols: u16, rows: u16) -> (u16, u16) {
     (cols.clamp(1, 1000), rows.clamp(1, 500))
@@ -757,13 +770,27 @@ const FLUSH_LEAD: Duration = Duration::from_millis(150);
 const PART: usize = 64 * 1024;
 /// A piece of this many bytes is not copied.
 const WHOLE: usize = 4 * 1024;
-/// The other side is told of this part of its window more, without having asked.
-const NEWS: u64 = 4;
 /// A worker is wanted at once when this much waits.
-const BATCH_AT: usize = 64 * 1024;
+const BATCH_AT: usize = 256 * 1024;
 /// A worker takes no more than this at once, so that room is made early.
 const BATCH: usize = 256 * 1024;
 /// Parts that wait, at most, beside those of output.
 const PARTS: usize = 4096;
 /// How much longer than the bytes their events may be, compressed, at the worst.
 const GROWTH: u64 = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What wakes no worker leaves room for a whole part: nobody waits for the clock.
+    #[test]
+    fn a_short_queue_is_written_as_soon_as_somebody_may_wait() {
+        let part = wire::PART as u64;
+        for queue_bytes in [part, part + 1, part + 4096, 1 << 20, 16 << 20] {
+            let left = batch_at(queue_bytes) as u64 - 1;
+            assert!(queue_bytes - left >= part, "{queue_bytes}");
+        }
+        assert_eq!(batch_at(Terms::default().queue_bytes), BATCH_AT);
+    }
+}

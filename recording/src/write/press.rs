@@ -60,7 +60,10 @@ pub(super) struct Press {
     context: CCtx<'static>,
     /// Lines that are not compressed yet.
     pub(super) text: Vec<u8>,
-    packed: Vec<u8>,
+    /// What was compressed last.
+    pub(super) packed: Vec<u8>,
+    /// The frame has begun: a part of it is compressed.
+    begun: bool,
 }
 
 impl Press {
@@ -70,6 +73,7 @@ impl Press {
             context,
             text: Vec::new(),
             packed: Vec::with_capacity(CCtx::out_size()),
+            begun: false,
         })
     }
 
@@ -90,6 +94,7 @@ impl Press {
         for parameter in usual.into_iter().chain(fast) {
             self.context.set_parameter(parameter).map_err(failed)?;
         }
+        self.begun = false;
         Ok(())
     }
 
@@ -99,19 +104,36 @@ impl Press {
         out: &mut impl Write,
         hash: Option<&mut Tally>,
     ) -> io::Result<u64> {
-        self.squeeze(out, hash, Directive::ZSTD_e_flush)
+        let written = self.squeeze(out, hash, Directive::ZSTD_e_flush)?;
+        out.write_all(&self.packed)?;
+        Ok(written + self.packed.len() as u64)
     }
 
-    /// Compresses the text and ends the frame.
+    /// Compresses the text and ends the frame, whose last bytes stay in `packed` for the caller.
+    /// Gives the number of bytes that were written before these.
     pub(super) fn end(
         &mut self,
         out: &mut impl Write,
-        hash: Option<&mut Tally>,
+        mut hash: Option<&mut Tally>,
     ) -> io::Result<u64> {
-        self.squeeze(out, hash, Directive::ZSTD_e_end)
+        if self.begun {
+            return self.squeeze(out, hash, Directive::ZSTD_e_end);
+        }
+        // The frame is all here: nothing has to be copied into a window first.
+        self.packed.clear();
+        self.packed
+            .reserve(zstd_safe::compress_bound(self.text.len()));
+        self.context
+            .compress2(&mut self.packed, &self.text)
+            .map_err(failed)?;
+        if let Some(hash) = &mut hash {
+            hash.update(&self.packed);
+        }
+        self.text.clear();
+        Ok(0)
     }
 
-    /// Gives the number of bytes written; they go into `hash`, too.
+    /// Gives the number of bytes written; the last ones stay in `packed`. All go into `hash`, too.
     fn squeeze(
         &mut self,
         out: &mut impl Write,
@@ -122,7 +144,9 @@ impl Press {
             context,
             text,
             packed,
+            begun,
         } = self;
+        *begun = true;
         let mut input = InBuffer::around(text);
         let mut written = 0;
         loop {
@@ -133,11 +157,11 @@ impl Press {
             if let Some(hash) = &mut hash {
                 hash.update(packed);
             }
-            out.write_all(packed)?;
-            written += packed.len() as u64;
             if left == 0 {
                 break;
             }
+            out.write_all(packed)?;
+            written += packed.len() as u64;
         }
         text.clear();
         Ok(written)
