@@ -13,6 +13,7 @@ mod ends;
 mod expire;
 mod link;
 mod log;
+mod place;
 mod recover;
 mod session;
 mod store;
@@ -237,9 +238,12 @@ fn accept(listener: &UnixListener, links: &Arc<Links>, rights: Rights) {
                 continue;
             }
         };
-        let Some(place) = links.place(rights) else {
-            tracing::error!("too many connections: the newest is refused");
-            continue;
+        let place = match links.place(&stream, rights) {
+            Ok(place) => place,
+            Err(why) => {
+                tracing::error!(%why, ?rights, "a connection is refused");
+                continue;
+            }
         };
         let links = links.clone();
         let served = thread::Builder::new()

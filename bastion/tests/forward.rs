@@ -5,6 +5,7 @@
     clippy::indexing_slicing,
     reason = "a test ends at what it does not expect"
 )]
+#![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -60,6 +61,28 @@ impl World {
 
     fn is_recorded_by(&mut self, recorder: Recorder) {
         self.audit = Some((recorder.clone(), Audit::new(recorder)));
+    }
+
+    /// Has the events written by a recorder of its own from now on.
+    async fn separated(&mut self) -> Child {
+        if let Some((earlier, audit)) = self.audit.take() {
+            drop(audit);
+            earlier.close().await;
+        }
+        let mut command = tokio::process::Command::new(program());
+        command
+            .args(["recorder", "--dir"])
+            .arg(self.path("recordings"))
+            .arg("--socket")
+            .arg(self.path("recorder.sock"))
+            .arg("--audit-socket")
+            .arg(self.path("audit.sock"))
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        let recorder = command.spawn().unwrap();
+        let own = connected(self.path("recorder.sock")).await;
+        self.is_recorded_by(own);
+        recorder
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -696,43 +719,114 @@ async fn a_receiver_may_ask_for_a_certificate() {
     complete(&events, &numbers);
 }
 
+/// A connection to a socket of a recorder that may still be starting.
+async fn connected(path: PathBuf) -> Recorder {
+    within(async {
+        loop {
+            match Recorder::connect(&path).await {
+                Ok(recorder) => return recorder,
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    })
+    .await
+}
+
+/// Connections to the socket of the log that are held by another user, who sends a byte of a frame now and
+/// then, and connects again where one was closed.
+struct Holder(std::process::Child);
+
+impl Holder {
+    /// `None` where this process may not become another user.
+    fn of(user: u32, socket: &Path) -> Option<Self> {
+        use std::io::{BufRead, BufReader};
+        use std::os::unix::process::CommandExt;
+        if !rustix::process::geteuid().is_root() {
+            return None;
+        }
+        let perl = r#"
+            use Socket; use IO::Handle; $| = 1; $SIG{PIPE} = "IGNORE";
+            my ($path, $places) = @ARGV;
+            # The head of a greeting that is never whole: 1,000 bytes, kind 1, channel 0.
+            my $head = pack("VCxxxV", 1000, 1, 0);
+            my @held;
+            for (my $n = 0; ; $n++) {
+                @held = grep { defined syswrite($_, " ") } @held;
+                while (@held < $places) {
+                    socket(my $s, AF_UNIX, SOCK_STREAM, 0) or die;
+                    connect($s, pack_sockaddr_un($path)) or die "$path: $!";
+                    syswrite($s, $head);
+                    push @held, $s;
+                }
+                print "held\n" if $n == 0;
+                select(undef, undef, undef, 0.3);
+            }
+        "#;
+        let mut child = Command::new("perl")
+            .args(["-e", perl])
+            .arg(socket)
+            .arg("6")
+            .current_dir("/")
+            .uid(user)
+            .gid(user)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        assert_eq!(line, "held\n");
+        Some(Self(child))
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// Whoever else may read the log, and holds all places there are as well as they can, keeps no forwarder
+/// away: not at its start, nor when it starts anew.
+#[tokio::test]
+async fn nobody_keeps_a_forwarder_from_the_log() {
+    let mut world = World::start().await;
+    let _recorder = world.separated().await;
+    let socket = world.path("audit.sock");
+    // As in the group of the socket.
+    for (path, mode) in [(world.folder.path(), 0o711), (socket.as_path(), 0o666)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let holders = [4242, 4243].map(|user| Holder::of(user, &socket));
+    if holders.iter().any(Option::is_none) {
+        println!("skipped: without root there is no other user");
+        return;
+    }
+    let mut receiver = Receiver::start("127.0.0.1:0", None, vec![]).await;
+    let sink = format!("syslog = \"tcp://{}\"\nformat = \"json\"", receiver.address);
+    world.configure("socket = \"audit.sock\"", &sink);
+    let mut events = Vec::new();
+    for _ in 0..3 {
+        world.happens(3).await;
+        let mut forward = world.forward();
+        events.extend(receiver.until(*world.numbers().last().unwrap()).await);
+        world.caught_up().await;
+        forward.kill().await.unwrap();
+    }
+    complete(&events, &world.numbers());
+}
+
 /// A recorder of its own shows the log at a socket, which is good for nothing else.
 #[tokio::test]
 async fn a_recorder_of_its_own_shows_the_log_and_nothing_else() {
     let mut world = World::start().await;
-    let (embedded, audit) = world.audit.take().unwrap();
-    drop(audit);
-    embedded.close().await;
-    let recorder = |world: &World| {
-        let mut command = tokio::process::Command::new(program());
-        command
-            .args(["recorder", "--dir"])
-            .arg(world.path("recordings"))
-            .arg("--socket")
-            .arg(world.path("recorder.sock"))
-            .arg("--audit-socket")
-            .arg(world.path("audit.sock"))
-            .stdin(Stdio::null())
-            .kill_on_drop(true);
-        command.spawn().unwrap()
-    };
-    let connected = async |path: PathBuf| {
-        within(async {
-            loop {
-                match Recorder::connect(&path).await {
-                    Ok(recorder) => return recorder,
-                    Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-                }
-            }
-        })
-        .await
-    };
-    let mut first = recorder(&world);
+    let mut first = world.separated().await;
     let mut receiver = Receiver::start("127.0.0.1:0", None, vec![]).await;
     let sink = format!("syslog = \"tcp://{}\"\nformat = \"json\"", receiver.address);
     world.configure("socket = \"audit.sock\"", &sink);
-    let own = connected(world.path("recorder.sock")).await;
-    world.is_recorded_by(own);
     world.happens(5).await;
     let _forward = world.forward();
     let mut events = receiver.until(*world.numbers().last().unwrap()).await;
@@ -749,9 +843,7 @@ async fn a_recorder_of_its_own_shows_the_log_and_nothing_else() {
 
     // It goes on with a recorder that was started anew.
     first.kill().await.unwrap();
-    let _second = recorder(&world);
-    let own = connected(world.path("recorder.sock")).await;
-    world.is_recorded_by(own);
+    let _second = world.separated().await;
     world.happens(5).await;
     world.caught_up().await;
     events.extend(receiver.until(*world.numbers().last().unwrap()).await);

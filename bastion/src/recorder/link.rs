@@ -14,6 +14,7 @@ use recording::log::Leaf;
 
 use super::audit::{Waiting, is_event};
 use super::log::now_ms;
+use super::place::{NoPlace, Places, Taken};
 use super::session::{Session, Wanted};
 use super::terms::Terms;
 use super::wire::{self, Broken, CHUNK, Entry, Failure, GapEntry, HEAD, Head, Hello, Kind};
@@ -25,9 +26,7 @@ use crate::record::{About, End, SessionId, Totals};
 #[derive(Debug)]
 pub(super) struct Links {
     crew: Arc<Crew>,
-    open: Arc<AtomicUsize>,
-    /// Those that only read the audit log.
-    readers: Arc<AtomicUsize>,
+    places: Places,
     /// When it was last noted that one of them opened the log.
     noted: Arc<Mutex<Option<Instant>>>,
     all: Mutex<Vec<std::sync::Weak<Shared>>>,
@@ -83,20 +82,18 @@ impl Links {
     pub(super) fn new(crew: Arc<Crew>) -> Arc<Self> {
         Arc::new(Self {
             crew,
-            open: Arc::default(),
-            readers: Arc::default(),
+            places: Places::default(),
             noted: Arc::default(),
             all: Mutex::default(),
         })
     }
 
     /// Takes a place for a connection, where there is one: who only reads takes none of `serve`.
-    pub(super) fn place(&self, rights: Rights) -> Option<Taken> {
-        let (open, most) = match rights {
-            Rights::All => (&self.open, CONNECTIONS),
-            Rights::ReadAudit => (&self.readers, READERS),
-        };
-        Taken::of(open, most)
+    pub(super) fn place(&self, stream: &UnixStream, rights: Rights) -> Result<Taken, NoPlace> {
+        match rights {
+            Rights::All => self.places.of_serve(),
+            Rights::ReadAudit => self.places.of_reader(stream),
+        }
     }
 
     /// Serves one connection until it closes; then ends its sessions.
@@ -116,10 +113,8 @@ impl Links {
 
     fn serve_stream(&self, stream: UnixStream, rights: Rights) -> Result<(), LinkError> {
         stream.set_write_timeout(Some(WRITE_STALL))?;
-        if rights == Rights::ReadAudit {
-            // Who forwards looks four times a second; who says nothing gives its place back.
-            stream.set_read_timeout(Some(READER_SILENCE))?;
-        }
+        // Who forwards looks four times a second; who says nothing gives its place back.
+        let patience = (rights == Rights::ReadAudit).then_some(READER_SILENCE);
         let out = Arc::new(Out {
             stream: stream.try_clone()?,
             writing: Mutex::default(),
@@ -143,35 +138,13 @@ impl Links {
         let mut reader = Reader {
             crew: self.crew.clone(),
             shared: shared.clone(),
-            inbox: Inbox::new(stream),
+            inbox: Inbox::new(stream, patience),
             answered: Vec::new(),
             greeted: false,
         };
         let result = reader.run();
         shared.abandon(&self.crew);
         result
-    }
-}
-
-/// A connection's place, given back when it is dropped.
-#[derive(Debug)]
-pub(super) struct Taken(Arc<AtomicUsize>);
-
-impl Taken {
-    /// One more, where there are fewer than `most`; counted here and nowhere else, so that two at
-    /// the same moment are never one too many.
-    fn of(open: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
-        open.fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| {
-            (open < most).then_some(open + 1)
-        })
-        .ok()
-        .map(|_| Self(open.clone()))
-    }
-}
-
-impl Drop for Taken {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -255,6 +228,7 @@ impl Reader {
 
     /// The next frame; `None` at an end between two frames.
     fn next(&mut self) -> Result<Option<(Head, Bytes)>, LinkError> {
+        self.inbox.begin_frame();
         if !self.inbox.has(HEAD) {
             // Before waiting: who sent something may be waiting, too.
             self.acknowledge();
@@ -728,18 +702,27 @@ impl Out {
 /// read into again once nobody holds a part of it, and replaced until then.
 struct Inbox {
     stream: UnixStream,
+    /// How long a frame may take from the end of the one before, whatever comes of it meanwhile.
+    patience: Option<Duration>,
+    until: Option<Instant>,
     ready: Bytes,
     /// Buffers that were read into and of which parts are still held somewhere, oldest first.
     used: VecDeque<Bytes>,
 }
 
 impl Inbox {
-    fn new(stream: UnixStream) -> Self {
+    fn new(stream: UnixStream, patience: Option<Duration>) -> Self {
         Self {
             stream,
+            patience,
+            until: None,
             ready: Bytes::new(),
             used: VecDeque::new(),
         }
+    }
+
+    fn begin_frame(&mut self) {
+        self.until = self.patience.map(|patience| Instant::now() + patience);
     }
 
     fn has(&self, len: usize) -> bool {
@@ -788,6 +771,13 @@ impl Inbox {
 
     fn read_to(&self, buffer: &mut Vec<u8>, len: usize) -> io::Result<bool> {
         while buffer.len() < len {
+            if let Some(until) = self.until {
+                let left = until.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+                self.stream.set_read_timeout(Some(left))?;
+            }
             match rustix::io::read(&self.stream, rustix::buffer::spare_capacity(buffer)) {
                 Ok(0) if buffer.is_empty() => return Ok(false),
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -807,11 +797,7 @@ impl Inbox {
     }
 }
 
-/// Connections at once.
-const CONNECTIONS: usize = 16;
-/// Connections at once that only read the audit log.
-const READERS: usize = 4;
-/// One of them that asks nothing for so long is closed.
+/// Who only reads the audit log and asks no whole question for so long is closed.
 const READER_SILENCE: Duration = Duration::from_secs(60);
 /// How often it is noted, at most, that one of them opened it.
 const NOTED_EVERY: Duration = Duration::from_secs(60);
@@ -830,28 +816,51 @@ const INBOX: usize = 256 * 1024;
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
+
     use std::thread;
 
     use super::*;
 
-    /// However many come at once, no more than that have a place, and each gives it back once.
+    /// Who sends a byte now and then holds a frame open no longer than who sends none.
     #[test]
-    fn places_are_counted_strictly() {
-        let open = Arc::new(AtomicUsize::new(0));
-        let highest = AtomicUsize::new(0);
-        thread::scope(|scope| {
-            for _ in 0..8 {
-                scope.spawn(|| {
-                    for _ in 0..1_000 {
-                        if let Some(place) = Taken::of(&open, 3) {
-                            highest.fetch_max(open.load(Ordering::Acquire), Ordering::AcqRel);
-                            drop(place);
-                        }
-                    }
-                });
-            }
+    fn no_byte_gives_a_frame_more_time() {
+        let (here, there) = UnixStream::pair().unwrap();
+        let patience = Duration::from_millis(300);
+        let mut inbox = Inbox::new(here, Some(patience));
+        let drips = thread::spawn(move || {
+            // Whole, the frame would take a minute.
+            (0..6_000_u32).all(|_| {
+                thread::sleep(Duration::from_millis(10));
+                (&there).write_all(b"x").is_ok()
+            })
         });
-        assert!(highest.load(Ordering::Acquire) <= 3);
-        assert_eq!(open.load(Ordering::Acquire), 0);
+        inbox.begin_frame();
+        let began = Instant::now();
+        let end = inbox.fill(6_000).unwrap_err();
+        assert!(began.elapsed() >= patience);
+        let kind = end.kind();
+        assert!(
+            matches!(kind, io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock),
+            "{end}"
+        );
+        drop(inbox);
+        assert!(!drips.join().unwrap());
+    }
+
+    /// The time is a frame's: each has all of it.
+    #[test]
+    fn each_frame_has_its_own_time() {
+        let (here, there) = UnixStream::pair().unwrap();
+        let mut inbox = Inbox::new(here, Some(Duration::from_secs(60)));
+        inbox.begin_frame();
+        let first = inbox.until.unwrap();
+        (&there).write_all(b"one").unwrap();
+        assert!(inbox.fill(3).unwrap());
+        assert_eq!(inbox.take(3), "one");
+        inbox.begin_frame();
+        assert!(inbox.until.unwrap() > first);
+        drop(there);
+        assert!(!inbox.fill(1).unwrap());
     }
 }
