@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 /// One line of the log as an OCSF event.
 pub fn event(line: &Map<String, Value>) -> Value {
     let mut rest = line.clone();
+    rest.retain(|_, value| !value.is_null());
     let name = take_text(&mut rest, "event").unwrap_or_default();
     let class = Class::of(&name);
     let failed = rest.contains_key("reason") && class.may_fail;
@@ -15,64 +16,134 @@ pub fn event(line: &Map<String, Value>) -> Value {
     let at = time
         .as_deref()
         .and_then(|time| time.parse::<jiff::Timestamp>().ok());
-    let mut event = json!({
-        "class_uid": class.uid,
-        "category_uid": class.uid / 1000,
-        "activity_id": class.activity,
-        "type_uid": u64::from(class.uid) * 100 + u64::from(class.activity),
-        "severity_id": if failed { 2 } else { 1 },
-        "status_id": if failed { 2 } else { 1 },
-        "time": at.map_or(0, |at| at.as_millisecond()),
-        "message": name,
-        "metadata": {
-            "version": "1.3.0",
-            "product": { "name": "bastion", "version": env!("CARGO_PKG_VERSION") },
-            "log_name": "audit",
-            "original_time": time,
-            "sequence": rest.remove("seq"),
-            "uid": rest.remove("prev"),
-        },
-    });
-    let Some(members) = event.as_object_mut() else {
-        return event;
-    };
-    if let Some(Value::Object(user)) = rest.remove("user") {
-        let groups = match rest.remove("groups") {
-            Some(Value::Array(groups)) => groups,
-            _ => Vec::new(),
-        };
-        let groups: Vec<Value> = groups
-            .into_iter()
-            .map(|name| json!({ "name": name }))
-            .collect();
-        let user = json!({
-            "uid": user.get("subject"),
-            "name": user.get("name"),
-            "domain": user.get("issuer"),
-            "groups": groups,
-        });
-        // Authentication is about its user; elsewhere the user acts.
-        if class.uid == AUTHENTICATION {
-            members.insert("user".to_owned(), user);
-        } else {
-            members.insert("actor".to_owned(), json!({ "user": user }));
-        }
-    }
+    let mut members = Map::new();
+    let mut put = |key: &str, value: Value| drop(members.insert(key.to_owned(), value));
+    put("class_uid", class.uid.into());
+    put("category_uid", (class.uid / 1000).into());
+    put("activity_id", class.activity.into());
+    put("type_uid", (class.uid * 100 + class.activity).into());
+    put("severity_id", if failed { 2 } else { 1 }.into());
+    put("status_id", if failed { 2 } else { 1 }.into());
+    put("time", at.map_or(0, |at| at.as_millisecond()).into());
+    put("message", name.clone().into());
+    let mut metadata = Map::from_iter([
+        ("version".to_owned(), "1.3.0".into()),
+        ("product".to_owned(), product()),
+        ("log_name".to_owned(), "audit".into()),
+    ]);
     let places = [
-        ("source", "src_endpoint", "ip"),
-        ("target", "dst_endpoint", "name"),
-        ("session", "session", "uid"),
+        ("sequence", rest.remove("seq")),
+        ("uid", rest.remove("prev")),
     ];
-    for (ours, theirs, key) in places {
-        if let Some(value) = rest.remove(ours) {
-            members.insert(theirs.to_owned(), json!({ key: value }));
+    let time = time.map(Value::String);
+    for (key, value) in places.into_iter().chain([("original_time", time)]) {
+        metadata.extend(value.map(|value| (key.to_owned(), value)));
+    }
+    let (session, user) = match class.uid {
+        // Whatever they are there, they stay it.
+        BASE => (None, None),
+        _ => {
+            let session = rest.remove("session").map(|uid| json!({ "uid": uid }));
+            (session, take_user(&mut rest))
+        }
+    };
+    match class.uid {
+        AUTHENTICATION => {
+            // Authentication is about its user; elsewhere the user acts.
+            let mut user = user.unwrap_or_else(|| json!({ "name": "unknown", "type_id": 0 }));
+            if let (Some(user), Some(key)) = (user.as_object_mut(), rest.get("key")) {
+                user.insert("credential_uid".to_owned(), key.clone());
+            }
+            put("user", user);
+            put("service", json!({ "name": PRODUCT }));
+        }
+        BASE => {}
+        _ => {
+            let mut actor = Map::from_iter([("app_name".to_owned(), PRODUCT.into())]);
+            for (key, value) in [("user", user), ("session", session.clone())] {
+                actor.extend(value.map(|value| (key.to_owned(), value)));
+            }
+            put("actor", actor.into());
+            // Who acts has a place in these classes by this profile only.
+            metadata.insert("profiles".to_owned(), json!(["host"]));
         }
     }
-    if let Some(reason) = rest.remove("reason") {
-        members.insert("status_detail".to_owned(), reason);
+    match class.uid {
+        SSH => {
+            // Where a target is not known or not concerned, the other end is the bastion.
+            let target = rest.remove("target").map(|name| json!({ "name": name }));
+            put(
+                "dst_endpoint",
+                target.unwrap_or_else(|| json!({ "svc_name": PRODUCT })),
+            );
+        }
+        LIFECYCLE => put("app", product()),
+        ENTITY => put("entity", entity(&name, &rest, session.as_ref())),
+        _ => {}
     }
-    members.insert("unmapped".to_owned(), Value::Object(rest));
-    event
+    if class.uid != LIFECYCLE
+        && class.uid != BASE
+        && let Some(source) = rest.remove("source")
+    {
+        put("src_endpoint", json!({ "ip": source }));
+    }
+    if let Some(reason @ Value::String(_)) = rest.remove("reason") {
+        put("status_detail", reason);
+    }
+    put("metadata", metadata.into());
+    put("unmapped", rest.into());
+    Value::Object(members)
+}
+
+/// Who, and their groups.
+fn take_user(rest: &mut Map<String, Value>) -> Option<Value> {
+    let Some(Value::Object(user)) = rest.remove("user") else {
+        return None;
+    };
+    let groups = match rest.remove("groups") {
+        Some(Value::Array(groups)) => groups,
+        _ => Vec::new(),
+    };
+    let groups: Vec<Value> = groups
+        .into_iter()
+        .map(|name| json!({ "name": name }))
+        .collect();
+    Some(json!({
+        "type_id": 1,
+        "uid": user.get("subject"),
+        "name": user.get("name"),
+        "domain": user.get("issuer"),
+        "groups": groups,
+    }))
+}
+
+/// What an event of the management of something is about. Everything stays in `unmapped`, too.
+fn entity(event: &str, rest: &Map<String, Value>, session: Option<&Value>) -> Value {
+    let text = |key: &str| rest.get(key).and_then(Value::as_str);
+    let (kind, uid) = match event {
+        "policies_reloaded" | "policies_refused" => ("policies", text("digest")),
+        "locked" | "unlocked" => (text("kind").unwrap_or("lock"), text("what")),
+        "key_enrolled" => ("key", text("key")),
+        "notice_given_up" => ("message", text("message")),
+        "recording_read" | "recording_opened" | "recording_expired" => (
+            "recording",
+            session.and_then(|session| session.get("uid")?.as_str()),
+        ),
+        "sessions_ended" => ("sessions", None),
+        "console_denied" => (text("action").unwrap_or("command"), text("what")),
+        "audit_read" | "audit_opened" | "torn_line" => ("audit log", None),
+        _ if event.starts_with("hold_") => ("hold", text("hold")),
+        _ => ("request", text("request")),
+    };
+    let mut entity = json!({ "name": kind, "type": kind, "type_id": OTHER });
+    if let (Some(entity), Some(uid)) = (entity.as_object_mut(), uid) {
+        entity.insert("uid".to_owned(), uid.into());
+    }
+    entity
+}
+
+fn product() -> Value {
+    json!({ "name": PRODUCT, "vendor_name": PRODUCT, "version": env!("CARGO_PKG_VERSION") })
 }
 
 /// A class of OCSF and what happens in it.
@@ -91,16 +162,27 @@ impl Class {
             "sign_in_begun" | "sign_in_succeeded" | "lease_used" => (AUTHENTICATION, 1, false),
             "sign_in_refused" => (AUTHENTICATION, 1, true),
             "signed_out" | "lease_ended" => (AUTHENTICATION, 2, false),
+            "not_rechecked" => (AUTHENTICATION, OTHER, true),
             "session_started" | "channel_allowed" | "jump_begun" => (SSH, 1, false),
             "session_ended" => (SSH, 2, false),
             "target_failed" => (SSH, 4, true),
             "recording_lost" | "recording_gap" => (SSH, OTHER, true),
-            "channel_denied" | "connection_refused" => (SSH, 5, true),
-            "recording_read" | "recording_opened" | "audit_read" | "audit_opened" => {
-                (API, 2, false)
+            "channel_denied" | "connection_refused" | "request_refused" => (SSH, 5, true),
+            "hold_opened" | "access_requested" => (ENTITY, 1, false),
+            "recording_read" | "recording_opened" | "audit_read" | "audit_opened"
+            | "hold_shown" => (ENTITY, 2, false),
+            "hold_sealed" | "hold_decided" | "access_decided" | "policies_reloaded" => {
+                (ENTITY, 3, false)
             }
-            _ if event.ends_with("_denied") || event.ends_with("_refused") => (API, OTHER, true),
-            _ => (API, OTHER, false),
+            "policies_refused" => (ENTITY, 3, true),
+            "hold_ended" | "access_ended" | "recording_expired" => (ENTITY, 4, false),
+            "key_enrolled" => (ENTITY, 6, false),
+            "locked" => (ENTITY, 12, false),
+            "unlocked" => (ENTITY, 13, false),
+            "hold_released" | "sessions_ended" | "torn_line" => (ENTITY, OTHER, false),
+            "console_denied" | "notice_given_up" => (ENTITY, OTHER, true),
+            // One of a later version.
+            _ => (BASE, OTHER, false),
         };
         Self {
             uid,
@@ -117,10 +199,12 @@ fn take_text(members: &mut Map<String, Value>, key: &str) -> Option<String> {
     }
 }
 
+const PRODUCT: &str = "bastion";
+const BASE: u32 = 0;
 const AUTHENTICATION: u32 = 3002;
+const ENTITY: u32 = 3004;
 const SSH: u32 = 4007;
 const LIFECYCLE: u32 = 6002;
-const API: u32 = 6003;
 const OTHER: u32 = 99;
 
 #[cfg(test)]
@@ -153,7 +237,7 @@ mod tests {
     fn an_event_of_a_later_version_loses_nothing() {
         let line = json!({ "seq": 1, "event": "something_new", "colour": "red" });
         let mapped = event(line.as_object().unwrap_or(&Map::new()));
-        assert_eq!(mapped["type_uid"], 600_399);
+        assert_eq!(mapped["type_uid"], 99);
         assert_eq!(mapped["message"], "something_new");
         assert_eq!(mapped["unmapped"]["colour"], "red");
     }
