@@ -13,7 +13,11 @@ use crate::DEADLINE;
 
 /// Bytes that a thread reads from a pipe while others wait for what they contain.
 #[derive(Clone, Debug, Default)]
-pub struct Gathered(Arc<(Mutex<Seen>, Condvar)>);
+pub struct Gathered {
+    shared: Arc<(Mutex<Seen>, Condvar)>,
+    /// The process that they come from.
+    process: Option<u32>,
+}
 
 #[derive(Debug, Default)]
 struct Seen {
@@ -23,8 +27,15 @@ struct Seen {
 
 impl Gathered {
     /// Reads `source` to its end on a thread of its own.
-    pub fn from(mut source: impl Read + Send + 'static) -> Self {
-        let gathered = Self::default();
+    pub fn from(source: impl Read + Send + 'static) -> Self {
+        Self::of(None, source)
+    }
+
+    fn of(process: Option<u32>, mut source: impl Read + Send + 'static) -> Self {
+        let gathered = Self {
+            process,
+            ..Self::default()
+        };
         let into = gathered.clone();
         std::thread::spawn(move || {
             let mut buffer = vec![0; 64 * 1024];
@@ -38,7 +49,7 @@ impl Gathered {
                 }
             }
             into.seen().ended = true;
-            into.0.1.notify_all();
+            into.shared.1.notify_all();
         });
         gathered
     }
@@ -76,18 +87,15 @@ impl Gathered {
             }
             let left = until.saturating_duration_since(Instant::now());
             if seen.ended || left.is_zero() {
-                let why = if seen.ended {
-                    "ended"
-                } else {
-                    "waited in vain"
-                };
-                bail!(
-                    "{why} before {what}; so far:\n{}",
-                    String::from_utf8_lossy(&seen.bytes)
-                );
+                let so_far = String::from_utf8_lossy(&seen.bytes);
+                if seen.ended {
+                    bail!("ended before {what}; so far:\n{so_far}");
+                }
+                let state = state_of(self.process);
+                bail!("waited in vain before {what}; so far:\n{so_far}\n{state}");
             }
             seen = self
-                .0
+                .shared
                 .1
                 .wait_timeout(seen, left)
                 .unwrap_or_else(PoisonError::into_inner)
@@ -130,7 +138,7 @@ impl Gathered {
                 bail!("no end; so far:\n{}", String::from_utf8_lossy(&seen.bytes));
             }
             seen = self
-                .0
+                .shared
                 .1
                 .wait_timeout(seen, left)
                 .unwrap_or_else(PoisonError::into_inner)
@@ -141,12 +149,66 @@ impl Gathered {
 
     fn add(&self, bytes: &[u8]) {
         self.seen().bytes.extend_from_slice(bytes);
-        self.0.1.notify_all();
+        self.shared.1.notify_all();
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a process that says nothing waits for, as far as the system tells: itself, whoever waits for a
+/// disk, and what is scarce.
+fn state_of(process: Option<u32>) -> String {
+    use std::fmt::Write;
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let waits = |id: &str| {
+        let stack = read(&format!("/proc/{id}/stack"));
+        let wchan = read(&format!("/proc/{id}/wchan"));
+        let syscall = read(&format!("/proc/{id}/syscall"));
+        let stack: Vec<_> = stack.lines().map(str::trim).collect();
+        let (syscall, stack) = (syscall.trim(), stack.join(" "));
+        format!("in {wchan}, syscall {syscall}, {stack}")
+    };
+    let mut state = String::new();
+    let mut say = |line: String| writeln!(state, "{line}").unwrap_or(());
+    let status = |id: &str| {
+        let status = read(&format!("/proc/{id}/status"));
+        let of = |key: &str| {
+            let line = status.lines().find(|line| line.starts_with(key));
+            line.unwrap_or_default().replace('\t', " ")
+        };
+        (of("State:"), format!("{}, {}", of("Name:"), of("State:")))
+    };
+    if let Some(id) = process {
+        let id = id.to_string();
+        say(format!("process {id}: {}, {}", status(&id).1, waits(&id)));
+    }
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let id = entry.file_name().to_string_lossy().into_owned();
+        if id.bytes().all(|byte| byte.is_ascii_digit()) && status(&id).0.contains(" D") {
+            say(format!(
+                "waits for a disk, {id}: {}, {}",
+                status(&id).1,
+                waits(&id)
+            ));
+        }
+    }
+    for kind in ["cpu", "io", "memory"] {
+        let pressure = read(&format!("/proc/pressure/{kind}"));
+        let some = pressure.lines().next().unwrap_or_default();
+        say(format!("pressure of {kind}: {some}"));
+    }
+    say(format!("load: {}", read("/proc/loadavg").trim()));
+    for line in read("/proc/meminfo").lines() {
+        if ["MemAvailable:", "Dirty:", "Writeback:"]
+            .iter()
+            .any(|key| line.starts_with(key))
+        {
+            say(line.to_owned());
+        }
+    }
+    state
 }
 
 /// A running child. Dropping it kills it, by its id, and waits for its end.
@@ -206,12 +268,9 @@ impl Running {
     /// # Errors
     /// It has no such pipe.
     pub fn stdout(&mut self) -> Result<Gathered> {
-        Ok(Gathered::from(
-            self.child
-                .stdout
-                .take()
-                .context("no pipe from its stdout")?,
-        ))
+        let pipe = self.child.stdout.take();
+        let pipe = pipe.context("no pipe from its stdout")?;
+        Ok(Gathered::of(Some(self.id()), pipe))
     }
 
     /// Gathers its standard error.
@@ -219,12 +278,9 @@ impl Running {
     /// # Errors
     /// It has no such pipe.
     pub fn stderr(&mut self) -> Result<Gathered> {
-        Ok(Gathered::from(
-            self.child
-                .stderr
-                .take()
-                .context("no pipe from its stderr")?,
-        ))
+        let pipe = self.child.stderr.take();
+        let pipe = pipe.context("no pipe from its stderr")?;
+        Ok(Gathered::of(Some(self.id()), pipe))
     }
 
     /// The raw standard output, to be read by the caller.
