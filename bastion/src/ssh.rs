@@ -8,6 +8,7 @@ mod dial;
 mod flow;
 mod jump;
 mod ours;
+mod rekey;
 mod server;
 mod stream;
 

@@ -1,5 +1,10 @@
 //! Clients that send little for long, or much at once: their connections end or cost little, and others work on.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddrV4, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tests::peer::{ask, serve};
@@ -140,4 +145,132 @@ fn floods_of_messages_cost_little_and_hold_up_nobody() -> Result<()> {
         .count();
     ensure!(said <= 400, "{said} refusals are in the journal");
     Ok(())
+}
+
+/// What somebody else's flood may not take longer than: the median of five times.
+fn in_time(what: &str, act: impl Fn() -> Result<()>) -> Result<()> {
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        let since = Instant::now();
+        act().with_context(|| what.to_owned())?;
+        times.push(since.elapsed());
+    }
+    times.sort();
+    let median = times.get(2).copied().unwrap_or(Duration::MAX);
+    ensure!(median <= Duration::from_secs(5), "{what}: {times:?}");
+    Ok(())
+}
+
+/// Row 13: exchanges of keys, one after the other on 32 connections of other addresses. They cost their
+/// client nothing, since it sends the same bytes each time.
+#[test]
+fn a_flood_of_key_exchanges_keeps_nobody_out() -> Result<()> {
+    let world = World::usual()?;
+    let client = world.signed_in()?;
+    let others = || -> Result<()> {
+        in_time("a command", || works(&client))?;
+        // Somebody who is new gets in, too; how fast is their provider's business as well.
+        world.signed_in().map(drop)
+    };
+    // What the work of the others takes is none of the attack's.
+    others()?;
+    let port = world.bastion()?.port;
+    let (over, exchanges) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for n in 0..32_u8 {
+            let (over, exchanges) = (&over, &exchanges);
+            scope.spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    if exchange(2 + n % 2, port).is_ok() {
+                        exchanges.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+        let flooded = costs_little(&world, "key exchanges", || {
+            while exchanges.load(Ordering::Relaxed) < 100 {
+                std::thread::yield_now();
+            }
+            others()
+        });
+        over.store(true, Ordering::Relaxed);
+        flooded
+    })?;
+    let done = exchanges.into_inner();
+    ensure!(done > 200, "no flood: {done} exchanges");
+    Ok(())
+}
+
+/// From 127.0.0.`source`: a whole exchange as far as the server's part of it goes, and gone.
+fn exchange(source: u8, port: u16) -> Result<()> {
+    use rustix::net::{AddressFamily, SocketType, bind, connect, socket, sockopt};
+    let address = |last, port| SocketAddrV4::new([127, 0, 0, last].into(), port);
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    bind(&socket, &address(source, 0))?;
+    connect(&socket, &address(1, port))?;
+    // It leaves no port in TIME_WAIT behind, which others could want.
+    sockopt::set_socket_linger(&socket, Some(Duration::ZERO))?;
+    let mut stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(tests::DEADLINE))?;
+    stream.write_all(&crate::transport::good_exchange())?;
+    let mut line = [0];
+    while line != *b"\n" {
+        stream.read_exact(&mut line)?;
+    }
+    let numbers = [
+        crate::transport::message(&mut stream)?,
+        crate::transport::message(&mut stream)?,
+    ];
+    ensure!(numbers == [20, 31], "{numbers:?}");
+    Ok(())
+}
+
+/// Row 13: an exchange a second, or one for each 512 KiB, and no more, by targets' users as by strangers.
+#[test]
+fn who_exchanges_keys_too_often_is_cut() -> Result<()> {
+    let world = World::usual()?;
+    let client = world.signed_in()?;
+    let rekeys = |stage: &str, count: usize, pause: f64| -> Result<(u64, bool)> {
+        let what = json!({"do": "rekeys", "stage": stage, "count": count, "pause": pause});
+        let answer = ask("raw.py", &[&told(&world, &client, what)?])?;
+        let done = answer.get("done").and_then(Value::as_u64);
+        let open = answer.get("open").and_then(Value::as_bool);
+        done.zip(open).context("an answer")
+    };
+    for stage in ["before", "signed in"] {
+        let (done, open) = rekeys(stage, 50, 0.0)?;
+        ensure!(done <= 1 && !open, "{stage}: {done} exchanges, {open}");
+        // Seconds apart they may be.
+        ensure!(rekeys(stage, 3, 1.1)? == (3, true), "{stage}: slowly");
+    }
+    let log = world.bastion()?.log.text();
+    let said = log.matches("the client exchanges keys too often").count();
+    ensure!(said == 2, "{said} times in the journal");
+    // With traffic between them they may be often. The first cannot be later than the others.
+    for (limit, stands) in [("1M", true), ("64K", false)] {
+        let option = format!("RekeyLimit={limit}");
+        let mut command = client.ssh();
+        command.args(["-o", &option, &client.on("box"), "--", "cat | wc -c"]);
+        let output = crate::flow::fed("40M", &mut command)?.finish()?;
+        let whole = output.out().trim() == (40 << 20).to_string();
+        ensure!(whole == stands, "{limit}: {output:?}");
+    }
+    Ok(())
+}
+
+/// Row 13: 32 connections that do nothing else, half of them signed in.
+#[test]
+fn a_flood_of_rekeys_holds_up_nobody() -> Result<()> {
+    let world = limits("unauthenticated_per_source = 64")?;
+    let client = world.signed_in()?;
+    let others = || in_time("a command", || works(&client));
+    // The same without a flood: what the sessions themselves take is none of the attack's.
+    others()?;
+    costs_little(&world, "rekeys", || {
+        let what = json!({"do": "rekeying", "connections": 32});
+        let (flood, _) = serve("raw.py", &[&told(&world, &client, what)?])?;
+        others()?;
+        drop(flood);
+        Ok(())
+    })
 }

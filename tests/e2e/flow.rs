@@ -45,7 +45,7 @@ fn tail(text: &str) -> &str {
 }
 
 /// `head -c SIZE /dev/zero | COMMAND`.
-fn fed(size: &str, command: &mut Command) -> Result<Session> {
+pub(crate) fn fed(size: &str, command: &mut Command) -> Result<Session> {
     let mut zeros = Command::new("head");
     zeros.args(["-c", size, "/dev/zero"]).stdout(Stdio::piped());
     let mut head = zeros.spawn().context("head")?;

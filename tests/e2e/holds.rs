@@ -612,21 +612,33 @@ pub(crate) fn in_no_file(world: &World) -> Result<()> {
 /// Held output that does not end by itself; what comes of its client is the test's business.
 const ENDLESS: &str = "echo id,email,salary; for i in 1 2; do echo $i,$i@x.example,k$((4711000+i)); done; echo k$((4711000)) >&2; exec sleep 1000";
 
-/// The client renews its keys all the time while output is held, and gets it whole.
+/// The client renews its keys all the time while output is held and it sends input, and gets it whole.
 #[test]
 fn keys_are_renewed_while_output_is_held() -> Result<()> {
     let world = World::start(&setup())?;
     let (ana, carol) = (world.signed_in()?, world.signed_in_as("carol")?);
-    let big =
-        "echo id,salary; i=0; while [ $i -lt 3000 ]; do echo $i,k$((4711000+i)); i=$((i+1)); done";
-    let session = ana.start(&["-o", "RekeyLimit=16K", &ana.on("vault"), "--", big])?;
+    let lines = "seq 4711000 4713999 | sed 's/.*/&,k&/'";
+    let big = format!("echo id,salary; {lines}; cat | wc -c >&2; {lines}");
+    let log = world.home.join("ssh.log");
+    let mut command = ana.ssh();
+    command.arg("-v").arg("-E").arg(&log);
+    command.args(["-o", "RekeyLimit=1M", &ana.on("vault"), "--", &big]);
+    let session = crate::flow::fed("20M", &mut command)?;
     let id = held(&session)?;
+    while state(&ana, &id)? == "open" {}
     approve(&carol, &id)?;
     let output = session.finish()?;
-    let lines: Vec<String> = (0..3000)
-        .map(|i| format!("{i},k{}\n", 4_711_000 + i))
+    let lines: Vec<String> = (4_711_000..4_714_000)
+        .map(|i| format!("{i},k{i}\n"))
         .collect();
-    ensure!(output.code() == 0 && output.out() == format!("id,salary\n{}", lines.concat()));
+    let whole = format!("id,salary\n{0}{0}", lines.concat());
+    ensure!(output.code() == 0 && output.out() == whole);
+    let (err, counted) = (output.err(), (20 << 20).to_string());
+    ensure!(err.lines().any(|line| line.trim() == counted), "{err}");
+    let renewed = fs::read_to_string(log)?
+        .matches("SSH2_MSG_NEWKEYS received")
+        .count();
+    ensure!(renewed >= 10, "{renewed} times");
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 //! OpenSSH's client and server, a certified OpenID provider, asciinema, asyncssh and paramiko. Each test has a
 //! world of its own; `tests/run` installs the peers.
 
+mod alike;
 mod canary;
 mod crashes;
 mod decisions;

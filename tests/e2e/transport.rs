@@ -58,7 +58,7 @@ fn packet(payload: &[u8]) -> Vec<u8> {
 }
 
 /// The number of the next unencrypted message.
-fn message(stream: &mut TcpStream) -> Result<u8> {
+pub(crate) fn message(stream: &mut TcpStream) -> Result<u8> {
     let mut head = [0; 4];
     stream.read_exact(&mut head)?;
     let mut rest = vec![0; u32::from_be_bytes(head) as usize];
@@ -93,6 +93,14 @@ fn kexinit(kex: &str) -> Vec<u8> {
     }
     payload.extend([0; 5]);
     packet(&payload)
+}
+
+/// All that a client sends of an exchange that is none of the wrong ones, up to the server's answer.
+pub(crate) fn good_exchange() -> Vec<u8> {
+    // The base point (RFC 7748, section 4.1).
+    let point: Vec<u8> = [&[9][..], &[0; 31]].concat();
+    let init = packet(&[&[30][..], &string(&point)].concat());
+    [VERSION.to_vec(), kexinit("curve25519-sha256"), init].concat()
 }
 
 const VERSION: &[u8] = b"SSH-2.0-raw\r\n";
@@ -146,10 +154,7 @@ fn a_key_that_is_none_closes_its_connection() -> Result<()> {
     let world = patient()?;
     let client = world.signed_in()?;
     // That a good one is answered shows that the others are refused for what they are.
-    let good: Vec<u8> = [&[9][..], &[0; 31]].concat();
-    let mut stream = connected(&world, VERSION)?;
-    let init = packet(&[&[30][..], &string(&good)].concat());
-    stream.write_all(&[kexinit("curve25519-sha256"), init].concat())?;
+    let mut stream = connected(&world, &good_exchange())?;
     ensure!(message(&mut stream)? == 20, "KEXINIT");
     ensure!(message(&mut stream)? == 31, "KEX_ECDH_REPLY");
     // Points of small order (RFC 7748, section 6.1).

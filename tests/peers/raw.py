@@ -13,6 +13,7 @@ import threading
 import time
 
 import paramiko
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from paramiko.auth_handler import AuthHandler
 from paramiko.common import cMSG_CHANNEL_REQUEST, cMSG_SERVICE_REQUEST, cMSG_USERAUTH_REQUEST
 from paramiko.message import Message
@@ -367,8 +368,19 @@ def windows(transport, channel):
 
 
 def rekey(transport, channel):
-    for _ in range(3):
+    """As often as one may."""
+    for _ in range(2):
+        time.sleep(1.1)
         transport.renegotiate_keys()
+
+
+def rekey_often(transport, channel):
+    """More often: the connection ends."""
+    try:
+        for _ in range(100):
+            transport.renegotiate_keys()
+    except (paramiko.SSHException, OSError, EOFError):
+        pass
 
 
 def disconnect(transport, channel):
@@ -515,7 +527,99 @@ def failing(ask):
             print(json.dumps({"failing": True}), flush=True)
 
 
-GAMES = {"signal": signal, "resize": resize, "windows": windows, "rekey": rekey, "disconnect": disconnect,
+def rekeys(ask):
+    """Signed in or not, exchanges keys `count` times, `pause` seconds apart; says how often that went, and whether the
+    connection is open at the end."""
+    transport = sign_in(ask) if ask["stage"] == "signed in" else before(ask)[0]
+    done = 0
+    try:
+        for _ in range(ask["count"]):
+            time.sleep(ask["pause"])
+            transport.renegotiate_keys()
+            done += 1
+    except (paramiko.SSHException, OSError, EOFError):
+        pass
+    answer = {"done": done, "open": transport.is_active()}
+    transport.close()
+    return answer
+
+
+def rekeying(ask):
+    """Exchanges keys without a pause on many connections at once, signed in or not, and on new ones for those that are
+    closed, until it is ended."""
+    closed = queue.Queue()
+    # What it takes is not the server's: a stranger has a machine of their own.
+    os.nice(19)
+
+    def forever(stage):
+        while True:
+            try:
+                closed.put(rekeys({**ask, "stage": stage, "count": 10**9, "pause": 0}))
+            except (paramiko.SSHException, OSError, EOFError, AssertionError):
+                pass
+
+    for n in range(ask["connections"]):
+        stage = ["signed in", "before"][n % 2]
+        threading.Thread(target=forever, args=(stage,), daemon=True).start()
+    for n in range(10**9):
+        closed.get()
+        if n == ask["connections"]:
+            print(json.dumps({"rekeying": True}), flush=True)
+
+
+def alike(ask):
+    """Asks the same of kinds that nobody shall tell apart, in turn: keys and users that are known and not, before sign-in;
+    targets and logins behind it. Answers with what came, and how many seconds it took, for each question and kind."""
+    known = paramiko.Ed25519Key.from_private_key_file(ask["key"]).asbytes()
+    answers = {"offer": {}, "proof": {}, "command": {}}
+
+    def asked(question, kind, act):
+        since = time.monotonic()
+        answer = act()
+        answers[question].setdefault(kind, []).append([answer, time.monotonic() - since])
+
+    for n in range(ask["rounds"] * len(ask["users"])):
+        user = ask["users"][n % len(ask["users"])]
+        transport, got = before(ask)
+        # A first one of each is not like the others.
+        for m in range(-2, 20):
+            name, blob = [("known", known), ("unknown", None)][m % 2]
+            offer = Message()
+            offer.add_string("ssh-ed25519")
+            offer.add_string(Ed25519PrivateKey.generate().public_key().public_bytes_raw())
+            offer = blob or offer.asbytes()
+            # Each connection may fail six times.
+            if m < 16:
+                message = request({**ask, "user": user}, "publickey", False, "ssh-ed25519", offer)
+                question = "offer"
+            else:
+                signature = Message()
+                signature.add_string("ssh-ed25519")
+                signature.add_string(b"\x01" * 64)
+                message = request({**ask, "user": user}, "publickey", True, "ssh-ed25519", offer, signature.asbytes())
+                question = "proof"
+            if m < 0:
+                say(transport, got, message)
+            else:
+                asked(question, f"{name} key, {user}", lambda: say(transport, got, message))
+        transport.close()
+    for n in range(ask["rounds"] * len(ask["forbidden"])):
+        user = ask["forbidden"][n % len(ask["forbidden"])]
+        transport = sign_in({**ask, "user": user})
+        channel = transport.open_session(timeout=WAIT)
+        channel.settimeout(WAIT)
+
+        def command():
+            channel.exec_command("echo in")
+            out, err = channel.makefile("rb").read(), channel.makefile_stderr("rb").read()
+            return [channel.recv_exit_status(), out.decode(), err.decode().replace(user, "USER")]
+
+        asked("command", user, command)
+        transport.close()
+    return answers
+
+
+GAMES = {"signal": signal, "resize": resize, "windows": windows, "rekey": rekey, "rekey-often": rekey_often, "disconnect": disconnect,
          "reset": reset, "eof": ends_input, "close": closes, "nothing": lambda *_: None}
 
 
@@ -562,5 +666,6 @@ ask = json.loads(sys.argv[1])
 does = {"failures": failures, "bad_signatures": bad_signatures, "offers": offers, "early": early,
         "requests": requests, "globals": globals_, "opens": opens, "twice": twice, "run": run,
         "interactive": interactive, "names": names, "leaves": leaves, "held": held, "drip": drip, "flood": flood,
-        "connections": connections, "failing": failing}
+        "connections": connections, "failing": failing,
+        "rekeys": rekeys, "rekeying": rekeying, "alike": alike}
 print(json.dumps(does[ask["do"]](ask)))

@@ -323,6 +323,8 @@ fn every_test_that_security_names_exists() {
                 ["login_idp", file, _] => format!("bastion/tests/login_idp/{file}.rs"),
                 ["store", "tests", ..] => "bastion/src/store/tests.rs".to_owned(),
                 ["store", "seal", "tests"] => "bastion/src/store/seal.rs".to_owned(),
+                ["recorder", "link", "tests", ..] => "bastion/src/recorder/link.rs".to_owned(),
+                ["bastion", "forward", _] => "bastion/tests/forward.rs".to_owned(),
                 ["login", "token", "tests"] => "bastion/src/login/token/tests.rs".to_owned(),
                 [file, ..] => format!("tests/e2e/{file}.rs"),
                 [] => continue,

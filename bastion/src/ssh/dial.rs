@@ -15,6 +15,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::channel::{Pty, TargetEnd};
 use super::flow::Bounds;
+use super::rekey::{Exchanges, Seen};
 use super::stream::{Socket, Wire};
 use super::{PACKET, algorithms};
 use crate::access::Grant;
@@ -104,9 +105,12 @@ pub(crate) async fn dial(
         let keys = grant.target().host_keys();
         let (opened, agents) = mpsc::channel(AGENTS_WAITING);
         let agent = wanted.agent.then_some(opened);
-        let (mut connection, stop) =
+        let (mut connection, seen, stop) =
             connect(address.host(), address.port(), keys, agent, limits).await?;
         authenticate(&mut connection, grant, ca).await?;
+        if !seen.first() {
+            return Err(DialError::Protocol(russh::Error::Inconsistent));
+        }
         let channel = match wanted.opening {
             Opening::Shell | Opening::Exec(_) | Opening::Sftp => {
                 connection.channel_open_session().await
@@ -163,10 +167,13 @@ pub async fn host_keys_of(
         let attempt = async {
             let socket = tcp(host, port).await?;
             let stop = CancellationToken::new();
-            let socket = Socket::new(Arc::new(Wire::Tcp(socket)), within, &stop)
-                .map_err(DialError::Connect)?;
+            let config = Arc::new(config);
+            let (exchanges, _) = Exchanges::of(&config);
+            let socket = Arc::new(Wire::Tcp(socket));
+            let socket =
+                Socket::new(socket, exchanges, within, &stop).map_err(DialError::Connect)?;
             // It always ends with an error: the prober accepts no key.
-            client::connect_stream(Arc::new(config), socket, handler)
+            client::connect_stream(config, socket, handler)
                 .await
                 .map_err(DialError::Protocol)
         };
@@ -313,7 +320,7 @@ async fn connect(
     keys: &HostKeys,
     agents: Option<mpsc::Sender<Opened>>,
     limits: &Limits,
-) -> Result<(Handle<Verifier>, CancellationToken), DialError> {
+) -> Result<(Handle<Verifier>, Arc<Seen>, CancellationToken), DialError> {
     let mut config = config(limits);
     config.preferred.host_key_certificates = certificate_algorithms(keys).into();
     let pinned = pinned_algorithms(keys);
@@ -323,8 +330,10 @@ async fn connect(
     let socket = tcp(host, port).await?;
     let stop = CancellationToken::new();
     let stall = limits.target_connect.max(limits.write_stall);
-    let socket =
-        Socket::new(Arc::new(Wire::Tcp(socket)), stall, &stop).map_err(DialError::Connect)?;
+    let config = Arc::new(config);
+    let (exchanges, seen) = Exchanges::of(&config);
+    let socket = Arc::new(Wire::Tcp(socket));
+    let socket = Socket::new(socket, exchanges, stall, &stop).map_err(DialError::Connect)?;
     let refused = Arc::new(Mutex::new(None));
     let verifier = Verifier {
         host: host.to_owned(),
@@ -332,8 +341,8 @@ async fn connect(
         refused: refused.clone(),
         agents,
     };
-    match client::connect_stream(Arc::new(config), socket, verifier).await {
-        Ok(connection) => Ok((connection, stop)),
+    match client::connect_stream(config, socket, verifier).await {
+        Ok(connection) => Ok((connection, seen, stop)),
         Err(error) => {
             let refused = refused
                 .lock()

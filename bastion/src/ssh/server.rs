@@ -24,13 +24,14 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::channel::{Backlog, ClientEnd, ClientReader, ClientWriter, Ends, Form, Largest, Pty};
 use super::dial::{Place, REKEY};
 use super::flow::{Bounds, Flow, Overrun, Pace};
 use super::jump::{self, Jump};
 use super::ours::{AgentOpener, Shared, Slot};
+use super::rekey::{Exchanges, Seen};
 use super::stream::{Socket, Wire, hung_up};
 use super::{Opening, PACKET, algorithms};
 use crate::audit::Event;
@@ -43,7 +44,6 @@ use crate::session::{self, Rooms};
 /// The SSH server: what every connection has in common.
 pub(crate) struct Server {
     host_keys: Vec<PrivateKey>,
-    config: Arc<russh::server::Config>,
     rooms: Arc<Rooms>,
 }
 
@@ -62,12 +62,7 @@ pub(super) struct Arrival {
 impl Server {
     /// A server that proves itself with `host_keys`.
     pub(crate) fn new(host_keys: Vec<PrivateKey>, rooms: Arc<Rooms>) -> Self {
-        let config = library_config(&rooms, host_keys.clone(), Vec::new());
-        Self {
-            host_keys,
-            config: Arc::new(config),
-            rooms,
-        }
+        Self { host_keys, rooms }
     }
 
     /// Carries one accepted connection until it ends; `stop` ends its sessions and then itself.
@@ -88,29 +83,25 @@ impl Server {
         self.carry(arrival, stop).await;
     }
 
-    /// How the bastion proves itself on a connection that is meant for `target`: with certificates
-    /// for that name, where it has an authority for them.
-    fn config_for(&self, target: &Name) -> Arc<russh::server::Config> {
-        let Some(ca) = &self.rooms.host_ca else {
-            return self.config.clone();
+    /// The configuration of one connection, which no other shares: see [`super::rekey`]. One that is
+    /// meant for a target is proven with certificates for its name, where there is an authority for them.
+    fn config(&self, behind: Option<&Name>) -> Arc<russh::server::Config> {
+        let keys = self.host_keys.clone();
+        let certificates = match (&self.rooms.host_ca, behind) {
+            (Some(ca), Some(target)) => keys
+                .iter()
+                .filter_map(|key| match ca.certify(key.public_key(), target) {
+                    Ok(certificate) => Some(certificate),
+                    Err(error) => {
+                        // The client is asked about the plain key instead.
+                        warn!(%target, %error, "no host certificate");
+                        None
+                    }
+                })
+                .collect(),
+            _ => Vec::new(),
         };
-        let certificates = self
-            .host_keys
-            .iter()
-            .filter_map(|key| match ca.certify(key.public_key(), target) {
-                Ok(certificate) => Some(certificate),
-                Err(error) => {
-                    // The client is asked about the plain key instead.
-                    warn!(%target, %error, "no host certificate");
-                    None
-                }
-            })
-            .collect();
-        Arc::new(library_config(
-            &self.rooms,
-            self.host_keys.clone(),
-            certificates,
-        ))
+        Arc::new(library_config(&self.rooms, keys, certificates))
     }
 
     /// The same for a connection of either kind. Boxed, since one of them carries the other.
@@ -131,14 +122,12 @@ impl Server {
             pass,
             behind,
         } = arrival;
-        let config = match &behind {
-            Some(target) => self.config_for(target),
-            None => self.config.clone(),
-        };
         let end = CancellationToken::new();
         let socket = Arc::new(wire);
         let pace = Arc::new(Pace::default());
-        let stream = match Socket::new(socket.clone(), limits.write_stall, &end) {
+        let config = self.config(behind.as_ref());
+        let (exchanges, seen) = Exchanges::of(&config);
+        let stream = match Socket::new(socket.clone(), exchanges, limits.write_stall, &end) {
             Ok(stream) => stream.paced(pace.clone()),
             Err(error) => return debug!(%peer, %error, "the socket is gone"),
         };
@@ -164,6 +153,7 @@ impl Server {
             ours: Arc::default(),
             unmet: None,
             pace,
+            seen: seen.clone(),
             tasks: tasks.clone(),
             stop: stop.clone(),
         };
@@ -180,7 +170,9 @@ impl Server {
         tokio::pin!(running);
         let farewell = tokio::select! {
             ended = &mut running => {
-                if let Err(error) = ended {
+                if seen.were_too_often() {
+                    warn!(connection = %id, %peer, "the client exchanges keys too often");
+                } else if let Err(error) = ended {
                     debug!(connection = %id, %peer, %error, "connection ended");
                 }
                 None
@@ -337,6 +329,7 @@ pub(crate) struct Connection {
     /// What was refused where no line could be shown; the next session shows it.
     unmet: Option<&'static str>,
     pace: Arc<Pace>,
+    seen: Arc<Seen>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -901,6 +894,10 @@ impl Handler for Connection {
     async fn auth_succeeded(&mut self, _: &mut Session) -> Result<(), Self::Error> {
         self.deadline.send_replace(None);
         self.pass = None;
+        if !self.seen.first() {
+            error!(connection = %self.id, "exchanges of keys are not seen, so that nobody could bound them");
+            return Err(russh::Error::Inconsistent);
+        }
         match &self.stage {
             Stage::SignedIn { lease, destination } => {
                 info!(connection = %self.id, peer = %self.peer, user = ?lease.user.name, %destination, "signed in");

@@ -1,6 +1,6 @@
 //! The socket under an SSH connection: buffered reads whose buffer is given back when the
-//! connection falls idle, a token that ends the connection whatever its loop waits for, and the
-//! holds and naps that flow control asks for.
+//! connection falls idle, a token that ends the connection whatever its loop waits for, the
+//! holds and naps that flow control asks for, and an end for who exchanges keys too often.
 
 use std::future::Future;
 use std::io;
@@ -18,6 +18,7 @@ use tokio::time::{Sleep, sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::flow::{HOLD_BYTES, HOLD_TIME, PAUSE_TIME, Pace, SMALL_READ};
+use super::rekey::Exchanges;
 
 /// What an SSH connection runs over.
 #[derive(Debug)]
@@ -70,6 +71,7 @@ impl AsFd for Wire {
 /// A socket that an SSH library reads in small pieces.
 pub(super) struct Socket {
     socket: Arc<Wire>,
+    exchanges: Exchanges,
     read: BytesMut,
     /// Whether the last read from the kernel was a small one.
     small: bool,
@@ -88,6 +90,7 @@ impl Socket {
     /// closed (RFC 5482). Those of a channel have the outer connection's time.
     pub(super) fn new(
         socket: Arc<Wire>,
+        exchanges: Exchanges,
         stall: Duration,
         cancel: &CancellationToken,
     ) -> io::Result<Self> {
@@ -98,6 +101,7 @@ impl Socket {
         }
         Ok(Self {
             socket,
+            exchanges,
             read: BytesMut::new(),
             small: false,
             pace: Arc::default(),
@@ -204,6 +208,7 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         this.poll_cancelled(cx)?;
+        this.exchanges.look()?;
         if let Some(closing) = &mut this.closing
             && closing.as_mut().poll(cx).is_ready()
         {
@@ -223,7 +228,10 @@ impl AsyncRead for Socket {
             this.read.reserve(READ_BUFFER);
             match this.socket.try_read_buf(&mut this.read) {
                 Ok(0) => return Poll::Ready(Ok(())),
-                Ok(n) => this.small = n < SMALL_READ,
+                Ok(n) => {
+                    this.small = n < SMALL_READ;
+                    this.exchanges.carried(n);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
@@ -242,8 +250,10 @@ impl AsyncWrite for Socket {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.poll_cancelled(cx)?;
+        self.exchanges.look()?;
         if !self.is_unpaced() {
             if self.hold(bytes) {
+                self.exchanges.carried(bytes.len());
                 return Poll::Ready(Ok(bytes.len()));
             }
             ready!(self.poll_held(cx))?;
@@ -251,8 +261,12 @@ impl AsyncWrite for Socket {
         loop {
             ready!(self.socket.poll_write_ready(cx))?;
             match self.socket.try_write(bytes) {
+                Ok(n) => {
+                    self.exchanges.carried(n);
+                    return Poll::Ready(Ok(n));
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                written => return Poll::Ready(written),
+                Err(error) => return Poll::Ready(Err(error)),
             }
         }
     }
