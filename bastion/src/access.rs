@@ -593,6 +593,8 @@ pub struct Visible {
     pub login: Arc<str>,
     /// The channels that could be opened now; `exec` of some commands only may be missing.
     pub actions: Vec<Action>,
+    /// The policies that permit it, sorted.
+    pub policies: Vec<String>,
     /// Until when, where some of that needs an approved request.
     pub until: Option<Timestamp>,
     /// Whether some protection rule is in force there for the person.
@@ -739,7 +741,7 @@ impl Access {
                     target: target.name(),
                     labels: target.labels(),
                 };
-                let allowed = |approved: bool| -> Vec<Action> {
+                let allowed = |approved: bool| -> (Vec<Action>, BTreeSet<String>) {
                     let circumstances = Circumstances {
                         approved,
                         ..Circumstances::of(now, source)
@@ -747,10 +749,11 @@ impl Access {
                     Action::ALL
                         .into_iter()
                         .filter(|action| action.is_channel())
-                        .filter(|action| {
-                            self.ask(person, *action, &resource, circumstances).is_ok()
+                        .filter_map(|action| {
+                            let permit = self.ask(person, action, &resource, circumstances);
+                            Some((action, permit.ok()?.policies))
                         })
-                        .filter(|action| {
+                        .filter(|(action, _)| {
                             let channel = channel_of(*action);
                             let (target, login) = (target.name(), login.name());
                             let unread = || {
@@ -759,25 +762,33 @@ impl Access {
                             };
                             !action.is_unread() || unread() == Unread::Passes
                         })
-                        .collect()
+                        .fold(
+                            Default::default(),
+                            |(mut actions, mut by), (action, policies)| {
+                                actions.push(action);
+                                by.extend(policies);
+                                (actions, by)
+                            },
+                        )
                 };
                 let opens = |opened: &&Opened| {
                     opened.login == login.name()
                         && opened.target == target.name()
                         && now < opened.until
                 };
-                let mut actions = allowed(false);
+                let (mut actions, mut policies) = allowed(false);
                 let mut until = None;
                 if let Some(opened) = opened.iter().find(opens) {
-                    let more = allowed(true);
+                    let (more, by) = allowed(true);
                     until = (more != actions).then_some(opened.until);
-                    actions = more;
+                    (actions, policies) = (more, by);
                 }
                 if !actions.is_empty() {
                     visible.push(Visible {
                         target: Arc::from(target.name()),
                         login: Arc::from(login.name()),
                         actions,
+                        policies: policies.into_iter().collect(),
                         until,
                         covered: self
                             .protect
@@ -1922,6 +1933,31 @@ mod tests {
             ["postgres@db:4", "payroll@pay:4", "deploy@web:4"]
         );
         assert!(seen(&["bastion-auditors"]).is_empty());
+    }
+
+    #[test]
+    fn one_sees_by_which_policies() {
+        let access = load(
+            "@id(\"all run\") permit (principal in Group::\"staff\", action == Action::\"exec\", resource);
+             @id(\"web\") permit (principal in Group::\"staff\", action == Action::\"shell\", resource in Target::\"web\");
+             @id(\"others\") permit (principal in Group::\"others\", action, resource);
+             @id(\"not here\") forbid (principal, action, resource in Target::\"pay\");",
+            "",
+        )
+        .unwrap();
+        let staff = groups(&["staff"]);
+        let visible = access.visible(&person(&staff), SOURCE, now(), &[]);
+        let seen: Vec<_> = visible
+            .iter()
+            .map(|it| (&*it.target, it.policies.join(", ")))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("db", "all run".to_owned()),
+                ("web", "all run, web".to_owned())
+            ]
+        );
     }
 
     #[test]

@@ -312,10 +312,11 @@ impl Console<'_> {
                 rows.push((
                     "may",
                     format!(
-                        "{} on {}@{}{until}",
+                        "{} on {}@{}{until} by {}",
                         words(&right.actions),
                         right.login,
-                        right.target
+                        right.target,
+                        safe(&right.policies.join(", "))
                     ),
                 ));
             }
@@ -778,6 +779,7 @@ fn rights_json(rights: &[Visible]) -> Value {
             "target": right.target,
             "login": right.login,
             "actions": actions,
+            "policies": right.policies,
             "until": right.until,
         })
     });

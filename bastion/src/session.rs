@@ -974,7 +974,7 @@ fn about(asked: &Asked, login: &str, target: &str, grant: &Grant) -> About {
             Opening::Forward(place) => Some(place.as_str().into()),
             Opening::Shell | Opening::Sftp => None,
         },
-        pty: asked.pty.as_ref().map(|pty| (pty.cols, pty.rows)),
+        pty: asked.pty.as_ref().map(|pty| pty.size.cells()),
         term: asked.pty.as_ref().map(|pty| pty.term.clone()),
         source: asked.source,
         connection: asked.connection.to_string(),

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use russh::{Preferred, cipher, compression, kex, mac};
 
 pub(crate) use channel::{
-    ClientEnd, ClientReader, ClientWriter, Ended, FromClient, FromTarget, Gone, Pty, Signal,
+    ClientEnd, ClientReader, ClientWriter, Ended, FromClient, FromTarget, Gone, Pty, Signal, Size,
     TargetEnd, TargetReader, TargetWriter,
 };
 pub(crate) use dial::{AgentChannel, AgentChannels, Opening, Wanted, dial};

@@ -65,6 +65,36 @@ fn window_sizes_are_the_terminals_at_the_start_and_when_they_change() -> Result<
     Ok(())
 }
 
+/// Pictures are drawn by them: what the terminal has in pixels reaches the program, at the start and when it changes.
+#[test]
+fn sizes_in_pixels_are_the_terminals_too() -> Result<()> {
+    let world = World::usual()?;
+    let client = world.signed_in()?;
+    let python = tests::files::installed("venv/bin/python")?;
+    let program = "import fcntl, signal, struct, termios
+def show(*_): print(*struct.unpack(\"HHHH\", fcntl.ioctl(0, termios.TIOCGWINSZ, bytes(8))), flush=True)
+signal.signal(signal.SIGWINCH, show)
+show()
+while True: signal.pause()";
+    let ask_for = json!({
+        "port": world.bastion()?.port, "key": client.key, "host_key": world.host_key,
+        "user": format!("{}@box", world.sshd.login), "do": "sizes",
+        "command": format!("exec {} -c '{program}'", python.display()),
+        "first": [80, 24, 800, 600],
+        "then": [[80, 24, 801, 600], [100_000, 24, 90_000, 600], [132, 43, 70_000, 65_535], [132, 43]],
+    });
+    let seen = ask("client.py", &[&ask_for.to_string()])?;
+    let expected = json!([
+        "24 80 800 600",
+        "24 80 801 600",
+        "24 1000 0 600",
+        "43 132 0 65535",
+        "43 132 0 0"
+    ]);
+    ensure!(seen == expected, "{seen}");
+    Ok(())
+}
+
 #[test]
 fn absurd_sizes_are_clamped() -> Result<()> {
     let world = World::usual()?;

@@ -31,6 +31,7 @@ def ended(result):
     return {
         "status": result.exit_status,
         "signal": list(result.exit_signal)[:2] if result.exit_signal else None,
+        "said": result.exit_signal[2] if result.exit_signal else None,
         "stdout": result.stdout.decode("latin-1"),
         "stderr": result.stderr.decode("latin-1"),
     }
@@ -106,8 +107,8 @@ async def sizes(ask):
             ask["command"], encoding=None, term_type="xterm", term_size=tuple(ask["first"])
         )
         seen = [(await process.stdout.readline()).decode().strip()]
-        for cols, rows in ask["then"]:
-            process.change_terminal_size(cols, rows)
+        for size in ask["then"]:
+            process.change_terminal_size(*size)
             seen.append((await process.stdout.readline()).decode().strip())
         process.stdin.write_eof()
         process.terminate()

@@ -71,7 +71,7 @@ impl Console<'_> {
             board: Board::new(
                 &self.rooms.name,
                 &self.lease().user.identity,
-                (pty.cols, pty.rows),
+                pty.size.cells(),
             ),
             painted: None,
         };
@@ -259,8 +259,8 @@ impl Desk<'_> {
                             }
                         }
                     }
-                    FromClient::Resize { cols, rows } => {
-                        self.board.resize((cols, rows));
+                    FromClient::Resize(size) => {
+                        self.board.resize(size.cells());
                         self.painted = None;
                     }
                     FromClient::Signal(signal) if LEAVING.contains(&signal.name()) => return Ok(()),

@@ -38,7 +38,7 @@ pub(super) async fn play(
         ..Options::default()
     });
     let mut keys = KeyReader::default();
-    let mut size = (pty.cols, pty.rows);
+    let mut size = pty.size.cells();
     let mut read_all = false;
     // Until then there is no use in asking for more.
     let mut grows_at = Instant::now();
@@ -71,8 +71,8 @@ pub(super) async fn play(
                         player.on_key(key);
                     }
                 }
-                FromClient::Resize { cols, rows } => {
-                    size = (cols, rows);
+                FromClient::Resize(changed) => {
+                    size = changed.cells();
                     player.repaint();
                 }
                 FromClient::Signal(_) => {}

@@ -22,8 +22,8 @@ use super::{BROKEN, NOT_ALLOWED, REFUSED};
 use crate::holds::{HoldError, HoldId, Name, Released};
 use crate::record::{Acknowledged, RecordError, Recording};
 use crate::ssh::{
-    ClientEnd, ClientReader, ClientWriter, Ended, FromClient, FromTarget, Gone, Signal, TargetEnd,
-    TargetReader, TargetWriter,
+    ClientEnd, ClientReader, ClientWriter, Ended, FromClient, FromTarget, Gone, Signal, Size,
+    TargetEnd, TargetReader, TargetWriter,
 };
 use crate::store::HoldRow;
 
@@ -286,7 +286,7 @@ struct Download<'a, 'h> {
     told: bool,
     seal_quiet: Duration,
     recording: &'a mut Recording,
-    size: watch::Receiver<Option<(u16, u16)>>,
+    size: watch::Receiver<Option<Size>>,
     queue: mpsc::Sender<Outgoing>,
     client: &'a ClientWriter,
 }
@@ -336,7 +336,7 @@ impl Download<'_, '_> {
                 changed = self.size.changed(), if sized => match changed {
                     Ok(()) => {
                         let size = *self.size.borrow_and_update();
-                        if let Some((cols, rows)) = size {
+                        if let Some((cols, rows)) = size.map(Size::cells) {
                             self.recording.resize(cols, rows).await.map_err(Why::NotRecorded)?;
                         }
                     }
@@ -644,7 +644,7 @@ struct Upload<'a> {
     /// Told what is typed where there is a terminal, so that its echo is known.
     scanner: Option<&'a Mutex<Scanner>>,
     one_way: Option<&'a OneWay<'a>>,
-    asked_size: watch::Sender<Option<(u16, u16)>>,
+    asked_size: watch::Sender<Option<Size>>,
     signals: mpsc::Sender<Signal>,
     input: Input<'a>,
 }
@@ -745,8 +745,8 @@ impl Upload<'_> {
                         self.input.eof = Eof::Seen;
                     }
                     FromClient::Eof => {}
-                    FromClient::Resize { cols, rows } => {
-                        self.asked_size.send_replace(Some((cols, rows)));
+                    FromClient::Resize(size) => {
+                        self.asked_size.send_replace(Some(size));
                     }
                     FromClient::Signal(signal) => {
                         // A flood of signals says no more than its first few.
@@ -809,8 +809,8 @@ enum Eof {
 async fn control(
     target: &TargetWriter,
     every: Duration,
-    mut wanted: watch::Receiver<Option<(u16, u16)>>,
-    set: watch::Sender<Option<(u16, u16)>>,
+    mut wanted: watch::Receiver<Option<Size>>,
+    set: watch::Sender<Option<Size>>,
     mut signals: mpsc::Receiver<Signal>,
 ) {
     let mut next = Instant::now();
@@ -827,9 +827,9 @@ async fn control(
                 next = Instant::now() + every;
                 let size = *wanted.borrow_and_update();
                 match size {
-                    Some((cols, rows)) => {
-                        set.send_replace(Some((cols, rows)));
-                        target.resize(cols, rows).await
+                    Some(size) => {
+                        set.send_replace(Some(size));
+                        target.resize(size).await
                     }
                     None => Ok(()),
                 }

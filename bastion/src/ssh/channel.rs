@@ -73,11 +73,28 @@ pub(crate) enum Ended {
 #[derive(Clone, Debug)]
 pub(crate) struct Pty {
     pub(crate) term: String,
+    pub(crate) size: Size,
+    pub(super) modes: Vec<(russh::Pty, u32)>,
+}
+
+/// How large a terminal is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size {
     /// 1..=`limits.pty_columns`.
     pub(crate) cols: u16,
     /// 1..=`limits.pty_rows`.
     pub(crate) rows: u16,
-    pub(super) modes: Vec<(russh::Pty, u32)>,
+    /// In pixels; 0 where it is not known.
+    pub(super) width: u16,
+    /// In pixels; 0 where it is not known.
+    pub(super) height: u16,
+}
+
+impl Size {
+    /// Columns and rows.
+    pub(crate) fn cells(self) -> (u16, u16) {
+        (self.cols, self.rows)
+    }
 }
 
 /// What the client did.
@@ -85,10 +102,7 @@ pub(crate) struct Pty {
 pub(crate) enum FromClient {
     Data(Bytes),
     Eof,
-    Resize {
-        cols: u16,
-        rows: u16,
-    },
+    Resize(Size),
     Signal(Signal),
     /// The channel or the connection is closed.
     Left,
@@ -145,10 +159,12 @@ impl ClientReader {
                 Some(ChannelMsg::WindowChange {
                     col_width,
                     row_height,
-                    ..
+                    pix_width,
+                    pix_height,
                 }) => {
-                    let (cols, rows) = self.largest.clamp(col_width, row_height);
-                    return FromClient::Resize { cols, rows };
+                    let cells = (col_width, row_height);
+                    let size = self.largest.clamp(cells, (pix_width, pix_height));
+                    return FromClient::Resize(size);
                 }
                 Some(ChannelMsg::Signal { signal }) => {
                     if let Some(signal) = Signal::known(signal) {
@@ -314,7 +330,10 @@ impl ClientWriter {
         match tokio::time::timeout(self.stall, sent).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(Gone::Closed),
-            Err(_) => Err(Gone::Stalled),
+            Err(_) => {
+                self.ends.stalled.store(true, Ordering::Relaxed);
+                Err(Gone::Stalled)
+            }
         }
     }
 
@@ -384,6 +403,8 @@ pub(super) struct Ends {
     theirs: AtomicBool,
     ours: AtomicBool,
     told: AtomicBool,
+    /// Whether the client took nothing for too long: no line reaches it on this channel.
+    stalled: AtomicBool,
     pace: Arc<Pace>,
 }
 
@@ -393,6 +414,7 @@ impl Ends {
             theirs: AtomicBool::new(false),
             ours: AtomicBool::new(false),
             told: AtomicBool::new(false),
+            stalled: AtomicBool::new(false),
             pace,
         }
     }
@@ -417,6 +439,11 @@ impl Ends {
                 self.pace.resume();
             }
         }
+    }
+
+    /// Whether the client was given up since it did not read.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Relaxed)
     }
 
     fn tell(&self) {
@@ -503,7 +530,8 @@ impl TargetReader {
                     ..
                 }) => {
                     return FromTarget::Ended(Ended::Signal {
-                        // Names outside the RFC go on as the one that says least.
+                        // Names outside the RFC go on as the one that says least, and the message not
+                        // at all: no rule has looked at either.
                         signal: Signal::known(signal_name).unwrap_or(Signal(Sig::TERM)),
                         core_dumped,
                     });
@@ -549,9 +577,15 @@ impl TargetWriter {
     }
 
     /// The client's terminal has another size.
-    pub(crate) async fn resize(&self, cols: u16, rows: u16) -> Result<(), Gone> {
+    pub(crate) async fn resize(&self, size: Size) -> Result<(), Gone> {
+        let Size {
+            cols,
+            rows,
+            width,
+            height,
+        } = size;
         self.half
-            .window_change(cols.into(), rows.into(), 0, 0)
+            .window_change(cols.into(), rows.into(), width.into(), height.into())
             .await
             .map_err(|_| Gone::Closed)
     }
@@ -595,16 +629,49 @@ impl Largest {
         }
     }
 
-    /// A size within it; 0 stands for "not known".
-    pub(super) fn clamp(self, cols: u32, rows: u32) -> (u16, u16) {
+    /// A size within it; 0 stands for "not known". Pixels that no terminal has, or of cells that
+    /// were too many, are not known: programs divide the one by the other.
+    pub(super) fn clamp(self, (cols, rows): (u32, u32), (width, height): (u32, u32)) -> Size {
         let within = |n: u32, unknown: u16, max: u16| match n {
             0 => unknown.min(max),
             n => u16::try_from(n).unwrap_or(max).min(max),
         };
-        (within(cols, 80, self.cols), within(rows, 24, self.rows))
+        let pixels = |n: u32, cells: u32, max: u16| match cells {
+            1.. if cells <= max.into() => u16::try_from(n).unwrap_or(0),
+            _ => 0,
+        };
+        Size {
+            cols: within(cols, 80, self.cols),
+            rows: within(rows, 24, self.rows),
+            width: pixels(width, cols, self.cols),
+            height: pixels(height, rows, self.rows),
+        }
     }
 }
 
 const USR2: &str = "USR2";
 /// `SSH_EXTENDED_DATA_STDERR` (RFC 4254, section 5.2).
 const STDERR: u32 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_within_the_largest_and_pixels_known_or_nothing() {
+        let largest = Largest {
+            cols: 1000,
+            rows: 500,
+        };
+        let size = |cells, pixels| {
+            let size = largest.clamp(cells, pixels);
+            (size.cols, size.rows, size.width, size.height)
+        };
+        assert_eq!(size((80, 24), (800, 600)), (80, 24, 800, 600));
+        assert_eq!(size((1000, 500), (65535, 1)), (1000, 500, 65535, 1));
+        assert_eq!(size((80, 24), (65536, u32::MAX)), (80, 24, 0, 0));
+        assert_eq!(size((1001, 24), (800, 600)), (1000, 24, 0, 600));
+        assert_eq!(size((80, u32::MAX), (800, 600)), (80, 500, 800, 0));
+        assert_eq!(size((0, 0), (800, 600)), (80, 24, 0, 0));
+    }
+}

@@ -508,10 +508,10 @@ async fn start(end: &mut TargetEnd, wanted: &Wanted<'_>) -> Result<(), DialError
             .request_pty(
                 true,
                 &pty.term,
-                pty.cols.into(),
-                pty.rows.into(),
-                0,
-                0,
+                pty.size.cols.into(),
+                pty.size.rows.into(),
+                pty.size.width.into(),
+                pty.size.height.into(),
                 &pty.modes,
             )
             .await

@@ -592,10 +592,20 @@ impl Connection {
     }
 
     fn carry(&self, asked: session::Asked, client: ClientEnd, ended: Arc<AtomicBool>) {
+        let (ends, handle) = (client.writer.ends.clone(), client.writer.handle.clone());
         let carried = session::run(self.rooms.clone(), asked, client, self.stop.clone());
+        let tasks = self.tasks.clone();
         self.tasks.spawn(async move {
             carried.await;
             ended.store(true, Ordering::Relaxed);
+            // A window that is shut takes no line, and what ends a connection is shown. Others on it
+            // go on.
+            if ends.is_stalled() && tasks.len() == 1 {
+                let told = handle
+                    .disconnect(Disconnect::ByApplication, NOT_READ.into(), "en".into())
+                    .await;
+                debug!(told = told.is_ok(), "the client does not read");
+            }
         });
     }
 
@@ -796,6 +806,15 @@ impl Handler for Connection {
         self.forget_unless(user);
         Ok(Auth::Reject {
             proceed_with_methods: Some(first_methods(self.rooms.require_key)),
+            partial_success: false,
+        })
+    }
+
+    async fn auth_password(&mut self, user: &str, _: &str) -> Result<Auth, Self::Error> {
+        // Nobody signs in with one; another name drops what was proven under the first.
+        self.forget_unless(user);
+        Ok(Auth::Reject {
+            proceed_with_methods: None,
             partial_success: false,
         })
     }
@@ -1050,8 +1069,8 @@ impl Handler for Connection {
         term: &str,
         cols: u32,
         rows: u32,
-        _: u32,
-        _: u32,
+        width: u32,
+        height: u32,
         modes: &[(russh::Pty, u32)],
         session: &mut Session,
     ) -> Result<(), Self::Error> {
@@ -1059,7 +1078,7 @@ impl Handler for Connection {
         let largest = Largest::of(&self.rooms.limits);
         let taken = match self.idle(id) {
             Some(idle) if idle.pty.is_none() && is_term(term) => {
-                let (cols, rows) = largest.clamp(cols, rows);
+                let size = largest.clamp((cols, rows), (width, height));
                 let modes = modes
                     .iter()
                     .copied()
@@ -1067,8 +1086,7 @@ impl Handler for Connection {
                     .collect();
                 idle.pty = Some(Pty {
                     term: term.to_owned(),
-                    cols,
-                    rows,
+                    size,
                     modes,
                 });
                 true
@@ -1347,6 +1365,8 @@ const MAX_WHAT: usize = 512;
 const OWN_ENV_VALUE: usize = 64;
 /// Bytes of a name that are shown: a client cuts what ends a connection at 400.
 const MAX_SHOWN: usize = 128;
+/// What a client is told that has not read for too long.
+const NOT_READ: &str = "bastion: the client has not read for too long";
 /// What whoever asks for a port towards the client is told.
 const NO_REMOTE: &str = "nothing is forwarded towards the client (-R): it would open your network to the target; -L is the way that a policy can grant";
 /// Where a target that is named in `-J` is asked for: its own address and port are the inventory's.
