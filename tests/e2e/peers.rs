@@ -73,13 +73,17 @@ fn paramiko_signs_in_with_the_device_flow() -> Result<()> {
 }
 
 /// The server reads its host key anew for each client, so the folder stays as long as it does.
-type Server = (tests::process::Running, tempfile::TempDir);
+pub(crate) type Server = (tests::process::Running, tempfile::TempDir);
 
-fn with_server(mode: &'static str, password: &'static str) -> Result<(Server, World)> {
+/// The password of the server.
+pub(crate) const PASSWORD: &str = "correct horse 71b2";
+
+/// A server of `target.py`: its handle, its port, and its host key's public line.
+fn server(mode: &str) -> Result<(Server, u16, String)> {
     let folder = tempfile::tempdir()?;
     let host_key = folder.path().join("host_key");
     let line = make_key(&host_key)?;
-    let ask_for = json!({"mode": mode, "password": "correct horse 71b2", "host_key": host_key});
+    let ask_for = json!({"mode": mode, "password": PASSWORD, "host_key": host_key});
     let (server, answer) = serve("target.py", &[&ask_for.to_string()])?;
     let port = u16::try_from(
         answer
@@ -87,23 +91,42 @@ fn with_server(mode: &'static str, password: &'static str) -> Result<(Server, Wo
             .and_then(Value::as_u64)
             .context("a port")?,
     )?;
+    Ok(((server, folder), port, line))
+}
+
+fn with_server(mode: &'static str, password: &'static str) -> Result<(Server, World)> {
+    let (mut servers, world) = with_servers(&[("box", mode)], password, "")?;
+    Ok((servers.pop().context("the server")?, world))
+}
+
+/// A world in which each of these servers is a target, with lines of `[limits]`.
+pub(crate) fn with_servers(
+    targets: &[(&'static str, &str)],
+    password: &'static str,
+    limits: &str,
+) -> Result<(Vec<Server>, World)> {
+    let (mut servers, mut known) = (Vec::new(), Vec::new());
+    for (name, mode) in targets {
+        let (server, port, line) = server(mode)?;
+        servers.push(server);
+        known.push((*name, port, line));
+    }
     let world = World::start(&Setup {
+        limits: limits.to_owned(),
         targets: Box::new(move |sshd, home| {
             let file = home.join("keys/password");
             std::fs::write(&file, password)?;
             private(&file)?;
             let credential = format!("password_file = \"{}\"", file.display());
-            Ok(target_at(
-                "box",
-                port,
-                &format!("host_keys = [\"{line}\"]"),
-                &sshd.login,
-                &credential,
-            ))
+            let one = |(name, port, line): &(&str, u16, String)| {
+                let identity = format!("host_keys = [\"{line}\"]");
+                target_at(name, *port, &identity, &sshd.login, &credential)
+            };
+            Ok(known.iter().map(one).collect())
         }),
         ..Setup::default()
     })?;
-    Ok(((server, folder), world))
+    Ok((servers, world))
 }
 
 fn private(file: &std::path::Path) -> Result<()> {

@@ -269,7 +269,11 @@ fn a_key_of_one_person_never_signs_in_another() -> Result<()> {
         output.code() == 255 && output.stdout.is_empty(),
         "{output:?}"
     );
-    after_the_prompt(output)?;
+    let line = after_the_prompt(output)?;
+    ensure!(
+        line.contains("this SSH key belongs to another account"),
+        "{line}"
+    );
     // Its owner may use it again.
     client.sign_in("ana")?;
     Ok(())
@@ -346,17 +350,30 @@ fn a_provider_over_tls_with_a_ca_of_its_own() -> Result<()> {
 
 #[test]
 fn an_issuer_that_names_another_is_refused_with_one_line() -> Result<()> {
-    let world = World::start(&Setup {
-        provider: vec!["--issuer".into(), "http://127.0.0.1:1".into()],
-        ..Setup::default()
-    })?;
+    let mut world = World::usual()?;
+    // The same provider at another address, where it still says who it is.
+    let port = world.provider.issuer.rsplit_once(':').context("a port")?.1;
+    let link = tests::link::Link::to(
+        port.trim_end_matches('/').parse()?,
+        std::time::Duration::ZERO,
+    )?;
+    world.stop()?;
+    let file = world.home.join("bastion.toml");
+    let other = format!("http://127.0.0.1:{}", link.port);
+    let text = std::fs::read_to_string(&file)?.replace(&world.provider.issuer, &other);
+    std::fs::write(&file, text)?;
+    world.start_again()?;
     let client = world.client()?;
     let output = client.run(&[&client.on("box"), "--", "echo in"], b"")?;
     ensure!(
         output.code() == 255 && output.stdout.is_empty(),
         "{output:?}"
     );
-    one_line(&output)?;
+    let line = one_line(&output)?;
+    ensure!(
+        line.contains("the identity provider is not set up for this server"),
+        "{line}"
+    );
     Ok(())
 }
 
@@ -428,6 +445,32 @@ fn keys_that_the_provider_has_rotated_are_fetched_again() -> Result<()> {
     Ok(())
 }
 
+/// How often the provider was asked about a code and said that nobody has used it.
+fn polls(world: &World, code: &str) -> Result<u64> {
+    let state = world.provider.state()?;
+    let codes = state.get("device_codes").and_then(|codes| codes.as_array());
+    codes
+        .context("the codes")?
+        .iter()
+        .find(|one| {
+            one.get("user_code").and_then(|own| own.as_str()) == Some(&code.replace('-', ""))
+        })
+        .and_then(|one| one.get("polls")?.as_u64())
+        .with_context(|| format!("the code {code}"))
+}
+
+/// Waits until it was asked `count` times.
+fn polled(world: &World, code: &str, count: u64) -> Result<u64> {
+    let until = std::time::Instant::now() + tests::DEADLINE;
+    loop {
+        let polls = polls(world, code)?;
+        if polls >= count {
+            return Ok(polls);
+        }
+        ensure!(std::time::Instant::now() < until, "{polls} polls of {code}");
+    }
+}
+
 #[test]
 fn a_client_that_hangs_up_frees_its_place_and_stops_the_polling() -> Result<()> {
     let world = World::start(&Setup {
@@ -436,7 +479,9 @@ fn a_client_that_hangs_up_frees_its_place_and_stops_the_polling() -> Result<()> 
     })?;
     let client = world.client()?;
     let session = client.start(&[&client.on("box"), "--", "echo in"])?;
-    session.prompt()?;
+    let left = session.prompt()?.code;
+    // The provider wants a second between two polls.
+    let before = polled(&world, &left, 2)?;
     drop(session);
     // The place is the only one: that another gets it is the event.
     let until = std::time::Instant::now() + tests::DEADLINE;
@@ -444,6 +489,15 @@ fn a_client_that_hangs_up_frees_its_place_and_stops_the_polling() -> Result<()> 
     loop {
         let session = other.start(&[&other.on("box"), "--", "echo in"])?;
         if let Ok(prompt) = session.prompt() {
+            // Three seconds by the provider's clock, in which nobody asks about the code that was left.
+            let freed = polls(&world, &left)?;
+            polled(&world, &prompt.code, 4)?;
+            let after = polls(&world, &left)?;
+            // One may have been on its way.
+            ensure!(
+                after <= freed + 1,
+                "polled {before} times, {freed} when the place was free, {after} later"
+            );
             world
                 .provider
                 .approve(&prompt.uri, &prompt.code, "ana", &[])?;
@@ -541,6 +595,9 @@ fn who_i_am_is_what_the_provider_says() -> Result<()> {
         text.contains(&world.provider.issuer),
         "the identity is issuer and subject: {text}"
     );
+    let explained = client.console("whoami --explain")?.ok()?.out();
+    let may = format!("on {}@box by access.cedar:1", world.sshd.login);
+    ensure!(explained.contains(&may), "by which policy: {explained}");
     Ok(())
 }
 

@@ -116,6 +116,164 @@ def bad_signatures(ask):
     return got
 
 
+def outcome(transport, answers, message):
+    """Sends an authentication request; says what came of it. Instructions go to standard error."""
+    try:
+        transport._send_message(message)
+    except (OSError, EOFError):
+        return "closed"
+    while True:
+        got, answer = answers.got.get(timeout=WAIT)
+        if got == "failure":
+            answer.get_string()
+            return "partial" if answer.get_boolean() else "failure"
+        if got == "60" and message.asbytes().find(b"keyboard-interactive") >= 0:
+            answer.get_string()
+            print(answer.get_text(), file=sys.stderr, flush=True)
+            return "asked"
+        if got != "banner":
+            return got
+
+
+def signed(key, session, user, service="ssh-connection", method="publickey", proven=True, number=cMSG_USERAUTH_REQUEST,
+           algorithm="ssh-ed25519", blob=None):
+    """A key's signature (RFC 4252, section 7) of a request, which need not be the one that it goes with."""
+    data = Message()
+    data.add_string(session)
+    data.add_byte(number)
+    data.add_string(user)
+    data.add_string(service)
+    data.add_string(method)
+    data.add_boolean(proven)
+    data.add_string(algorithm)
+    data.add_string(key.asbytes() if blob is None else blob)
+    return key.sign_ssh_data(data.asbytes()).asbytes()
+
+
+def signature(kind, bytes_):
+    message = Message()
+    message.add_string(kind)
+    message.add_string(bytes_)
+    return message.asbytes()
+
+
+def false_proofs(ask):
+    """Each kind of proof that is none, on a connection of its own: what came of it, and of asking to go on as whoever
+    proved a key. The last one is true."""
+    key = paramiko.Ed25519Key.from_private_key_file(ask["key"])
+    stranger = paramiko.Ed25519Key.from_private_key_file(ask["stranger"])
+    user, blob, kind = ask["user"], key.asbytes(), "ssh-ed25519"
+    earlier, _ = before(ask)
+    replayed = signed(key, earlier.session_id, user)
+    earlier.close()
+
+    def bare(session):
+        """The 64 bytes of the true signature."""
+        message = Message(signed(key, session, user))
+        message.get_string()
+        return message.get_string()
+
+    def flipped(session, at):
+        bytes_ = bytearray(bare(session))
+        bytes_[at] ^= 1
+        return bytes(bytes_)
+
+    # From the connection's session id: the request's algorithm and key, and the signature.
+    cases = {
+        "of another session": lambda s: (kind, blob, signed(key, os.urandom(len(s)), user)),
+        "of an earlier connection": lambda s: (kind, blob, replayed),
+        "of no session": lambda s: (kind, blob, signed(key, b"", user)),
+        "of another user": lambda s: (kind, blob, signed(key, s, "somebody@" + user)),
+        "of another service": lambda s: (kind, blob, signed(key, s, user, service="ssh-userauth")),
+        "of another method": lambda s: (kind, blob, signed(key, s, user, method="hostbased")),
+        "of an offer": lambda s: (kind, blob, signed(key, s, user, proven=False)),
+        "of another message": lambda s: (kind, blob, signed(key, s, user, number=b"\x33")),
+        "of another algorithm": lambda s: (kind, blob, signed(key, s, user, algorithm="rsa-sha2-512")),
+        "of another key's request": lambda s: (kind, blob, signed(key, s, user, blob=stranger.asbytes())),
+        "by another key": lambda s: (kind, blob, signed(stranger, s, user, blob=blob)),
+        "by another key, for itself": lambda s: (kind, blob, signed(stranger, s, user)),
+        "with a bit wrong in front": lambda s: (kind, blob, signature(kind, flipped(s, 0))),
+        "with a bit wrong in the middle": lambda s: (kind, blob, signature(kind, flipped(s, 32))),
+        "cut short": lambda s: (kind, blob, signature(kind, bare(s)[:-1])),
+        "with a byte more": lambda s: (kind, blob, signature(kind, bare(s) + b"\0")),
+        "empty": lambda s: (kind, blob, signature(kind, b"")),
+        "of zeros": lambda s: (kind, blob, signature(kind, bytes(64))),
+        "no signature": lambda s: (kind, blob, b""),
+        "named as another algorithm": lambda s: (kind, blob, signature("rsa-sha2-512", bare(s))),
+        "named as none": lambda s: (kind, blob, signature("none", bare(s))),
+        "asked for as another algorithm": lambda s: (
+            "rsa-sha2-512", blob, signed(key, s, user, algorithm="rsa-sha2-512")),
+        "asked for as a certificate": lambda s: (
+            "ssh-ed25519-cert-v01@openssh.com", blob,
+            signed(key, s, user, algorithm="ssh-ed25519-cert-v01@openssh.com")),
+        "true": lambda s: (kind, blob, signed(key, s, user)),
+    }
+    got = {}
+    for name, case in cases.items():
+        transport, answers = before(ask)
+        algorithm, offered, proof = case(transport.session_id)
+        first = outcome(transport, answers, request(ask, "publickey", True, algorithm, offered, proof))
+        then = outcome(transport, answers, request(ask, "keyboard-interactive", "", "")) if first != "success" else ""
+        got[name] = [first, then]
+        transport.close()
+    return got
+
+
+def offered(ask):
+    """Offers the key of another, claims it with a signature of the own, then proves the own; says what came of each,
+    and who that is."""
+    key = paramiko.Ed25519Key.from_private_key_file(ask["key"])
+    other = paramiko.Ed25519Key.from_private_key_file(ask["other"])
+    user, kind = ask["user"], "ssh-ed25519"
+    transport, answers = before(ask)
+    session = transport.session_id
+    of_other = signed(key, session, user, blob=other.asbytes())
+    got = [
+        outcome(transport, answers, request(ask, "publickey", False, kind, other.asbytes())),
+        outcome(transport, answers, request(ask, "keyboard-interactive", "", "")),
+        outcome(transport, answers, request(ask, "publickey", False, kind, other.asbytes())),
+        outcome(transport, answers, request(ask, "publickey", True, kind, other.asbytes(), of_other)),
+        outcome(transport, answers, request(ask, "publickey", False, kind, key.asbytes())),
+        outcome(transport, answers, request(ask, "publickey", False, kind, other.asbytes())),
+        outcome(transport, answers, request(ask, "publickey", True, kind, key.asbytes(), signed(key, session, user))),
+    ]
+    said = ""
+    if got[-1] == "success":
+        channel = transport.open_session(timeout=WAIT)
+        channel.settimeout(WAIT)
+        channel.exec_command("whoami --json")
+        said = channel.makefile("rb").read().decode()
+    transport.close()
+    return {"got": got, "said": said}
+
+
+def steps(ask):
+    """Signs in step by step, each under the name that it gives; says what came of each. `wait` waits for a line."""
+    key = paramiko.Ed25519Key.from_private_key_file(ask["key"])
+    transport, answers = before(ask)
+    got = []
+    for step, user in ask["steps"]:
+        asked = {**ask, "user": user}
+        if step == "wait":
+            sys.stdin.readline()
+            continue
+        if step == "answer":
+            message = Message()
+            message.add_byte(bytes([61]))
+            message.add_int(0)
+        elif step == "prove":
+            proof = signed(key, transport.session_id, user)
+            message = request(asked, "publickey", True, "ssh-ed25519", key.asbytes(), proof)
+        elif step == "offer":
+            message = request(asked, "publickey", False, "ssh-ed25519", key.asbytes())
+        else:
+            fields = {"none": (), "password": (False, "any"), "keyboard-interactive": ("", "")}[step]
+            message = request(asked, step, *fields)
+        got.append(outcome(transport, answers, message))
+    transport.close()
+    return got
+
+
 def offers(ask):
     """Offers new keys without proving any, until the connection is closed."""
     transport, answers = before(ask)
@@ -131,22 +289,95 @@ def offers(ask):
     return got
 
 
-def early(ask):
-    """Sends a message that has no place before authentication; says what came back until the next answer."""
-    transport, answers = before(ask)
+def out_of_place(ask, number):
     message = Message()
-    message.add_byte(bytes([ask["number"]]))
-    message.add_bytes(bytes.fromhex(ask.get("rest", "")))
-    got = []
-    try:
-        transport._send_message(message)
-    except (OSError, EOFError):
-        return ["closed"]
-    # What is certainly answered, by a failure, behind what may be ignored.
-    got.append(say(transport, answers, request(ask, "none")))
-    while not answers.got.empty():
-        got.append(answers.got.get()[0])
-    transport.close()
+    message.add_byte(bytes([number]))
+    message.add_bytes(bytes.fromhex(ask["rest"]))
+    return message
+
+
+def early(ask):
+    """Sends messages that have no place before authentication; says for each what came back until the next answer. A
+    connection serves until it is closed."""
+    got, transport = {}, None
+    for number in ask["numbers"]:
+        if transport is None:
+            transport, answers = before(ask)
+        came = []
+        try:
+            transport._send_message(out_of_place(ask, number))
+            # What is certainly answered, by a failure, behind what may be ignored.
+            came.append(say(transport, answers, request(ask, "none")))
+        except (OSError, EOFError):
+            came.append("closed")
+        while not answers.got.empty():
+            came.append(answers.got.get()[0])
+        got[number] = came
+        # Before the failures are too many.
+        if "closed" in came or len(got) % 40 == 0:
+            transport.close()
+            transport = None
+    if transport:
+        transport.close()
+    return got
+
+
+def until_answered(transport):
+    """The numbers of what comes until a global request is answered or the connection ends."""
+    came = []
+    while True:
+        kind = transport.packetizer.heard.get(timeout=WAIT)
+        if kind is None:
+            return "closed", came
+        if kind in (81, 82):
+            return "answered", came
+        came.append(kind)
+
+
+class Hears(paramiko.packet.Packetizer):
+    """Keeps the number of each message that comes; None for the end."""
+
+    def __init__(self, socket):
+        super().__init__(socket)
+        self.heard = queue.Queue()
+
+    def read_message(self):
+        try:
+            kind, packet = super().read_message()
+        except BaseException:
+            self.heard.put(None)
+            raise
+        self.heard.put(kind)
+        return kind, packet
+
+
+def late(ask):
+    """Sends messages that have no place after authentication; says for each the numbers of what came back until a
+    request behind it was answered or the connection ended. A connection serves until then."""
+    paramiko.transport.Packetizer = Hears
+    got, transport = {}, None
+    last = Message()
+    last.add_byte(paramiko.common.cMSG_GLOBAL_REQUEST)
+    last.add_string("nobody-knows@example.test")
+    last.add_boolean(True)
+    for number in ask["numbers"]:
+        if transport is None:
+            transport = sign_in(ask)
+            # One that is answered behind the sign-in: what came with that is not looked at.
+            transport._send_message(last)
+            until_answered(transport)
+        try:
+            transport._send_message(out_of_place(ask, number))
+            transport._send_message(last)
+        except (OSError, EOFError):
+            pass
+        end, came = until_answered(transport)
+        got[number] = {"end": end, "got": came}
+        if end == "closed":
+            transport.close()
+            transport = None
+    if transport:
+        transport.close()
     return got
 
 
@@ -663,7 +894,8 @@ def held(ask):
 
 
 ask = json.loads(sys.argv[1])
-does = {"failures": failures, "bad_signatures": bad_signatures, "offers": offers, "early": early,
+does = {"failures": failures, "bad_signatures": bad_signatures, "offers": offers, "early": early, "late": late,
+        "false_proofs": false_proofs, "offered": offered, "steps": steps,
         "requests": requests, "globals": globals_, "opens": opens, "twice": twice, "run": run,
         "interactive": interactive, "names": names, "leaves": leaves, "held": held, "drip": drip, "flood": flood,
         "connections": connections, "failing": failing,

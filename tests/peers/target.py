@@ -1,4 +1,4 @@
-"""A second server, on asyncssh: a target that takes a password, or that misbehaves.
+"""A second server, on asyncssh: a target that takes a password, asks for it, or misbehaves.
 
 Arguments: one JSON document {"password", "host_key", "mode"}. The first line printed is {"port"}.
 """
@@ -11,6 +11,9 @@ import asyncssh
 from asyncssh.packet import String, UInt32
 
 ASK = json.loads(sys.argv[1])
+ASKS = ASK["mode"].startswith(("keyboard-interactive", "asks-"))
+# What a target says before the sign-in is for nobody's screen.
+SAID = "said by the target 5c1e"
 
 
 class Server(asyncssh.SSHServer):
@@ -18,25 +21,77 @@ class Server(asyncssh.SSHServer):
         self.connection = connection
 
     def begin_auth(self, username):
+        if ASK["mode"] == "floods-banners":
+            self.flood = asyncio.get_running_loop().create_task(banners(self.connection))
         return True
 
     def password_auth_supported(self):
-        return ASK["mode"] != "keyboard-interactive"
+        return not ASKS
 
     def validate_password(self, username, password):
         return password == ASK["password"]
 
     def kbdint_auth_supported(self):
-        return ASK["mode"] == "keyboard-interactive"
+        return ASKS
 
     def get_kbdint_challenge(self, username, lang, submethods):
-        return "Sign in", "", "en", [("Password: ", False)]
+        prompts = {"asks-openly": [("Password: ", True)], "asks-two": [("Password: ", False), ("Token: ", False)],
+                   "asks-nothing": []}
+        return SAID, SAID, "en", prompts.get(ASK["mode"], [("Password: ", False)])
 
     def validate_kbdint_response(self, username, responses):
+        print(json.dumps({"answered": responses}), flush=True)
+        more = {"asks-again": [("Password: ", False)], "asks-nothing": [], "asks-twice": [("Token: ", False)]}
+        if ASK["mode"] in more:
+            return SAID, SAID, "en", more[ASK["mode"]]
         return responses == [ASK["password"]]
 
 
+async def banners(connection):
+    """Banners until the connection is gone."""
+    while True:
+        try:
+            connection.send_auth_banner(SAID + "x" * 30_000)
+        except (asyncssh.Error, OSError):
+            return
+        await asyncio.sleep(0)
+
+
+async def endless_prompts(self, challenge):
+    """2^32 - 1 prompts, of which none comes."""
+    self.send_packet(asyncssh.auth.MSG_USERAUTH_INFO_REQUEST, String(SAID), String(SAID), String("en"),
+                     UInt32(2**32 - 1))
+
+
+async def bare(reader, writer):
+    """What is hardly SSH: a version that does not come, or a key exchange that does not end."""
+    try:
+        while True:
+            if ASK["mode"] == "bare-lines":
+                writer.write((SAID + "\r\n").encode() * 1000)
+            elif ASK["mode"] == "bare-line":
+                writer.write(b"x" * 65536)
+            else:
+                writer.write(b"SSH-2.0-slow\r\n" + bytes([0, 0, 0x80, 0, 4, 20]))
+                while True:
+                    writer.write(b"\0")
+                    await writer.drain()
+                    await asyncio.sleep(0.05)
+            await writer.drain()
+            await asyncio.sleep(0)
+    except OSError:
+        pass
+
+
 async def session(process):
+    if ASK["mode"] == "dies":
+        process.stdout.write("said before\n")
+        await process.stdin.readline()
+        process.channel.get_connection().abort()
+        return
+    if ASK["mode"] == "signals-oddly":
+        process.exit_with_signal("SECRET-4111@example.test", True, SAID)
+        return
     if ASK["mode"].startswith("opens-"):
         # A hostile target asks the bastion for channels of every kind.
         connection = process.channel.get_connection()
@@ -84,9 +139,14 @@ async def session(process):
 
 
 async def main():
-    server = await asyncssh.create_server(
-        Server, "127.0.0.1", 0, server_host_keys=[ASK["host_key"]], process_factory=session
-    )
+    if ASK["mode"] == "asks-endlessly":
+        asyncssh.auth._ServerKbdIntAuth._send_challenge = endless_prompts
+    if ASK["mode"].startswith("bare-"):
+        server = await asyncio.start_server(bare, "127.0.0.1", 0)
+    else:
+        server = await asyncssh.create_server(
+            Server, "127.0.0.1", 0, server_host_keys=[ASK["host_key"]], process_factory=session
+        )
     print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
     await asyncio.Event().wait()
 
