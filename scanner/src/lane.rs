@@ -7,7 +7,9 @@
 
 mod aligned;
 mod container;
+mod create;
 mod delimited;
+mod dumped;
 mod encoded;
 mod expanded;
 mod field;
@@ -46,6 +48,7 @@ use crate::term::{Term, View};
 use crate::value::Quote;
 use crate::work;
 use crate::{Coverage, Noted};
+pub(crate) use create::created_name;
 pub(crate) use encoded::opens_data;
 pub(crate) use joint::Spans;
 pub(crate) use line::is_record;
@@ -121,13 +124,13 @@ pub(crate) struct Lane {
     /// Rows of a table without protected columns: none of them is a header.
     body: bool,
     /// The columns of a `CREATE TABLE` that is being read.
-    creating: Option<(Vec<u8>, Vec<Option<Hit>>)>,
+    creating: Option<create::Creating>,
     html: Html,
     /// The columns of an `INSERT` whose rows come in the next lines.
     values: Option<Values>,
     /// Names in a line that may become too long to be kept.
     names: Option<names::Names>,
-    sql: Vec<(Vec<u8>, Vec<Option<Hit>>)>,
+    sql: create::Created,
     path: Vec<(Level, Vec<u8>)>,
     /// Where the policy's own detectors have looked.
     own: own::Looked,
@@ -214,6 +217,20 @@ struct Row {
     cell_column: usize,
     quoted: bool,
     closed_quote: bool,
+    /// The cell began with a quote; so many lines of it have ended.
+    opened: bool,
+    lines: u32,
+    /// In its last line: up to where separators were counted, how many there were, and where a
+    /// protected cell would begin if it were a row.
+    counted: usize,
+    seps: usize,
+    guard: Option<usize>,
+    /// The line before it has the cells of a row; several had.
+    before: Option<delimited::Open>,
+    alike: bool,
+    /// A space stands behind the first separator, and behind each so far.
+    spaced: bool,
+    airy: bool,
     /// A quote opens a cell and does not close in its line.
     torn: bool,
     /// The rest of the cell is dropped: it was too long.
@@ -224,6 +241,8 @@ struct Row {
     /// How far separators are from where they should be, after wide characters.
     shift: isize,
     wide: bool,
+    /// Rows of a box begin with a line and not with a bar.
+    drawn: bool,
     /// Cells are told by separators alone.
     loose: bool,
     separators: usize,
@@ -231,6 +250,10 @@ struct Row {
     last: u8,
     /// The line before broke off in this cell: the line may go on with it.
     broken: Option<usize>,
+    /// It has fewer cells than a row that goes on with a table behind an empty line.
+    few: bool,
+    /// That row was whole: the line may go on with its last cell.
+    rest: bool,
     /// psql's expanded display: the key of the lines that continue a value.
     key: Option<Hit>,
     is_row: bool,
@@ -241,6 +264,8 @@ struct Block {
     indent: usize,
     kind: BlockKind,
     hit: Hit,
+    /// So many lines it has had.
+    lines: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -253,8 +278,23 @@ enum BlockKind {
     Continued,
     /// The next line is the value, as PHP's `var_dump` writes it: with its type.
     Dumped,
-    /// The same behind its number, as redis and R write it.
+    /// The same behind its number, as redis writes it.
     Numbered,
+    /// Every line up to an empty one, as R prints what a list has. `indent` is the number of the
+    /// first value in the last one.
+    Vector,
+    /// Every line up to the next member, as PHP's `print_r` writes it.
+    Printed,
+}
+
+impl BlockKind {
+    /// Whether its lines are told by what they begin with.
+    fn is_dump(self) -> bool {
+        match self {
+            Self::Dumped | Self::Numbered | Self::Vector | Self::Printed => true,
+            Self::Map | Self::Literal | Self::Continued => false,
+        }
+    }
 }
 
 /// The columns of an `INSERT`.
@@ -345,7 +385,7 @@ impl Lane {
             html: Html::default(),
             values: None,
             names: None,
-            sql: Vec::new(),
+            sql: create::Created::default(),
             path: Vec::new(),
             own: own::Looked::default(),
             echo: VecDeque::new(),

@@ -259,9 +259,7 @@ fn is_number(rules: &Compiled, region: Region<'_>, start: usize, at: usize) -> b
 /// A record of an expanded display, or a table that is created.
 fn starts_something(line: &[u8], upper: bool) -> bool {
     (upper && (crate::lane::is_record(line) || line.starts_with(b"2+^|Record ")))
-        || line
-            .get(..12)
-            .is_some_and(|w| w.eq_ignore_ascii_case(b"create table"))
+        || crate::lane::created_name(line).is_some()
 }
 
 /// A place in a text.

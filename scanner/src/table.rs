@@ -13,10 +13,21 @@ pub(crate) const COLUMNS_MAX: usize = 256;
 pub(crate) struct Table {
     pub(crate) kind: Kind,
     pub(crate) cols: Vec<Col>,
+    /// How many columns there are, also behind those that are told apart.
+    pub(crate) columns: usize,
+    /// The first protected column and the last.
+    pub(crate) span: Option<(usize, usize)>,
     /// Rows that were read so far.
     pub(crate) rows: u64,
     /// Lines in a row that were no rows.
     pub(crate) misses: u32,
+    /// Lines in a row that may go on with the last cell of the row before.
+    pub(crate) rests: u32,
+    /// An empty line, which may have stood in a cell: a row has to have all of its cells. So many
+    /// lines came behind it that were none.
+    pub(crate) dormant: Option<u32>,
+    /// A space stands behind separators, as in a sentence.
+    pub(crate) airy: bool,
 }
 
 /// How cells are told apart.
@@ -60,12 +71,72 @@ pub(crate) struct Col {
 
 impl Table {
     fn new(kind: Kind, cols: Vec<Col>) -> Option<Self> {
-        cols.iter().any(|c| c.hit.is_some()).then_some(Self {
+        let columns = cols.len();
+        Self::with(kind, cols, columns)
+    }
+
+    /// The same with more columns than are told apart.
+    fn with(kind: Kind, cols: Vec<Col>, columns: usize) -> Option<Self> {
+        let table = Self::of(kind, cols, columns);
+        table.span.is_some().then_some(table)
+    }
+
+    /// The same, also where none is protected.
+    pub(crate) fn of(kind: Kind, cols: Vec<Col>, columns: usize) -> Self {
+        let mut table = Self {
             kind,
             cols,
+            columns,
+            span: None,
             rows: 0,
             misses: 0,
-        })
+            rests: 0,
+            dormant: None,
+            airy: false,
+        };
+        table.tell_span();
+        table
+    }
+
+    /// The header of another result has the same kind of rows: from here on the columns of both
+    /// are protected.
+    pub(crate) fn join(&mut self, mut next: Self) {
+        for (col, before) in next.cols.iter_mut().zip(&self.cols) {
+            col.hit = col.hit.or(before.hit);
+        }
+        self.cols = next.cols;
+        self.columns = next.columns;
+        self.tell_span();
+    }
+
+    fn tell_span(&mut self) {
+        let is_hit = |col: &Col| col.hit.is_some();
+        let first = self.cols.iter().position(is_hit);
+        let last = self.cols.iter().rposition(is_hit);
+        // The last one that is told apart stands for all behind it.
+        let last = last.map(|last| {
+            if last + 1 == COLUMNS_MAX {
+                self.columns.max(COLUMNS_MAX) - 1
+            } else {
+                last
+            }
+        });
+        self.span = first.zip(last);
+    }
+
+    /// The table of one column, whose header is a line that is nothing but its name.
+    pub(crate) fn single(hit: Hit) -> Self {
+        let col = Col {
+            start: 0,
+            end: usize::MAX,
+            hit: Some(hit),
+        };
+        let kind = Kind::Delimited {
+            by: 0,
+            quote: b'"',
+            lead: false,
+        };
+        Self::of(kind, vec![col], 1)
     }
 
     /// psql's expanded display.
@@ -75,12 +146,7 @@ impl Table {
         } else {
             Kind::Expanded
         };
-        Self {
-            kind,
-            cols: Vec::new(),
-            rows: 0,
-            misses: 0,
-        }
+        Self::of(kind, Vec::new(), 0)
     }
 
     /// Tab-separated rows of these columns (COPY).
@@ -103,8 +169,8 @@ impl Table {
         )
     }
 
-    /// Rows of these columns, whose header was too long to be looked at as a whole.
-    pub(crate) fn long(by: u8, hits: Vec<Option<Hit>>) -> Option<Self> {
+    /// Rows of so many columns, whose header was too long to be looked at as a whole.
+    pub(crate) fn long(by: u8, hits: Vec<Option<Hit>>, columns: usize) -> Option<Self> {
         let quote = if by == b'\t' { 0 } else { b'"' };
         let cols = hits.into_iter().map(|hit| Col {
             start: 0,
@@ -112,7 +178,7 @@ impl Table {
             hit,
         });
         let lead = false;
-        Self::new(Kind::Delimited { by, quote, lead }, cols.collect())
+        Self::with(Kind::Delimited { by, quote, lead }, cols.collect(), columns)
     }
 
     pub(crate) fn is_single(&self) -> bool {
@@ -186,11 +252,45 @@ pub(crate) const SEPARATORS: [u8; 8] = [b'\t', b',', b';', b'|', 0x1f, b'^', b'~
 
 /// What a cell of a header between two such bytes names: a field, or nothing that is protected.
 /// `None`: it is no name.
-pub(crate) fn column(rules: &Compiled, cell: &[u8], by: u8) -> Option<Option<Hit>> {
+pub(crate) fn name_of(rules: &Compiled, cell: &[u8], by: u8) -> Option<Option<Hit>> {
     let cell = trim(cell);
     let name = unquote(cell, b'"').or_else(|| unquote(cell, b'\''));
+    // troff's italics.
+    let name = name.or_else(|| cell.strip_prefix(b"\\fI")?.strip_suffix(b"\\fP"));
     let name = name.unwrap_or(cell);
     is_label(cell, name, by).then(|| named(rules, name))
+}
+
+/// Whether a cell of a header may be what a database calls an expression, or a name of somebody
+/// who was free to choose: `a=b`, `@timestamp`, `Q&A`.
+fn is_odd(cell: &[u8]) -> bool {
+    let sign = |b: &u8| b.is_ascii_alphabetic() || matches!(b, b'+' | b'*' | b'=' | b'<' | b'>');
+    (1..=64).contains(&cell.len())
+        && cell.iter().any(sign)
+        && !cell
+            .iter()
+            .any(|b| matches!(b, b'{' | b'}' | b'"' | b'\\' | b':' | b';' | b'`'))
+        && !matches!(cell.first(), Some(b'-' | b'<' | b'/'))
+}
+
+/// The cells of a header; a separator between quotes is none.
+fn split(line: &[u8], by: u8) -> Vec<&[u8]> {
+    let mut cells = Vec::new();
+    let mut rest = line;
+    loop {
+        let quoted = rest
+            .strip_prefix(b"\"")
+            .filter(|_| by == b',' || by == b';');
+        let closes = quoted.and_then(|text| memchr::memchr(b'"', text));
+        let from = closes.map_or(0, |size| size + 2);
+        let tail = rest.get(from..).unwrap_or_default();
+        let Some(size) = memchr::memchr(by, tail) else {
+            cells.push(rest);
+            return cells;
+        };
+        cells.push(rest.get(..from + size).unwrap_or_default());
+        rest = tail.get(size + 1..).unwrap_or_default();
+    }
 }
 
 /// Whether a database may have named a column so: `count(*)>0`, `a->>'b'`.
@@ -303,32 +403,31 @@ fn delimited(rules: &Compiled, line: &[u8], by: u8) -> Option<Table> {
     let mut cols: Vec<Col> = Vec::new();
     let mut plain = true;
     let spaced = inner.windows(2).any(|w| w == [by, b' ']);
-    let ends = inner.split(|b| *b == by).count();
+    let cells = split(inner, by);
+    let columns = cells.len();
     // The first column has no name, or a separator ends the line: but for lists in a program.
-    let open = by == b',' && ends > 2 && !spaced;
-    for (at, cell) in inner.split(|b| *b == by).enumerate() {
+    let open = by == b',' && columns > 2 && !spaced;
+    // What a database calls an expression is no name, but stands beside names.
+    let mut odd = false;
+    let mut named = false;
+    for (at, cell) in cells.into_iter().enumerate() {
         let cell = trim(cell);
-        let name = match (unquote(cell, b'"'), unquote(cell, b'\'')) {
-            (Some(name), _) => name,
-            (None, Some(name)) => {
-                quote = b'\'';
-                name
+        named |= rules.field(cell).is_some();
+        let outer = open && (at == 0 || at + 1 == columns);
+        let hit = match name_of(rules, cell, by) {
+            Some(hit) => hit,
+            None if cell.is_empty() && outer || at >= COLUMNS_MAX => None,
+            None if is_odd(cell) => {
+                odd = true;
+                None
             }
-            (None, None) => {
-                plain = plain && !cell.contains(&b' ');
-                // troff's italics.
-                cell.strip_prefix(b"\\fI")
-                    .and_then(|c| c.strip_suffix(b"\\fP"))
-                    .unwrap_or(cell)
-            }
+            None => return None,
         };
-        if !is_label(cell, name, by)
-            && !(name.is_empty() && open && (at == 0 || at + 1 == ends))
-            && at < COLUMNS_MAX
-        {
-            return None;
+        match (unquote(cell, b'"'), unquote(cell, b'\'')) {
+            (Some(_), _) => {}
+            (None, Some(_)) => quote = b'\'',
+            (None, None) => plain = plain && !cell.contains(&b' '),
         }
-        let hit = named(rules, name);
         match cols.last_mut().filter(|_| at >= COLUMNS_MAX) {
             Some(last) => last.hit = last.hit.or(hit),
             None => cols.push(Col {
@@ -342,10 +441,15 @@ fn delimited(rules: &Compiled, line: &[u8], by: u8) -> Option<Table> {
     if cols.len() < 2 || (spaced && by != b'|' && (!plain || cols.len() < 3)) {
         return None;
     }
+    if odd && (!named || spaced || by != b'\t' && columns < 3) {
+        return None;
+    }
     if by == b'\t' && cols.iter().any(|c| c.hit.is_some()) {
         quote = 0;
     }
-    Table::new(Kind::Delimited { by, quote, lead }, cols)
+    let mut table = Table::with(Kind::Delimited { by, quote, lead }, cols, columns)?;
+    table.airy = spaced;
+    Some(table)
 }
 
 fn tcl(rules: &Compiled, line: &[u8]) -> Option<Table> {
@@ -421,6 +525,13 @@ pub(crate) fn asciidoc_mark(text: &[u8]) -> Option<(usize, usize)> {
     None
 }
 
+/// Whether an aligned cell says nothing: part of the rule under a header, or the few dashes that
+/// some write where there is no value.
+pub(crate) fn is_rule_cell(cell: &[u8], rows: u64) -> bool {
+    let one = |byte: u8| cell.iter().all(|b| *b == byte);
+    (rows == 0 || cell.len() <= 3) && one(b'-') || rows == 0 && one(b'=')
+}
+
 /// Whether a cell is nothing but dashes: part of a rule.
 pub(crate) fn is_dashes(cell: &[u8]) -> bool {
     cell.iter()
@@ -429,12 +540,7 @@ pub(crate) fn is_dashes(cell: &[u8]) -> bool {
 
 fn asciidoc(rules: &Compiled, line: &[u8]) -> Option<Table> {
     if line.starts_with(b"2+^|Record ") {
-        return Some(Table {
-            kind: Kind::Asciidoc,
-            cols: Vec::new(),
-            rows: 0,
-            misses: 0,
-        });
+        return Some(Table::of(Kind::Asciidoc, Vec::new(), 0));
     }
     if line.first() != Some(&b'^') {
         return None;
@@ -459,6 +565,17 @@ pub(crate) fn is_separator(c: char) -> bool {
 }
 
 fn piped(rules: &Compiled, line: &[u8]) -> Option<Table> {
+    piped_with(rules, line, |cell| {
+        is_name(bare(cell)) || is_expression(cell)
+    })
+}
+
+/// The same for a line that the rule under it says to be a header: whatever stands in its cells.
+pub(crate) fn piped_above_rule(rules: &Compiled, line: &[u8]) -> Option<Table> {
+    piped_with(rules, line, |cell| cell.len() <= 128)
+}
+
+fn piped_with(rules: &Compiled, line: &[u8], is_label: impl Fn(&[u8]) -> bool) -> Option<Table> {
     let text = String::from_utf8_lossy(line);
     let mut seps: Vec<usize> = Vec::new();
     let mut cells = vec![String::new()];
@@ -493,7 +610,7 @@ fn piped(rules: &Compiled, line: &[u8]) -> Option<Table> {
     if inner
         .iter()
         .map(|c| c.trim().as_bytes())
-        .any(|c| !c.is_empty() && !is_name(bare(c)) && !is_expression(c))
+        .any(|c| !c.is_empty() && !is_label(c))
     {
         return None;
     }

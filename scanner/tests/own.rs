@@ -114,3 +114,20 @@ fn a_pattern_that_cannot_be_used_does_not_compile() {
     assert!(matches!(&error, RuleError::BadPattern { name, .. } if name == "ids"));
     assert!(error.to_string().contains("write {1,40}"), "{error}");
 }
+
+/// A string of SQL is looked at part by part: a match may lie over the end of one.
+#[test]
+fn a_match_lies_over_parts_of_a_long_string() {
+    for before in 8180..8195 {
+        let text = format!(
+            "INSERT INTO t (a, b, password) VALUES ('{} EMP-12345 {}', 1, 'y');\n",
+            "x".repeat(before),
+            "filler ".repeat(9500)
+        );
+        let out = scan(&text, 8192);
+        assert!(
+            !out.contains("EMP-12345") && !out.contains("'y'"),
+            "{before}"
+        );
+    }
+}

@@ -3,6 +3,7 @@
 use crate::mask::Place;
 use crate::{table, value};
 
+use super::delimited::Doubt;
 use super::{Frame, Inner, Lane, Until, VALUE_MAX, char_at};
 
 impl Lane {
@@ -83,8 +84,19 @@ impl Lane {
                 && self.row.separators == 1
                 && self.row.column < expected
                 && !self.row.wide
+                && !self.row.drawn
             {
-                // Cells of unequal width: markdown that nobody aligned.
+                // Cells of unequal width: markdown that nobody aligned. Where a bar stands where it
+                // should, too, this one may be in the cell.
+                let bar = at + (expected - self.row.column);
+                let near = self.slice(at, bar + 1);
+                let line = memchr::memchr(b'\n', near);
+                if near.len() <= bar - at && line.is_none() && !end {
+                    break;
+                }
+                if line.is_none() && near.get(bar - at) == Some(&b'|') {
+                    self.row.doubt = Doubt::Cells(1, usize::MAX);
+                }
                 self.row.loose = true;
             }
             if table::is_separator(c) || (matches!(c, ':' | ';') && self.row.column == expected) {
@@ -142,6 +154,7 @@ impl Lane {
             None
         };
         let hit = hit.filter(|_| self.row.index < cells.max(1));
+        let hit = hit.or_else(|| self.unclear_hit().filter(|_| in_cell));
         if found.is_none() && newline.is_some() && self.row.separators == 0 && cells > 1 {
             return self.not_a_row();
         }
@@ -161,12 +174,13 @@ impl Lane {
                 if found.is_none() && self.row.separators == 0 && cells > 1 {
                     return self.not_a_row();
                 }
+                let rows = self.table.as_ref().map_or(0, |t| t.rows);
                 let text = self.slice(self.row.cell, limit);
                 let start = self.row.cell + (text.len() - text.trim_ascii_start().len());
                 let stop = self.row.cell + text.trim_ascii_end().len();
                 if stop > start
                     && !value::is_nothing(self.slice(start, stop))
-                    && !table::is_dashes(self.slice(start, stop))
+                    && !table::is_rule_cell(self.slice(start, stop), rows)
                 {
                     self.mask(start, stop, hit, Place::Cell, "table");
                 }
@@ -185,6 +199,8 @@ impl Lane {
             (Some((at, size)), _) => {
                 if in_cell {
                     self.row.index += 1;
+                } else {
+                    self.row.drawn = size > 1;
                 }
                 self.row.separators += 1;
                 self.row.cell = at + size;

@@ -6,7 +6,7 @@
 
 use crate::mask::Place;
 use crate::rules::Hit;
-use crate::table::{COLUMNS_MAX, Kind, Table, header, is_dashes};
+use crate::table::{Kind, Table, header, is_dashes};
 use crate::{value, work};
 
 use super::{Inner, LINE_CONTEXT, Lane, VALUE_MAX};
@@ -22,29 +22,126 @@ pub(super) enum Doubt {
     Cells(usize, usize),
 }
 
+/// What separates cells, what quotes them, and whether rows begin with a separator.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Form {
+    pub(super) by: u8,
+    pub(super) quote: u8,
+    pub(super) lead: bool,
+}
+
 impl Lane {
-    pub(super) fn delimited(&mut self, by: u8, quote: u8, lead: bool, end: bool) -> bool {
+    pub(super) fn delimited(&mut self, form: Form, end: bool) -> bool {
         let cell = self.row.cell;
-        if self.row.doubt == Doubt::Uncounted && self.counts_at() <= self.row.index {
-            match self.count_row(by, quote, lead, end) {
-                Some(doubt) => self.row.doubt = doubt,
-                None => {
-                    self.hold = self.hold.min(cell);
-                    return false;
-                }
-            }
-        }
-        let opens = match self.opens_quote(by, quote, end) {
-            Some(opens) => opens,
-            None => {
-                self.hold = self.hold.min(cell);
-                return false;
-            }
+        let Some(opens) = self.begin_cell(form, end) else {
+            self.hold = self.hold.min(cell);
+            return false;
         };
         let unclear = self.unclear_hit();
-        let hit = unclear.or_else(|| self.column_hit_delimited(lead));
-        // Where the cell ends.
-        let mut at = self.row.scan.max(cell);
+        let hit = unclear.or_else(|| self.column_hit_delimited(form.lead));
+        let found = self.cell_end(form, opens, end);
+        let (limit, closed) = match found {
+            Some(at) => (at, true),
+            None => (self.view.text.len(), end),
+        };
+        if self.row.dropped {
+            self.pass_to(self.pos);
+            self.drop_to(limit);
+            self.pos = limit;
+            if found.is_none() {
+                self.row.is_row = true;
+                return false;
+            }
+            return self.next_cell(limit, form.by);
+        }
+        if self.row.few {
+            return self.not_a_row();
+        }
+        let newline = found.is_none() || self.byte(limit) == Some(b'\n');
+        let single = self.table.as_ref().is_some_and(Table::is_single);
+        // A line without a separator is text.
+        if closed && newline && self.row.index == 0 && !single && self.row.broken.is_none() {
+            return self.not_a_row();
+        }
+        let Some(hit) = hit else {
+            return self.plain_cell(form, found, (limit, closed));
+        };
+        if !closed {
+            if limit - cell > VALUE_MAX {
+                self.mask(cell, limit, hit, Place::Inside, "csv");
+                self.row.dropped = true;
+                self.pos = limit;
+                return false;
+            }
+            self.hold = self.hold.min(cell);
+            return false;
+        }
+        // Behind the last column there is none: what stands there belongs to its cell.
+        let columns = self.table.as_ref().map_or(0, |table| table.columns);
+        let parts = !form.lead && self.row.index + 1 == columns && !newline;
+        if !self.masked_cell(form, hit, limit, unclear.is_none() && !parts) {
+            return self.not_a_row();
+        }
+        self.pos = limit;
+        if found.is_none() {
+            self.row.is_row = true;
+            return false;
+        }
+        self.next_cell(limit, form.by)
+    }
+
+    /// Looks at how a cell begins, and counts its row where it has to be counted before. Whether
+    /// it is quoted; `None`: more is needed.
+    fn begin_cell(&mut self, form: Form, end: bool) -> Option<bool> {
+        let cell = self.row.cell;
+        if self.row.index > 0 && self.row.scan <= cell {
+            let space = match self.byte(cell) {
+                None if !end => return None,
+                next => next == Some(b' '),
+            };
+            self.row.airy = space && (self.row.airy || self.row.index == 1);
+            self.row.spaced |= space && self.row.index == 1;
+        }
+        if self.row.doubt == Doubt::Uncounted && self.counts_at() <= self.row.index {
+            match self.reads_like_text(form, end)? {
+                true => {}
+                false => self.row.doubt = self.count_row(form, end)?,
+            }
+        }
+        self.opens_quote(form, end)
+    }
+
+    /// Whether the line is a sentence as far as it is known: a space stands behind each of its
+    /// separators, and behind none in the rows before. `None`: more is needed.
+    fn reads_like_text(&self, form: Form, end: bool) -> Option<bool> {
+        let known = |table: &Table| table.airy || table.rows == 0;
+        if !is_strict(form.by)
+            || self.row.broken.is_some()
+            || self.table.as_ref().is_none_or(known)
+            || self.byte(self.row.cell) == Some(form.quote)
+        {
+            return Some(false);
+        }
+        if self.row.index > 0 {
+            return Some(self.row.airy);
+        }
+        let rest = self.slice(self.row.cell, self.view.text.len());
+        let near = rest.get(..VALUE_MAX).unwrap_or(rest);
+        let Some(at) = memchr::memchr2(form.by, b'\n', near) else {
+            return (end || near.len() == VALUE_MAX).then_some(false);
+        };
+        match near.get(at + 1) {
+            None if !end && near.len() < VALUE_MAX => None,
+            next => Some(near.get(at) == Some(&form.by) && next == Some(&b' ')),
+        }
+    }
+
+    /// Where the cell ends, if that is known. What was looked at is not looked at again.
+    fn cell_end(&mut self, form: Form, opens: bool, end: bool) -> Option<usize> {
+        let Form { by, quote, lead } = form;
+        let cell = self.row.cell;
+        let from = self.row.scan.max(cell);
+        let mut at = from;
         let mut found = None;
         if !self.row.quoted && !opens && !lead && by != b' ' && at < self.view.text.len() {
             let rest = self.slice(at, self.view.text.len());
@@ -61,6 +158,7 @@ impl Lane {
         {
             if at == cell && opens {
                 self.row.quoted = true;
+                self.row.opened = true;
                 self.row.closed_quote = false;
             } else if self.row.quoted && b == quote {
                 self.row.closed_quote = !self.row.closed_quote;
@@ -83,73 +181,69 @@ impl Lane {
             }
             at += 1;
         }
-        work::count(at.saturating_sub(self.row.scan.max(cell)));
+        work::count(at.saturating_sub(from));
         self.row.scan = at;
-        let single = self.table.as_ref().is_some_and(Table::is_single);
-        let (limit, closed) = match found {
-            Some(at) => (at, true),
-            None => (self.view.text.len(), end),
-        };
-        if self.row.dropped {
-            self.pass_to(self.pos);
-            self.drop_to(limit);
-            self.pos = limit;
-            if found.is_none() {
-                self.row.is_row = true;
-                return false;
+        found
+    }
+
+    /// A cell that is not protected: keys and detectors.
+    fn plain_cell(
+        &mut self,
+        form: Form,
+        found: Option<usize>,
+        (limit, closed): (usize, bool),
+    ) -> bool {
+        if self.row.opened && is_strict(form.by) {
+            let sure = self.open_lines(form, found.is_some(), limit, closed);
+            if sure < limit {
+                if self.pos < sure {
+                    self.plain(sure, false);
+                }
+                if !closed {
+                    self.hold = self.hold.min(sure);
+                    return false;
+                }
             }
-            return self.next_cell(limit, by);
         }
-        let Some(hit) = hit else {
-            // A cell that is not protected: keys and detectors.
-            if (self.pos < limit || closed) && !self.plain(limit, closed) {
-                return false;
-            }
-            if found.is_none() {
-                return false;
-            }
-            self.inner = Inner::Text;
-            return self.next_cell(limit, by);
-        };
-        if !closed {
-            if limit - cell > VALUE_MAX {
-                self.mask(cell, limit, hit, Place::Inside, "csv");
-                self.row.dropped = true;
-                self.pos = limit;
-                return false;
-            }
-            self.hold = self.hold.min(cell);
+        if (self.pos < limit || closed) && !self.plain(limit, closed) {
             return false;
         }
-        let newline = found.is_none() || self.byte(limit) == Some(b'\n');
-        if newline && self.row.index == 0 && !single && self.row.broken.is_none() {
-            return self.not_a_row();
+        let Some(at) = found else {
+            return false;
+        };
+        let opened = matches!(self.inner, Inner::Container { .. });
+        let ends = self.byte(at) == Some(b'\n');
+        let last = self.slice(self.row.cell, at).trim_ascii_end().last();
+        // A list may have the byte that separates cells in it, and may go on in the next line.
+        if !opened || ends && self.row.index > 0 && !matches!(last, Some(b'[' | b'{')) {
+            self.inner = Inner::Text;
         }
-        let whole = unclear.is_none();
-        let (mut from, mut to) = (cell, limit);
+        self.next_cell(at, form.by)
+    }
+
+    /// Masks a cell. `false`: the only one of a line that is no row after all.
+    fn masked_cell(&mut self, form: Form, hit: Hit, limit: usize, whole: bool) -> bool {
+        let (mut from, mut to) = (self.row.cell, limit);
         if self.byte(to.wrapping_sub(1)) == Some(b'\r') && to > from {
             to -= 1;
         }
         let content = self.slice(from, to).trim_ascii();
-        if single
-            && content
-                .iter()
-                .all(|b| b.is_ascii_alphabetic() || matches!(b, b'_' | b' '))
-        {
-            return self.not_a_row();
+        let word = |b: &u8| b.is_ascii_alphabetic() || matches!(b, b'_' | b' ');
+        if self.table.as_ref().is_some_and(Table::is_single) && content.iter().all(word) {
+            return false;
         }
         from = to - self.slice(from, to).trim_ascii_start().len();
         to = from + self.slice(from, to).trim_ascii_end().len();
         if to - from >= 2
-            && quote != 0
-            && self.byte(from) == Some(quote)
-            && self.byte(to - 1) == Some(quote)
+            && form.quote != 0
+            && self.byte(from) == Some(form.quote)
+            && self.byte(to - 1) == Some(form.quote)
         {
             from += 1;
             to -= 1;
         }
         // The line under a header of markdown.
-        let rule = lead && self.table.as_ref().is_some_and(|t| t.rows == 0);
+        let rule = form.lead && self.table.as_ref().is_some_and(|t| t.rows == 0);
         let rule = rule && is_dashes(self.slice(from, to));
         if to > from && !rule && !value::is_nothing(self.slice(from, to)) {
             if whole {
@@ -158,47 +252,197 @@ impl Lane {
                 self.mask_part(from, to, hit, Place::Inside, "csv");
             }
         }
-        self.pos = limit;
-        if found.is_none() {
-            self.row.is_row = true;
-            return false;
+        true
+    }
+
+    /// Lines in a quote that nobody has closed yet: they may be rows. Where two in a row, or the
+    /// last one, have the cells of a row, their protected ones are masked, and behind them those of
+    /// every such line. Up to where what is left may be looked at as text.
+    fn open_lines(&mut self, form: Form, found: bool, limit: usize, end: bool) -> usize {
+        let table = self.table.as_ref();
+        let Some((columns, (first, _))) = table.and_then(|t| Some((t.columns, t.span?))) else {
+            return limit;
+        };
+        loop {
+            let line = self.open_line(form.by, first, limit);
+            // Something followed the closing quote: it was none.
+            let broken = found && !line.whole && !self.row.quoted && self.row.lines > 0;
+            let alike = line.cells == columns || line.cells > columns && self.row.alike;
+            let doubt = broken
+                || line.cells >= columns && self.row.alike
+                || !found && end && alike && !line.whole;
+            if !line.whole && !broken && (found || !end) {
+                if found {
+                    self.row.before = None;
+                    return limit;
+                }
+                let waits = line.cells <= columns || self.row.alike || self.row.before.is_some();
+                let waits = waits && line.to.saturating_sub(self.row.cell) <= VALUE_MAX;
+                let before = self.row.before.map(|before| before.from);
+                let guard = before.or(line.guard);
+                return guard.filter(|_| waits).unwrap_or(limit);
+            }
+            let before = self.row.before.take();
+            let ended = end && !found && !line.whole;
+            let twice = before.is_some() && (line.cells >= columns || ended);
+            if twice || doubt {
+                let last = line.open().filter(|_| !ended || doubt);
+                for Open { from, to, index } in before.into_iter().chain(last) {
+                    if self.pos < from {
+                        self.plain(from, true);
+                    }
+                    self.mask_line(form.by, from, to, index, line.cells > columns || broken);
+                }
+                self.row.alike = true;
+            } else if alike {
+                self.row.before = line.open();
+            }
+            if broken {
+                self.row.doubt = Doubt::Cells(0, usize::MAX);
+            }
+            if !line.whole {
+                return limit;
+            }
+            self.row.lines += 1;
+            self.row.counted = line.to + 1;
+            self.row.seps = 0;
+            self.row.guard = None;
         }
-        self.next_cell(limit, by)
+    }
+
+    /// The last line of a cell that a quote has opened, as far as it is there.
+    fn open_line(&mut self, by: u8, first: usize, limit: usize) -> OpenLine {
+        let before = if self.row.lines == 0 {
+            self.row.index
+        } else {
+            0
+        };
+        let from = self.row.counted.max(self.row.cell).min(limit);
+        let mut guard = self.row.guard;
+        let mut seps = self.row.seps;
+        if guard.is_none() && before + seps >= first {
+            guard = Some(from);
+        }
+        let newline = memchr::memchr(b'\n', self.slice(from, limit)).map(|size| from + size);
+        let to = newline.unwrap_or(limit);
+        work::count(to - from);
+        for at in memchr::memchr_iter(by, self.slice(from, to)) {
+            seps += 1;
+            if before + seps == first {
+                guard = Some(from + at + 1);
+            }
+        }
+        self.row.guard = guard;
+        self.row.seps = seps;
+        self.row.counted = to;
+        OpenLine {
+            guard,
+            to,
+            whole: newline.is_some(),
+            cells: before + seps + 1,
+            index: first.max(before),
+        }
+    }
+
+    /// Masks the cells of a line, from the one at `from` on, as if nothing in it were quoted: those
+    /// of protected columns, or `all`.
+    fn mask_line(&mut self, by: u8, from: usize, to: usize, index: usize, all: bool) {
+        let mut at = from;
+        let mut index = index;
+        while at <= to {
+            let size = memchr::memchr(by, self.slice(at, to)).unwrap_or(to - at);
+            let any = || self.table.iter().flat_map(|t| &t.cols).find_map(|c| c.hit);
+            let hit = self.column_hit(index).or_else(|| any().filter(|_| all));
+            let text = self.slice(at, at + size);
+            let start = at + (text.len() - text.trim_ascii_start().len());
+            let end = at + text.trim_ascii_end().len();
+            match hit {
+                Some(hit) if end > start => {
+                    self.mask_part(start, end, hit, Place::Inside, "csv");
+                    self.pos = end;
+                }
+                _ => {
+                    self.plain(at + size, true);
+                }
+            }
+            index += 1;
+            at += size + 1;
+        }
+        self.pos = self.pos.max(to);
     }
 
     fn next_cell(&mut self, at: usize, by: u8) -> bool {
         if self.byte(at) == Some(b'\n') {
-            let cells = self.table.as_ref().map_or(0, |t| t.cols.len());
-            let enough = self.row.index + 1 >= cells;
-            let is_row = enough && (self.row.index > 0 || by == 0 || cells == 1);
-            let reached = self.row.broken.map_or(0, |k| k) + self.row.index;
-            let broke = !enough
-                && by != b','
-                && by != b';'
-                && by != 0
-                && reached > 0
-                && reached + 1 < cells;
-            let closes = self.row.broken.is_some() && reached + 1 == cells;
-            let torn = self.torn_at(at, by);
-            self.next_header(at, by);
-            let done = self.end_row(at, is_row || broke || closes || torn);
-            self.broken = (broke || torn).then_some(reached);
-            self.parts = if broke || torn { self.parts + 1 } else { 0 };
-            if self.parts > PARTS_MAX {
-                self.broken = None;
-                self.torn = false;
-                self.parts = 0;
-            }
-            return done;
+            return self.last_cell(at, by);
         }
         self.row.index += 1;
         self.row.cell = at + 1;
         self.row.scan = at + 1;
         self.row.quoted = false;
+        self.row.opened = false;
+        self.row.lines = 0;
+        self.row.counted = at + 1;
+        self.row.seps = 0;
+        self.row.guard = None;
+        self.row.before = None;
+        self.row.alike = false;
         self.row.closed_quote = false;
         self.row.dropped = false;
         self.pos = at + 1;
         true
+    }
+
+    /// The line of a row ends at `at`: whether it was all of it.
+    fn last_cell(&mut self, at: usize, by: u8) -> bool {
+        let cells = self.table.as_ref().map_or(0, |t| t.columns);
+        let enough = self.row.index + 1 >= cells;
+        let is_row = enough && (self.row.index > 0 || by == 0 || cells == 1);
+        let reached = self.row.broken.map_or(0, |k| k) + self.row.index;
+        let broke = !enough
+            && !is_strict(by)
+            && by != 0
+            && reached > 0
+            && reached + 1 < cells
+            && !self.row.rest
+            && self.table.as_ref().is_some_and(|t| t.dormant.is_none());
+        let closes = self.row.broken.is_some() && reached + 1 == cells;
+        let torn = self.torn_at(at, by);
+        self.next_header(at, by);
+        let rest = self.row.rest && !enough;
+        if let Some(table) = self.table.as_mut().filter(|_| is_row || rest) {
+            table.rests = if rest { table.rests + 1 } else { 0 };
+            table.dormant = None;
+            let exact = self.row.index + 1 == cells;
+            table.airy |= self.row.spaced && (exact || table.rows == 0);
+        }
+        let done = self.end_row(at, is_row || broke || closes || torn || rest);
+        self.broken = (broke || torn).then_some(reached);
+        self.parts = if broke || torn { self.parts + 1 } else { 0 };
+        if self.parts > PARTS_MAX {
+            self.broken = None;
+            self.torn = false;
+            self.parts = 0;
+        }
+        done
+    }
+
+    /// The column of the row before that a line may go on with: its last one, where that is
+    /// protected and nothing is quoted. A terminal's prompt does not wait.
+    pub(super) fn open_column(&self) -> Option<usize> {
+        let table = self.table.as_ref().filter(|_| !self.pty)?;
+        let Kind::Delimited { by, lead, .. } = table.kind else {
+            return None;
+        };
+        let (_, last) = table.span?;
+        (!lead
+            && !is_strict(by)
+            && !matches!(by, 0 | b' ')
+            && last + 1 == table.columns
+            && table.rows > 0
+            && table.misses == 0
+            && table.dormant.is_none()
+            && table.rests < PARTS_MAX)
+            .then_some(last)
     }
 
     /// A row may be the header of another result: from there on the columns of both are protected.
@@ -214,15 +458,12 @@ impl Lane {
         if !cells.any(|cell| compiled.may_end(cell)) {
             return;
         }
-        let Some(mut next) = header(compiled, line) else {
+        let Some(next) = header(compiled, line) else {
             return;
         };
         let same = |kind: &Kind| matches!(kind, Kind::Delimited { by: b, .. } if *b == by);
         if let Some(table) = self.table.as_mut().filter(|_| same(&next.kind)) {
-            for (col, before) in next.cols.iter_mut().zip(&table.cols) {
-                col.hit = col.hit.or(before.hit);
-            }
-            table.cols = next.cols;
+            table.join(next);
         }
     }
 
@@ -245,8 +486,8 @@ impl Lane {
         self.torn
     }
 
-    /// The first cell of a row before which its cells are counted: the one after the first
-    /// protected one. In the rest of a row that broke off it may be the first.
+    /// The first cell of a row before which its cells are counted: the first protected one. In the
+    /// rest of a row that broke off it may be the first.
     fn counts_at(&self) -> usize {
         let Some(table) = &self.table else {
             return usize::MAX;
@@ -254,25 +495,23 @@ impl Lane {
         let Kind::Delimited { by, lead, .. } = table.kind else {
             return usize::MAX;
         };
-        let first = table.cols.iter().position(|col| col.hit.is_some());
-        match first {
-            // Whoever writes lists of Tcl quotes.
-            _ if matches!(by, 0 | b' ') => usize::MAX,
+        match table.span {
+            _ if by == 0 => usize::MAX,
             // What goes on with a cell before the first protected one is no part of a value.
-            Some(first) if self.row.broken.is_some() => {
+            Some((first, _)) if self.row.broken.is_some() => {
                 usize::from(self.row.broken.is_some_and(|reached| reached < first))
             }
-            // Whatever stands behind the last column is masked.
-            // Of more columns nobody knows how many there are.
-            _ if table.cols.len() >= COLUMNS_MAX => usize::MAX,
-            Some(first) if first + 1 < table.cols.len() => first + 1 + usize::from(lead),
+            // Whatever stands behind the last column is masked if that one is.
+            Some((first, _)) if first + 1 < table.columns || lead || table.dormant.is_some() => {
+                first + usize::from(lead)
+            }
             _ => usize::MAX,
         }
     }
 
     /// Counts the cells of the row, as soon as its line is whole; `None`: more is needed. In a
     /// line that is too long to be waited for everything is in doubt.
-    fn count_row(&mut self, by: u8, quote: u8, lead: bool, end: bool) -> Option<Doubt> {
+    fn count_row(&mut self, form: Form, end: bool) -> Option<Doubt> {
         let cell = self.row.cell;
         let len = self.view.text.len();
         let from = self.row.ahead.max(cell);
@@ -283,7 +522,7 @@ impl Lane {
         if size > VALUE_MAX {
             // Lines of CSV may be as long as that where something is quoted.
             let near = self.slice(cell, cell + VALUE_MAX);
-            return Some(match cells(near, (by, quote, lead), false) {
+            return Some(match cells(near, form, false) {
                 None => Doubt::No,
                 Some(_) => Doubt::Cells(self.row.index, usize::MAX),
             });
@@ -292,25 +531,26 @@ impl Lane {
             return None;
         }
         let line = self.slice(cell, cell + size);
-        let line = if lead {
+        let line = if form.lead {
             let line = line.trim_ascii_end();
             line.strip_suffix(b"|").unwrap_or(line)
         } else {
             line.strip_suffix(b"\r").unwrap_or(line)
         };
-        let Some(rest) = cells(line, (by, quote, lead), true) else {
+        let Some(rest) = cells(line, form, true) else {
             return Some(Doubt::No);
         };
-        let cols = &self.table.as_ref()?.cols;
-        let first = cols.iter().position(|col| col.hit.is_some())?;
-        let last = cols.iter().rposition(|col| col.hit.is_some())?;
-        let lead = usize::from(lead);
+        let table = self.table.as_ref()?;
+        let (columns, (first, last)) = (table.columns, table.span?);
+        let lead = usize::from(form.lead);
         let count = (self.row.index + rest).saturating_sub(lead);
         // A line with fewer cells goes on with the row that broke off.
-        let columns = cols.len();
         if count >= columns {
             self.row.broken = None;
+            self.row.rest = false;
         }
+        // Behind an empty line only a whole row goes on with the table.
+        self.row.few = table.dormant.is_some() && count < columns;
         let broken = self.row.broken.unwrap_or(0);
         let more = (broken + count).saturating_sub(columns);
         Some(match (last + more).checked_sub(broken) {
@@ -320,7 +560,7 @@ impl Lane {
     }
 
     /// What a cell in doubt may be.
-    fn unclear_hit(&self) -> Option<Hit> {
+    pub(super) fn unclear_hit(&self) -> Option<Hit> {
         let Doubt::Cells(from, to) = self.row.doubt else {
             return None;
         };
@@ -331,7 +571,8 @@ impl Lane {
 
     /// Whether the cell is quoted; `None`: more is needed. Where most do not quote, a quote counts
     /// that closes in its line, before a separator.
-    fn opens_quote(&mut self, by: u8, quote: u8, end: bool) -> Option<bool> {
+    fn opens_quote(&mut self, form: Form, end: bool) -> Option<bool> {
+        let Form { by, quote, .. } = form;
         let cell = self.row.cell;
         let scanned = self.row.scan > cell;
         if scanned || quote == 0 || self.byte(cell) != Some(quote) {
@@ -359,14 +600,41 @@ impl Lane {
     }
 }
 
+/// A line of a cell that a quote has opened, counted as if nothing in it were quoted.
+struct OpenLine {
+    /// Where the first cell begins that may be protected, and which one it is.
+    guard: Option<usize>,
+    index: usize,
+    to: usize,
+    /// It has ended.
+    whole: bool,
+    cells: usize,
+}
+
+impl OpenLine {
+    fn open(&self) -> Option<Open> {
+        let (to, index) = (self.to, self.index);
+        self.guard.map(|from| Open { from, to, index })
+    }
+}
+
+/// What may be protected in such a line, and the first of its cells.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Open {
+    pub(super) from: usize,
+    pub(super) to: usize,
+    pub(super) index: usize,
+}
+
 /// Whether cells that these bytes separate are quoted where they have to be.
-fn is_strict(by: u8) -> bool {
+pub(super) fn is_strict(by: u8) -> bool {
     matches!(by, b',' | b';')
 }
 
 /// How many cells a line has, which is whole if it is `closed`; `None` where a quote goes on in the
 /// next line.
-fn cells(line: &[u8], (by, quote, lead): (u8, u8, bool), closed: bool) -> Option<usize> {
+fn cells(line: &[u8], form: Form, closed: bool) -> Option<usize> {
+    let Form { by, quote, lead } = form;
     let mut count = 1;
     let mut rest = line;
     loop {
@@ -423,6 +691,8 @@ fn quoted_size(text: &[u8], by: u8, quote: u8, closed: bool) -> Size {
             return Size::Broken(found);
         }
         match text.get(found + 1) {
+            // Tcl escapes it, and R.
+            _ if by == b' ' && text.get(found - 1) == Some(&b'\\') => at = found + 1,
             Some(b) if *b == quote => at = found + 2,
             Some(b) if *b == by || matches!(b, b'\n' | b'\r') => return Size::Of(found + 1),
             Some(_) => return Size::Broken(found + 1),

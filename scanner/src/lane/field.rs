@@ -2,9 +2,11 @@
 
 use crate::mask::Place;
 use crate::rules::Hit;
+use crate::table::Kind;
 use crate::value::{self, End, Key, Quote, Style};
 
 use super::Flow::{At, More};
+use super::dumped;
 use super::pair::Paired;
 use super::{Block, BlockKind, Flow, Frame, Inner, LINE_NEAR, LOOK_BACK, Lane, Until, VALUE_MAX};
 
@@ -49,6 +51,16 @@ impl Lane {
             && at.checked_sub(1).and_then(|i| self.byte(i)) == Some(b')')
         {
             return self.constraint(at, limit, closed);
+        }
+        if b == b':'
+            && let Some(flow) = self.symbol(at, limit, closed)
+        {
+            return flow;
+        }
+        if b == b':'
+            && let Some(flow) = self.serialized(at, limit, closed)
+        {
+            return flow;
         }
         if b == b':'
             && let Some(flow) = self.encoded(at, after, limit, closed)
@@ -109,6 +121,16 @@ impl Lane {
             },
         };
         self.value(key, at, after, hit, limit, closed)
+    }
+
+    /// Whether a line that ends with the value at hand is text: it has not shown any separator of
+    /// the table that it may be a row of.
+    fn is_text(&self) -> bool {
+        let kind = self.table.as_ref().map(|table| table.kind);
+        self.frame == Frame::Line
+            || self.frame == Frame::Row
+                && self.row.index == 0
+                && matches!(kind, Some(Kind::Delimited { by, .. }) if by != 0)
     }
 
     /// The separator itself may leave; what it means is seen when more comes.
@@ -186,6 +208,9 @@ impl Lane {
     }
 
     pub(super) fn indent_of(&self, start: usize) -> usize {
+        // A symbol of Ruby is a key with its colon.
+        let colon = start.checked_sub(1).and_then(|i| self.byte(i)) == Some(b':');
+        let start = start - usize::from(colon && start > self.line);
         if self.is_far(start) {
             return LINE_NEAR;
         }
@@ -213,13 +238,25 @@ impl Lane {
         if v >= limit && !closed {
             return self.more_after(v.saturating_sub(1));
         }
-        if v < limit && arrow && self.byte(key.start) == Some(b'[') && self.frame == Frame::Line {
-            // PHP's `["ssn"]=>`, with the value in the next line.
-            if matches!(self.byte(v), Some(b'\n' | b'\r')) {
+        let property = key.start.checked_sub(1).and_then(|i| self.byte(i)) == Some(b'$')
+            || self.byte(key.start) == Some(b'[');
+        if arrow && self.is_text() && matches!(self.byte(v), Some(b'\n' | b'\r')) {
+            // PHP's `["ssn"]=>` and xdebug's `'ssn' =>`, with the value in the next line.
+            let typed = match key.quote {
+                // A line that might have been a row ends before its newline.
+                Some(_) if v >= limit => true,
+                Some(_) if !property => match typed(self.slice(v, limit), closed) {
+                    None => return self.more_after(v.saturating_sub(1)),
+                    Some(typed) => typed,
+                },
+                _ => property,
+            };
+            if typed {
                 self.block = Some(Block {
                     indent: 0,
                     kind: BlockKind::Dumped,
                     hit,
+                    lines: 0,
                 });
                 return At(v);
             }
@@ -286,6 +323,7 @@ impl Lane {
                             indent,
                             kind: BlockKind::Literal,
                             hit,
+                            lines: 0,
                         });
                         return At(v + head);
                     }
@@ -293,7 +331,13 @@ impl Lane {
                 }
             }
         }
+        if arrow && let Some(flow) = self.printed(&key, v, hit, limit, closed) {
+            return flow;
+        }
         if sep == b'=' && arrow {
+            if let Some(flow) = self.sized(v, hit, limit, closed) {
+                return flow;
+            }
             match self.skip_type(v, limit, closed) {
                 None => return self.more(v),
                 Some(after) => v = after,
@@ -309,6 +353,34 @@ impl Lane {
         match self.wrapper(v, limit, closed) {
             None => return self.more(v),
             Some(size) => v += size,
+        }
+        // Types that a dump of Go writes before a value: `(string) (len=3) "abc"`.
+        while self.byte(v) == Some(b'(') {
+            match kind_before(self.slice(v, limit), closed) {
+                None => return self.more(v),
+                Some(0) => break,
+                Some(size) => v += size,
+            }
+        }
+        if self.byte(v) == Some(b'(')
+            && key.quote.is_some()
+            && let Some(flow) = self.listed_value(v, hit, limit, closed)
+        {
+            return flow;
+        }
+        match composite(self.slice(v, limit), closed) {
+            None => return self.more(v),
+            Some(0) => {}
+            // Go's `[]string{…}` and `map[a:b]`.
+            Some(size) => {
+                self.inner = Inner::Container {
+                    hit,
+                    depth: 0,
+                    slashes: key.quote.map_or(0, |q| q.slashes),
+                    doubled: false,
+                };
+                return At(v + size);
+            }
         }
         let prefix = match (self.byte(v), self.byte(v + 1)) {
             (Some(b'b' | b'u' | b'r' | b'f' | b'N' | b'E' | b'$'), Some(b'"' | b'\'')) => 1,
@@ -414,10 +486,29 @@ impl Lane {
         closed: bool,
         block: bool,
     ) -> Flow {
-        if v >= limit {
+        // A line that might have been a row ends before its newline.
+        let row = self.frame == Frame::Row && self.byte(limit) == Some(b'\n') && self.is_text();
+        // Bars may separate cells, or begin a text of YAML.
+        let bar = self.byte(limit) == Some(b'|') && self.is_text() && self.frame == Frame::Row;
+        if v >= limit && bar && key.quote.is_none() {
+            match self.byte(limit + 1) {
+                None if !self.row.few => return self.more_after(v.saturating_sub(1)),
+                Some(b'\n' | b'\r') => {
+                    let indent = self.indent_of(key.start);
+                    self.block = Some(Block {
+                        indent,
+                        kind: BlockKind::Literal,
+                        hit,
+                        lines: 0,
+                    });
+                }
+                _ => {}
+            }
+        }
+        if v >= limit && !row {
             return At(limit.max(after));
         }
-        if key.quote.is_some() && self.frame == Frame::Line {
+        if key.quote.is_some() && self.is_text() && v < limit {
             // JSON may go on in the next line.
             let rest = self.slice(v, limit);
             let spaces = rest
@@ -428,6 +519,20 @@ impl Lane {
             match rest.get(spaces) {
                 None if !closed && spaces < 1024 => {
                     return self.more_after(limit.saturating_sub(1));
+                }
+                Some(b'[') if dumped::number(rest.get(spaces..).unwrap_or_default()) != Some(0) => {
+                    // A slot of R: `[1] "…"`.
+                    let line = rest.get(spaces..).unwrap_or_default();
+                    if dumped::number(line).is_none() && !closed && line.len() < TYPE_MAX {
+                        return self.more_after(limit.saturating_sub(1));
+                    }
+                    self.block = Some(Block {
+                        indent: 0,
+                        kind: BlockKind::Vector,
+                        hit,
+                        lines: 0,
+                    });
+                    return At(v);
                 }
                 Some(b'"' | b'{' | b'[') => {
                     let start = v + spaces;
@@ -464,12 +569,13 @@ impl Lane {
                 _ => {}
             }
         }
-        if (block || key.quote.is_some()) && self.frame == Frame::Line {
+        if (block || key.quote.is_some()) && self.is_text() {
             let indent = self.indent_of(key.start);
             self.block = Some(Block {
                 indent,
                 kind: BlockKind::Map,
                 hit,
+                lines: 0,
             });
         }
         At(v)
@@ -526,11 +632,19 @@ impl Lane {
                 self.seen = None;
                 let indent = self.indent_of(key.start);
                 self.mask(content, end, hit, Place::Inside, "key-value");
-                if yaml && self.frame == Frame::Line {
+                // Strings of Go and those of PHP's `var_export` have lines.
+                let before = self.slice(start.saturating_sub(4), start).trim_ascii_end();
+                let text = quote.mark == b'`' || quote.mark == b'\'' && before.ends_with(b"=>");
+                if text && quote.slashes == 0 && self.is_text() {
+                    self.swallow_until(Until::Text(quote));
+                    return At(end);
+                }
+                if yaml && self.is_text() {
                     self.block = Some(Block {
                         indent,
                         kind: BlockKind::Continued,
                         hit,
+                        lines: 0,
                     });
                 }
                 At(end)
@@ -575,7 +689,7 @@ impl Lane {
         } else if nested {
             if colon && spaced || arrow {
                 Style::Json
-            } else if bracket == Some(b'{') {
+            } else if bracket.is_some_and(|at| self.has_fields(at)) {
                 Style::Fields
             } else {
                 Style::Word { nested }
@@ -673,13 +787,14 @@ impl Lane {
             self.mask(v, end, hit, place, format);
             if style == Style::Line
                 && colon
-                && self.frame == Frame::Line
+                && self.is_text()
                 && matches!(self.byte(end), None | Some(b'\n' | b'\r'))
             {
                 self.block = Some(Block {
                     indent,
                     kind: BlockKind::Continued,
                     hit,
+                    lines: 0,
                 });
             }
         }
@@ -687,23 +802,217 @@ impl Lane {
     }
 
     /// The bracket before `at` on this line that is still open.
-    fn opened(&self, at: usize) -> Option<u8> {
+    fn opened(&self, at: usize) -> Option<usize> {
         let mut depth = 0i32;
-        for b in self
-            .slice(self.line.max(at.saturating_sub(LOOK_BACK)), at)
-            .iter()
-            .rev()
-        {
+        let from = self.line.max(at.saturating_sub(LOOK_BACK));
+        for (k, b) in self.slice(from, at).iter().enumerate().rev() {
             match b {
                 b'{' | b'[' | b'(' => depth += 1,
                 b'}' | b']' | b')' => depth -= 1,
                 _ => {}
             }
             if depth > 0 {
-                return Some(*b);
+                return Some(from + k);
             }
         }
         None
+    }
+
+    /// Whether what this bracket opens has names, and values of several words: `{Name:Ada B.}`,
+    /// `map[name:Ada B.]`.
+    fn has_fields(&self, at: usize) -> bool {
+        match self.byte(at) {
+            Some(b'{') => true,
+            Some(b'[') => self.slice(at.saturating_sub(3), at) == b"map",
+            _ => false,
+        }
+    }
+
+    /// A list of Python in brackets, `('a', 'b')`: all of it is the value.
+    fn listed_value(&mut self, v: usize, hit: Hit, limit: usize, closed: bool) -> Option<Flow> {
+        let rest = self.slice(v, limit);
+        match rest.get(1) {
+            None if !closed => return Some(self.more(v)),
+            Some(b'"' | b'\'' | b'0'..=b'9') => {}
+            _ => return None,
+        }
+        let mut open: Option<u8> = None;
+        let mut last = b'(';
+        let end = rest.iter().skip(1).position(|b| {
+            let ends = match (open, *b) {
+                (_, b'\n') => true,
+                (None, b')') => true,
+                (None, mark @ (b'"' | b'\'')) => {
+                    open = Some(mark);
+                    false
+                }
+                (Some(mark), b) if b == mark && last != b'\\' => {
+                    open = None;
+                    false
+                }
+                _ => false,
+            };
+            last = *b;
+            ends
+        });
+        let Some(size) = end.or(closed.then_some(rest.len() - 1)) else {
+            return (rest.len() <= VALUE_MAX).then(|| self.more(v));
+        };
+        self.mask(v + 1, v + 1 + size, hit, Place::Inside, "key-value");
+        Some(At(v + 1 + size))
+    }
+
+    /// A symbol of Ruby and its value in a list: `[:ssn, "…"]`; `at` is the colon.
+    fn symbol(&mut self, at: usize, limit: usize, closed: bool) -> Option<Flow> {
+        if at.checked_sub(1).and_then(|i| self.byte(i)) != Some(b'[') {
+            return None;
+        }
+        let rest = self.slice(at + 1, limit);
+        let size = rest
+            .iter()
+            .take(64)
+            .take_while(|b| crate::name::is_word(**b) || **b == b'_');
+        let size = size.count();
+        match rest.get(size) {
+            None if !closed && size < 64 => Some(self.more_after(at)),
+            Some(b',') if size > 0 => Some(self.tuple(at + 1 + size, limit, closed)),
+            _ => None,
+        }
+    }
+
+    /// A member as PHP serializes it, `s:3:"ssn";s:5:"value";`: `at` is the last colon before its
+    /// value.
+    fn serialized(&mut self, at: usize, limit: usize, closed: bool) -> Option<Flow> {
+        let before = self.slice(self.line_floor(at).max(at.saturating_sub(LOOK_BACK)), at);
+        let digits = before
+            .iter()
+            .rev()
+            .take_while(|b| b.is_ascii_digit())
+            .count();
+        let (head, size) = before.split_at(before.len() - digits);
+        let head = head
+            .strip_suffix(b":")
+            .filter(|_| digits > 0)
+            .unwrap_or(head);
+        let (kind, head) = head.split_last()?;
+        let name = head.strip_suffix(b"\";")?;
+        let open = memchr::memrchr(b'"', name)?;
+        let name = match name.split_at_checked(open) {
+            Some((before, name)) if before.last() == Some(&b':') => name.get(1..)?,
+            _ => return None,
+        };
+        let hit = self.rules.compiled().field(name)?;
+        let size = std::str::from_utf8(size).ok()?.parse::<usize>().ok();
+        let rest = self.slice(at + 1, limit);
+        match (kind, size) {
+            (b'a', Some(_)) => {
+                self.inner = Inner::Container {
+                    hit,
+                    depth: 0,
+                    slashes: 0,
+                    doubled: false,
+                };
+                Some(At(at + 1))
+            }
+            (b's', Some(size)) => {
+                // What is printed may have more or fewer bytes than what was counted.
+                let value = rest.get(1..).unwrap_or_default();
+                let tail = value.get(size..).unwrap_or_default();
+                let end = memchr::memmem::find(tail, b"\";").map(|i| size + i);
+                let Some(end) = end.or(closed.then_some(value.len())) else {
+                    if rest.len() > VALUE_MAX {
+                        self.mask(at + 2, limit, hit, Place::Inside, "key-value");
+                        self.swallow_until(Until::Bare);
+                        return Some(At(limit));
+                    }
+                    return Some(self.more_after(at));
+                };
+                let from = (at + 2).min(limit);
+                self.mask(
+                    from,
+                    (from + end).min(limit),
+                    hit,
+                    Place::Inside,
+                    "key-value",
+                );
+                Some(At((from + end).min(limit).max(at + 1)))
+            }
+            (b'i' | b'd' | b'b', None) => {
+                let end = memchr::memchr2(b';', b'\n', rest).or(closed.then_some(rest.len()));
+                let Some(end) = end else {
+                    return (rest.len() <= VALUE_MAX).then(|| self.more_after(at));
+                };
+                self.mask(at + 1, at + 1 + end, hit, Place::Inside, "key-value");
+                Some(At(at + 1 + end))
+            }
+            _ => None,
+        }
+    }
+
+    /// A string of several lines as PHP dumps it, whose size stands before it: `v` is its type.
+    fn sized(&mut self, v: usize, hit: Hit, limit: usize, closed: bool) -> Option<Flow> {
+        let rest = self.slice(v, limit);
+        let (content, size) = dumped::sized(rest)?;
+        let text = rest.get(content..).unwrap_or_default();
+        let whole = text.len() > size;
+        let text = text.get(..size).unwrap_or(text);
+        let Some(line) = memchr::memchr(b'\n', text) else {
+            let waits = !whole && !closed && text.len() <= VALUE_MAX;
+            return waits.then(|| self.more(v));
+        };
+        let (from, to) = (v + content, v + content + line);
+        // What is too long is cut by who prints it.
+        if self.slice(from, to).trim_ascii_end().ends_with(b"\"...") {
+            return None;
+        }
+        self.mask(from, to, hit, Place::Inside, "key-value");
+        self.swallow_until(Until::Dumped(size - line));
+        Some(At(to))
+    }
+
+    /// A member as PHP's `print_r` writes it, alone on its line: `    [ssn] => …`. It quotes
+    /// nothing, so that a value goes on in the next lines up to another member.
+    fn printed(
+        &mut self,
+        key: &Key,
+        v: usize,
+        hit: Hit,
+        limit: usize,
+        closed: bool,
+    ) -> Option<Flow> {
+        let indent = key.start.saturating_sub(self.line);
+        let before = self.slice(self.line, key.start);
+        if !self.is_text()
+            || self.line_cut
+            || !(4..=256).contains(&indent)
+            || !before.iter().all(|b| *b == b' ')
+            || self.byte(key.start) != Some(b'[')
+            || matches!(self.byte(key.start + 1), Some(b'"' | b'\''))
+        {
+            return None;
+        }
+        let rest = self.slice(v, limit);
+        let Some(line) = memchr::memchr(b'\n', rest).or(closed.then_some(rest.len())) else {
+            return (rest.len() <= VALUE_MAX).then(|| self.more(v));
+        };
+        let value = rest.get(..line).unwrap_or_default().trim_ascii_end();
+        let nested = value == b"Array" || value.ends_with(b" Object");
+        let size = value.len();
+        let nothing = value::is_nothing(value);
+        if !nested && !nothing {
+            self.mask(v, v + size, hit, Place::Word, "key-value");
+        }
+        self.block = Some(Block {
+            indent,
+            kind: if nested {
+                BlockKind::Literal
+            } else {
+                BlockKind::Printed
+            },
+            hit,
+            lines: 0,
+        });
+        Some(At(v + size))
     }
 
     /// The quote that was opened on this line before `at` and not closed.
@@ -874,6 +1183,94 @@ fn tags(text: &[u8], closed: bool) -> Option<(usize, bool)> {
         }
     }
     Some((at, false))
+}
+
+/// Whether what stands below an arrow begins with its type, as xdebug and `var_export` write it:
+/// `string(3) "abc"`, `array (`, `class A#1 (2) {`. `None`: more is needed.
+fn typed(rest: &[u8], closed: bool) -> Option<bool> {
+    let spaces = rest
+        .iter()
+        .take(256)
+        .take_while(|b| b.is_ascii_whitespace());
+    let rest = rest.get(spaces.count()..).unwrap_or_default();
+    let near = rest.get(..4 * TYPE_MAX).unwrap_or(rest);
+    let word = |b: &&u8| crate::name::is_word(**b) || matches!(b, b'_' | b'\\' | b':');
+    let size = near.iter().take_while(word).count();
+    let kind = near.get(..size).unwrap_or_default();
+    match (near.get(size), near.get(size + 1)) {
+        (None, _) | (Some(b' '), None) if !closed && rest.len() < 4 * TYPE_MAX => None,
+        (Some(b'('), _) | (Some(b' '), Some(b'(')) => Some(size > 0),
+        (Some(b' '), _) => Some(matches!(kind, b"class" | b"object" | b"enum")),
+        _ => Some(false),
+    }
+}
+
+/// The size of the type before the bracket of a composite value of Go: `[]string{…}`,
+/// `map[string]int{…}`, `&a.B{…}`, `map[a:b]`; 0 if it is none. `None`: more is needed.
+fn composite(rest: &[u8], closed: bool) -> Option<usize> {
+    let near = rest.get(..TAG_MAX).unwrap_or(rest);
+    let more = !closed && rest.len() < TAG_MAX;
+    let mut at = usize::from(near.first() == Some(&b'&'));
+    let is_part = |b: &&u8| crate::name::is_word(**b) || matches!(b, b'_' | b'.' | b'*');
+    loop {
+        let word = near.get(at..).unwrap_or_default();
+        let size = word.iter().take_while(is_part).count();
+        let map = word.get(..size) == Some(b"map");
+        match near.get(at + size) {
+            None if more && (at > 0 || size < 4 && b"map".starts_with(word)) => return None,
+            Some(b'{') if at + size > 0 && size > 0 => return Some(at + size),
+            // `interface {}{`.
+            Some(b' ') if at > 0 && size > 0 => {
+                let open = word.get(size..).unwrap_or_default();
+                return match open.get(..4) {
+                    Some(b" {}{") => Some(at + size + 3),
+                    None if more && b" {}{".starts_with(open) => None,
+                    _ => Some(0),
+                };
+            }
+            Some(b'[') if size == 0 || map => {
+                let open = at + size;
+                let inner = near.get(open + 1..).unwrap_or_default();
+                let kind = inner.iter().take_while(is_part).count();
+                match (inner.get(kind), inner.get(kind + 1)) {
+                    (None, _) | (Some(b']'), None) if more => return None,
+                    (Some(b']'), Some(next))
+                        if is_part(&next) && (map || !has_words(inner, kind)) =>
+                    {
+                        at = open + kind + 2;
+                    }
+                    (Some(b':' | b' '), _) if map => return Some(open),
+                    (Some(b']'), _) if map => return Some(open),
+                    _ => return Some(0),
+                }
+            }
+            _ => return Some(0),
+        }
+    }
+}
+
+/// The size of a type in brackets before a value: `(string) `, `(len=3) `; 0 if there is none.
+/// `None`: more is needed.
+fn kind_before(rest: &[u8], closed: bool) -> Option<usize> {
+    let part =
+        |b: &&u8| crate::name::is_word(**b) || matches!(b, b'_' | b'.' | b'*' | b'=' | b'[' | b']');
+    let size = 1 + rest.iter().skip(1).take(48).take_while(part).count();
+    match (rest.get(size), rest.get(size + 1), rest.get(size + 2)) {
+        (None, ..) | (Some(b')'), None, _) | (Some(b')'), Some(b' '), None)
+            if !closed && size < 48 =>
+        {
+            None
+        }
+        (Some(b')'), Some(b' '), Some(b'"' | b'(' | b'0'..=b'9' | b'-' | b'{')) if size > 1 => {
+            Some(size + 2)
+        }
+        _ => Some(0),
+    }
+}
+
+/// Whether a list has something else than a number in it.
+fn has_words(inner: &[u8], size: usize) -> bool {
+    !inner.iter().take(size).all(u8::is_ascii_digit)
 }
 
 /// A longer type is none that stands before a value.

@@ -3,6 +3,7 @@
 //! A row is read here if it has exactly the cells of its header, none of them quoted, and no
 //! suspect stands outside of the protected ones. Any other line is the byte machine's.
 
+use super::delimited::is_strict;
 use super::skim::{Gone, Piece, SPANS_MAX, Upcoming};
 use super::{Lane, VALUE_MAX};
 use crate::endings::Recent;
@@ -11,7 +12,7 @@ use crate::rules::{Action, Compiled, Hit, Mask};
 use crate::simd::{self, Span};
 use crate::sink::How;
 use crate::suspect::{Look, Suspects};
-use crate::table::{self, Kind, Table};
+use crate::table::{self, COLUMNS_MAX, Kind, Table};
 use crate::value;
 
 /// A table as it is needed for its rows.
@@ -21,6 +22,8 @@ pub(super) struct Grid {
     cells: usize,
     /// The protected columns, in order.
     hits: Vec<Column>,
+    /// Delimited: rows with a space behind their first separator are the byte machine's.
+    notes_air: bool,
     /// Aligned: where separators stand in a row, also as a bitmap.
     seps: Vec<usize>,
     wanted: Vec<u64>,
@@ -62,7 +65,7 @@ struct Mapped {
 impl Grid {
     /// Whether rows of this table can be read here.
     pub(super) fn knows(table: &Table) -> bool {
-        if !(2..256).contains(&table.cols.len()) {
+        if !(2..COLUMNS_MAX).contains(&table.cols.len()) {
             return false;
         }
         match table.kind {
@@ -91,6 +94,8 @@ impl Grid {
     fn read(&mut self, rules: &Compiled, table: &Table, piece: Piece<'_>, from: usize) {
         self.kind = Some(table.kind);
         self.cells = table.cols.len();
+        self.notes_air =
+            !table.airy && matches!(table.kind, Kind::Delimited { by, .. } if is_strict(by));
         self.hits.clear();
         for (index, col) in table.cols.iter().enumerate() {
             if let Some(hit) = col.hit
@@ -196,6 +201,11 @@ impl Grid {
         let Some(ends) = ends.filter(|ends| ends.last().is_some_and(|to| is_last(*to))) else {
             return false;
         };
+        // The byte machine notes once that rows have spaces behind their separators.
+        let second = ends.first().map_or(end, |to| piece.base + *to as usize + 1);
+        if self.notes_air && piece.byte(second) == b' ' {
+            return false;
+        }
         for col in &self.hits {
             let end_of = |k: usize| ends.get(k).map_or(end, |to| piece.base + *to as usize);
             self.found.push(Span {
@@ -303,8 +313,10 @@ impl Grid {
             cell.from += before;
             cell.to = cell.from + value.len();
             cell.how.row = row;
-            if value::is_nothing(value) || (aligned && table::is_dashes(value)) {
+            if value::is_nothing(value) {
                 cell.to = cell.from;
+            } else if aligned && table::is_dashes(value) {
+                return false;
             }
         }
         true
@@ -382,6 +394,8 @@ impl Lane {
         if let Some(table) = self.table.as_mut().filter(|_| rows > 0) {
             table.rows += rows;
             table.misses = 0;
+            table.rests = 0;
+            table.dormant = None;
         }
         self.skim.grid = grid;
         at

@@ -3,7 +3,7 @@
 use crate::rules::{Hit, Rules};
 use crate::table::{self, Kind, Table};
 
-use super::delimited::Doubt;
+use super::delimited::{Doubt, is_strict};
 use super::recall::Recalled;
 use super::sql::column;
 use super::{Frame, Inner, LINE_CONTEXT, Lane, Row, first_char};
@@ -76,7 +76,8 @@ impl Lane {
         self.stop_at_row();
         self.keep_before_row();
         let key = self.row.key;
-        let broken = self.broken.take();
+        let open = self.open_column().filter(|_| self.broken.is_none());
+        let broken = self.broken.take().or(open);
         // While a quote may be open, nobody knows what a cell is.
         let doubt = if self.torn {
             Doubt::Cells(0, usize::MAX)
@@ -90,6 +91,8 @@ impl Lane {
             spaces: 2,
             key,
             broken,
+            rest: open.is_some(),
+            counted: self.pos,
             ..Row::default()
         };
         self.frame = Frame::Row;
@@ -126,7 +129,8 @@ impl Lane {
             return end.then_some(false);
         };
         // The rest of a row begins with anything, also with an empty line.
-        if self.broken.is_some() && matches!(kind, Kind::Delimited { .. }) {
+        let goes_on = self.broken.is_some() || self.open_column().is_some();
+        if goes_on && matches!(kind, Kind::Delimited { .. }) {
             return is_footer(rest, end).map(|footer| !footer);
         }
         if matches!(first, b'\n' | b'\r') {
@@ -134,24 +138,27 @@ impl Lane {
         }
         match kind {
             Kind::Delimited { by, lead, .. } => {
+                let spaces = rest.iter().take(64).take_while(|b| **b == b' ').count();
+                let head = rest.get(spaces..).unwrap_or_default();
+                let first = match head.first() {
+                    None if !end => return None,
+                    first => first.copied().unwrap_or(b' '),
+                };
                 if lead {
                     return Some(first == b'|');
                 }
                 if first == b'\\' && by == b'\t' {
-                    let two = rest.get(1);
-                    return match two {
-                        None if !end => None,
-                        Some(b'.') => Some(false),
+                    return match (rest.get(1), rest.get(2)) {
+                        (None, _) | (Some(b'.'), None) if !end => None,
+                        (Some(b'.'), None | Some(b'\n' | b'\r')) => Some(false),
                         _ => Some(true),
                     };
                 }
                 match first {
-                    // Who separates by these does not quote: a first cell may be JSON or XML.
-                    b'{' | b'[' | b'}' | b']' | b'<' if !matches!(by, 0 | b' ' | b',' | b';') => {
-                        self.may_be_cell(rest, by, end)
-                    }
-                    b'{' | b'[' | b'}' | b']' | b'<' => Some(false),
-                    b' ' => Some(!matches!(by, 0 | b',' | b';')),
+                    b'\n' | b'\r' => Some(false),
+                    _ if by == 0 => Some(spaces == 0 && !opens_bracket(first)),
+                    _ if by == b' ' => Some(!opens_bracket(first)),
+                    _ if opens_bracket(first) => self.may_be_cell(head, by, end),
                     _ => Some(true),
                 }
             }
@@ -186,7 +193,10 @@ impl Lane {
                                 .unwrap_or(0);
                             match rest.get(at + 1) {
                                 None if !end => return None,
-                                Some(b'-') => return Some(false),
+                                Some(b'-') => match goes_on_as_rule(rest, end) {
+                                    Some(false) => {}
+                                    rule => return rule.map(|rule| !rule),
+                                },
                                 _ => {}
                             }
                         }
@@ -207,11 +217,14 @@ impl Lane {
                 if first == b'-' {
                     return match rest.get(1) {
                         None if !end => None,
-                        Some(b'-' | b'+') => Some(false),
+                        Some(b'-' | b'+') => goes_on_as_rule(rest, end).map(|rule| !rule),
                         _ => Some(true),
                     };
                 }
-                Some(!matches!(first, b'+' | b'('))
+                if first == b'(' {
+                    return is_footer(rest, end).map(|footer| !footer);
+                }
+                Some(first != b'+')
             }
             Kind::Expanded0 => Some(!matches!(first, b'*' | b' ')),
             Kind::Expanded => {
@@ -255,21 +268,21 @@ impl Lane {
         }
     }
 
-    /// Whether a line that begins like JSON or XML is a row: it has as many cells as its header.
+    /// Whether a line that begins like JSON or XML is a row: it has as many cells as its header,
+    /// and is nothing of several lines.
     fn may_be_cell(&self, line: &[u8], by: u8, end: bool) -> Option<bool> {
-        // A prompt (`[root@db ~]#`) is no list, and is not waited for.
-        let second = line.get(1).copied().unwrap_or(b' ');
-        if line.first() == Some(&b'[')
-            && !matches!(
-                second,
-                b'"' | b'[' | b'{' | b']' | b'-' | b' ' | b'0'..=b'9'
-            )
-        {
-            return Some(false);
+        // A prompt (`[root@db ~]# `, `[1] # `, `<enter> `) is not waited for, whatever it is.
+        match (line.first(), line.get(1)) {
+            (Some(b'['), None) if !end => return None,
+            (
+                Some(b'['),
+                Some(b'"' | b'\'' | b'[' | b'{' | b']' | b'-' | b' ' | b'0'..=b'9' | b'\r' | b'\n'),
+            ) => {}
+            (Some(b'['), _) => return Some(true),
+            _ => {}
         }
         let near = line.get(..LINE_CONTEXT).unwrap_or(line);
         let size = memchr::memchr(b'\n', near);
-        // Nor are `[1] # ` and `<enter> `.
         let close = if line.first() == Some(&b'<') {
             b'>'
         } else {
@@ -279,15 +292,35 @@ impl Lane {
             && let Some(at) = memchr::memchr(close, near)
             && near.get(at + 1) == Some(&b' ')
         {
-            return Some(false);
+            return Some(true);
         }
         if size.is_none() && near.len() < LINE_CONTEXT && !end {
             return None;
         }
         let line = near.get(..size.unwrap_or(near.len())).unwrap_or_default();
         let cells = line.split(|b| *b == by).count();
-        let cols = self.table.as_ref().map_or(0, |table| table.cols.len());
-        Some(cells >= cols || size.is_none() && cells > 1)
+        let cols = self.table.as_ref().map_or(0, |table| table.columns);
+        if !is_strict(by) {
+            return Some(cells >= cols || size.is_none() && cells > 1);
+        }
+        let first = line.split(|b| *b == by).next().unwrap_or_default();
+        let whole = depth(first) == 0;
+        // A quote goes on in the next line.
+        if whole && memchr::memchr_iter(b'"', line).count() % 2 == 1 {
+            return Some(true);
+        }
+        let bare = memchr::memchr3(b'"', b'\'', b':', first).is_none();
+        let closers = line.iter().all(|b| {
+            matches!(
+                b,
+                b'{' | b'}' | b'[' | b']' | b'(' | b')' | b' ' | b':' | b'\r'
+            ) || *b == by
+        });
+        let ends = matches!(line.trim_ascii_end().last(), Some(b'}' | b']' | b'>'));
+        Some(
+            (whole || bare && !closers)
+                && (cells == cols || cells > cols && !ends || size.is_none() && whole),
+        )
     }
 
     /// A line ends at `at`, which is its newline or the end of the text.
@@ -300,9 +333,13 @@ impl Lane {
             to -= 1;
         }
         let was_row = self.frame == Frame::Row && self.row.is_row;
+        if !self.rules.compiled().fields.is_empty() {
+            self.created(from, at);
+        }
         let above = self.above;
         self.above = (!cut && to - from <= LINE_CONTEXT).then_some((from, to));
-        if self.frame == Frame::Line && !self.rules.compiled().fields.is_empty() {
+        let no_row = self.frame == Frame::Row && !self.row.is_row && self.row.index == 0;
+        if (self.frame == Frame::Line || no_row) && !self.rules.compiled().fields.is_empty() {
             if cut || to - from > LINE_CONTEXT {
                 self.long_line(to);
             } else {
@@ -356,7 +393,7 @@ impl Lane {
                     || (table.kind == Kind::Ruled
                         && table.rows > 0
                         && above.is_some_and(|(a, b)| b > a));
-                if !keep {
+                if !keep && !self.sleeps() {
                     self.table = None;
                 }
             }
@@ -364,7 +401,6 @@ impl Lane {
             self.body = false;
             return;
         }
-        self.created(line);
         let rule = table::is_rule(line);
         let piped = line.contains(&b'|')
             || line.windows(3).any(|w| {
@@ -406,7 +442,7 @@ impl Lane {
                 let single = self
                     .table
                     .as_ref()
-                    .is_none_or(|t| t.rows == 0 && t.kind == Kind::Spaced);
+                    .is_none_or(|t| t.rows == 0 && t.kind == Kind::Spaced || t.dormant.is_some());
                 if single {
                     found = table::ruled(compiled, header, line);
                     if found.as_ref().is_some_and(Table::is_single)
@@ -415,6 +451,10 @@ impl Lane {
                     {
                         found = None;
                     }
+                }
+                let piped = self.table.is_none() && found.is_none() && header.contains(&b'|');
+                if piped && line.contains(&b'+') && !table::is_rule(header) {
+                    found = table::piped_above_rule(compiled, header);
                 }
             }
         } else if is_record(line) {
@@ -444,6 +484,13 @@ impl Lane {
         }
         if let Some(table) = &mut self.table {
             table.misses += 1;
+            if let Some(lines) = &mut table.dormant {
+                *lines += 1;
+                if *lines > DORMANT_MAX || line.starts_with(b"(") && line.ends_with(b")") {
+                    self.table = None;
+                }
+                return;
+            }
             let footer = line.starts_with(b"(") && line.ends_with(b")");
             let tolerated = match table.kind {
                 Kind::Aligned { .. }
@@ -459,6 +506,23 @@ impl Lane {
         }
         if line.starts_with(b"</") || line.starts_with(b"\\.") {
             self.table = None;
+        }
+    }
+
+    /// An empty line may stand in a cell, where nothing is quoted: rows may come behind it.
+    fn sleeps(&mut self) -> bool {
+        let may = |table: &&mut Table| {
+            let Kind::Delimited { by, lead, .. } = table.kind else {
+                return false;
+            };
+            !lead && !is_strict(by) && !matches!(by, 0 | b' ') && table.columns > 2
+        };
+        match self.table.as_mut().filter(may) {
+            Some(table) => {
+                table.dormant = Some(table.dormant.map_or(0, |lines| lines + 1));
+                table.dormant.is_some_and(|lines| lines <= DORMANT_MAX)
+            }
+            None => false,
         }
     }
 
@@ -520,26 +584,42 @@ impl Lane {
         let name = line;
         if name.len() > 64
             || !name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_')
-            || self.table.is_some()
+            || self.table.as_ref().is_some_and(|t| t.dormant.is_none())
         {
             return None;
         }
-        let hit = self.rules.compiled().field(name)?;
-        Some(Table {
-            kind: Kind::Delimited {
-                by: 0,
-                quote: b'"',
-                lead: false,
-            },
-            cols: vec![table::Col {
-                start: 0,
-                end: usize::MAX,
-                hit: Some(hit),
-            }],
-            rows: 0,
-            misses: 0,
-        })
+        self.rules.compiled().field(name).map(Table::single)
     }
+}
+
+/// Whether a line that begins like a rule is one up to its end; `None`: more is needed.
+fn goes_on_as_rule(line: &[u8], end: bool) -> Option<bool> {
+    let near = line.get(..LINE_CONTEXT).unwrap_or(line);
+    let other = near
+        .iter()
+        .find(|b| !matches!(b, b'-' | b'+' | b'|' | b' ' | b':' | b'=') && !(0x80..).contains(*b));
+    match other {
+        Some(b) => Some(matches!(b, b'\n' | b'\r')),
+        None => (end || near.len() == LINE_CONTEXT).then_some(true),
+    }
+}
+
+/// So many lines behind an empty one a row may come that goes on with the table.
+const DORMANT_MAX: u32 = 64;
+
+/// Whether JSON or XML may begin with a byte, or go on with it.
+fn opens_bracket(first: u8) -> bool {
+    matches!(first, b'{' | b'[' | b'}' | b']' | b'<')
+}
+
+/// How many brackets open in a text, less those that close.
+fn depth(text: &[u8]) -> i32 {
+    let one = |b: &u8| match b {
+        b'{' | b'[' | b'<' => 1,
+        b'}' | b']' | b'>' => -1,
+        _ => 0,
+    };
+    text.iter().map(one).sum()
 }
 
 /// Whether two lines have their bars in the same columns. Then the rows do, too, and a bar within a
@@ -550,6 +630,14 @@ fn has_bars_at_same_places(a: &[u8], b: &[u8]) -> bool {
 
 /// Whether a line begins like `(3 rows)`; `None`: more is needed.
 fn is_footer(line: &[u8], end: bool) -> Option<bool> {
+    if let Some(rest) = line.strip_prefix(b"\\") {
+        // The end of COPY.
+        return match (rest.first(), rest.get(1)) {
+            (None, _) | (Some(b'.'), None) if !end => None,
+            (Some(b'.'), next) => Some(next.is_none_or(u8::is_ascii_whitespace)),
+            _ => Some(false),
+        };
+    }
     let Some(rest) = line.strip_prefix(b"(") else {
         return Some(false);
     };
@@ -557,11 +645,15 @@ fn is_footer(line: &[u8], end: bool) -> Option<bool> {
     let digits = digits.count();
     let word = rest.get(digits..).unwrap_or_default();
     let size = word.len().min(FOOTER.len());
-    let alike = word.get(..size) == FOOTER.get(..size);
-    match (digits, size) {
-        (0, 0) | (1.., ..4) if alike && !end => None,
-        (0, _) => Some(false),
-        _ => Some(alike && size == FOOTER.len()),
+    if word.get(..size) != FOOTER.get(..size) || digits == 0 && size > 0 {
+        return Some(false);
+    }
+    let tail = word.get(FOOTER.len()..).unwrap_or_default();
+    let tail = tail.strip_prefix(b"s").unwrap_or(tail);
+    match (tail.first(), tail.get(1)) {
+        (None, _) | (Some(b')'), None) if !end => None,
+        (Some(b')'), next) => Some(next.is_none_or(|b| matches!(b, b'\n' | b'\r'))),
+        _ => Some(false),
     }
 }
 

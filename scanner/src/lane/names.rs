@@ -14,6 +14,8 @@ pub(super) struct Names {
     /// What stands before it has been read.
     from: usize,
     cols: Vec<Option<Hit>>,
+    /// How many names there were.
+    count: usize,
     list: List,
 }
 
@@ -34,6 +36,7 @@ impl Names {
         Self {
             from,
             cols: Vec::new(),
+            count: 0,
             list: List::Columns,
         }
     }
@@ -56,8 +59,9 @@ impl Names {
                 return;
             };
             let name = rest.get(..size).unwrap_or_default();
+            self.count += 1;
             match self.list {
-                List::Header(by) => match table::column(rules, name, by) {
+                List::Header(by) => match table::name_of(rules, name, by) {
                     Some(hit) => push_column(&mut self.cols, hit),
                     // Behind the last column that is told apart it does not matter.
                     None if self.cols.len() >= COLUMNS_MAX => {}
@@ -85,6 +89,7 @@ impl Lane {
     /// Text before `keep` is about to be forgotten: what its names say is not. How much of it may
     /// be: a name that has begun stays.
     pub(super) fn names_before(&mut self, keep: usize) -> usize {
+        self.creates_before(keep);
         if self.names.is_none() && self.frame == Frame::Line && self.line < keep {
             self.names = self.long_header();
         }
@@ -109,10 +114,11 @@ impl Lane {
             let whole = memchr::memrchr(by, line)?;
             let mut cells = line.get(..whole)?.split(|b| *b == by);
             cells
-                .all(|cell| table::column(rules, cell, by).is_some())
+                .all(|cell| table::name_of(rules, cell, by).is_some())
                 .then(|| Names {
                     from: self.line,
                     cols: Vec::new(),
+                    count: 0,
                     list: List::Header(by),
                 })
         })
@@ -129,7 +135,7 @@ impl Lane {
         let any = names.cols.iter().any(Option::is_some);
         match names.list {
             List::Header(by) if any && before.is_none() && !self.told => {
-                if let Some(table) = Table::long(by, names.cols) {
+                if let Some(table) = Table::long(by, names.cols, names.count) {
                     self.row.key = None;
                     self.table = Some(table);
                 }

@@ -198,6 +198,7 @@ impl Lane {
         let keep = self.names_before(keep);
         work::count(self.view.text.len());
         self.view.text.drain(..keep);
+        self.creates_from(keep);
         self.out -= keep;
         self.pos -= keep;
         if self.line < keep {
@@ -213,6 +214,12 @@ impl Lane {
         self.row.cell = self.row.cell.saturating_sub(keep);
         self.row.scan = self.row.scan.saturating_sub(keep);
         self.row.ahead = self.row.ahead.saturating_sub(keep);
+        self.row.counted = self.row.counted.saturating_sub(keep);
+        self.row.guard = self.row.guard.map(|at| at.saturating_sub(keep));
+        if let Some(before) = &mut self.row.before {
+            before.from = before.from.saturating_sub(keep);
+            before.to = before.to.saturating_sub(keep);
+        }
         self.pair = self.pair.and_then(|p| {
             Some(Pair {
                 at: p.at.checked_sub(keep)?,

@@ -228,7 +228,12 @@ impl Lane {
             .rules
             .compiled()
             .field(self.slice(key.name.0, key.name.1))
-            .filter(|_| key.quote.is_some() && matches!(before.last(), Some(b'[' | b'(' | b'{')))
+            .filter(|_| match before {
+                [.., b'[' | b'(' | b'{'] => key.quote.is_some(),
+                // A symbol of Ruby.
+                [.., b'[', b':'] => key.quote.is_none(),
+                _ => false,
+            })
             // A pattern is no name.
             .filter(|_| {
                 let name = self.slice(key.name.0, key.name.1);
@@ -297,6 +302,12 @@ impl Lane {
             Place::Inside
         };
         self.mask(from, to, hit, place, "key-value");
+        // Its value may stand in the next line.
+        if let Some(newline) = memchr::memrchr(b'\n', self.slice(at, from)) {
+            self.line = at + newline + 1;
+            self.line_cut = false;
+            self.above = None;
+        }
         At(after)
     }
 

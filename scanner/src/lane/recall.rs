@@ -405,12 +405,8 @@ impl Shown {
             });
             start = end.saturating_add(1);
         }
-        Table {
-            kind: Kind::Aligned { boxed: false },
-            cols,
-            rows: 0,
-            misses: 0,
-        }
+        let columns = cols.len();
+        Table::of(Kind::Aligned { boxed: false }, cols, columns)
     }
 }
 

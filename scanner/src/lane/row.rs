@@ -1,8 +1,10 @@
 //! Rows of a table, whatever separates their cells.
 
 use crate::rules::Hit;
-use crate::table::Kind;
+use crate::table::{COLUMNS_MAX, Kind};
 
+use super::create::Creating;
+use super::delimited::Form;
 use super::encoded::Data;
 use super::{Frame, Html, Inner, Lane, Level, Pair, Values};
 
@@ -14,7 +16,7 @@ pub(super) struct BeforeRow {
     pair: Option<Pair>,
     data: Option<Data>,
     values: Option<Values>,
-    creating: Option<(Vec<u8>, Vec<Option<Hit>>)>,
+    creating: Option<Creating>,
 }
 
 impl Lane {
@@ -35,7 +37,7 @@ impl Lane {
             return true;
         };
         match kind {
-            Kind::Delimited { by, quote, lead } => self.delimited(by, quote, lead, end),
+            Kind::Delimited { by, quote, lead } => self.delimited(Form { by, quote, lead }, end),
             Kind::Aligned { boxed } => self.aligned(boxed, end),
             Kind::Spaced | Kind::Ruled => self.spaced(kind == Kind::Ruled, end),
             Kind::Expanded | Kind::Expanded0 => self.expanded(end),
@@ -53,7 +55,7 @@ impl Lane {
                 table.cols.last().and_then(|c| c.hit)
             }
             // Behind the last column that is told apart everything counts as protected.
-            None if table.cols.len() >= 256 => table.cols.iter().find_map(|c| c.hit),
+            None if table.cols.len() >= COLUMNS_MAX => table.cols.iter().find_map(|c| c.hit),
             None => None,
         }
     }

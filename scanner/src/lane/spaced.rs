@@ -111,8 +111,9 @@ impl Lane {
                 return self.not_a_row();
             }
             Some(hit) => {
+                let rows = self.table.as_ref().map_or(0, |t| t.rows);
                 if !value::is_nothing(self.slice(at, at + kept))
-                    && !table::is_dashes(self.slice(at, at + kept))
+                    && !table::is_rule_cell(self.slice(at, at + kept), rows)
                 {
                     self.mask(at, at + kept, hit, Place::Cell, "table");
                 }

@@ -1,4 +1,4 @@
-//! INSERT and CREATE TABLE.
+//! INSERT.
 
 use crate::mask::Place;
 use crate::rules::Hit;
@@ -17,6 +17,7 @@ impl Lane {
         if self.rules.compiled().fields.is_empty() {
             return next;
         }
+        self.creates_before(at);
         let before = self.slice(self.line_floor(at), at);
         let alone = before.trim_ascii();
         let nothing = alone.is_empty();
@@ -79,23 +80,7 @@ impl Lane {
             (Some(name), _) if name.eq_ignore_ascii_case(b"insert") => true,
             (_, word) => word.is_some_and(|word| word.eq_ignore_ascii_case(b"into")),
         };
-        let starts = |word: &[u8]| {
-            words.len() >= word.len()
-                && words
-                    .get(..word.len())
-                    .is_some_and(|w| w.eq_ignore_ascii_case(word))
-        };
-        if starts(b"create table") && self.creating.is_none() {
-            let name = column(
-                words
-                    .rsplit(|b| matches!(b, b' ' | b'.'))
-                    .next()
-                    .unwrap_or_default(),
-            )
-            .to_ascii_lowercase();
-            // What follows may leave: it is looked back at when the line is whole.
-            self.creating = Some((name, Vec::new()));
-        }
+        self.create(at);
         if lists {
             self.names = Some(Names::columns(at + 1));
         }
@@ -115,8 +100,7 @@ impl Lane {
         }
         let name = head.rsplit(|b| matches!(b, b' ' | b'.')).next();
         let name = column(name.unwrap_or_default()).to_ascii_lowercase();
-        let created = self.sql.iter().find(|(created, _)| *created == name);
-        created.map(|(_, cols)| cols.clone()).unwrap_or_default()
+        self.sql.columns(&name)
     }
 
     /// A line ends: the rows of an INSERT may begin in the next one, as dumps have them.
@@ -233,68 +217,6 @@ impl Lane {
             push_column(&mut cols, self.rules.compiled().field(name));
         }
         cols
-    }
-
-    /// A line of a `CREATE TABLE`, the first one with everything where it is the only one.
-    pub(super) fn created(&mut self, line: &[u8]) {
-        let Some((name, mut cols)) = self.creating.take() else {
-            return;
-        };
-        let first = line
-            .get(..12)
-            .is_some_and(|w| w.eq_ignore_ascii_case(b"create table"));
-        let body = if first {
-            memchr::memchr(b'(', line)
-                .and_then(|i| line.get(i + 1..))
-                .unwrap_or_default()
-        } else {
-            line
-        };
-        let mut depth = 0usize;
-        let mut from = 0;
-        let mut ended = false;
-        for (k, b) in body.iter().enumerate() {
-            match b {
-                b'(' => depth += 1,
-                b')' if depth == 0 => ended = true,
-                b')' => depth -= 1,
-                b',' if depth == 0 => {
-                    self.created_column(body.get(from..k).unwrap_or_default(), &mut cols);
-                    from = k + 1;
-                }
-                _ => {}
-            }
-            if ended {
-                self.created_column(body.get(from..k).unwrap_or_default(), &mut cols);
-                break;
-            }
-        }
-        if !ended {
-            self.created_column(body.get(from..).unwrap_or_default(), &mut cols);
-            self.creating = Some((name, cols));
-        } else if cols.iter().any(Option::is_some) && self.sql.len() < 16 {
-            self.sql.retain(|(n, _)| *n != name);
-            self.sql.push((name, cols));
-        }
-    }
-
-    fn created_column(&self, text: &[u8], cols: &mut Vec<Option<Hit>>) {
-        const CLAUSES: [&[u8]; 6] = [
-            b"primary",
-            b"key",
-            b"unique",
-            b"constraint",
-            b"foreign",
-            b"check",
-        ];
-        let word = text
-            .trim_ascii()
-            .split(u8::is_ascii_whitespace)
-            .next()
-            .unwrap_or_default();
-        if !word.is_empty() && !CLAUSES.iter().any(|c| c.eq_ignore_ascii_case(word)) {
-            push_column(cols, self.rules.compiled().field(column(word)));
-        }
     }
 
     /// A value of an INSERT, or what stands between two of them.
