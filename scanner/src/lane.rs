@@ -135,6 +135,8 @@ pub(crate) struct Lane {
     /// Where the policy's own detectors have looked.
     own: own::Looked,
     echo: VecDeque<u8>,
+    /// From where on, and up to where, the text is the echo of what was typed.
+    echoes_from: usize,
     echoed: usize,
     sink: Sink,
     skim: Skim,
@@ -245,6 +247,8 @@ struct Row {
     drawn: bool,
     /// Cells are told by separators alone.
     loose: bool,
+    /// Blanks stand where some separators should.
+    skips: bool,
     separators: usize,
     spaces: usize,
     last: u8,
@@ -355,7 +359,7 @@ impl Lane {
             rules,
             pty,
             session: Vec::new(),
-            term: Term::default(),
+            term: Term::with_screen(pty),
             view: View::default(),
             out: 0,
             pos: 0,
@@ -389,6 +393,7 @@ impl Lane {
             path: Vec::new(),
             own: own::Looked::default(),
             echo: VecDeque::new(),
+            echoes_from: 0,
             echoed: 0,
             sink,
             skim: Skim::new(Width::best()),
@@ -536,18 +541,18 @@ impl Lane {
         if self.echo.is_empty() {
             return;
         }
-        let from = from.min(self.view.text.len());
-        for (k, b) in self
-            .view
-            .text
-            .get(from..)
-            .unwrap_or_default()
-            .iter()
-            .enumerate()
-        {
-            if self.echo.front() == Some(b) {
+        for at in from.min(self.view.text.len())..self.view.text.len() {
+            // What stood on the row before was not sent.
+            if self.view.is_virtual(at) {
+                continue;
+            }
+            let b = self.byte(at).unwrap_or(b'\n');
+            if self.echo.front() == Some(&b) {
                 self.echo.pop_front();
-                self.echoed = from + k + 1;
+                if !self.view.is_all_virtual(self.echoed, at) {
+                    self.echoes_from = at;
+                }
+                self.echoed = at + 1;
             } else if matches!(self.echo.front(), Some(b'\r' | b'\n')) && matches!(b, b'\r' | b'\n')
             {
                 self.echo.pop_front();
@@ -628,7 +633,7 @@ impl Lane {
         }
         if self.echoed == len
             && self.pty
-            && self.hold >= self.out
+            && self.view.is_all_virtual(self.out, self.echoes_from)
             && self.inner == Inner::Text
             && self.seen.is_none()
             && !self.screen.waits
@@ -642,6 +647,7 @@ impl Lane {
             // Those at the beginning of a line are told when it begins.
             self.signals_before(self.pos.min(self.out));
         }
+        self.view.paints_before(self.out.min(self.pos));
         self.trim();
     }
 }

@@ -4,6 +4,7 @@
 //! bytes were cut into pieces never changes what comes out. A protected value is found by its
 //! name in structured output, or by its form; see `docs/scanner.md` for what is recognised.
 
+mod canvas;
 mod detect;
 mod endings;
 mod find;

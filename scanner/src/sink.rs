@@ -13,6 +13,9 @@ use crate::{Coverage, Noted};
 /// The most verdicts that are kept until somebody takes them; later ones are only counted.
 const VERDICTS_MAX: usize = 4096;
 
+/// No row of a screen is longer.
+const PART_CELL_MAX: usize = 4096;
+
 /// Collects what one stream lets go.
 #[derive(Debug)]
 pub(crate) struct Sink {
@@ -428,7 +431,10 @@ impl Sink {
             field: compiled.what(found.hit),
         };
         self.scratch.clear();
-        if long {
+        if long && found.place == Place::Cell && value.len() <= PART_CELL_MAX {
+            // A part of a value on a screen keeps its place.
+            mask::replace(&mut self.scratch, Mask::Redact, value, Place::Cell, keyed);
+        } else if long {
             // Of a value whose end was not waited for nothing can be kept.
             self.scratch.extend_from_slice(b"***");
         } else {

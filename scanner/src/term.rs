@@ -3,15 +3,42 @@
 //!
 //! A sequence that moves the cursor shows in the text as what it does to a line: a move to the
 //! right as spaces, any other move as a new line. Those bytes are *virtual*: recognisers see them,
-//! nobody is sent them.
+//! nobody is sent them. Where a program paints a screen, they are what stands on the row already:
+//! before what is painted, and behind it.
 
 use std::collections::VecDeque;
+
+use crate::canvas::{Canvas, Part};
 
 /// Parses a stream's escapes, whatever way it is cut.
 #[derive(Debug, Default)]
 pub(crate) struct Term {
     state: State,
     seq: Vec<u8>,
+    screen: Screen,
+    canvas: Canvas,
+    /// The cursor was put somewhere, and nothing was painted there yet.
+    moved: bool,
+    /// Something was painted on the line that is being read.
+    painted: bool,
+    /// The same, and not only blanks.
+    inked: bool,
+    /// The beginning of a character.
+    character: Vec<u8>,
+    /// Lines since the cursor was put somewhere.
+    quiet: u32,
+}
+
+/// Whether what is painted is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Screen {
+    /// There is none.
+    #[default]
+    None,
+    /// There is one, and no program puts its cursor anywhere.
+    Plain,
+    /// A program paints it.
+    Painted,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,6 +72,10 @@ pub(crate) struct View {
     /// What the terminal was told about its screen, before the text at a position: each thing once
     /// at one place, since its last time alone counts.
     pub(crate) signals: VecDeque<(usize, Signal)>,
+    /// Where a program begins to paint the screen, and where it stops.
+    pub(crate) paints: VecDeque<(usize, bool)>,
+    /// The same, before the first of these places.
+    pub(crate) painting: bool,
 }
 
 /// What a sequence says about the screen.
@@ -65,6 +96,40 @@ pub(crate) enum Signal {
 }
 
 impl View {
+    /// Whether a program paints the screen at `at`, so that everything has to keep its width.
+    pub(crate) fn is_painting(&self, at: usize) -> bool {
+        let here = self.paints.partition_point(|(place, _)| *place <= at);
+        let last = here.checked_sub(1).and_then(|k| self.paints.get(k));
+        last.map_or(self.painting, |(_, on)| *on)
+    }
+
+    /// Whether the byte at `at` was never sent.
+    pub(crate) fn is_virtual(&self, at: usize) -> bool {
+        let next = self.virt.partition_point(|(_, end)| *end <= at);
+        self.virt.get(next).is_some_and(|(start, _)| *start <= at)
+    }
+
+    /// Whether nothing that was sent stands from `from` to before `to`.
+    pub(crate) fn is_all_virtual(&self, from: usize, to: usize) -> bool {
+        (from..to).all(|at| self.is_virtual(at))
+    }
+
+    /// Nobody asks for what stands before `to` any more.
+    pub(crate) fn paints_before(&mut self, to: usize) {
+        while let Some((_, on)) = self.paints.pop_front_if(|(at, _)| *at <= to) {
+            self.painting = on;
+        }
+    }
+
+    /// Adds what nobody was sent.
+    fn add(&mut self, text: &str) {
+        if !text.is_empty() {
+            let start = self.text.len();
+            self.text.extend_from_slice(text.as_bytes());
+            self.virt.push_back((start, self.text.len()));
+        }
+    }
+
     /// The terminal is told something at `at`, the end of the text.
     fn signal(&mut self, at: usize, signal: Signal) {
         let here = self.signals.iter().rev();
@@ -86,8 +151,25 @@ impl View {
 
 const SEQ_MAX: usize = 4096;
 const MOVE_MAX: usize = 1000;
+/// A move over fewer cells than this goes on with what was painted before it.
+const NEAR: usize = 2;
+/// After so many lines without a move of the cursor nobody paints a screen.
+const QUIET_MAX: u32 = 200;
 
 impl Term {
+    /// Of an output that a terminal shows.
+    pub(crate) fn with_screen(pty: bool) -> Self {
+        Self {
+            screen: if pty { Screen::Plain } else { Screen::None },
+            ..Self::default()
+        }
+    }
+
+    /// Whether a program paints the screen.
+    pub(crate) fn paints(&self) -> bool {
+        self.screen == Screen::Painted
+    }
+
     /// Whether the next byte is text if it is no control.
     pub(crate) fn is_ground(&self) -> bool {
         self.state == State::Ground
@@ -108,7 +190,11 @@ impl Term {
                 let size = memchr::memchr3(0x1b, 0x08, 0x00, rest).unwrap_or(rest.len());
                 if size > 0 {
                     let (text, after) = rest.split_at(size);
-                    view.text.extend_from_slice(text);
+                    if self.paints() {
+                        text.iter().for_each(|b| self.paint(*b, view));
+                    } else {
+                        view.text.extend_from_slice(text);
+                    }
                     rest = after;
                     continue;
                 }
@@ -134,6 +220,12 @@ impl Term {
                 0x1b => {
                     self.seq.push(b);
                     self.state = State::Escape;
+                }
+                0x08 if self.paints() => {
+                    self.seq.push(b);
+                    self.mark(view);
+                    let (row, column) = (self.canvas.row, self.canvas.column);
+                    self.go(row, column.saturating_sub(1), view);
                 }
                 0x08 => {
                     let taken = match view.text.last() {
@@ -199,6 +291,10 @@ impl Term {
             }
         };
         if done || self.seq.len() >= SEQ_MAX {
+            let seq = match self.state {
+                State::Csi | State::Escape if self.screen != Screen::None => self.seq.clone(),
+                _ => Vec::new(),
+            };
             let (moved, signal) = match self.state {
                 State::Csi => (moved(&self.seq), signal(&self.seq)),
                 State::Escape => escaped(b),
@@ -211,6 +307,9 @@ impl Term {
             let start = view.text.len();
             if let Some(signal) = signal {
                 view.signal(start, signal);
+            }
+            if self.screen_told(&seq, view) {
+                return;
             }
             match moved {
                 Moved::No => return,
@@ -227,6 +326,232 @@ impl Term {
             }
             view.virt.push_back((start, view.text.len()));
         }
+    }
+
+    /// A byte of text on a screen that is painted.
+    fn paint(&mut self, b: u8, view: &mut View) {
+        match b {
+            b'\n' => {
+                // Behind text it ends a line of it, and the next one begins; behind blanks and moves
+                // it is a way down, which keeps the column.
+                let ends = self.inked;
+                self.leave(view);
+                view.text.push(b);
+                self.canvas.line_feed();
+                self.moved = self.canvas.column > 0 && !ends;
+                self.quiet += 1;
+                if self.quiet > QUIET_MAX {
+                    self.stop(view);
+                }
+            }
+            b'\r' => {
+                self.leave(view);
+                view.text.push(b);
+                self.canvas.column = 0;
+                self.moved = false;
+            }
+            b'\t' => {
+                view.text.push(b);
+                let column = self.canvas.column / 8 * 8 + 8;
+                self.canvas.go(self.canvas.row, column);
+            }
+            0..0x20 | 0x7f => view.text.push(b),
+            _ => {
+                self.arrive(view);
+                self.inked |= b != b' ';
+                view.text.push(b);
+                self.character.push(b);
+                match std::str::from_utf8(&self.character) {
+                    Ok(text) => text.chars().for_each(|c| self.canvas.put(c)),
+                    Err(error) if error.error_len().is_none() => return,
+                    Err(_) => self.canvas.put(char::REPLACEMENT_CHARACTER),
+                }
+                self.character.clear();
+            }
+        }
+    }
+
+    /// Something is painted: what stands before it on its row is read with it.
+    fn arrive(&mut self, view: &mut View) {
+        if std::mem::take(&mut self.moved) {
+            view.add(&self.canvas.before());
+        }
+        self.painted = true;
+    }
+
+    /// The cursor leaves what was painted: what stands behind it on its row is read with it.
+    fn leave(&mut self, view: &mut View) {
+        self.character.clear();
+        self.inked = false;
+        if std::mem::take(&mut self.painted) {
+            view.add(&self.canvas.after());
+        }
+    }
+
+    /// The cursor goes to another line of what is read.
+    fn go_away(&mut self, view: &mut View) {
+        if !self.moved {
+            self.leave(view);
+            view.add("\n");
+        }
+        self.moved = true;
+    }
+
+    /// Puts the cursor somewhere. Where it stands already, or beside that, the line goes on.
+    fn go(&mut self, row: usize, column: usize, view: &mut View) {
+        let here = self.canvas.column;
+        if row == self.canvas.row && !self.moved && (here..=here + NEAR).contains(&column) {
+            view.add(&self.canvas.between(here, column));
+        } else {
+            self.go_away(view);
+        }
+        self.canvas.go(row, column);
+    }
+
+    /// A program begins to paint the screen.
+    fn begin(&mut self, view: &mut View) {
+        self.screen = Screen::Painted;
+        self.canvas.begin();
+        (self.moved, self.painted, self.quiet) = (true, false, 0);
+        view.paints.push_back((view.text.len(), true));
+        view.add("\n");
+    }
+
+    /// Nobody paints it any more.
+    fn stop(&mut self, view: &mut View) {
+        self.screen = Screen::Plain;
+        self.canvas.forget();
+        self.character.clear();
+        (self.moved, self.painted) = (false, false);
+        view.paints.push_back((view.text.len(), false));
+    }
+
+    /// What a sequence does to a screen that is painted, or that it begins to paint. False where
+    /// it is read as on any other output.
+    fn screen_told(&mut self, seq: &[u8], view: &mut View) -> bool {
+        match seq {
+            [_, b'[', body @ .., last] => self.screen_moved(body, *last, seq, view),
+            [_, b] if self.paints() => {
+                match b {
+                    b'M' => {
+                        self.go_away(view);
+                        self.canvas.reverse_feed();
+                    }
+                    b'D' => {
+                        self.go_away(view);
+                        self.canvas.line_feed();
+                    }
+                    b'E' => {
+                        self.go_away(view);
+                        self.canvas.line_feed();
+                        self.canvas.column = 0;
+                    }
+                    b'7' => self.canvas.save(),
+                    b'8' => {
+                        let (row, column) = self.canvas.saved();
+                        self.go(row, column, view);
+                    }
+                    b'c' => {
+                        self.go_away(view);
+                        self.stop(view);
+                    }
+                    _ => {}
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The same for a control sequence (ECMA-48 §8.3, xterm).
+    fn screen_moved(&mut self, body: &[u8], last: u8, seq: &[u8], view: &mut View) -> bool {
+        if matches!(last, b'h' | b'l') && is_alternate(seq) {
+            if self.paints() {
+                self.go_away(view);
+                self.stop(view);
+            }
+            if last == b'h' {
+                self.begin(view);
+                return true;
+            }
+            // What leaves a screen that nobody painted ends a line, too.
+            if self.moved {
+                self.moved = false;
+            }
+            view.add("\n");
+            return true;
+        }
+        if !matches!(body.first(), None | Some(b'0'..=b'9' | b';')) {
+            return self.paints();
+        }
+        if !self.paints() {
+            if last == b'r' {
+                self.set_region(body);
+            }
+            if !matches!(last, b'H' | b'f' | b'd') {
+                return false;
+            }
+            let column = column(&view.text);
+            self.begin(view);
+            self.canvas.go(0, column);
+        }
+        let numbers = numbers(body);
+        let first = numbers.first().copied().unwrap_or(0);
+        let (count, second) = (first.max(1), numbers.get(1).copied().unwrap_or(0).max(1));
+        let (row, column) = (self.canvas.row, self.canvas.column);
+        if matches!(last, b'H' | b'f' | b'd') {
+            self.quiet = 0;
+        }
+        match last {
+            b'H' | b'f' => self.go(count - 1, second - 1, view),
+            b'd' => self.go(count - 1, column, view),
+            b'G' | b'`' => self.go(row, count - 1, view),
+            b'A' | b'k' => self.go(row.saturating_sub(count), column, view),
+            b'B' | b'e' => self.go(row + count, column, view),
+            b'E' => self.go(row + count, 0, view),
+            b'F' => self.go(row.saturating_sub(count), 0, view),
+            b'D' | b'j' => self.go(row, column.saturating_sub(count), view),
+            b'C' | b'a' => {
+                if !self.moved {
+                    view.add(&self.canvas.between(column, column + count));
+                }
+                self.canvas.go(row, column + count);
+            }
+            b'J' => self.canvas.erase(Part::of(first)),
+            b'K' => self.canvas.erase_row(Part::of(first)),
+            b'X' => self.canvas.blank(count),
+            b'P' => self.canvas.take_out(count),
+            b'@' => self.canvas.put_in(count),
+            b'b' => {
+                if let Some(c) = self.canvas.last().filter(|_| self.painted) {
+                    view.add(&c.to_string().repeat(count));
+                    (0..count).for_each(|_| self.canvas.put(c));
+                }
+            }
+            b'L' | b'M' | b'S' | b'T' => {
+                self.go_away(view);
+                let up = matches!(last, b'M' | b'S');
+                self.canvas.scroll(count, up, matches!(last, b'L' | b'M'));
+            }
+            b'r' => {
+                self.go(0, 0, view);
+                self.set_region(body);
+            }
+            b's' if body.is_empty() => self.canvas.save(),
+            b'u' if body.is_empty() => {
+                let (row, column) = self.canvas.saved();
+                self.go(row, column, view);
+            }
+            _ => {}
+        }
+        true
+    }
+
+    /// The rows that scroll alone; without parameters all of them do.
+    fn set_region(&mut self, body: &[u8]) {
+        let numbers = numbers(body);
+        let number = |k: usize| numbers.get(k).copied().unwrap_or(0).saturating_sub(1);
+        self.canvas.set_region(number(0), number(1));
     }
 
     fn mark(&mut self, view: &mut View) {
@@ -267,16 +592,7 @@ fn column(text: &[u8]) -> usize {
 
 /// What a CSI sequence does to the cursor (ECMA-48 §8.3).
 fn moved(seq: &[u8]) -> Moved {
-    let body = seq.get(2..seq.len() - 1).unwrap_or_default();
-    let numbers: Vec<usize> = body
-        .split(|b| *b == b';')
-        .map(|n| {
-            n.iter().fold(0usize, |v, d| match d {
-                b'0'..=b'9' => (v * 10 + usize::from(d - b'0')).min(MOVE_MAX),
-                _ => v,
-            })
-        })
-        .collect();
+    let numbers = numbers(seq.get(2..seq.len() - 1).unwrap_or_default());
     let number = |k: usize| numbers.get(k).copied().unwrap_or(0).max(1);
     match seq.last() {
         Some(b'C' | b'a') => Moved::Right(number(0)),
@@ -288,6 +604,18 @@ fn moved(seq: &[u8]) -> Moved {
         Some(b'E' | b'F') => Moved::To(0),
         Some(_) | None => Moved::No,
     }
+}
+
+/// The parameters of a control sequence.
+fn numbers(body: &[u8]) -> Vec<usize> {
+    body.split(|b| *b == b';')
+        .map(|n| {
+            n.iter().fold(0usize, |v, d| match d {
+                b'0'..=b'9' => (v * 10 + usize::from(d - b'0')).min(MOVE_MAX),
+                _ => v,
+            })
+        })
+        .collect()
 }
 
 /// Whether a mode that is set or reset is the alternate screen's (xterm).

@@ -103,6 +103,8 @@ fn no_more_than_256_kib_are_kept() {
         "\x1b[9;9H",
         "x\x1b[2;900Hy",
         "\x1b[K",
+        "\x1b[1;1H1: x\x1b[1;400H\x1b[1;1Hy",
+        "\x1b[9;9Hx\x1b[?1049l\x1b[?1049h",
         "\x1b]0;t",
         "\x1b",
         "\r",
@@ -152,6 +154,12 @@ fn no_more_than_256_kib_are_kept() {
     texts.push(
         (0..64)
             .map(|k| format!("CREATE TABLE t{k} (ssn int, {}x);\n", columns(",")))
+            .collect(),
+    );
+    // A screen with more cells than are kept.
+    texts.push(
+        (1..501)
+            .map(|k| format!("\x1b[{k};1H{}", "宮1 ".repeat(300)))
             .collect(),
     );
     texts.push(format!("<table><tr>{}\n", long("<th>ssn</th>", 100_000)));

@@ -210,6 +210,147 @@ fn what_is_painted_between_spaces_is_masked() {
     assert!(!got.contains("600") && got.contains("Oslo"), "{got}");
 }
 
+/// A value that is painted in pieces, in the pieces that come after the cursor went away.
+#[test]
+fn a_value_that_is_put_together_on_the_screen_is_masked() {
+    let rule = Rule::new("pii", Action::Mask(Mask::Redact))
+        .field("ssn")
+        .detector(Detector::UsSsn)
+        .detector(Detector::Email);
+    let rules = Arc::new(RulesBuilder::new().rule(rule).build().unwrap());
+    for (painted, shown) in [
+        // The cursor stands there already, or a blank before.
+        (
+            "\x1b[5;10H131\x1b[5;13H-45-1438",
+            "\x1b[5;10H***\x1b[5;13H********",
+        ),
+        (
+            "\x1b[5;10Hssn:\x1b[5;15Hx1y2",
+            "\x1b[5;10Hssn:\x1b[5;15H****",
+        ),
+        // From its end to its beginning, and around its middle.
+        (
+            "\x1b[5;13H-45-1438\x1b[5;10H131",
+            "\x1b[5;13H-45-1438\x1b[5;10H***",
+        ),
+        (
+            "\x1b[5;10H131\x1b[5;17H1438\x1b[6;1H \x1b[5;13H-45-",
+            "\x1b[5;10H131\x1b[5;17H1438\x1b[6;1H \x1b[5;13H****",
+        ),
+        // What `watch` and `vi` paint of it again: one digit, two after going back, its rest.
+        (
+            "\x1b[H\x1b[2Jof 131-45-1438\x1b[24;80H\x1b[1;14H9\x1b[24;80H",
+            "\x1b[H\x1b[2Jof ***********\x1b[24;80H\x1b[1;14H*\x1b[24;80H",
+        ),
+        (
+            "\x1b[4;1H131-45-1438\x1b[9d\x1b[4d\x08\x0899",
+            "\x1b[4;1H***********\x1b[9d\x1b[4d\x08\x08**",
+        ),
+        (
+            "\x1b[4;1H131-45-1438\r\n\x1b[A\x1b[5C5-1499",
+            "\x1b[4;1H***********\r\n\x1b[A\x1b[5C******",
+        ),
+        // Blanks are taken out, a row scrolls, the cursor is saved.
+        (
+            "\x1b[4;1H131  -45\x1b[4;4H\x1b[2P\x1b[4;7H-1438",
+            "\x1b[4;1H131  -45\x1b[4;4H\x1b[2P\x1b[4;7H*****",
+        ),
+        (
+            "\x1b[1;9r\x1b[3;1H131-45-1438\x1b[9;1H\n\x1b[2;11H9",
+            "\x1b[1;9r\x1b[3;1H***********\x1b[9;1H\n\x1b[2;11H*",
+        ),
+        (
+            "\x1b[3;1H131-45-143\x1b7\x1b[9;1Hx\x1b88",
+            "\x1b[3;1H131-45-143\x1b7\x1b[9;1Hx\x1b8*",
+        ),
+        // A name and what stands behind it, with other things in between; what was erased.
+        (
+            "\x1b[5;3Hssn:\x1b[7;1H[ OK ]\x1b[5;20Hx1y2",
+            "\x1b[5;3Hssn:\x1b[7;1H[ OK ]\x1b[5;20H****",
+        ),
+        (
+            "\x1b[5;3H131\x1b[5;1H\x1b[K\x1b[5;6H-45-1438",
+            "\x1b[5;3H131\x1b[5;1H\x1b[K\x1b[5;6H-45-1438",
+        ),
+        (
+            "\x1b[5;10H131\x1b[6;13H-45-1438\x1b[7;1Hjoe\x1b[8;4H@example.com",
+            "\x1b[5;10H131\x1b[6;13H-45-1438\x1b[7;1Hjoe\x1b[8;4H@example.com",
+        ),
+        (
+            "\x1b[7;4H@example.com\x1b[7;1Hjoe",
+            "\x1b[7;4H@example.com\x1b[7;1H***",
+        ),
+        // The screen is another one.
+        (
+            "\x1b[?1049h\x1b[5;10H131\x1b[?1049l\x1b[5;13H-45-1438",
+            "\x1b[?1049h\x1b[5;10H131\x1b[?1049l\x1b[5;13H-45-1438",
+        ),
+    ] {
+        for size in [1, 2, 7, 1000] {
+            let text = format!("{painted}\x1b[9;1H");
+            let got = support::scan(Arc::clone(&rules), Options { pty: true }, &text, size);
+            let got = String::from_utf8_lossy(&got).into_owned();
+            assert_eq!(got, format!("{shown}\x1b[9;1H"), "{size}");
+        }
+    }
+}
+
+/// `watch -n1 psql …`: ncurses moves over blanks, and paints what changes.
+#[test]
+fn a_table_in_watch_stays_masked() {
+    let text = "\x1b[?1049h\x1b[22;0;0t\x1b[1;24r\x1b(B\x1b[m\x1b[4l\x1b[?7h\x1b[H\x1b[2J\
+        Every 1.0s: psql\x1b[1;53Hvm: Thu Nov 26 10:18:09 2026\
+        \x1b[3;2Hid |  name  | salary | city\x1b[4d\x08----+--------+--------+------\
+        \x1b[5;3H1 | Ada    | 550697 | Lund\x1b[6;3H2 | Miyata | 889018 | Rome\
+        \x1b[7;1H(2 rows)\x1b[24;80H\x1b[1;74H10\x1b[5;20H711\x1b[24;80H";
+    for size in [1, 3, 1000] {
+        let got = scan(text, size);
+        for value in ["550697", "889018", "711"] {
+            assert!(!got.contains(value), "{size}: {got:?}");
+        }
+        assert!(got.contains("Miyata") && got.contains("Rome"), "{got:?}");
+    }
+}
+
+/// What is typed behind a name, on a line or into a field of a screen, is shown at once; not what
+/// the target began to say itself.
+#[test]
+fn typed_keys_behind_a_name_are_shown() {
+    for (before, keys, shown) in [
+        (
+            "\x1b[2J\x1b[5;3Hssn:\x1b[7;1H<OK>\x1b[5;20H",
+            "131",
+            "\x1b[5;20H131",
+        ),
+        ("ssn: ", "131", "ssn: 131"),
+        ("to joe@examp", "le.com", "to "),
+        ("ssn: 131-45-143", "8", "ssn: "),
+    ] {
+        let got = typed(before, keys);
+        assert!(got.ends_with(shown), "{got:?}");
+    }
+}
+
+/// What has left where the target echoes `keys`, which come one by one.
+fn typed(before: &'static str, keys: &'static str) -> String {
+    let mut scanner = Scanner::new(rules(), Options { pty: true });
+    let mut shown = Vec::new();
+    let mut feed = |scanner: &mut Scanner, text: &'static [u8]| {
+        scanner.feed(Stream::Stdout, Raw::new(Bytes::from_static(text)));
+        while let Some(step) = scanner.next_step() {
+            if let Step::Pass { bytes, .. } = step {
+                shown.extend_from_slice(bytes.as_bytes());
+            }
+        }
+    };
+    feed(&mut scanner, before.as_bytes());
+    for key in keys.as_bytes().chunks(1) {
+        scanner.typed(key);
+        feed(&mut scanner, key);
+    }
+    String::from_utf8_lossy(&shown).into_owned()
+}
+
 fn cases() -> u32 {
     std::env::var("LAWS_CASES")
         .ok()
@@ -227,6 +368,7 @@ proptest! {
             TABLE, " id | ssn \n----+-----\n", "| id | ssn |\n+----+-----+\n", "\x1b[3;10H", "\x1b[1;1H", "\x1b[B", "\x1b[5d", "\x1b[9G",
             "\x1b[2C", "\x1b[K", "\x1b[H", "\r", "\n", "\r\n", " ", "|", " | ", "500", "x", "ssn", "salary", ":", "joe@example.com", "宮",
             "\x08", "\x1b[?1049l", "\x1bM", "\x1b[1;9r", "\x1b>", "(1 row)\r\n\r\n", ":\x1b[K", "  1 |    500 | Rome ", "500 | Rome ", "NAME   SALARY   CITY\r\n", "joe    500      Rome", "131-45-1438", "=", "\"", "{", "\x1b[?1049h", "\x1b[4b",
+            "\x1b[3;7H", "\x1b[3d", "\x1b[2D", "\x1b[2X", "\x1b[P", "\x1b[3@", "\x1b[1K", "\x1b[2J", "\x1b[L", "\x1b[M", "\x1bD", "\x1b7", "\x1b8", "\x1b[A", "\t", "ssn: ", "131-", "45-1438", "joe", "@example.com",
         ]), 0..24),
         size in 1..9usize,
     ) {

@@ -119,11 +119,37 @@ impl Lane {
         &mut self,
         from: usize,
         to: usize,
-        (hit, place, format): (Hit, Place, &'static str),
+        mut found: (Hit, Place, &'static str),
         long: bool,
     ) {
         self.own.skip(to);
-        let from = from.max(self.out);
+        let mut from = from.max(self.out);
+        let mut long = long;
+        // Where a program paints a screen, everything keeps its place: what stands before and behind
+        // a sequence is replaced by itself, and nothing is kept of such parts.
+        if self.view.is_painting(from) {
+            found.1 = Place::Cell;
+            while from < to {
+                self.pass_to(from);
+                let Some(mark) = self.view.marks.front().filter(|m| m.at < to) else {
+                    break;
+                };
+                let at = mark.at;
+                long = true;
+                self.replace_part(from, at, found, long);
+                from = at;
+            }
+        }
+        self.replace_part(from, to, found, long);
+    }
+
+    fn replace_part(
+        &mut self,
+        from: usize,
+        to: usize,
+        (hit, place, format): (Hit, Place, &'static str),
+        long: bool,
+    ) {
         if from >= to {
             return;
         }
@@ -157,6 +183,13 @@ impl Lane {
         } else {
             text
         };
+        if text.is_empty() {
+            // All of it has been painted before.
+            self.pass_to(to);
+            return;
+        }
+        // Of a part of a value nothing is kept.
+        let long = long || text.len() < to - from;
         if !sink.value(rules, session, text, value, long) {
             self.pass_to(to);
             self.sink.reach();
@@ -234,10 +267,14 @@ impl Lane {
         }
         self.own.forget(keep);
         self.echoed = self.echoed.saturating_sub(keep);
+        self.echoes_from = self.echoes_from.saturating_sub(keep);
         for mark in &mut self.view.marks {
             mark.at = mark.at.saturating_sub(keep);
         }
         for (at, _) in &mut self.view.signals {
+            *at = at.saturating_sub(keep);
+        }
+        for (at, _) in &mut self.view.paints {
             *at = at.saturating_sub(keep);
         }
         for (start, end) in &mut self.view.virt {

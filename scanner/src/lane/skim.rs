@@ -406,6 +406,7 @@ impl Lane {
             && self.view.virt.is_empty()
             && self.view.signals.is_empty()
             && self.term.is_ground()
+            && !self.term.paints()
     }
 
     /// Whether values may be replaced here: no rule withholds, so that records need no attention.
@@ -562,6 +563,7 @@ impl Lane {
 
     /// Puts lines that have left behind the text that may be looked back at.
     fn rejoin(&mut self, lines: &[u8]) {
+        self.view.paints_before(usize::MAX);
         let body = lines.strip_suffix(b"\n").unwrap_or(lines);
         let size = body.len() - memchr::memrchr(b'\n', body).map_or(0, |i| i + 1);
         let whole = size <= LINE_CONTEXT;
