@@ -335,6 +335,9 @@ impl Near<'_> {
         };
         if doubt
             || (before == b'\r' && b != b'\n')
+            || (b == b'b'
+                && before == b'\\'
+                && crate::table::begins_records(text.get(start..end).unwrap_or_default()))
             || (matches!(before, b'\\' | b'%' | b'&') && self.is_escape(rules))
             || (before == b'-' && self.back(2) == b'-' && self.is_argument(rules, end))
         {

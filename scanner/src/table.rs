@@ -217,6 +217,9 @@ pub(crate) fn header(rules: &Compiled, line: &[u8]) -> Option<Table> {
             return Some(found);
         }
     }
+    if begins_records(line) {
+        return Some(Table::of(Kind::Latex, Vec::new(), 0));
+    }
     if memchr::memmem::find(line, b" & ").is_some() && line.ends_with(b"\\\\") {
         return latex(rules, line);
     }
@@ -483,6 +486,13 @@ fn tcl(rules: &Compiled, line: &[u8]) -> Option<Table> {
         },
         cols,
     )
+}
+
+/// Whether a line begins what psql's expanded display is in LaTeX: a name and a value in each row,
+/// the names centred, as no other table of psql has it.
+pub(crate) fn begins_records(line: &[u8]) -> bool {
+    let columns = line.strip_prefix(b"\\begin{tabular}");
+    columns.is_some_and(|c| matches!(c, b"{cl}" | b"{c|l}" | b"{|c|l|}"))
 }
 
 fn latex(rules: &Compiled, line: &[u8]) -> Option<Table> {

@@ -99,6 +99,18 @@ impl Lane {
                 }
                 self.row.loose = true;
             }
+            // In a line that goes on with one cell blanks stand between the others (psql's old-ascii).
+            let skipped = c == ' '
+                && boxed
+                && self.row.separators > 0
+                && self.row.column == expected
+                && !(self.row.wide || self.row.loose)
+                && (self.row.skips || self.slice(self.row.cell, at).iter().all(|b| *b == b' '));
+            if skipped {
+                self.row.skips = true;
+                found = Some((at, size));
+                break;
+            }
             if table::is_separator(c) || (matches!(c, ':' | ';') && self.row.column == expected) {
                 let next = self.view.text.get(at + size).copied();
                 if self.row.loose && c == '|' && self.row.last != b'\\' {

@@ -26,6 +26,15 @@ impl Lane {
         let mut after = at + 1;
         match (b, next) {
             (b':', Some(b':')) => {
+                // Three and more fill the gap before a value (`mlr --oxtab --ops :`).
+                let rest = self.slice(at, limit).iter().take(COLONS_MAX);
+                let colons = rest.take_while(|b| **b == b':').count();
+                if colons > 2 {
+                    if at + colons == limit && !closed && colons < COLONS_MAX {
+                        return self.more_after(at);
+                    }
+                    return self.filled(at, at + colons, limit, closed);
+                }
                 let ldif = self.slice(at + 2, limit).first();
                 match ldif {
                     Some(b' ') => after = at + 2,
@@ -131,6 +140,29 @@ impl Lane {
             || self.frame == Frame::Row
                 && self.row.index == 0
                 && matches!(kind, Some(Kind::Delimited { by, .. }) if by != 0)
+    }
+
+    /// A name, colons that fill a gap up to `after`, and a value.
+    fn filled(&mut self, at: usize, after: usize, limit: usize, closed: bool) -> Flow {
+        let floor = self.line_floor(at).max(if self.frame == Frame::Row {
+            self.row.cell
+        } else {
+            0
+        });
+        let key = self
+            .key(at, floor.min(at))
+            .filter(|key| self.leads(key.start));
+        let Some(key) = key else {
+            return At(after);
+        };
+        match self
+            .rules
+            .compiled()
+            .field(self.slice(key.name.0, key.name.1))
+        {
+            Some(hit) => self.value(key, at, after, hit, limit, closed),
+            None => At(after),
+        }
     }
 
     /// The separator itself may leave; what it means is seen when more comes.
@@ -1273,6 +1305,8 @@ fn has_words(inner: &[u8], size: usize) -> bool {
     !inner.iter().take(size).all(u8::is_ascii_digit)
 }
 
+/// More colons fill no gap.
+const COLONS_MAX: usize = 64;
 /// A longer type is none that stands before a value.
 const TYPE_MAX: usize = 24;
 /// A longer tag is none that stands before a value.

@@ -504,7 +504,8 @@ impl Lane {
                 self.table = None;
             }
         }
-        if line.starts_with(b"</") || line.starts_with(b"\\.") {
+        let ends: [&[u8]; 3] = [b"</", b"\\.", b"\\end{"];
+        if ends.iter().any(|word| line.starts_with(word)) {
             self.table = None;
         }
     }

@@ -117,7 +117,7 @@ impl Lane {
                 goes_on: (!ends).then_some(column + usize::from(separates)),
             });
         }
-        let single = self.table.as_ref().is_none_or(|t| t.cols.len() <= 1);
+        let single = self.table.as_ref().is_none_or(|t| t.cols.len() == 1);
         if memchr::memmem::find(text, b" & ").is_none() && !single {
             return None;
         }
