@@ -33,7 +33,8 @@ fuzz_target!(|data: &[u8]| {
     let [form, first, rest @ ..] = data else { return };
     let letters = rest.iter().copied().filter(u8::is_ascii_alphanumeric).take(24);
     let secret = String::from_utf8(letters.collect()).unwrap_or_default();
-    if secret.len() < 8 || secret.eq_ignore_ascii_case("undefined") {
+    let secret_is = |word| secret.eq_ignore_ascii_case(word);
+    if secret.len() < 8 || secret_is("undefined") || secret_is("password") {
         return;
     }
     let word = |b: &u8| b.is_ascii_lowercase() || matches!(b, b' ' | b'\n');
