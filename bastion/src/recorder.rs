@@ -28,7 +28,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::Mode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -38,6 +38,7 @@ use crate::manager;
 pub use self::copies::{Copies, CopyTo, NoPlace};
 pub use self::expire::Keep;
 use self::link::{Links, Rights};
+use self::place::SAID_EVERY;
 use self::store::Store;
 pub use self::terms::Terms;
 use self::work::Crew;
@@ -229,6 +230,7 @@ fn listen(path: &Path) -> Result<UnixListener, RecorderError> {
 }
 
 fn accept(listener: &UnixListener, links: &Arc<Links>, rights: Rights) {
+    let mut said: Option<Instant> = None;
     loop {
         let stream = match listener.accept() {
             Ok((stream, _)) => stream,
@@ -241,7 +243,10 @@ fn accept(listener: &UnixListener, links: &Arc<Links>, rights: Rights) {
         let place = match links.place(&stream, rights) {
             Ok(place) => place,
             Err(why) => {
-                tracing::error!(%why, ?rights, "a connection is refused");
+                if said.is_none_or(|at| at.elapsed() >= SAID_EVERY) {
+                    said = Some(Instant::now());
+                    tracing::error!(%why, ?rights, "a connection is refused");
+                }
                 continue;
             }
         };

@@ -9,6 +9,7 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// All places of both sockets.
 #[derive(Debug, Default)]
@@ -23,7 +24,9 @@ pub(super) enum NoPlace {
     #[error("too many connections: the newest is refused")]
     Full,
     #[error("the user at the other end is not known: {0}")]
-    Nobody(#[from] io::Error),
+    Nobody(io::Error),
+    #[error("the connection cannot be kept: {0}")]
+    Socket(io::Error),
 }
 
 impl Places {
@@ -35,12 +38,13 @@ impl Places {
     /// One of those that only read the audit log, for the user at the other end of `stream`: who had
     /// connected it, as the system says.
     pub(super) fn of_reader(&self, stream: &UnixStream) -> Result<Taken, NoPlace> {
-        let peer = rustix::net::sockopt::socket_peercred(stream).map_err(io::Error::from)?;
+        let peer = rustix::net::sockopt::socket_peercred(stream)
+            .map_err(|error| NoPlace::Nobody(error.into()))?;
         self.of_user(stream, peer.uid.as_raw())
     }
 
     fn of_user(&self, stream: &UnixStream, user: u32) -> Result<Taken, NoPlace> {
-        let stream = stream.try_clone()?;
+        let stream = stream.try_clone().map_err(NoPlace::Socket)?;
         let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
         let number = readers.admit(user, stream).ok_or(NoPlace::Full)?;
         Ok(Taken::Reader(self.readers.clone(), number))
@@ -83,6 +87,8 @@ impl Drop for Taken {
 pub(super) struct Readers {
     last: u64,
     all: Vec<Reader>,
+    /// When it was last said that one made room.
+    said: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -98,8 +104,10 @@ impl Readers {
     /// of them is closed for it: the newcomer's own before another's, and nobody's only one but
     /// the newcomer's.
     fn admit(&mut self, user: u32, stream: UnixStream) -> Option<u64> {
-        // One that was closed ends at once, unless its thread waits for the disk.
-        if self.all.len() >= 2 * READERS {
+        // One that was closed ends at once, unless its thread waits for the disk. Who has as many of
+        // those as there are places waits for them, and nobody else does.
+        let leaving = self.all.iter().filter(|reader| reader.leaves);
+        if leaving.filter(|reader| reader.user == user).count() >= READERS {
             return None;
         }
         if self.staying().count() >= READERS {
@@ -113,7 +121,10 @@ impl Readers {
                 .iter_mut()
                 .find(|reader| !reader.leaves && reader.user == gives)?;
             oldest.leaves = true;
-            tracing::warn!(user = gives, "a reader of the audit log makes room");
+            if self.said.is_none_or(|at| at.elapsed() >= SAID_EVERY) {
+                self.said = Some(Instant::now());
+                tracing::warn!(user = gives, "a reader of the audit log makes room");
+            }
             if let Err(error) = oldest.stream.shutdown(Shutdown::Both) {
                 tracing::debug!(%error, "it had left");
             }
@@ -141,6 +152,8 @@ impl Readers {
 const CONNECTIONS: usize = 16;
 /// Connections at once that only read the audit log.
 const READERS: usize = 4;
+/// How often it is said, at most, that one of them makes room, or is refused.
+pub(super) const SAID_EVERY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -233,12 +246,17 @@ mod tests {
         }
     }
 
-    /// Those that were closed and do not end, since the disk does not answer, are bounded, too.
+    /// Those that were closed and do not end, since the disk does not answer, are bounded, too, and
+    /// are in nobody else's way.
     #[test]
-    fn threads_are_no_more_than_twice_the_places() {
+    fn a_user_has_no_more_threads_than_twice_the_places() {
         let places = Places::default();
         let come: Vec<_> = (0..20).map(|_| Comes::to(&places, 1)).collect();
         assert_eq!(places.readers.lock().unwrap().all.len(), 2 * READERS);
         assert_eq!(come.iter().filter(|one| one.is_in()).count(), READERS);
+        let other = Comes::to(&places, 2);
+        assert!(other.is_in());
+        assert!(!Comes::to(&places, 1).is_in());
+        assert!(other.is_in());
     }
 }
