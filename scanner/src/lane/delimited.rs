@@ -6,7 +6,7 @@
 
 use crate::mask::Place;
 use crate::rules::Hit;
-use crate::table::{Kind, Table, header, is_dashes};
+use crate::table::{COLUMNS_MAX, Kind, Table, header, is_dashes};
 use crate::{value, work};
 
 use super::{Inner, LINE_CONTEXT, Lane, VALUE_MAX};
@@ -519,9 +519,14 @@ impl Lane {
         work::count(newline.unwrap_or(len) - from);
         self.row.ahead = len;
         let size = newline.unwrap_or(len) - cell;
-        if size > VALUE_MAX {
+        let wide = self
+            .table
+            .as_ref()
+            .is_some_and(|t| t.columns >= COLUMNS_MAX);
+        let most = if wide { WIDE_MAX } else { VALUE_MAX };
+        if size > most {
             // Lines of CSV may be as long as that where something is quoted.
-            let near = self.slice(cell, cell + VALUE_MAX);
+            let near = self.slice(cell, cell + most);
             return Some(match cells(near, form, false) {
                 None => Doubt::No,
                 Some(_) => Doubt::Cells(self.row.index, usize::MAX),
@@ -704,5 +709,7 @@ fn quoted_size(text: &[u8], by: u8, quote: u8, closed: bool) -> Size {
 
 /// A row has at most so many lines where most do not quote.
 const PARTS_MAX: u32 = 64;
+/// A row of very many columns is not waited for if it is longer: each of its cells costs room.
+const WIDE_MAX: usize = 16 * 1024;
 /// A longer cell is not quoted where most do not quote.
 const QUOTED_MAX: usize = 4096;
