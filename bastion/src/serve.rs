@@ -129,12 +129,12 @@ async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
         source,
     })?;
     let host_keys = crate::ssh::host_keys(&config.host_keys)?;
-    let server = Arc::new(Server::new(host_keys, rooms.clone()));
-
     let gate = Gate::new(
         config.limits.unauthenticated,
         config.limits.unauthenticated_per_source,
     );
+    let server = Arc::new(Server::new(host_keys, gate.clone(), rooms.clone()));
+
     let accepting = CancellationToken::new();
     let stop = CancellationToken::new();
     let acceptors = TaskTracker::new();

@@ -929,6 +929,25 @@ fn subject(opening: &Opening, action: Action) -> Option<&[u8]> {
     }
 }
 
+/// Whether the policies of this moment may let somebody open anything on a target, an approval
+/// granted.
+pub(crate) fn may_reach(rooms: &Rooms, asked: &Asked, target: &str) -> bool {
+    let access = rooms.access();
+    let Some(target) = access.inventory().target(target) else {
+        return false;
+    };
+    let channels = || Action::ALL.into_iter().filter(|action| action.is_channel());
+    target.logins().iter().any(|login| {
+        channels().any(|action| {
+            let question = Question {
+                approved_until: Some(jiff::Timestamp::MAX),
+                ..question(asked, login.name(), target.name(), action)
+            };
+            access.decide(&question).is_ok()
+        })
+    })
+}
+
 /// Whether the policies of this moment may let the target ask the client's agent, an approval
 /// granted.
 pub(crate) fn may_have_agent(rooms: &Rooms, asked: &Asked) -> bool {

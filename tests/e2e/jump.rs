@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
 use serde_json::Value;
 use tests::process::{Output, run};
 use tests::ssh::{Client, Session};
@@ -250,18 +251,75 @@ fn a_jump_leads_to_names_of_targets_and_nothing_is_dialled() -> Result<()> {
     Ok(())
 }
 
-/// Its deadline is its own, and a signed-in connection pays for none.
+/// It is a connection before sign-in like any other: with a deadline, and a place in the gate.
 #[test]
-fn a_jump_that_says_nothing_is_closed_at_the_deadline() -> Result<()> {
+fn a_jump_that_says_nothing_has_a_place_until_the_deadline() -> Result<()> {
     let world = World::start(&Setup {
-        limits: "login_deadline = \"2s\"".to_owned(),
+        limits: "login_deadline = \"4s\"\nunauthenticated_per_source = 2".to_owned(),
         ..Setup::default()
     })?;
     let client = trusting(&world)?;
-    let mut silent = client.start(&["-W", "box:22", "bastion"])?;
-    silent.stdout.expect("SSH-2.0-bastion")?;
-    silent.end()?;
+    let master = client.master_of_console()?;
+    let within = || {
+        let mut command = client.ssh();
+        command.arg("-S").arg(master.socket());
+        command.args(["-o", "ControlMaster=no", "-W", "box:22", "bastion"]);
+        Session::start(&mut command)
+    };
+    let mut silent = [within()?, within()?];
+    for each in &silent {
+        each.stdout.expect("SSH-2.0-bastion")?;
+    }
+    let one_more = within()?.finish()?;
+    ensure!(
+        one_more.code() != 0 && one_more.stdout.is_empty(),
+        "{one_more:?}"
+    );
+    for each in &mut silent {
+        each.end()?;
+    }
     let output = jump(&world, &client, "box", "echo in")?.ok()?;
     ensure!(output.out() == "in\n", "{output:?}");
     Ok(())
+}
+
+/// A connection whose sign-in has ended leads nowhere any more.
+#[test]
+fn nobody_jumps_from_a_sign_in_that_has_ended() -> Result<()> {
+    let world = World::usual()?;
+    let client = trusting(&world)?;
+    let master = client.master_of_console()?;
+    let within = || {
+        let mut command = client.ssh();
+        command.arg("-S").arg(master.socket());
+        command.args(["-o", "ControlMaster=no", "-W", "box:22", "bastion"]);
+        Session::start(&mut command)
+    };
+    let first = within()?;
+    first.stdout.expect("SSH-2.0-bastion")?;
+    client.console("sign-out")?.ok()?;
+    let second = within()?.finish()?;
+    ensure!(second.code() != 0 && second.stdout.is_empty(), "{second:?}");
+    ensure!(audited(&world, "jump_begun", 1)?.len() == 1);
+    Ok(())
+}
+
+/// Where a shutdown finds a session within a connection, it is told as any.
+#[test]
+fn a_session_behind_a_jump_is_told_of_a_shutdown() -> Result<()> {
+    let mut world = World::start(&Setup {
+        limits: "drain = \"1s\"".to_owned(),
+        ..Setup::default()
+    })?;
+    let client = trusting(&world)?;
+    let mut command = jumping(&client, &client.key);
+    command.args([&on(&world, "box"), "--", "echo up; sleep 600"]);
+    let mut session = Session::start(&mut command)?;
+    session.stdout.expect("up")?;
+    drop(client);
+    world.bastion()?.signal(Signal::TERM)?;
+    session.end()?;
+    let told = String::from_utf8_lossy(&session.stderr.all()?).into_owned();
+    ensure!(told.contains("bastion: "), "{told}");
+    world.reap()
 }

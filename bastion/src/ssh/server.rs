@@ -38,13 +38,14 @@ use crate::audit::Event;
 use crate::config::{Limits, is_continued, printable};
 use crate::login::{Asker, KeyId, Lease, Pending};
 use crate::name::{Destination, Name, NameError, target_name};
-use crate::serve::Pass;
+use crate::serve::{Gate, Pass};
 use crate::session::{self, Rooms};
 
 /// The SSH server: what every connection has in common.
 pub(crate) struct Server {
     host_keys: Vec<PrivateKey>,
-    rooms: Arc<Rooms>,
+    gate: Gate,
+    pub(super) rooms: Arc<Rooms>,
 }
 
 /// A connection that nobody has spoken on yet.
@@ -53,16 +54,22 @@ pub(super) struct Arrival {
     pub(super) id: ConnectionId,
     /// The address of the client.
     pub(super) peer: SocketAddr,
-    /// Its place among the unauthenticated, where it has not come through another connection.
-    pub(super) pass: Option<Pass>,
+    /// Its place among the unauthenticated.
+    pub(super) pass: Pass,
+    /// Who says that the host keys are those of `behind`.
+    pub(super) certificates: Vec<Certificate>,
     /// The target that the client means, where it has: a user name is a login there.
     pub(super) behind: Option<Name>,
 }
 
 impl Server {
-    /// A server that proves itself with `host_keys`.
-    pub(crate) fn new(host_keys: Vec<PrivateKey>, rooms: Arc<Rooms>) -> Self {
-        Self { host_keys, rooms }
+    /// A server that proves itself with `host_keys`; connections come through `gate`.
+    pub(crate) fn new(host_keys: Vec<PrivateKey>, gate: Gate, rooms: Arc<Rooms>) -> Self {
+        Self {
+            host_keys,
+            gate,
+            rooms,
+        }
     }
 
     /// Carries one accepted connection until it ends; `stop` ends its sessions and then itself.
@@ -77,31 +84,29 @@ impl Server {
             wire: Wire::Tcp(socket),
             id: ConnectionId::new(),
             peer,
-            pass: Some(pass),
+            pass,
+            certificates: Vec::new(),
             behind: None,
         };
         self.carry(arrival, stop).await;
     }
 
-    /// The configuration of one connection, which no other shares: see [`super::rekey`]. One that is
-    /// meant for a target is proven with certificates for its name, where there is an authority for them.
-    fn config(&self, behind: Option<&Name>) -> Arc<russh::server::Config> {
-        let keys = self.host_keys.clone();
-        let certificates = match (&self.rooms.host_ca, behind) {
-            (Some(ca), Some(target)) => keys
-                .iter()
-                .filter_map(|key| match ca.certify(key.public_key(), target) {
-                    Ok(certificate) => Some(certificate),
-                    Err(error) => {
-                        // The client is asked about the plain key instead.
-                        warn!(%target, %error, "no host certificate");
-                        None
-                    }
-                })
-                .collect(),
-            _ => Vec::new(),
+    /// Certificates that the host keys are those of `target`, where there is an authority for them.
+    pub(super) fn certificates(&self, target: &Name) -> Vec<Certificate> {
+        let Some(ca) = &self.rooms.host_ca else {
+            return Vec::new();
         };
-        Arc::new(library_config(&self.rooms, keys, certificates))
+        let life = self.rooms.limits.session_life;
+        let each = self.host_keys.iter();
+        each.filter_map(|key| match ca.certify(key.public_key(), target, life) {
+            Ok(certificate) => Some(certificate),
+            Err(error) => {
+                // The client is asked about the plain key instead.
+                warn!(%target, %error, "no host certificate");
+                None
+            }
+        })
+        .collect()
     }
 
     /// The same for a connection of either kind. Boxed, since one of them carries the other.
@@ -120,16 +125,24 @@ impl Server {
             id,
             peer,
             pass,
+            certificates,
             behind,
         } = arrival;
         let end = CancellationToken::new();
         let socket = Arc::new(wire);
         let pace = Arc::new(Pace::default());
-        let config = self.config(behind.as_ref());
+        // No other connection shares it: see `rekey`.
+        let config = library_config(&self.rooms, self.host_keys.clone(), certificates);
+        let config = Arc::new(config);
         let (exchanges, seen) = Exchanges::of(&config);
         let stream = match Socket::new(socket.clone(), exchanges, limits.write_stall, &end) {
             Ok(stream) => stream.paced(pace.clone()),
             Err(error) => return debug!(%peer, %error, "the socket is gone"),
+        };
+        // One that carries others waits for their last words, too.
+        let patience = match &behind {
+            Some(_) => limits.session_end,
+            None => limits.session_end + FAREWELL,
         };
         let (deadline, mut until) = watch::channel(Some(Instant::now() + limits.login_deadline));
         let tasks = TaskTracker::new();
@@ -145,7 +158,7 @@ impl Server {
             accepted: Instant::now(),
             offers: 0,
             requests: Requests::new(),
-            pass,
+            pass: Some(pass),
             channels: HashMap::new(),
             opens: Opens::new(limits.channel_opens_per_minute),
             refusals: Opens::new(REFUSALS),
@@ -183,7 +196,7 @@ impl Server {
         tasks.close();
         if let Some(farewell) = farewell {
             // The sessions say so on their own channels first, and close their recordings.
-            let ended = tokio::time::timeout(limits.session_end, tasks.wait()).await;
+            let ended = tokio::time::timeout(patience, tasks.wait()).await;
             debug!(connection = %id, %peer, farewell, in_time = ended.is_ok(), "ending the connection");
             // A client whose only channel has closed leaves by itself, with its command's status.
             let left = tokio::time::timeout(FAREWELL / 2, &mut running)
@@ -715,27 +728,23 @@ impl Connection {
         if let Err(failure) = self.may_open() {
             return reply.reject(failure).await;
         }
-        let Stage::SignedIn { lease, .. } = &self.stage else {
+        let Stage::SignedIn { lease, destination } = &self.stage else {
             return;
         };
-        let inner = ConnectionId::new();
-        info!(connection = %self.id, %inner, %target, "a connection within this one");
-        let begun = Event::JumpBegun {
-            connection: self.id.to_string(),
-            user: lease.who(),
-            source: self.peer.ip(),
-            target: target.to_string(),
-            inner: inner.to_string(),
+        let asked = self.asked(lease.clone(), destination.clone(), Opening::Shell);
+        let Some(pass) = self.server.gate.admit(self.peer.ip()) else {
+            crate::metrics::global().connection_refused();
+            info!(connection = %self.id, "too many connections before sign-in");
+            return reply.reject(ChannelOpenFailure::ResourceShortage).await;
         };
-        if !self.audited(begun) {
-            return reply.reject(ChannelOpenFailure::ConnectFailed).await;
-        }
         let (client, ended) = self.bytes_end(channel, reply, handle);
         let jump = Jump {
             target,
             client,
-            id: inner,
+            asked,
+            id: ConnectionId::new(),
             peer: self.peer,
+            pass,
         };
         let carried = jump::carry(self.server.clone(), jump, self.stop.clone());
         self.tasks.spawn(async move {

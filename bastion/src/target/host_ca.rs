@@ -33,26 +33,33 @@ impl HostCa {
 
     /// A certificate that `host_key` is `target`'s, for one connection.
     ///
-    /// It names that target alone, and is valid from an hour before now to an hour after: a client
-    /// looks at it once, when it connects, by a clock of its own.
+    /// It names that target alone, and is valid from an hour before now to an hour after `life`, the
+    /// longest that the connection may last: some clients look at it again at each exchange of keys,
+    /// by a clock of their own.
     ///
     /// # Errors
     ///
     /// The clock is before 1970, or signing failed.
-    pub fn certify(&self, host_key: &PublicKey, target: &Name) -> Result<Certificate, MintError> {
-        self.certify_at(host_key, target, Timestamp::now())
+    pub fn certify(
+        &self,
+        host_key: &PublicKey,
+        target: &Name,
+        life: Duration,
+    ) -> Result<Certificate, MintError> {
+        self.certify_at(host_key, target, life, Timestamp::now())
     }
 
     fn certify_at(
         &self,
         host_key: &PublicKey,
         target: &Name,
+        life: Duration,
         now: Timestamp,
     ) -> Result<Certificate, MintError> {
         let now_s = u64::try_from(now.as_second()).map_err(|_| MintError::Clock)?;
         let (from, to) = (
             now_s.saturating_sub(LEEWAY.as_secs()),
-            now_s.saturating_add(LEEWAY.as_secs()),
+            now_s.saturating_add((life + LEEWAY).as_secs()),
         );
         let certificate = || {
             let mut builder = Builder::new_with_random_nonce(&mut safe_rng(), host_key, from, to)?;
@@ -81,7 +88,7 @@ impl fmt::Debug for HostCa {
     }
 }
 
-/// Half of the life of a certificate.
+/// How far a client's clock may be from ours.
 const LEEWAY: Duration = Duration::from_secs(3600);
 
 #[cfg(test)]
@@ -98,15 +105,18 @@ mod tests {
         let (ca, host_key) = (HostCa { key: new() }, new());
         let now = Timestamp::from_second(1_800_000_000).unwrap();
         let target = target_name("orders-db").unwrap();
-        let made = ca.certify_at(host_key.public_key(), &target, now).unwrap();
+        let life = Duration::from_secs(600);
+        let made = ca
+            .certify_at(host_key.public_key(), &target, life, now)
+            .unwrap();
         assert_eq!(made.cert_type(), CertType::Host);
         assert_eq!(made.valid_principals(), ["orders-db"]);
         assert_eq!(made.public_key(), host_key.public_key().key_data());
         assert_eq!(made.valid_after(), 1_800_000_000 - 3600);
-        assert_eq!(made.valid_before(), 1_800_000_000 + 3600);
+        assert_eq!(made.valid_before(), 1_800_000_000 + 4200);
         let fingerprint = ca.public_key().fingerprint(HashAlg::Sha256);
         made.validate_at(1_800_000_000, [&fingerprint]).unwrap();
-        assert!(made.validate_at(1_800_003_601, [&fingerprint]).is_err());
+        assert!(made.validate_at(1_800_004_201, [&fingerprint]).is_err());
         assert!(!format!("{ca:?}").contains("PRIVATE"));
     }
 }
