@@ -441,6 +441,49 @@ fn small_writes_keep_their_order_and_the_tail_arrives() -> Result<()> {
     Ok(())
 }
 
+/// Windows and packets of no sense, and data beyond our own window: what is possible is carried, the rest ends that
+/// connection; memory stays bounded, and a channel without a window costs nothing while it waits.
+#[test]
+fn flow_control_that_is_none_is_carried_or_cut() -> Result<()> {
+    let world = World::usual()?;
+    let client = world.signed_in()?;
+    let ask_for = serde_json::json!({
+        "port": world.bastion()?.port, "key": client.key, "user": format!("{}@box", world.sshd.login), "do": "misflow",
+    });
+    let mut peer = tests::peer::script("raw.py", &[&ask_for.to_string()])?;
+    let (mut session, answers) = bounded(&world, 1, || {
+        let session = Session::start(&mut peer)?;
+        let answers = session.stdout.wait("the answers", |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            serde_json::from_str::<serde_json::Value>(text.split_once('\n')?.0).ok()
+        })?;
+        Ok((session, answers))
+    })?;
+    for (kind, read, stood) in [
+        ("the largest", 1_000_000, true),
+        ("small packets", 10_000, true),
+        ("a byte at a time", 100, true),
+        ("no packets", 0, false),
+        ("no bytes", 8, true),
+        ("ours ignored", 0, false),
+    ] {
+        let expected = serde_json::json!({"read": read, "stood": stood});
+        ensure!(answers.get(kind) == Some(&expected), "{kind}: {answers}");
+    }
+    // Either is right, as long as somebody says so.
+    ensure!(answers.get("too much window").is_some(), "{answers}");
+    // The passing of time at the target is the event: a loop that turned would have cost most of it.
+    let (before, _) = world.bastion()?.cpu()?;
+    client.exec("box", "sleep 4", b"")?.ok()?;
+    let used = world.bastion()?.cpu()?.0 - before;
+    ensure!(used < 2.0, "{used} s of the processor in 4 s");
+    let mut input = session.stdin.take().context("its input")?;
+    std::io::Write::write_all(&mut input, b"\n")?;
+    drop(input);
+    session.end()?;
+    Ok(())
+}
+
 /// Clients that vanish leave nothing behind: no descriptors, no sessions.
 #[test]
 fn clients_that_vanish_leave_nothing_behind() -> Result<()> {

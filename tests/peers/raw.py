@@ -614,6 +614,76 @@ def rekey_often(transport, channel):
         pass
 
 
+def opened(ask, window, packet):
+    """A channel whose window and packets are as large as is said, be it senseless."""
+    transport = sign_in(ask)
+    transport._sanitize_window_size = transport._sanitize_packet_size = lambda size: 2**15 if size is None else size
+    channel = transport.open_session(window_size=window, max_packet_size=packet, timeout=WAIT)
+    channel.settimeout(WAIT)
+    return transport, channel
+
+
+def grant(transport, channel, n):
+    message = Message()
+    message.add_byte(paramiko.common.cMSG_CHANNEL_WINDOW_ADJUST)
+    message.add_int(channel.remote_chanid)
+    message.add_int(n)
+    transport._send_user_message(message)
+
+
+def unbounded(transport, channel, count, bytes_):
+    """Data as if there were no window, until it is all sent or the connection ends."""
+    for _ in range(count):
+        message = Message()
+        message.add_byte(paramiko.common.cMSG_CHANNEL_DATA)
+        message.add_int(channel.remote_chanid)
+        message.add_string(bytes_)
+        transport._send_user_message(message)
+
+
+def misflow(ask):
+    """Flow control that is none, each kind on a connection of its own; says what was read, and whether the connection
+    stood. The last channel, which has no window, is held until a line comes."""
+    def run(window, packet, command, does=lambda *_: None):
+        transport, read = None, b""
+        try:
+            transport, channel = opened(ask, window, packet)
+            channel.exec_command(command)
+            does(transport, channel)
+            read = channel.makefile("rb").read()
+        except (paramiko.SSHException, OSError, EOFError):
+            pass
+        if transport is None:
+            # Not even the channel was opened.
+            return {"read": 0, "stood": False}
+        try:
+            other = transport.open_session(timeout=WAIT)
+            other.settimeout(WAIT)
+            other.exec_command("echo in")
+            stood = other.makefile("rb").read() == b"in\n"
+        except (paramiko.SSHException, OSError, EOFError):
+            stood = False
+        transport.close()
+        return {"read": len(read), "stood": stood}
+
+    million = "head -c 1000000 /dev/zero"
+    answers = {
+        "the largest": run(2**32 - 1, 2**32 - 1, million),
+        "small packets": run(2**20, 9, "head -c 10000 /dev/zero"),
+        "a byte at a time": run(0, 2**15, "head -c 100 /dev/zero", lambda t, c: [grant(t, c, 1) for _ in range(100)]),
+        "no packets": run(2**20, 0, million),
+        "too much window": run(2**20, 2**15, million, lambda t, c: [grant(t, c, 2**32 - 1) for _ in range(3)]),
+        "no bytes": run(2**20, 2**15, "echo; head -c 7", lambda t, c: (
+            unbounded(t, c, 5000, b""), c.sendall(b"x" * 7))),
+        "ours ignored": run(2**20, 2**15, "sleep 1000", lambda t, c: unbounded(t, c, 4096, bytes(2**15))),
+    }
+    transport, channel = opened(ask, 0, 2**15)
+    channel.exec_command("cat /dev/zero")
+    print(json.dumps(answers), flush=True)
+    sys.stdin.readline()
+    transport.close()
+
+
 def disconnect(transport, channel):
     message = Message()
     message.add_byte(paramiko.common.cMSG_DISCONNECT)
@@ -895,9 +965,11 @@ def held(ask):
 
 ask = json.loads(sys.argv[1])
 does = {"failures": failures, "bad_signatures": bad_signatures, "offers": offers, "early": early, "late": late,
-        "false_proofs": false_proofs, "offered": offered, "steps": steps,
+        "false_proofs": false_proofs, "misflow": misflow, "offered": offered, "steps": steps,
         "requests": requests, "globals": globals_, "opens": opens, "twice": twice, "run": run,
         "interactive": interactive, "names": names, "leaves": leaves, "held": held, "drip": drip, "flood": flood,
         "connections": connections, "failing": failing,
         "rekeys": rekeys, "rekeying": rekeying, "alike": alike}
-print(json.dumps(does[ask["do"]](ask)))
+answer = does[ask["do"]](ask)
+if answer is not None:
+    print(json.dumps(answer))
