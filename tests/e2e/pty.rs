@@ -71,11 +71,12 @@ fn sizes_in_pixels_are_the_terminals_too() -> Result<()> {
     let world = World::usual()?;
     let client = world.signed_in()?;
     let python = tests::files::installed("venv/bin/python")?;
+    // Not in a handler, which would print into a line that is being printed.
     let program = "import fcntl, signal, struct, termios
-def show(*_): print(*struct.unpack(\"HHHH\", fcntl.ioctl(0, termios.TIOCGWINSZ, bytes(8))), flush=True)
-signal.signal(signal.SIGWINCH, show)
-show()
-while True: signal.pause()";
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGWINCH])
+while True:
+    print(*struct.unpack(\"HHHH\", fcntl.ioctl(0, termios.TIOCGWINSZ, bytes(8))), flush=True)
+    signal.sigwait([signal.SIGWINCH])";
     let ask_for = json!({
         "port": world.bastion()?.port, "key": client.key, "host_key": world.host_key,
         "user": format!("{}@box", world.sshd.login), "do": "sizes",
