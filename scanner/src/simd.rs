@@ -552,29 +552,6 @@ pub(crate) fn ones(width: Width, map: &[u64]) -> u64 {
     }
 }
 
-/// Writes out where the bits of a map are.
-pub(crate) fn positions(width: Width, map: &[u64], out: &mut Vec<u32>) {
-    out.clear();
-    match width {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: the width says that the CPU has these instructions.
-        Width::Avx512 => unsafe { x86::positions_avx512(map, out) },
-        #[cfg(target_arch = "x86_64")]
-        Width::Avx2 => bits_of(map, out),
-        Width::Portable => bits_of(map, out),
-    }
-}
-
-fn bits_of(map: &[u64], out: &mut Vec<u32>) {
-    for (word, at) in map.iter().zip((0..).step_by(BLOCK)) {
-        let mut left = *word;
-        while left != 0 {
-            out.push(at + left.trailing_zeros());
-            left &= left - 1;
-        }
-    }
-}
-
 /// A bitmap of where `byte` stands in `text`.
 pub(crate) fn places(width: Width, text: &[u8], byte: u8, map: &mut Vec<u64>) {
     map.clear();
@@ -798,6 +775,141 @@ pub(crate) fn append(out: &mut BytesMut, text: &[u8], range: Range<usize>) {
     }
 }
 
+/// In a list of separators: it is a newline.
+pub(crate) const NEWLINE: u32 = 1 << 31;
+
+/// Where the cells of rows end, as numbers, and what else has to be known of them.
+#[derive(Debug, Default)]
+pub(crate) struct Separators {
+    /// Where separators stand, and newlines, which have the bit [`NEWLINE`].
+    pub(crate) ends: Vec<u32>,
+    /// Where suspects stand, for [`values`].
+    pub(crate) suspects: Vec<u32>,
+    /// Whether there is a quote.
+    pub(crate) quotes: bool,
+    /// Whether there may be controls but for newlines.
+    pub(crate) controls: bool,
+}
+
+/// Finds where `by` stands in `text`, of which `newlines` and `suspects` are maps.
+pub(crate) fn separators(
+    width: Width,
+    text: &[u8],
+    (by, quote): (u8, u8),
+    (newlines, suspects): (&[u64], &[u64]),
+    out: &mut Separators,
+) {
+    out.ends.clear();
+    out.suspects.clear();
+    match width {
+        #[cfg(target_arch = "x86_64")]
+        Width::Avx512 => {
+            let maps = newlines.iter().copied().zip(suspects.iter().copied());
+            // SAFETY: the width says that the CPU has these instructions.
+            unsafe { x86::separators_avx512(text, (by, quote), maps, out) }
+        }
+        #[cfg(target_arch = "x86_64")]
+        Width::Avx2 => separators_of(text, (by, quote), out),
+        Width::Portable => separators_of(text, (by, quote), out),
+    }
+}
+
+fn separators_of(text: &[u8], (by, quote): (u8, u8), out: &mut Separators) {
+    for (at, b) in (0..).zip(text) {
+        if *b == b'\n' {
+            out.ends.push(at | NEWLINE);
+        } else if *b == by {
+            out.ends.push(at);
+        }
+    }
+    out.quotes = memchr::memchr(quote, text).is_some();
+    out.controls = true;
+}
+
+/// A text with rows, in which protected cells are found.
+pub(crate) struct Rows<'a, H> {
+    pub(crate) text: &'a [u8],
+    /// Where it begins, as others count.
+    pub(crate) base: usize,
+    /// Where something is to be looked at, unless it stands in a protected cell.
+    pub(crate) suspects: &'a [u64],
+    pub(crate) shape: Shape<'a, H>,
+}
+
+/// Where the cells of a row are.
+pub(crate) enum Shape<'a, H> {
+    /// At separators, so many `cells` in a row, of which those in `columns` are protected, told by
+    /// their numbers. There is no quote in the text. In `tight` rows no space stands behind the
+    /// first separator.
+    Separated {
+        by: &'a Separators,
+        cells: usize,
+        tight: bool,
+        columns: &'a [(usize, H)],
+    },
+    /// Between bars at fixed places, which `bars` has as a map, up to the one at `reach`; protected
+    /// ones begin and end at fixed places, too, or end with the row. What is suspect where
+    /// `inside` has a bit belongs to one of them.
+    Aligned {
+        bars: &'a [u64],
+        reach: usize,
+        inside: &'a [u64],
+        columns: &'a [(usize, usize, H)],
+    },
+}
+
+/// Where the next row begins, from the beginning of the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Next {
+    pub(crate) start: usize,
+    /// Its first separator in the list, and a suspect that stands before those in it.
+    pub(crate) end: usize,
+    pub(crate) suspect: usize,
+    /// How many rows there were.
+    pub(crate) rows: u64,
+}
+
+/// Finds what stands in protected cells, without the spaces around it, in rows from `next` on: up
+/// to a row that is not as plain as that, or as long as there are at most `most` in `found`. Other
+/// suspects have to be `clear`, which is told the row, too.
+#[inline]
+pub(crate) fn values<H: Copy>(
+    width: Width,
+    rows: &Rows<'_, H>,
+    next: &mut Next,
+    (found, most): (&mut Vec<Span<H>>, usize),
+    clear: impl FnMut(Range<usize>, usize) -> bool,
+    how: impl Fn(&mut H, u64),
+) {
+    match width {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the width says that the CPU has these instructions.
+        Width::Avx512 => unsafe { x86::values_avx512(rows, next, (found, most), clear, how) },
+        #[cfg(target_arch = "x86_64")]
+        Width::Avx2 => {}
+        Width::Portable => {}
+    }
+}
+
+/// What a value may begin with that is surely not the word or sign for none, and no rule.
+#[cfg(target_arch = "x86_64")]
+#[expect(
+    clippy::indexing_slicing,
+    reason = "every index is known to be in the array when this is compiled"
+)]
+const PLAIN_STARTS: [bool; 256] = {
+    let mut all = [false; 256];
+    let mut b = 0u8;
+    while b < 128 {
+        all[b as usize] = b.is_ascii_alphanumeric() && !matches!(b, b'n' | b'N' | b'u' | b'U');
+        b += 1;
+    }
+    all
+};
+/// No word for none is longer.
+#[cfg(target_arch = "x86_64")]
+const NONE_MAX: usize = 10;
+
 /// What a byte of a value is, a bit each.
 mod kind {
     pub(super) const COUNTED: u8 = 1;
@@ -903,8 +1015,8 @@ mod x86 {
     use bytes::BytesMut;
 
     use super::{
-        BLOCK, Block, Cover, GAP_MAX, KINDS, Kinds, Map, Maps, RUN, Run, Span, Tables, Words,
-        class, kind,
+        BLOCK, Block, Cover, GAP_MAX, KINDS, Kinds, Map, Maps, NONE_MAX, Next, PLAIN_STARTS, RUN,
+        Rows, Run, Separators, Shape, Span, Tables, Words, class, kind,
     };
 
     /// Where any of three bytes stands, a bit for each place.
@@ -1160,6 +1272,9 @@ mod x86 {
         }
     }
 
+    /// So far ahead what comes is asked for: no CPU does so by itself from one page to the next.
+    const AHEAD: usize = 2048;
+
     /// # Safety
     ///
     /// The CPU has the instructions, and `text` the blocks and one before them.
@@ -1179,6 +1294,8 @@ mod x86 {
         while next + 8 <= blocks.end && run.size + 8 <= RUN {
             let mut classes = [all; 8];
             for (k, slot) in classes.iter_mut().enumerate() {
+                let ahead = text.as_ptr().wrapping_add((next + k) * BLOCK + AHEAD);
+                _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
                 // SAFETY: the block is in `text`, and two bytes before it are.
                 let looked = unsafe { look_avx512(&wide, text.as_ptr().add((next + k) * BLOCK)) };
                 least = _mm512_min_epu8(least, looked.bytes);
@@ -1399,6 +1516,25 @@ mod x86 {
         run.flush::<u64>(t, maps);
     }
 
+    /// Writes the first `size` bytes of a block, and some behind them: half of it where that is
+    /// enough, which costs less than half.
+    ///
+    /// # Safety
+    ///
+    /// The CPU has the instructions; there is room for a block at `to`.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn store(to: *mut u8, block: __m512i, size: usize) {
+        // SAFETY: what the caller promises.
+        unsafe {
+            if size <= BLOCK / 2 {
+                _mm256_storeu_si256(to.cast(), _mm512_castsi512_si256(block));
+            } else {
+                _mm512_storeu_si512(to.cast(), block);
+            }
+        }
+    }
+
     /// Writes what `decide` says; how many bytes that are, if it decides.
     ///
     /// # Safety
@@ -1451,7 +1587,7 @@ mod x86 {
             }
         };
         // SAFETY: there is room for a block.
-        unsafe { _mm512_storeu_si512(to.cast(), new) };
+        unsafe { store(to, new, size) };
         Some(size)
     }
 
@@ -1505,7 +1641,7 @@ mod x86 {
             // for the gap in whole blocks and two more.
             let written = unsafe {
                 let (from, to) = (text.as_ptr().add(at), to.add(len));
-                _mm512_storeu_si512(to.cast(), _mm512_loadu_si512(from.cast()));
+                store(to, _mm512_loadu_si512(from.cast()), gap);
                 let mut copied = BLOCK;
                 while copied < gap {
                     let block = _mm512_loadu_si512(from.add(copied).cast());
@@ -1568,36 +1704,406 @@ mod x86 {
     #[target_feature(
         enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,gfni,bmi1,bmi2,popcnt,lzcnt"
     )]
-    pub(super) unsafe fn positions_avx512(map: &[u64], out: &mut Vec<u32>) {
+    pub(super) unsafe fn separators_avx512(
+        text: &[u8],
+        (by, quote): (u8, u8),
+        maps: impl Iterator<Item = (u64, u64)>,
+        out: &mut Separators,
+    ) {
         let mut each = [0u8; BLOCK];
         for (k, slot) in (0u8..).zip(each.iter_mut()) {
             *slot = k;
         }
         // SAFETY: there are 64 bytes; loads need no alignment.
         let each = unsafe { _mm512_loadu_si512(each.as_ptr().cast()) };
-        for (word, at) in map.iter().zip((0i32..).step_by(BLOCK)) {
-            out.reserve(BLOCK);
-            let packed = _mm512_maskz_compress_epi8(*word, each);
-            let size = word.count_ones() as usize;
-            let at = _mm512_set1_epi32(at);
-            let parts = [
-                _mm512_extracti32x4_epi32::<0>(packed),
-                _mm512_extracti32x4_epi32::<1>(packed),
-                _mm512_extracti32x4_epi32::<2>(packed),
-                _mm512_extracti32x4_epi32::<3>(packed),
-            ];
-            let mut to = out.spare_capacity_mut().as_mut_ptr();
-            for part in parts.into_iter().take(size.div_ceil(16).max(1)) {
-                let part = _mm512_add_epi32(_mm512_cvtepu8_epi32(part), at);
-                // SAFETY: there is room for 64, and each of at most four parts has 16.
-                unsafe {
-                    _mm512_storeu_si512(to.cast(), part);
-                    to = to.add(16);
+        let (by, quote, space) = (
+            _mm512_set1_epi8(by.cast_signed()),
+            _mm512_set1_epi8(quote.cast_signed()),
+            _mm512_set1_epi8(b' '.cast_signed()),
+        );
+        let flag = _mm512_set1_epi8(i8::MIN);
+        let (mut quotes, mut controls) = (0, 0);
+        for ((block, (newline, suspect)), at) in
+            text.chunks(BLOCK).zip(maps).zip((0i32..).step_by(BLOCK))
+        {
+            let all = u64::MAX >> (BLOCK - block.len());
+            // SAFETY: no byte behind the block is read.
+            let bytes = unsafe { _mm512_maskz_loadu_epi8(all, block.as_ptr().cast()) };
+            let newline = newline & all;
+            quotes |= _mm512_mask_cmpeq_epi8_mask(all, bytes, quote);
+            controls |= _mm512_mask_cmplt_epu8_mask(all & !newline, bytes, space);
+            let ends = _mm512_mask_cmpeq_epi8_mask(all, bytes, by) | newline;
+            let marked = _mm512_mask_add_epi8(each, newline, each, flag);
+            // SAFETY: the CPU has the instructions.
+            unsafe {
+                numbers(ends, marked, at, &mut out.ends);
+                numbers(suspect & all, each, at, &mut out.suspects);
+            }
+        }
+        (out.quotes, out.controls) = (quotes != 0, controls != 0);
+    }
+
+    /// Adds the bytes of a block that `map` has as numbers, from `at` on; the sign of a byte becomes
+    /// that of its number.
+    ///
+    /// # Safety
+    ///
+    /// The CPU has the instructions.
+    #[inline]
+    #[target_feature(
+        enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,gfni,bmi1,bmi2,popcnt,lzcnt"
+    )]
+    unsafe fn numbers(map: u64, bytes: __m512i, at: i32, out: &mut Vec<u32>) {
+        let kept = _mm512_set1_epi32((super::NEWLINE | 0x3f).cast_signed());
+        let at = _mm512_set1_epi32(at);
+        let packed = _mm512_maskz_compress_epi8(map, bytes);
+        let size = map.count_ones() as usize;
+        let parts = [
+            _mm512_extracti32x4_epi32::<0>(packed),
+            _mm512_extracti32x4_epi32::<1>(packed),
+            _mm512_extracti32x4_epi32::<2>(packed),
+            _mm512_extracti32x4_epi32::<3>(packed),
+        ];
+        out.reserve(BLOCK);
+        let mut to = out.spare_capacity_mut().as_mut_ptr();
+        for part in parts.into_iter().take(size.div_ceil(16).max(1)) {
+            let part = _mm512_and_si512(_mm512_cvtepi8_epi32(part), kept);
+            // SAFETY: there is room for 64, and each of at most four parts has 16.
+            unsafe {
+                _mm512_storeu_si512(to.cast(), _mm512_or_si512(part, at));
+                to = to.add(16);
+            }
+        }
+        // SAFETY: these have been written.
+        unsafe { out.set_len(out.len() + size) };
+    }
+
+    /// # Safety
+    ///
+    /// The CPU has the instructions.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,bmi1,bmi2,popcnt,lzcnt")]
+    pub(super) unsafe fn values_avx512<H: Copy>(
+        rows: &Rows<'_, H>,
+        next: &mut Next,
+        (found, most): (&mut Vec<Span<H>>, usize),
+        mut clear: impl FnMut(Range<usize>, usize) -> bool,
+        how: impl Fn(&mut H, u64),
+    ) {
+        found.reserve(most.saturating_sub(found.len()));
+        match rows.shape {
+            Shape::Separated {
+                by,
+                cells,
+                tight,
+                columns,
+            } => {
+                let shape = (by, cells, tight, columns);
+                // SAFETY: the CPU has the instructions, and there is room for `most`.
+                unsafe { separated(rows, shape, next, (found, most), &mut clear, &how) };
+            }
+            Shape::Aligned {
+                bars,
+                reach,
+                inside,
+                columns,
+            } => {
+                while found.len() + columns.len() <= most {
+                    let at = (*next, reach, inside);
+                    // SAFETY: the CPU has the instructions, and there is room for `most`.
+                    let row = unsafe { aligned(rows, bars, columns, at, found, &mut clear, &how) };
+                    let Some(end) = row else { return };
+                    next.start = end + 1;
+                    next.rows += 1;
                 }
             }
-            // SAFETY: these have been written.
-            unsafe { out.set_len(out.len() + size) };
         }
+    }
+
+    /// Adds the values of rows whose cells separators end.
+    ///
+    /// # Safety
+    ///
+    /// The CPU has the instructions, and `found` has room for `most`.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,bmi1,bmi2,popcnt,lzcnt")]
+    unsafe fn separated<H: Copy>(
+        rows: &Rows<'_, H>,
+        (by, cells, tight, columns): (&Separators, usize, bool, &[(usize, H)]),
+        next: &mut Next,
+        (found, most): (&mut Vec<Span<H>>, usize),
+        clear: &mut impl FnMut(Range<usize>, usize) -> bool,
+        how: &impl Fn(&mut H, u64),
+    ) {
+        if !(1..=16).contains(&cells) || columns.iter().any(|(index, _)| *index >= cells) {
+            return;
+        }
+        let (all, newline) = (u16::MAX >> (16 - cells), 1 << (cells - 1));
+        let flag = _mm512_set1_epi32(super::NEWLINE.cast_signed());
+        let place = |end: u32| (end & !super::NEWLINE) as usize;
+        let text = rows.text;
+        let (mut at, mut done) = (*next, found.len());
+        'rows: while done + columns.len() <= most
+            && let Some(ends) = by.ends.get(at.end..at.end + cells)
+        {
+            // SAFETY: there are so many numbers.
+            let numbers = unsafe { _mm512_maskz_loadu_epi32(all, ends.as_ptr().cast()) };
+            let newlines = _mm512_test_epi32_mask(numbers, flag);
+            // SAFETY: there are so many.
+            let (start, end) = (at.start, place(unsafe { *ends.get_unchecked(cells - 1) }));
+            // The last one is a newline, and no other.
+            if newlines != newline || start >= end || end >= text.len() {
+                break;
+            }
+            // SAFETY: it stands before the end.
+            let first = unsafe { *text.get_unchecked(start) };
+            if matches!(
+                first,
+                b'\n' | b'\r' | b'{' | b'[' | b'}' | b']' | b'<' | b'\\' | b' '
+            ) {
+                break;
+            }
+            // SAFETY: there is an end at least.
+            let second = place(unsafe { *ends.get_unchecked(0) }) + 1;
+            if tight && text.get(second) == Some(&b' ') {
+                break;
+            }
+            let mut len = done;
+            for (index, hit) in columns {
+                // SAFETY: there are more ends than that.
+                let (from, to) = unsafe {
+                    let from = match index.checked_sub(1) {
+                        Some(before) => place(*ends.get_unchecked(before)) + 1,
+                        None => start,
+                    };
+                    (from, place(*ends.get_unchecked(*index)))
+                };
+                if from >= to {
+                    continue;
+                }
+                if to > end {
+                    break 'rows;
+                }
+                // SAFETY: both stand before the end of the row.
+                let (first, last) =
+                    unsafe { (*text.get_unchecked(from), *text.get_unchecked(to - 1)) };
+                if first <= b' ' || last <= b' ' || !(is_plain(first) || to - from > NONE_MAX) {
+                    break 'rows;
+                }
+                let span = (rows.base + from, rows.base + to);
+                // SAFETY: there is room for one of each column.
+                unsafe { put(found, &mut len, span, hit, |hit| how(hit, at.rows)) };
+            }
+            // SAFETY: these have been written.
+            let spans = unsafe { std::slice::from_raw_parts(found.as_ptr().add(done), len - done) };
+            while let Some(suspect) = by.suspects.get(at.suspect)
+                && *suspect as usize <= end
+            {
+                at.suspect += 1;
+                let suspect = *suspect as usize;
+                let place = rows.base + suspect;
+                let inside = spans.iter().any(|s| place > s.from && place <= s.to)
+                    && !(by.controls && matches!(text.get(suspect), None | Some(0 | 8 | 0x1b)));
+                // Those before it are of lines that were looked at in another way.
+                if !inside
+                    && suspect >= start
+                    && !ask(clear, rows.base + start..rows.base + end, place)
+                {
+                    break 'rows;
+                }
+            }
+            done = len;
+            at.start = end + 1;
+            at.end += cells;
+            at.rows += 1;
+            next.clone_from(&at);
+        }
+        // SAFETY: these have been written.
+        unsafe { found.set_len(done) };
+    }
+
+    /// Writes a span behind those that are there, so that it is the one before `len`.
+    ///
+    /// # Safety
+    ///
+    /// There is room for it.
+    #[inline(always)]
+    unsafe fn put<H: Copy>(
+        found: &mut Vec<Span<H>>,
+        len: &mut usize,
+        (from, to): (usize, usize),
+        how: &H,
+        change: impl FnOnce(&mut H),
+    ) {
+        // SAFETY: what the caller promises; all of the span is written.
+        unsafe {
+            let span = found.as_mut_ptr().add(*len);
+            (&raw mut (*span).from).write(from);
+            (&raw mut (*span).to).write(to);
+            (&raw mut (*span).how).copy_from_nonoverlapping(how, 1);
+            change(&mut (*span).how);
+        }
+        *len += 1;
+    }
+
+    /// Whether a value that begins so is surely no word or sign for none, and no rule.
+    #[inline(always)]
+    fn is_plain(first: u8) -> bool {
+        PLAIN_STARTS.get(usize::from(first)) == Some(&true)
+    }
+
+    /// Adds the values of a row with bars at fixed places, if it is a plain one; where it ends.
+    ///
+    /// # Safety
+    ///
+    /// The CPU has the instructions, and `found` has room for one of each column.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,bmi1,bmi2,popcnt,lzcnt")]
+    unsafe fn aligned<H: Copy>(
+        rows: &Rows<'_, H>,
+        bars: &[u64],
+        columns: &[(usize, usize, H)],
+        (next, reach, inside): (Next, usize, &[u64]),
+        found: &mut Vec<Span<H>>,
+        clear: &mut impl FnMut(Range<usize>, usize) -> bool,
+        how: &impl Fn(&mut H, u64),
+    ) -> Option<usize> {
+        let start = next.start;
+        let row = rows.text.get(start..)?;
+        if matches!(row.first()?, b'\n' | b'\r' | b'+' | b'(' | b'-') {
+            return None;
+        }
+        // No byte of a row may be a control, or not ASCII.
+        let least = _mm512_set1_epi8(0x20);
+        let bar = _mm512_set1_epi8(b'|'.cast_signed());
+        let mut size = 0;
+        let mut wanted = bars.iter();
+        loop {
+            let block = row.get(size..)?;
+            let all = u64::MAX >> (BLOCK - block.len().min(BLOCK)).min(BLOCK - 1);
+            // SAFETY: no byte behind the row is read, which has one at least.
+            let bytes = unsafe {
+                if block.is_empty() {
+                    return None;
+                }
+                _mm512_maskz_loadu_epi8(all, block.as_ptr().cast())
+            };
+            let wanted = wanted.next().copied().unwrap_or(0);
+            if _mm512_cmpeq_epi8_mask(bytes, bar) & wanted != wanted {
+                return None;
+            }
+            let odd = _mm512_mask_cmplt_epi8_mask(all, bytes, least);
+            if odd != 0 {
+                size += odd.trailing_zeros() as usize;
+                break;
+            }
+            size += BLOCK;
+        }
+        let end = start + size;
+        if size <= reach || row.get(size) != Some(&b'\n') {
+            return None;
+        }
+        let kept = found.len();
+        let mut len = kept;
+        let space = _mm512_set1_epi8(b' '.cast_signed());
+        for (from, to, hit) in columns {
+            let (from, to) = (*from, size.min(*to));
+            let cell = row.get(from..to)?;
+            if !(1..=BLOCK).contains(&cell.len()) {
+                return None;
+            }
+            let all = u64::MAX >> (BLOCK - cell.len());
+            // SAFETY: no byte behind the cell is read.
+            let bytes = unsafe { _mm512_maskz_loadu_epi8(all, cell.as_ptr().cast()) };
+            let inner = _mm512_mask_cmpneq_epi8_mask(all, bytes, space);
+            if inner == 0 {
+                continue;
+            }
+            let to = from + BLOCK - inner.leading_zeros() as usize;
+            let from = from + inner.trailing_zeros() as usize;
+            let first = *row.get(from)?;
+            let dash = matches!(first, b'-' | b'=' | b':' | b'+' | b'|');
+            if !(is_plain(first) || to - from > NONE_MAX && !dash) {
+                return None;
+            }
+            let at = rows.base + start;
+            // SAFETY: there is room for one of each column.
+            unsafe {
+                put(found, &mut len, (at + from, at + to), hit, |hit| {
+                    how(hit, next.rows);
+                });
+            }
+        }
+        // SAFETY: the CPU has the instructions.
+        let is_clear = unsafe {
+            is_clear(rows, start, end, clear, |at, window| {
+                // There are no controls in the row.
+                let map = inside.get((at - start) / BLOCK);
+                window & !map.copied().unwrap_or(0)
+            })
+        };
+        if !is_clear {
+            return None;
+        }
+        // SAFETY: these have been written.
+        unsafe { found.set_len(len) };
+        Some(end)
+    }
+
+    /// Whether nothing from `start` to `end`, both with it, is to be looked at: all suspects are
+    /// clear, but for those that are not `outside` of protected cells, or are controls: of a place
+    /// and a window of suspects from there on it gives those.
+    ///
+    /// # Safety
+    ///
+    /// The CPU has the instructions.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,bmi1,bmi2,popcnt,lzcnt")]
+    unsafe fn is_clear<H>(
+        rows: &Rows<'_, H>,
+        start: usize,
+        end: usize,
+        clear: &mut impl FnMut(Range<usize>, usize) -> bool,
+        outside: impl Fn(usize, u64) -> u64,
+    ) -> bool {
+        // In windows from where the row begins: rows of a table have about the same length, so that
+        // a CPU foresees in which one something is, which it cannot in the words of the map.
+        let bit = start % BLOCK;
+        let mut words = rows
+            .suspects
+            .get(start / BLOCK..)
+            .unwrap_or_default()
+            .iter();
+        let mut next = words.next().copied().unwrap_or(0);
+        let mut from = start;
+        while from <= end {
+            let this = std::mem::replace(&mut next, words.next().copied().unwrap_or(0));
+            // The second shift in two steps: there is none of 64.
+            let window = this >> bit | next << 1 << (BLOCK - 1 - bit);
+            let behind = BLOCK - 1 - (end - from).min(BLOCK - 1);
+            let mut left = match window << behind >> behind {
+                0 => 0,
+                window => outside(from, window),
+            };
+            while left != 0 {
+                let at = from + left.trailing_zeros() as usize;
+                left &= left - 1;
+                if !ask(clear, rows.base + start..rows.base + end, rows.base + at) {
+                    return false;
+                }
+            }
+            from += BLOCK;
+        }
+        true
+    }
+
+    /// A call of its own, so that it stays out of the loop.
+    #[inline(never)]
+    fn ask(
+        clear: &mut impl FnMut(Range<usize>, usize) -> bool,
+        row: Range<usize>,
+        at: usize,
+    ) -> bool {
+        clear(row, at)
     }
 
     /// Whether something in a run is not readable: no more than one test for all of it.
@@ -1779,10 +2285,21 @@ mod tests {
                 places(*width, &text, b'-', &mut a);
                 places(Width::Portable, &text, b'-', &mut b);
                 prop_assert_eq!(&a, &b);
-                let (mut places_a, mut places_b) = (Vec::new(), Vec::new());
-                positions(*width, &a, &mut places_a);
-                positions(Width::Portable, &b, &mut places_b);
-                prop_assert_eq!(&places_a, &places_b);
+                for by in [(b'-', b'"'), (b'|', b'a')] {
+                    let (mut seps, mut want) = <(Separators, Separators)>::default();
+                    let maps = (got.newline.as_slice(), got.suspect.as_slice());
+                    separators(*width, &text, by, maps, &mut seps);
+                    separators_of(&text, by, &mut want);
+                    prop_assert_eq!(&seps.ends, &want.ends);
+                    prop_assert_eq!(seps.quotes, want.quotes);
+                    let controls = text.iter().any(|b| *b < b' ' && *b != b'\n');
+                    prop_assert!(seps.controls || !controls);
+                    if !seps.suspects.is_empty() {
+                        let places = (0..text.len()).filter(|k| has(&got.suspect, *k));
+                        let listed = seps.suspects.iter().map(|at| *at as usize);
+                        prop_assert!(places.eq(listed));
+                    }
+                }
                 let bytes = [b'-', b'1', b'\n'];
                 for at in 0..text.len() {
                     let rest = &text[at..];

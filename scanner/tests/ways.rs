@@ -456,6 +456,79 @@ fn lines() -> impl Strategy<Value = String> {
     })
 }
 
+/// Values that stand in the cells of a table, most of them plain ones.
+fn cell() -> impl Strategy<Value = String> {
+    prop_oneof![
+        12 => "[0-9]{3}-[0-9]{2}-[0-9]{4}",
+        8 => "[0-9]{1,14}",
+        8 => "[a-z]{1,9}( [a-z]{1,6})?",
+        2 => "[ -~]{0,24}",
+        3 => prop::sample::select(vec![
+            "", " ", "null", "NULL", "none", "undefined", "-", "---", "-----------", "~", "n", "\\N",
+            "\"a b\"", "\"a,b\"", "a\"b", " 12345678", "12345678 ", "\t12345678", "4111 1111 1111 1111",
+            "4111111111111111", "joe@example.org", "ssn 131-45-1438", "ssn", "password: hunter2",
+            "\x1b[1m131-45-1438\x1b[0m", "131-45\x08-1438", "naïve", "宮田 12345678", "x\r", "(1 row)",
+            "{\"ssn\": 1}", "<none>", "a|b", "a;b", "[1]", "DE89370400440532013000",
+            "a value that is longer than sixty-four bytes, which is more than one block has, and ends here",
+        ]).prop_map(str::to_owned),
+    ]
+}
+
+/// Rows of one table, more of them than are masked together, with a line of another kind at times.
+fn table() -> impl Strategy<Value = String> {
+    const HEADERS: [[&str; 6]; 3] = [
+        ["id", "ssn", "note", "account_number", "n", "created"],
+        ["ssn", "id", "note", "created", "n", "account_number"],
+        ["id", "created", "note", "n", "email", "city"],
+    ];
+    let other = prop::option::weighted(0.03, prop_oneof![pieces(LINES), "[ -~]{0,30}"]);
+    let rows = prop::collection::vec((prop::array::uniform6(cell()), other), 1..90);
+    // So many rows begin with plain cells alone.
+    (rows, 0..90usize, 0..HEADERS.len(), 0..8usize, any::<bool>()).prop_map(
+        |(rows, plain, header, kind, crlf)| {
+            let end = if crlf { "\r\n" } else { "\n" };
+            let header = HEADERS[header];
+            let mut text = String::new();
+            let mut line = |cells: [&str; 6]| match kind {
+                0..4 => text.push_str(&(cells.join([",", ";", "\t", "|"][kind]) + end)),
+                4 | 5 => {
+                    let cells = cells.map(|c| format!(" {c:<14} "));
+                    text.push_str(&(cells.join("|") + end));
+                }
+                _ => {
+                    let cells = cells.map(|c| format!(" {c:>14} "));
+                    text.push_str(&format!("|{}|{end}", cells.join("|")));
+                }
+            };
+            line(header);
+            if kind >= 4 {
+                line(["--------------"; 6].map(|dashes| dashes));
+            }
+            for (k, (cells, other)) in rows.iter().enumerate() {
+                let number = format!("{k}");
+                match other {
+                    Some(other) => line([other, "", "", "", "", ""]),
+                    None if k < plain => {
+                        line([
+                            &number,
+                            "131-45-1438",
+                            "a note",
+                            "29401802",
+                            "",
+                            "2024-01-02",
+                        ]);
+                    }
+                    None => line(cells.each_ref().map(String::as_str)),
+                }
+            }
+            if kind >= 4 {
+                text.push_str("(7 rows)\n");
+            }
+            text
+        },
+    )
+}
+
 fn check(text: &[u8], kind: usize, size: usize, pty: bool) -> Result<(), TestCaseError> {
     let rules = rules(kind);
     let want = scan(&rules, Way::Bytes, pty, [text]);
@@ -479,6 +552,11 @@ proptest! {
 
     #[test]
     fn lines_in_any_order(text in lines(), kind in 0..5usize, size in 1..600usize, pty: bool) {
+        check(text.as_bytes(), kind, size, pty)?;
+    }
+
+    #[test]
+    fn rows_of_a_table(text in table(), kind in 0..5usize, size in 1..4000usize, pty: bool) {
         check(text.as_bytes(), kind, size, pty)?;
     }
 

@@ -3,13 +3,15 @@
 //! A row is read here if it has exactly the cells of its header, none of them quoted, and no
 //! suspect stands outside of the protected ones. Any other line is the byte machine's.
 
+use std::ops::Range;
+
 use super::delimited::is_strict;
 use super::skim::{Gone, Piece, SPANS_MAX, Upcoming};
 use super::{Lane, VALUE_MAX};
 use crate::endings::Recent;
 use crate::mask::Place;
 use crate::rules::{Action, Compiled, Hit, Mask};
-use crate::simd::{self, Span};
+use crate::simd::{self, Next, Rows, Separators, Shape, Span};
 use crate::sink::How;
 use crate::suspect::{Look, Suspects};
 use crate::table::{self, COLUMNS_MAX, Kind, Table};
@@ -35,9 +37,17 @@ pub(super) struct Grid {
     bars: Vec<u64>,
     /// Delimited: where quotes stand, if there are any.
     quotes: Vec<u64>,
-    /// Delimited: where cells end, from the beginning of the bitmaps, and which of them is next.
-    ends: Vec<u32>,
+    /// Delimited: where cells end, from the beginning of the bitmaps, and which of them is next,
+    /// after which suspect.
+    by: Separators,
     next: usize,
+    suspect: usize,
+    /// The protected cells as plain rows have them: delimited by their numbers, aligned from where
+    /// to where they are.
+    numbered: Vec<(usize, How)>,
+    placed: Vec<(usize, usize, How)>,
+    /// Aligned: where what is suspect belongs to a protected cell, up to the last separator.
+    inside: Vec<u64>,
     mapped: Option<Kind>,
     /// The bitmaps of the same text for other kinds: tables of several may take turns.
     others: Vec<Mapped>,
@@ -59,7 +69,7 @@ struct Mapped {
     odd: Vec<u64>,
     bars: Vec<u64>,
     quotes: Vec<u64>,
-    ends: Vec<u32>,
+    by: Separators,
 }
 
 impl Grid {
@@ -111,6 +121,24 @@ impl Grid {
         let ends = table.cols.iter().map(|c| c.end);
         self.seps.extend(ends.filter(|end| *end != usize::MAX));
         self.reach = self.seps.iter().copied().max().unwrap_or(0);
+        self.numbered.clear();
+        self.placed.clear();
+        for col in &self.hits {
+            let before = col.index.checked_sub(1).and_then(|k| self.seps.get(k));
+            let from = before.map_or(0, |sep| sep + 1);
+            let to = self.seps.get(col.index).copied().unwrap_or(usize::MAX);
+            self.numbered.push((col.index, col.how(Place::Inside)));
+            self.placed.push((from, to, col.how(Place::Cell)));
+        }
+        self.inside.clear();
+        self.inside.resize(self.reach / 64 + 1, 0);
+        for (from, to, _) in &self.placed {
+            for at in from + 1..=(*to).min(self.reach) {
+                if let Some(word) = self.inside.get_mut(at / 64) {
+                    *word |= 1 << (at % 64);
+                }
+            }
+        }
         self.wanted.clear();
         for sep in &self.seps {
             self.wanted.resize(self.wanted.len().max(sep / 64 + 1), 0);
@@ -118,13 +146,22 @@ impl Grid {
                 *word |= 1 << (sep % 64);
             }
         }
-        if self.mapped != self.kind && !self.recall(table.kind) {
-            let text = piece.raw.get(piece.base..piece.limit).unwrap_or_default();
-            self.map(table.kind, text, piece);
+        if matches!(table.kind, Kind::Delimited { .. }) {
+            self.need_maps(table.kind, piece);
+            let from = from.saturating_sub(piece.base);
+            self.next = self.by.ends.partition_point(|end| place(*end) < from);
+            let suspects = &self.by.suspects;
+            self.suspect = suspects.partition_point(|at| (*at as usize) < from);
         }
-        self.mapped = self.kind;
-        let from = from.saturating_sub(piece.base);
-        self.next = self.ends.partition_point(|end| (*end as usize) < from);
+    }
+
+    /// Makes the bitmaps for rows of a kind, where they are not there. Plain aligned rows need none.
+    fn need_maps(&mut self, kind: Kind, piece: Piece<'_>) {
+        if self.mapped != Some(kind) && !self.recall(kind) {
+            let text = piece.raw.get(piece.base..piece.limit).unwrap_or_default();
+            self.map(kind, text, piece);
+        }
+        self.mapped = Some(kind);
     }
 
     /// Keeps the bitmaps of another kind, and takes those of this one where there are any.
@@ -135,7 +172,7 @@ impl Grid {
                 odd: std::mem::take(&mut self.odd),
                 bars: std::mem::take(&mut self.bars),
                 quotes: std::mem::take(&mut self.quotes),
-                ends: std::mem::take(&mut self.ends),
+                by: std::mem::take(&mut self.by),
             });
         }
         let Some(at) = self.others.iter().position(|m| m.kind == kind) else {
@@ -145,21 +182,22 @@ impl Grid {
         self.odd = maps.odd;
         self.bars = maps.bars;
         self.quotes = maps.quotes;
-        self.ends = maps.ends;
+        self.by = maps.by;
         true
     }
 
     fn map(&mut self, kind: Kind, text: &[u8], piece: Piece<'_>) {
         self.quotes.clear();
-        self.ends.clear();
         if let Kind::Delimited { by, quote, .. } = kind {
-            simd::places(piece.width, text, by, &mut self.bars);
-            for (bars, newlines) in self.bars.iter_mut().zip(piece.newlines()) {
-                *bars |= newlines;
-            }
-            simd::positions(piece.width, &self.bars, &mut self.ends);
-            if quote != 0 && memchr::memchr(quote, text).is_some() {
+            let newlines = piece.newlines();
+            let maps = (newlines, piece.suspects_map());
+            simd::separators(piece.width, text, (by, quote), maps, &mut self.by);
+            if quote != 0 && self.by.quotes {
                 simd::places(piece.width, text, quote, &mut self.quotes);
+                simd::places(piece.width, text, by, &mut self.bars);
+                for (bars, newlines) in self.bars.iter_mut().zip(newlines) {
+                    *bars |= newlines;
+                }
             }
         } else {
             simd::places(piece.width, text, b'|', &mut self.bars);
@@ -176,7 +214,10 @@ impl Grid {
     fn row(&mut self, piece: Piece<'_>, start: usize, end: usize) -> bool {
         match self.kind {
             Some(Kind::Delimited { by, .. }) => self.delimited(piece, start, end, by),
-            Some(Kind::Aligned { boxed }) => self.aligned(piece, start, end, boxed),
+            Some(kind @ Kind::Aligned { boxed }) => {
+                self.need_maps(kind, piece);
+                self.aligned(piece, start, end, boxed)
+            }
             _ => false,
         }
     }
@@ -196,18 +237,18 @@ impl Grid {
         if !self.quotes.is_empty() && self.opens_quote(piece, start, end) {
             return false;
         }
-        let ends = self.ends.get(self.next..self.next + self.cells);
-        let is_last = |to: u32| piece.base + to as usize == end;
+        let ends = self.by.ends.get(self.next..self.next + self.cells);
+        let is_last = |to: u32| piece.base + place(to) == end;
         let Some(ends) = ends.filter(|ends| ends.last().is_some_and(|to| is_last(*to))) else {
             return false;
         };
         // The byte machine notes once that rows have spaces behind their separators.
-        let second = ends.first().map_or(end, |to| piece.base + *to as usize + 1);
+        let second = ends.first().map_or(end, |to| piece.base + place(*to) + 1);
         if self.notes_air && piece.byte(second) == b' ' {
             return false;
         }
         for col in &self.hits {
-            let end_of = |k: usize| ends.get(k).map_or(end, |to| piece.base + *to as usize);
+            let end_of = |k: usize| ends.get(k).map_or(end, |to| piece.base + place(*to));
             self.found.push(Span {
                 from: col.index.checked_sub(1).map_or(start, |k| end_of(k) + 1),
                 to: end_of(col.index),
@@ -216,6 +257,59 @@ impl Grid {
         }
         self.next += self.cells;
         true
+    }
+
+    /// Finds the protected values of rows from the one at `at` on, as long as these are plain ones
+    /// without a quote; where the next row begins, and how many there were.
+    #[inline]
+    fn plain_rows(
+        &mut self,
+        rules: &Compiled,
+        recent: &mut Recent,
+        piece: Piece<'_>,
+        at: usize,
+        row: u64,
+    ) -> (usize, u64) {
+        let shape = match self.kind {
+            Some(Kind::Delimited { .. }) if self.quotes.is_empty() => Shape::Separated {
+                by: &self.by,
+                cells: self.cells,
+                tight: self.notes_air,
+                columns: &self.numbered,
+            },
+            Some(Kind::Aligned { boxed: false }) => Shape::Aligned {
+                bars: &self.wanted,
+                reach: self.reach,
+                inside: &self.inside,
+                columns: &self.placed,
+            },
+            _ => return (at, 0),
+        };
+        let text = piece.raw.get(piece.base..piece.limit).unwrap_or_default();
+        // Of a longer row the byte machine does not wait for the end.
+        if text.len() > VALUE_MAX {
+            return (at, 0);
+        }
+        let rows = Rows {
+            text,
+            base: piece.base,
+            suspects: piece.suspects_map(),
+            shape,
+        };
+        let mut next = Next {
+            start: at - piece.base,
+            end: self.next,
+            suspect: self.suspect,
+            rows: 0,
+        };
+        let clear = |line: Range<usize>, at| {
+            Suspects::look(rules, piece.raw, line.start, line.end, at, recent) == Look::Nothing
+        };
+        let how = |how: &mut How, rows| how.row = row + rows;
+        let found = (&mut self.found, SPANS_MAX);
+        simd::values(piece.width, &rows, &mut next, found, clear, how);
+        (self.next, self.suspect) = (next.end, next.suspect);
+        (piece.base + next.start, next.rows)
     }
 
     /// Whether a cell of a row begins with a quote.
@@ -323,6 +417,11 @@ impl Grid {
     }
 }
 
+/// Where a cell ends, as the list has it.
+fn place(end: u32) -> usize {
+    (end & !simd::NEWLINE) as usize
+}
+
 /// What is left without white space around it, and how much of that stands before. Most cells have
 /// none, or a few spaces.
 #[inline]
@@ -371,10 +470,22 @@ impl Lane {
             _ => "table",
         };
         self.at_line(piece, gone, from);
-        let mut suspects = piece.suspects(from);
         let (mut at, mut rows) = (from, 0);
-        while let Some(end) = piece.newline(at) {
+        loop {
+            let recent = self.skim.recent.as_mut();
+            let (next, plain) = grid.plain_rows(rules.compiled(), recent, piece, at, self.sink.row);
+            if plain > 0 {
+                self.after_lines(gone, next, plain);
+                at = next;
+                rows += plain;
+                if grid.found.len() + grid.hits.len() > SPANS_MAX {
+                    self.cover(&rules, piece, gone, &mut grid.found, format);
+                    continue;
+                }
+            }
+            let Some(end) = piece.newline(at) else { break };
             let kept = grid.found.len();
+            let mut suspects = piece.suspects(at);
             let looks = (&mut suspects, self.skim.recent.as_mut());
             if !grid.row(piece, at, end)
                 || !grid.is_clear(rules.compiled(), looks, piece, (at, end), kept)
@@ -386,7 +497,7 @@ impl Lane {
             self.after_line(gone, end);
             at = end + 1;
             rows += 1;
-            if grid.found.len() >= SPANS_MAX {
+            if grid.found.len() + grid.hits.len() > SPANS_MAX {
                 self.cover(&rules, piece, gone, &mut grid.found, format);
             }
         }

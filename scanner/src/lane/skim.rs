@@ -125,6 +125,11 @@ impl Piece<'_> {
         })
     }
 
+    /// The map of all suspects.
+    pub(super) fn suspects_map(&self) -> &[u64] {
+        &self.maps.suspect
+    }
+
     pub(super) fn newlines(&self) -> &[u64] {
         &self.maps.newline
     }
@@ -526,8 +531,13 @@ impl Lane {
 
     /// Counts the line that ends at `end`, the first one that was not.
     pub(super) fn after_line(&mut self, gone: &mut Gone, end: usize) {
-        self.sink.row += 1;
-        gone.counted = end + 1;
+        self.after_lines(gone, end + 1, 1);
+    }
+
+    /// Counts so many lines before `next`.
+    pub(super) fn after_lines(&mut self, gone: &mut Gone, next: usize, lines: u64) {
+        self.sink.row += lines;
+        gone.counted = next;
     }
 
     /// Replaces values, after everything before them has left.
