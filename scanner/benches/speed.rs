@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use regex_automata::{Input, PatternSet, meta::Regex};
+use regex_automata::{
+    Input, MatchKind, PatternSet,
+    meta::{Config, Regex},
+};
 use scanner::{Action, Detector, Mask, Options, Raw, Rule, Rules, RulesBuilder, Scanner, Stream};
 
 const SOURCE: usize = 256 << 20;
@@ -120,19 +123,23 @@ fn scan(rules: &Arc<Rules>, source: &Bytes) {
 
 /// What the detectors look for as regular expressions, as one would write them without a scanner.
 fn patterns() -> Regex {
-    Regex::new_many(&[
-        r"\b(?:\d[ -]?){13,16}\b",
-        r"\b\d{3}-\d{2}-\d{4}\b",
-        r"\b[A-Z]{2}\d{2}[A-Z0-9]{11,30}\b",
-        r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}",
-        r"\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+",
-        r"\bA[KS]IA[A-Z0-9]{16}\b",
-        r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
-        r"://[^\s:@/]+:[^\s@/]+@",
-        r"\bgh[pousr]_[A-Za-z0-9]{36,}",
-        r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}",
-    ])
-    .unwrap()
+    // A set looks for all of them, as `regex::RegexSet` does, and does not stop at the first one.
+    let all = Config::new().match_kind(MatchKind::All);
+    Regex::builder()
+        .configure(all)
+        .build_many(&[
+            r"\b(?:\d[ -]?){13,16}\b",
+            r"\b\d{3}-\d{2}-\d{4}\b",
+            r"\b[A-Z]{2}\d{2}[A-Z0-9]{11,30}\b",
+            r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}",
+            r"\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+",
+            r"\bA[KS]IA[A-Z0-9]{16}\b",
+            r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
+            r"://[^\s:@/]+:[^\s@/]+@",
+            r"\bgh[pousr]_[A-Za-z0-9]{36,}",
+            r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}",
+        ])
+        .unwrap()
 }
 
 /// Which of the patterns each line has.
