@@ -100,6 +100,14 @@ impl Grid {
         self.others.clear();
     }
 
+    /// Gives back room that few texts need: what is kept between two reads is bounded.
+    pub(super) fn shrink(&mut self) {
+        if self.by.ends.capacity() + self.by.suspects.capacity() > NUMBERS_MAX {
+            self.forget();
+            self.by = Separators::default();
+        }
+    }
+
     /// Gets ready for rows of `table`.
     fn read(&mut self, rules: &Compiled, table: &Table, piece: Piece<'_>, from: usize) {
         self.kind = Some(table.kind);
@@ -416,6 +424,9 @@ impl Grid {
         true
     }
 }
+
+/// Lists of more numbers are not kept.
+const NUMBERS_MAX: usize = 16 * 1024;
 
 /// Where a cell ends, as the list has it.
 fn place(end: u32) -> usize {

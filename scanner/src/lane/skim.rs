@@ -309,6 +309,7 @@ impl Lane {
             at += to;
             batch = (2 * to).min(BATCH_MAX);
         }
+        self.skim.grid.shrink();
         let swept = base.filter(|_| maps.plain).map_or(0..0, |base| base..limit);
         self.skim.maps = maps;
         [raw.get(..swept.start), raw.get(swept.end..)]
