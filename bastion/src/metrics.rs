@@ -37,12 +37,11 @@ pub(crate) fn global() -> &'static Metrics {
     &METRICS
 }
 
-/// When sign-ins and sessions began that have not ended, since when sessions go on unrecorded, and holds that nobody has decided.
+/// When sign-ins and sessions began that have not ended, and holds that nobody has decided.
 #[derive(Debug, Default)]
 struct Began {
     sign_ins: HashMap<String, Instant>,
     sessions: HashMap<String, Instant>,
-    unrecorded: HashMap<String, Instant>,
     holds: HashMap<String, Instant>,
 }
 
@@ -58,6 +57,8 @@ struct Counter {
 pub(crate) struct Live {
     /// Sessions that run.
     pub(crate) sessions: usize,
+    /// Those of them that nobody records.
+    pub(crate) unrecorded: usize,
     /// Connections that have not signed in.
     pub(crate) unauthenticated: usize,
     /// Leases that count.
@@ -190,10 +191,7 @@ impl Metrics {
                 }
                 self.end(|began| &mut began.sessions, session, &self.session_seconds);
             }
-            Event::RecordingLost { session, .. } => {
-                self.add(RECORDINGS_LOST, None, 1);
-                self.begin(|began| &mut began.unrecorded, session);
-            }
+            Event::RecordingLost { .. } => self.add(RECORDINGS_LOST, None, 1),
             Event::LeaseEnded { .. } => self.add(LEASES_ENDED, Some("provider"), 1),
             Event::SignedOut { leases, .. } => {
                 self.add(LEASES_ENDED, Some("signed_out"), *leases as u64);
@@ -249,9 +247,8 @@ impl Metrics {
     }
 
     /// A session that went on unrecorded is recorded again, or has ended; with the bytes that went by.
-    pub(crate) fn recorded_again(&self, session: &str, bytes: u64) {
+    pub(crate) fn recorded_again(&self, bytes: u64) {
         self.add(BYTES_UNRECORDED, None, bytes);
-        self.forget(|began| &mut began.unrecorded, session);
     }
 
     /// Counts a message that a webhook has taken.
@@ -313,11 +310,6 @@ impl Metrics {
             match kind {
                 "counter" => self.counters(name, &mut lines),
                 "histogram" => self.histogram(name, &mut lines),
-                _ if name == UNRECORDED => {
-                    let began = self.began.lock().unwrap_or_else(PoisonError::into_inner);
-                    let count = began.unrecorded.len();
-                    push(&mut lines, format_args!("{name} {count}\n"));
-                }
                 _ => gauge(name, live, &mut lines),
             }
             // What cannot be seen from here is left out, and not called zero.
@@ -400,6 +392,7 @@ fn gauge(name: &str, live: &Live, lines: &mut String) {
         "bastion_notices_pending" => live.notices.map(|(count, _)| count as f64),
         "bastion_notices_oldest_seconds" => live.notices.map(|(_, age)| age.as_secs_f64()),
         "bastion_sessions_active" => Some(live.sessions as f64),
+        UNRECORDED => Some(live.unrecorded as f64),
         "bastion_connections_unauthenticated" => Some(live.unauthenticated as f64),
         "bastion_leases" => live.leases.map(|count| count as f64),
         "bastion_locks" => live.locks.map(|count| count as f64),
@@ -670,6 +663,7 @@ mod tests {
     fn live() -> Live {
         Live {
             sessions: 2,
+            unrecorded: 1,
             unauthenticated: 1,
             leases: Some(3),
             locks: Some(0),

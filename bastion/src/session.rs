@@ -466,7 +466,7 @@ async fn keep_recorded(
             }
             Kept::Again(id, gap) => {
                 warn!(session, part = %id, %gap, "the session is recorded again");
-                crate::metrics::global().recorded_again(session, gap.bytes);
+                crate::metrics::global().recorded_again(gap.bytes);
                 active.rename(id.as_str());
             }
         }
@@ -760,7 +760,7 @@ impl Session<'_> {
         if let Err(error) = self.recording.end(end).await {
             warn!(session = %self.id, %error, "the recording has no end");
             if let RecordError::Unrecorded(gap) = error {
-                crate::metrics::global().recorded_again(&self.id, gap.bytes);
+                crate::metrics::global().recorded_again(gap.bytes);
             }
         }
         if let Err(error) = self.rooms.audit.record_soon(event) {

@@ -28,6 +28,7 @@ impl Observer {
         let sign_ins = &self.rooms.sign_ins;
         Live {
             sessions: self.rooms.registry.len(),
+            unrecorded: self.rooms.registry.count_unrecorded(),
             unauthenticated: self.gate.len(),
             leases: sign_ins.leases(None).await.ok().map(|leases| leases.len()),
             locks: sign_ins.locks().await.ok().map(|locks| locks.len()),

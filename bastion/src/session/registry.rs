@@ -104,6 +104,13 @@ impl Registry {
             .is_some_and(|running| running.unrecorded)
     }
 
+    /// How many run that nobody records.
+    pub(crate) fn count_unrecorded(&self) -> usize {
+        let sessions = self.lock();
+        let running = sessions.values();
+        running.filter(|running| running.unrecorded).count()
+    }
+
     /// How many run.
     pub(crate) fn len(&self) -> usize {
         self.lock().len()
