@@ -21,6 +21,7 @@ mod doctor;
 mod documents;
 mod init;
 mod policy;
+mod recording;
 mod reload;
 mod scan;
 mod target;
@@ -57,6 +58,7 @@ enum Command {
     /// Make a folder with keys, a configuration, an inventory and policies
     Init(init::Init),
     Recorder(Recorder),
+    Recording(recording::Recordings),
     /// Mask standard input under the rules of a policy folder
     Scan(scan::Scan),
     Policy(policy::Policy),
@@ -185,6 +187,7 @@ fn run(command: Command, input: &mut dyn BufRead, out: &mut dyn Write) -> Result
         Command::Recorder(args) => recorder(&args),
         Command::Scan(args) => scan::run(&args, input, out),
         Command::Reload(args) => reload::run(&args, out),
+        Command::Recording(args) => recording::run(&args, out),
         Command::Policy(args) => policy::run(&args, input, out),
         Command::Target(args) => target::run(&args, input, out),
         Command::Completions(args) => {

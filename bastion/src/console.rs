@@ -471,8 +471,16 @@ impl Console<'_> {
         match &session.ended {
             None => "running".into(),
             Some(_) if self.is_unrecorded(session) => "running, unrecorded".into(),
-            Some(end) if session.gaps.is_empty() => ended(end),
-            Some(end) => format!("{}, then a gap", ended(end)),
+            Some(end) => {
+                let mut text = ended(end);
+                if !session.gaps.is_empty() {
+                    text.push_str(", then a gap");
+                }
+                if session.withheld > 0 {
+                    text.push_str(&format!(", {} frames withheld", session.withheld));
+                }
+                text
+            }
         }
     }
 
@@ -853,6 +861,7 @@ fn summary(session: &Summary, unrecorded: bool) -> Value {
         "mode": about.mode,
         "continues": about.continues,
         "gaps": session.gaps,
+        "withheld": session.withheld,
     })
 }
 

@@ -729,6 +729,7 @@ impl Sessions {
                             started,
                             ended: None,
                             gaps: Vec::new(),
+                            withheld: 0,
                         },
                     );
                     self.order.push_back(id);
@@ -751,6 +752,11 @@ impl Sessions {
                 Ok(Entry::Gap(entry)) => {
                     if let Some(session) = self.by_id.get_mut(&entry.session) {
                         session.gaps.push(entry.gap);
+                    }
+                }
+                Ok(Entry::Redacted(entry)) => {
+                    if let Some(session) = self.by_id.get_mut(&entry.session) {
+                        session.withheld = entry.withheld;
                     }
                 }
                 Err(error) => tracing::warn!(%error, "a line of the list of sessions is damaged"),

@@ -15,6 +15,7 @@ mod link;
 mod log;
 mod place;
 mod recover;
+pub(crate) mod redact;
 mod session;
 mod store;
 mod syncer;
@@ -112,6 +113,7 @@ pub fn main(options: Options) -> Result<(), RecorderError> {
     let store = Store::open(&options.dir, options.copies)?;
     recover::all(&store)?;
     let crew = Crew::start(store, options.keep)?;
+    redact::finish(&crew)?;
     let links = Links::new(crew.clone());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -144,6 +146,10 @@ pub fn main(options: Options) -> Result<(), RecorderError> {
     if let Some(path) = &options.audit_door {
         open_door(path, &links, Rights::ReadAudit)?;
     }
+    // Whoever may enter the folder is the recorder's user or root. The folder is held and locked: what
+    // lies there is of a recorder that was killed.
+    let own = crew.store.open_root()?;
+    open_door(&control(&own), &links, Rights::Redact)?;
     if socket.is_some() {
         manager::ready();
     }
@@ -167,7 +173,11 @@ pub fn main(options: Options) -> Result<(), RecorderError> {
     }
     links.stop();
     crew.finish(FINISH);
-    for path in socket.iter().chain(&options.audit_door) {
+    for path in socket
+        .iter()
+        .chain(&options.audit_door)
+        .chain([&control(&own)])
+    {
         if let Err(error) = std::fs::remove_file(path) {
             tracing::warn!(%error, path = %path.display(), "cannot remove the socket");
         }
@@ -175,9 +185,17 @@ pub fn main(options: Options) -> Result<(), RecorderError> {
     Ok(())
 }
 
+/// Where the recorder of a folder, which is held open, is asked to withhold frames. Its real path may
+/// be longer than the address of a socket.
+fn control(folder: &std::fs::File) -> PathBuf {
+    use std::os::fd::AsRawFd;
+    let folder = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
+    folder.join(CONTROL)
+}
+
 /// Listens at `path` for as long as the process lives.
 fn open_door(path: &Path, links: &Arc<Links>, rights: Rights) -> Result<(), RecorderError> {
-    let listener = listen(path)?;
+    let listener = listen(path, rights)?;
     let links = links.clone();
     thread::Builder::new()
         .name("door".to_owned())
@@ -208,7 +226,7 @@ fn inherited(fd: i32) -> Result<UnixStream, RecorderError> {
     Ok(stream)
 }
 
-fn listen(path: &Path) -> Result<UnixListener, RecorderError> {
+fn listen(path: &Path, rights: Rights) -> Result<UnixListener, RecorderError> {
     let failed = |source| RecorderError::Socket {
         path: path.to_owned(),
         source,
@@ -223,8 +241,11 @@ fn listen(path: &Path) -> Result<UnixListener, RecorderError> {
         Err(error) => return Err(failed(error)),
     }
     let listener = UnixListener::bind(path).map_err(failed)?;
-    // Whoever may enter the folder and is in the group may speak.
-    let mode = Mode::from_raw_mode(0o660);
+    let mode = Mode::from_raw_mode(match rights {
+        // Whoever may enter the folder and is in the group may speak.
+        Rights::All | Rights::ReadAudit => 0o660,
+        Rights::Redact => 0o600,
+    });
     rustix::fs::chmod(path, mode).map_err(|error| failed(error.into()))?;
     Ok(listener)
 }
@@ -263,6 +284,8 @@ fn accept(listener: &UnixListener, links: &Arc<Links>, rights: Rights) {
     }
 }
 
+/// The socket in the folder of the recordings.
+const CONTROL: &str = "control";
 /// How long finishing every file may take.
 const FINISH: Duration = Duration::from_secs(8);
 /// After an error of accept, which may last.

@@ -163,7 +163,8 @@ async fn a_bundle_verifies_without_the_log_and_plays() {
         let catalogue = catalogue(dir, &key);
         let path = file_of(dir, id);
         let bundle = away.path().join(format!("{id}.cast.zst"));
-        let proof = serde_json::to_vec(&catalogue.prove(&log, id.as_str()).unwrap()).unwrap();
+        let judged = catalogue.judge(&path, id.as_str()).unwrap();
+        let proof = serde_json::to_vec(&catalogue.prove(&log, &judged).unwrap()).unwrap();
         let mut bytes = fs::read(&path).unwrap();
         let recording = bytes.len();
         bytes.extend(recording::seal::PROOF_MAGIC);
@@ -599,4 +600,161 @@ async fn of_bulk_output_a_target_may_have_only_the_ends_recorded() {
     assert!(shown.contains(&format!("{left_out} bytes of stdout are not recorded")));
     assert!(shown.contains(&whole.sha256.unwrap()));
     assert!(read(shell_id).contains("line 30000\\n"));
+}
+
+/// `bastion recording redact` on this folder: its exit status and what it says.
+async fn redact(dir: &Path, args: &[&str]) -> (Option<i32>, String) {
+    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_bastion"))
+        .args(["recording", "redact", "--person", "ada"])
+        .args(["--reason", "ticket 4711", "--dir"])
+        .arg(dir)
+        .args(args)
+        .output()
+        .await
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&said).into_owned(),
+    )
+}
+
+/// By whoever is in the recorder's folder, of what has ended; and an auditor with a bundle sees what was
+/// withheld and that nothing else was, also after the key of that time is gone.
+#[tokio::test]
+async fn frames_are_withheld_and_the_rest_still_verifies() {
+    let temp = temp();
+    let dir = temp.path();
+    let terms = bastion::recorder::Terms {
+        frame_bytes: 64 * 1024,
+        ..bastion::recorder::Terms::default()
+    };
+    let agreed = bastion::record::Agreed {
+        terms,
+        ..RecordingSync::Interval.into()
+    };
+    let program = Path::new(env!("CARGO_BIN_EXE_bastion"));
+    let recorder = Recorder::spawn_embedded(program, dir, agreed)
+        .await
+        .unwrap();
+    let key = key(dir);
+    let mut shell = recorder.start(about(Kind::Shell)).await.unwrap();
+    let id = shell.id();
+    let name = id.to_string();
+    for word in ["public", "hunter2", "public", "public"] {
+        let text = format!("{word}\r\n").repeat(80 * 1024 / (word.len() + 2));
+        for piece in text.as_bytes().chunks(32 * 1024) {
+            print(&mut shell, piece).await.unwrap();
+        }
+    }
+    let (status, said) = redact(dir, &[&name, "--all"]).await;
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("the session goes on"), "{said}");
+    shell.end(End::default()).await.unwrap();
+    // Of a command of which only the ends are kept, too.
+    let mut command = recorder
+        .start(About {
+            bulk: Bulk::Ends,
+            ..about(Kind::Exec)
+        })
+        .await
+        .unwrap();
+    print(&mut command, "hunter2\n".repeat(40_000).as_bytes())
+        .await
+        .unwrap();
+    let bulk = command.id();
+    command.end(End::default()).await.unwrap();
+
+    let path = file_of(dir, id);
+    let places = recording::redact::places(fs::File::open(&path).unwrap()).unwrap();
+    let text = |path: &Path| zstd::decode_all(fs::File::open(path).unwrap()).unwrap();
+    let has = |path: &Path, word: &[u8]| text(path).windows(word.len()).any(|piece| piece == word);
+    assert!(places.len() > 4);
+    let whole = fs::read(&path).unwrap();
+    let hit: Vec<_> = places
+        .iter()
+        .filter(|place| {
+            let range = usize::try_from(place.start).unwrap()..usize::try_from(place.end).unwrap();
+            let text = zstd::decode_all(whole.get(range).unwrap()).unwrap();
+            text.windows(7).any(|piece| piece == b"hunter2")
+        })
+        .map(|place| place.seal.number)
+        .collect();
+    let (first, last) = (hit.first().unwrap(), hit.last().unwrap());
+    let frames = format!("{first}-{last}");
+    let (status, said) = redact(dir, &[&name, "--frames", &frames, "--dry-run"]).await;
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.contains("would be withheld"), "{said}");
+    assert_eq!(fs::read(&path).unwrap(), whole);
+    let (status, said) = redact(dir, &[&name, "--frames", &frames]).await;
+    assert_eq!(status, Some(0), "{said}");
+    assert!(has(&path, b"public") && !has(&path, b"hunter2"));
+    let (status, said) = redact(dir, &[bulk.as_str(), "--all"]).await;
+    assert_eq!(status, Some(0), "{said}");
+    assert!(!has(&file_of(dir, bulk), b"hunter2"));
+
+    // The key of the end is gone before somebody makes a bundle.
+    let before = fs::read(dir.join("log/key")).unwrap();
+    kill(recorder.child_id().await.unwrap(), Signal::USR1);
+    while fs::read(dir.join("log/key")).unwrap() == before || dir.join("log/key.next").exists() {
+        tokio::task::yield_now().await;
+    }
+    let (status, said) = redact(dir, &[&name, "--frames", "1"]).await;
+    assert_eq!(status, Some(0), "{said}");
+    let listed = recorder.list().await.unwrap();
+    let listed = listed.iter().find(|session| session.id == id).unwrap();
+    assert_eq!(listed.withheld as usize, hit.len() + 1);
+    recorder.close().await;
+
+    let log = LogFolder(dir.join("log"));
+    let catalogue = catalogue(dir, &key);
+    for (id, withheld) in [(id, hit.len() + 1), (bulk, 0)] {
+        let path = file_of(dir, id);
+        let judged = catalogue.judge(&path, id.as_str()).unwrap();
+        assert_eq!(judged.level, Level::Complete);
+        let withheld = if id == bulk {
+            judged.withheld()
+        } else {
+            withheld
+        };
+        assert!(withheld > 0);
+        assert_eq!(judged.withheld(), withheld);
+        let told = judged.redaction.as_ref().unwrap();
+        assert!(told.by.starts_with("ada (uid "), "{}", told.by);
+        let proof = catalogue.prove(&log, &judged).unwrap();
+        let mut proof = serde_json::to_value(proof).unwrap();
+        let away = tempfile::tempdir().unwrap();
+        let bundle = away.path().join("bundle.cast.zst");
+        let alone = |proof: &serde_json::Value| {
+            let proof = proof.to_string().into_bytes();
+            let len = u32::try_from(proof.len()).unwrap().to_le_bytes();
+            let recording = fs::read(&path).unwrap();
+            let magic = recording::seal::PROOF_MAGIC;
+            let parts = [&recording[..], &magic[..], &len[..], &proof[..]];
+            fs::write(&bundle, parts.concat()).unwrap();
+            judge_alone(&bundle, "bundle", Some(&key)).unwrap()
+        };
+        let told = alone(&proof);
+        assert_eq!(
+            (told.level.clone(), told.withheld()),
+            (Level::Complete, withheld)
+        );
+        assert!(told.redaction.is_some() && told.counts_gaps);
+        // Without the leaf it is an alteration as any.
+        let members = proof.as_object_mut().unwrap();
+        members.remove("later").unwrap();
+        members.insert("version".to_owned(), 1.into());
+        assert!(matches!(alone(&proof).level, Level::Altered { .. }));
+    }
+    // The file of before is no forgery; the log says that it is not what there should be.
+    fs::write(&path, &whole).unwrap();
+    let judged = catalogue.judge(&path, id.as_str()).unwrap();
+    assert_eq!(judged.level, Level::Complete);
+    assert_eq!(judged.withheld_since as usize, hit.len() + 1);
+    let audit = fs::read_to_string(dir.join("audit.jsonl")).unwrap();
+    assert_eq!(audit.matches("\"event\":\"recording_redacted\"").count(), 3);
+    assert!(audit.contains("\"reason\":\"ticket 4711\""), "{audit}");
+    let (status, said) = redact(dir, &[&name, "--all"]).await;
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("no recorder works on it"), "{said}");
 }

@@ -21,7 +21,7 @@ mod tree;
 pub use history::{Checkpoint, Handover, History, HistoryError, read_bundle};
 pub use leaf::{Leaf, Torn};
 pub use note::{KeyError, Note, NoteError, SigningKey, VerifierKey};
-pub use proof::{BadProof, Logged, Proof, Proved};
+pub use proof::{BadProof, Entries, Logged, Proof, Proved};
 pub use tree::{
     Inclusion, ProofError, Shelf, TILE, Tile, Tree, entries_path, leaf_hash, node_hash, prove,
     tile_path,

@@ -10,7 +10,7 @@ use zstd::zstd_safe::{self, DCtx, DParameter, InBuffer, OutBuffer};
 
 use crate::event::Stream;
 use crate::raw::{Rebuild, Sums};
-use crate::seal::{Chain, Hash, Id, MAGIC, PAYLOAD, Seal};
+use crate::seal::{Chain, Hash, Id, MAGIC, OUT_MAGIC, OUT_PAYLOAD, PAYLOAD, Seal, Withheld};
 use crate::sum::Total;
 use crate::write::{Ending, Newlines, closing_frame};
 
@@ -34,6 +34,8 @@ pub struct Survey {
     pub exit: Option<i32>,
     /// The time of the last event.
     pub duration: Duration,
+    /// Frames that are [withheld](crate::redact): what was printed in them is in no sum.
+    pub withheld: u32,
     /// Lines of the torn frame that can be read.
     salvaged: Vec<u8>,
     newlines: Newlines,
@@ -76,6 +78,9 @@ impl Survey {
 struct Surveyor {
     whole: u64,
     read: u64,
+    /// What says that the frame that follows stands for another, and how many there were.
+    out: Option<Withheld>,
+    withheld: u32,
     seals: Seals,
     altered: Option<&'static str>,
     header: Option<Map<String, Value>>,
@@ -106,6 +111,8 @@ impl Surveyor {
         Self {
             whole: 0,
             read: 0,
+            out: None,
+            withheld: 0,
             seals: Seals::Unknown,
             altered: None,
             header: None,
@@ -148,6 +155,14 @@ impl Surveyor {
                 }
                 continue;
             }
+            if [a, b, c, d] == OUT_MAGIC && u32::from_le_bytes(len) == OUT_PAYLOAD as u32 {
+                let mut payload = [0; OUT_PAYLOAD];
+                if self.fill(&mut reader, &mut payload)? < OUT_PAYLOAD {
+                    return Ok(());
+                }
+                self.out = Withheld::decode(&payload);
+                continue;
+            }
             match &self.seals {
                 // A second frame and no seal: there are none.
                 Seals::Unknown if first.is_some() => self.seals = Seals::None,
@@ -161,6 +176,13 @@ impl Surveyor {
             }
             let Some(hash) = self.frame(&mut reader, &mut context, &start)? else {
                 return Ok(());
+            };
+            let hash = match self.out.take() {
+                Some(out) => {
+                    self.withheld = self.withheld.saturating_add(1);
+                    out.frame
+                }
+                None => hash,
             };
             match &mut self.seals {
                 Seals::Unknown => {
@@ -356,6 +378,7 @@ impl Surveyor {
                 Seals::Unknown | Seals::None => None,
             },
             altered: self.altered,
+            withheld: self.withheld,
             header: self.header,
             ended: self.ended,
             exit: self.exit,

@@ -27,6 +27,19 @@
 //!
 //! The first head is SHA-256 of `bastion recording v1`, a line feed and the id; each next one is
 //! SHA-256 of the head before and bytes 8 to 106 of the seal.
+//!
+//! Where a frame was [withheld](crate::redact), another skippable frame stands in its place, a
+//! frame for players, and the seal as it was:
+//!
+//! | at | bytes | what |
+//! |---|---|---|
+//! | 0 | 4 | `5e 2a 4d 18`: a skippable frame |
+//! | 4 | 4 | 74: bytes that follow |
+//! | 8 | 4 | `out1` |
+//! | 12 | 26 | the session's id, ASCII |
+//! | 38 | 4 | number of the frame that is not there |
+//! | 42 | 8 | its bytes |
+//! | 50 | 32 | its SHA-256, as the seal has it |
 
 use std::fmt;
 use std::io::{self, Read};
@@ -204,6 +217,58 @@ fn bound(session: &Id, number: u32, measures: &Measures, frame: &Hash) -> [u8; B
     bytes
 }
 
+/// What stands in the place of a frame that was withheld.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Withheld {
+    /// The session.
+    pub session: Id,
+    /// Number of the frame.
+    pub number: u32,
+    /// Its bytes, compressed.
+    pub bytes: u64,
+    /// SHA-256 of them.
+    pub frame: Hash,
+}
+
+impl Withheld {
+    /// Bytes of it in the file.
+    pub const BYTES: usize = 8 + OUT_PAYLOAD;
+
+    /// The whole skippable frame.
+    pub fn encode(&self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        let parts: [&[u8]; 7] = [
+            &OUT_MAGIC,
+            &(OUT_PAYLOAD as u32).to_le_bytes(),
+            &OUT_TAG,
+            &self.session,
+            &self.number.to_le_bytes(),
+            &self.bytes.to_le_bytes(),
+            &self.frame.0,
+        ];
+        for (slot, byte) in bytes.iter_mut().zip(parts.into_iter().flatten()) {
+            *slot = *byte;
+        }
+        bytes
+    }
+
+    /// Reads the inside of a skippable frame; `None` if it is none of these.
+    pub fn decode(payload: &[u8]) -> Option<Self> {
+        let rest: &[u8; OUT_PAYLOAD] = payload.try_into().ok()?;
+        let (tag, rest) = rest.split_first_chunk::<4>()?;
+        let (session, rest) = rest.split_first_chunk::<26>()?;
+        let (number, rest) = rest.split_first_chunk::<4>()?;
+        let (bytes, rest) = rest.split_first_chunk::<8>()?;
+        let (frame, _) = rest.split_first_chunk::<32>()?;
+        (*tag == OUT_TAG).then_some(Self {
+            session: *session,
+            number: u32::from_le_bytes(*number),
+            bytes: u64::from_le_bytes(*bytes),
+            frame: Hash(*frame),
+        })
+    }
+}
+
 /// The chain of a recording, as far as it is written or read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
@@ -283,6 +348,8 @@ pub enum Piece {
     Data(Hash),
     /// A skippable frame with a seal.
     Seal(Seal),
+    /// A skippable frame that says which frame was withheld.
+    Withheld(Withheld),
     /// A skippable frame with a proof in it: see [`Frames::proof`].
     Proof,
     /// A skippable frame of another sort.
@@ -369,6 +436,15 @@ impl<R: Read> Frames<R> {
             };
             return Ok(Some(
                 Seal::decode(&payload).map_or(Piece::Strange, Piece::Seal),
+            ));
+        }
+        if magic == OUT_MAGIC && len == OUT_PAYLOAD as u32 {
+            let mut payload = [0; OUT_PAYLOAD];
+            let Got::All = self.read(&mut payload)? else {
+                return Ok(Some(Piece::Cut));
+            };
+            return Ok(Some(
+                Withheld::decode(&payload).map_or(Piece::Strange, Piece::Withheld),
             ));
         }
         if magic == PROOF_MAGIC && len <= PROOF_MAX {
@@ -474,6 +550,8 @@ impl<R: Read> Frames<R> {
 pub(crate) const MAGIC: [u8; 4] = [0x5c, 0x2a, 0x4d, 0x18];
 /// The magic number of a skippable frame that carries a [proof](crate::log::Proof).
 pub const PROOF_MAGIC: [u8; 4] = [0x5d, 0x2a, 0x4d, 0x18];
+/// The magic number of a skippable frame that stands for one that was withheld.
+pub(crate) const OUT_MAGIC: [u8; 4] = [0x5e, 0x2a, 0x4d, 0x18];
 /// No proof is longer.
 pub const PROOF_MAX: u32 = 16 * 1024 * 1024;
 const DATA: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -482,6 +560,8 @@ const SKIPPABLE: [u8; 3] = [0x2a, 0x4d, 0x18];
 const TAG: [u8; 4] = *b"rec1";
 const BOUND: usize = 4 + 26 + 4 + 4 + 4 + 8 + 8 + 8 + 32;
 pub(crate) const PAYLOAD: usize = BOUND + 32;
+const OUT_TAG: [u8; 4] = *b"out1";
+pub(crate) const OUT_PAYLOAD: usize = 4 + 26 + 4 + 8 + 32;
 const DOMAIN: &[u8] = b"bastion recording v1\n";
 /// Bytes that are hashed at once.
 const STEP: usize = 64 * 1024;

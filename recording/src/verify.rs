@@ -10,7 +10,8 @@ use aws_lc_rs::digest;
 use serde::Serialize;
 
 use crate::log::Torn;
-use crate::seal::{Chain, Frames, Hash, Id, Piece};
+use crate::redact;
+use crate::seal::{Chain, Frames, Hash, Id, Piece, Seal, Withheld};
 use crate::write::{Head, Open};
 
 /// What the seals of a file come to.
@@ -20,6 +21,11 @@ pub struct Walk {
     pub session: Option<Id>,
     /// After each sealed frame: the head, and the bytes of the file up to there.
     pub frames: Vec<(Hash, u64)>,
+    /// The frames that are withheld, in order, and what stands for each.
+    pub withheld: Vec<(u32, Hash)>,
+    /// After each sealed frame, the bytes up to there as they were written: where frames are
+    /// withheld, the file has others.
+    written: Vec<u64>,
     /// Wall clock of the last seal, in milliseconds since 1970.
     pub wall_ms: Option<u64>,
     /// Bytes of the file.
@@ -67,6 +73,8 @@ impl Walk {
         let mut walk = Self {
             session: None,
             frames: Vec::new(),
+            withheld: Vec::new(),
+            written: Vec::new(),
             wall_ms: None,
             bytes: 0,
             tail: Tail::Nothing,
@@ -88,22 +96,44 @@ impl Walk {
     fn follow<R: Read>(&mut self, frames: &mut Frames<R>) -> io::Result<()> {
         let mut chain: Option<Chain> = None;
         let mut waiting = None;
+        // What says that a frame is withheld, until what stands for it has come.
+        let mut out: Option<Withheld> = None;
+        let mut stands_for = None;
         loop {
+            let before = frames.offset();
             let piece = frames.next_piece()?;
             let Some(piece) = piece else {
-                if waiting.is_some() {
+                if waiting.is_some() || out.is_some() {
                     self.tail = Tail::Cut;
                 }
                 return Ok(());
             };
+            if out.is_some() && !matches!(piece, Piece::Data(_) | Piece::Open | Piece::Cut) {
+                self.tail = Tail::Wrong("nothing stands for a frame that is withheld");
+                return Ok(());
+            }
             match piece {
-                Piece::Data(hash) if waiting.is_none() => waiting = Some(hash),
+                Piece::Data(hash) if waiting.is_none() => {
+                    let bytes = frames.offset() - before;
+                    waiting = Some(match out.take() {
+                        Some(withheld) => {
+                            stands_for = Some((withheld, redact::place_of(&withheld, hash)));
+                            (withheld.frame, withheld.bytes)
+                        }
+                        None => (hash, bytes),
+                    });
+                }
+                Piece::Withheld(withheld) if waiting.is_none() => out = Some(withheld),
+                Piece::Withheld(_) => {
+                    self.tail = Tail::Wrong("a frame has no seal");
+                    return Ok(());
+                }
                 Piece::Data(_) => {
                     self.tail = Tail::Wrong("a frame has no seal");
                     return Ok(());
                 }
                 Piece::Seal(seal) => {
-                    let Some(frame) = waiting.take() else {
+                    let Some((frame, bytes)) = waiting.take() else {
                         self.tail = Tail::Wrong("a seal has no frame");
                         return Ok(());
                     };
@@ -112,6 +142,17 @@ impl Walk {
                         self.tail = Tail::Wrong(what);
                         return Ok(());
                     }
+                    if let Some((withheld, place)) = stands_for.take() {
+                        if withheld.session != seal.session || withheld.number != seal.number {
+                            self.tail = Tail::Wrong("another frame is withheld than its seal's");
+                            return Ok(());
+                        }
+                        self.withheld.push((seal.number, place));
+                    }
+                    let seals = Seal::BYTES as u64;
+                    let written = self.written.last().copied().unwrap_or(0);
+                    self.written
+                        .push(written.saturating_add(bytes).saturating_add(seals));
                     self.session = Some(seal.session);
                     self.wall_ms = Some(seal.measures.wall_ms);
                     self.frames.push((seal.head, frames.offset()));
@@ -133,7 +174,7 @@ impl Walk {
                     self.tail = Tail::Wrong("no frame begins here, or it is broken");
                     return Ok(());
                 }
-                Piece::Open if waiting.is_none() => {
+                Piece::Open if waiting.is_none() && out.is_none() => {
                     self.tail = Tail::Open;
                     return Ok(());
                 }
@@ -150,11 +191,44 @@ impl Walk {
         self.frames.last().map_or(0, |(_, end)| *end)
     }
 
+    /// Whether this frame is withheld.
+    pub fn is_withheld(&self, frame: u32) -> bool {
+        self.withheld
+            .binary_search_by_key(&frame, |(number, _)| *number)
+            .is_ok()
+    }
+
+    /// A head that was logged, with the bytes that this file has up to there: fewer or more where
+    /// frames before are withheld. For [`Self::with_opening`]; what was open of a frame that is
+    /// withheld is not asked for.
+    pub fn moved(&self, known: &Head) -> Head {
+        let before = known.frames.checked_sub(1).map(|frame| frame as usize);
+        let place = before.and_then(|frame| self.frames.get(frame));
+        Head {
+            bytes: place.map_or(known.bytes, |(_, end)| *end),
+            open: known.open.filter(|_| !self.is_withheld(known.frames)),
+            ..*known
+        }
+    }
+
+    /// What the log has to say of the frames that are withheld; none where none is.
+    pub fn state(&self) -> Option<Hash> {
+        let session = self.session.as_ref().filter(|_| !self.withheld.is_empty());
+        Some(redact::state(session?, &self.withheld))
+    }
+
+    /// Bytes of the file as it was written, before anything of it was withheld.
+    pub fn written(&self) -> u64 {
+        let sealed = self.written.last().copied().unwrap_or(0);
+        sealed.saturating_add(self.bytes.saturating_sub(self.sealed()))
+    }
+
     /// Whether the file has this head where the log says, with what it knows of behind it.
     fn agrees(&self, known: &Head) -> Result<(), Level> {
         let frame = known.frames.saturating_sub(1);
+        let written = self.written.get(frame as usize);
         match self.frames.get(frame as usize) {
-            Some((head, end)) if *head == known.head && *end == known.bytes => {}
+            Some((head, _)) if *head == known.head && written == Some(&known.bytes) => {}
             // Good seals and a wrong head: written anew, from whichever frame on.
             Some(_) => return Err(self.altered(0, "not the frames that were logged")),
             None if matches!(self.tail, Tail::Wrong(_)) => return Err(self.wrong_tail()),
@@ -167,6 +241,7 @@ impl Walk {
         }
         match (&known.open, &self.opening) {
             (None, _) => Ok(()),
+            _ if self.is_withheld(known.frames) => Ok(()),
             (Some(Open { sha256, .. }), Some(found)) if found == sha256 => Ok(()),
             (Some(_), Some(_)) => Err(self.altered(known.frames, "not the bytes that were logged")),
             (Some(_), None) => Err(Level::Truncated {
@@ -213,6 +288,8 @@ pub struct Known {
     /// Where its recorder died and another one ended the file: what this one found behind the
     /// last seal, and wrote anew.
     pub torn: Option<Torn>,
+    /// What was withheld of it, in order: each time the [state](redact::state) of the file.
+    pub redacted: Vec<Hash>,
 }
 
 impl Known {
@@ -380,7 +457,14 @@ fn verdict(walk: &Walk, known: &Known) -> Result<Level, Level> {
             })?;
         }
     }
+    let withheld = |what| {
+        let frame = walk.withheld.first().map_or(0, |(frame, _)| *frame);
+        Err(walk.altered(frame, what))
+    };
     let Some(end) = &known.end else {
+        if !walk.withheld.is_empty() {
+            return withheld("it is withheld, and the log knows no end of the recording");
+        }
         return Ok(match walk.tail {
             Tail::Nothing | Tail::Open => Level::Live,
             Tail::Cut => Level::Torn,
@@ -388,11 +472,20 @@ fn verdict(walk: &Walk, known: &Known) -> Result<Level, Level> {
         });
     };
     walk.agrees(end)?;
-    if walk.bytes != end.bytes {
+    if walk.written() != end.bytes || walk.bytes != walk.sealed() {
         return Err(walk.wrong_tail());
+    }
+    if walk
+        .state()
+        .is_some_and(|state| !known.redacted.contains(&state))
+    {
+        return withheld(NOT_AS_LOGGED);
     }
     Ok(Level::Complete)
 }
+
+/// How a file is [altered](Level::Altered) that is right but for what is withheld of it.
+pub const NOT_AS_LOGGED: &str = "what is withheld is not what the log says";
 
 /// A reader that counts, and hashes a part of what passes.
 struct Counted<R> {

@@ -13,6 +13,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use recording::event::{Header, Stream};
 use recording::log::Torn;
+use recording::redact;
 use recording::repair::Survey;
 use recording::seal::{Hash, Seal};
 use recording::verify::{Known, Level, Walk, judge};
@@ -74,7 +75,7 @@ fn recorded(session: &[u8; 26], seed: u64, rounds: u64) -> (Vec<u8>, Known) {
         start: Some(start.head),
         last: Some(start),
         end: totals.head,
-        torn: None,
+        ..Known::default()
     };
     (file, known)
 }
@@ -221,8 +222,7 @@ fn a_live_recording_is_held_against_its_last_head_within_a_frame() {
     let known = |last: Head| Known {
         start: Some(start.head),
         last: Some(last),
-        end: None,
-        torn: None,
+        ..Known::default()
     };
     let logged = writer.get_ref().clone();
     assert_eq!(level(&logged, &known(head)), Level::Live);
@@ -287,7 +287,7 @@ fn what_is_cut_before_a_recovery_is_missed_although_the_end_is_whole() {
         start: Some(start.head),
         last: Some(head),
         end: None,
-        torn: None,
+        ..Known::default()
     };
     print(&mut writer, 20, 60);
     writer.flush(Duration::from_secs(3)).unwrap();
@@ -545,4 +545,167 @@ fn ten_hours_of_interactive_work_are_less_than_two_megabytes() {
         file.len()
     );
     assert!(file.len() < 2_000_000, "{} bytes", file.len());
+}
+
+/// What a recorder makes of a file of which frames are withheld, and what its log knows then.
+fn redacted(file: &[u8], known: &Known, wanted: impl Fn(u32) -> bool) -> (Vec<u8>, Known) {
+    let places = redact::places(file).unwrap();
+    let mut output = Vec::new();
+    let source = std::io::Cursor::new(file);
+    let wanted = |place: &redact::Place| wanted(place.seal.number);
+    let withheld = redact::write(source, &places, wanted, &mut output).unwrap();
+    let mut known = known.clone();
+    known.redacted.push(redact::state(SESSION, &withheld));
+    (output, known)
+}
+
+/// Times in milliseconds and lines of the events of a file, and the bytes that they stand for.
+fn events(file: &[u8]) -> Vec<(u64, String, Vec<u8>)> {
+    let mut rebuild = recording::raw::Rebuild::new(Newlines::Kept);
+    let items = recording::read::Reader::open(file).unwrap();
+    let mut events = Vec::new();
+    for item in items {
+        let recording::read::Item::Event(event) = item else {
+            panic!("{item:?}");
+        };
+        let printed = rebuild.event(&event.data).unwrap();
+        let bytes = printed.map(|(_, bytes)| bytes.into_owned());
+        let what = format!("{:?}", event.data);
+        events.push((event.time / 1000, what, bytes.unwrap_or_default()));
+    }
+    events
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever is withheld, and in how many steps: outside of it every event stays, at its time; inside
+    /// nothing of what was printed is left; the log's heads still hold, each edit shows, and no other
+    /// state of the file is believed.
+    #[test]
+    fn what_is_withheld_is_gone_and_nothing_else(
+        rounds in 2..14u64,
+        first in proptest::collection::vec(any::<bool>(), 1..12),
+        second in proptest::collection::vec(any::<bool>(), 1..12),
+        edit: (prop::sample::Index, u8),
+    ) {
+        let (file, known) = recorded(SESSION, 1, rounds);
+        let is = |list: &[bool], number: u32| list[number as usize % list.len()];
+        let (once, after) = redacted(&file, &known, |n| is(&first, n));
+        let (twice, after) = redacted(&once, &after, |n| is(&second, n));
+        let places = redact::places(file.as_slice()).unwrap();
+        let frames = u32::try_from(places.len()).unwrap();
+        let gone: Vec<u32> = (1..frames).filter(|n| is(&first, *n) || is(&second, *n)).collect();
+        let walk = Walk::of(twice.as_slice()).unwrap();
+        prop_assert_eq!(walk.withheld.iter().map(|(n, _)| *n).collect::<Vec<_>>(), gone.clone());
+        prop_assert_eq!(walk.written(), file.len() as u64);
+        for (file, steps) in [(&file, 0), (&once, 1), (&twice, 2)] {
+            prop_assert_eq!(level(file, &after), Level::Complete);
+            // The same frames without the leaf are an alteration.
+            let untold = Known { redacted: after.redacted[..steps.max(1) - 1].to_vec(), ..after.clone() };
+            let is_told = Walk::of(file.as_slice()).unwrap().withheld.is_empty()
+                || untold.redacted.contains(&after.redacted[steps - 1]);
+            prop_assert_eq!(level(file, &untold) == Level::Complete, is_told);
+        }
+        // To withhold what is withheld changes nothing.
+        let (again, _) = redacted(&twice, &after, |n| gone.contains(&n));
+        prop_assert_eq!(&again, &twice);
+        // Of each frame by itself: the file up to the end of its seal.
+        let ends = |file: &[u8]| cuts(file);
+        let (old, new) = (ends(&file), ends(&twice));
+        prop_assert_eq!(old.len(), new.len());
+        for n in 0..frames as usize {
+            let (was, now) = (&file[old[n]..old[n + 1]], &twice[new[n]..new[n + 1]]);
+            prop_assert_eq!(was == now, !gone.contains(&u32::try_from(n).unwrap()));
+        }
+        let (was, now) = (events(&file), events(&twice));
+        prop_assert_eq!(was.last().unwrap().0, now.last().unwrap().0);
+        // Each event that is left, other than what stands for frames, is one that was, in order.
+        let mut rest = was.iter();
+        for event in &now {
+            let ours = ["withheld: ", "Other { code: \"W\"", "Other { code: \"B\""];
+            if !ours.iter().any(|ours| event.1.contains(ours)) {
+                prop_assert!(rest.any(|was| was == event), "{:?}", event);
+            }
+        }
+        let lost: usize = was.iter().map(|e| e.2.len()).sum::<usize>() - now.iter().map(|e| e.2.len()).sum::<usize>();
+        prop_assert_eq!(lost == 0, gone.is_empty() || was.iter().all(|e| e.2.is_empty()));
+        // Any edit afterwards.
+        let (at, mask) = (edit.0.index(twice.len()), edit.1.max(1));
+        let mut changed = twice.clone();
+        changed[at] ^= mask;
+        prop_assert_ne!(level(&changed, &after), Level::Complete, "byte {}", at);
+    }
+}
+
+/// What stands for a frame cannot be edited, moved or made up.
+#[test]
+fn every_changed_byte_of_what_stands_for_a_frame_is_found() {
+    let (file, known) = recorded(SESSION, 1, 16);
+    let (file, known) = redacted(&file, &known, |n| n == 1);
+    assert_eq!(level(&file, &known), Level::Complete);
+    for at in 0..file.len() {
+        let mut changed = file.clone();
+        changed[at] ^= 1;
+        let level = level(&changed, &known);
+        assert!(
+            matches!(level, Level::Altered { .. } | Level::Truncated { .. }),
+            "byte {at}: {level}"
+        );
+    }
+    let Level::Altered { frame, what, .. } = level(
+        &file,
+        &Known {
+            redacted: Vec::new(),
+            ..known.clone()
+        },
+    ) else {
+        panic!("nobody said that it is withheld");
+    };
+    assert_eq!(
+        (frame, what),
+        (1, "what is withheld is not what the log says")
+    );
+    // Another frame than the one that was to go, under the same word of the log.
+    let (other, _) = redacted(&recorded(SESSION, 1, 16).0, &known, |n| n == 2);
+    assert!(matches!(
+        level(&other, &known),
+        Level::Altered { frame: 2, .. }
+    ));
+    // A recovery still knows the file, and its sums are of what is there.
+    let survey = Survey::of(file.as_slice()).unwrap();
+    assert_eq!(
+        (survey.altered, survey.torn, survey.withheld),
+        (None, false, 1)
+    );
+    assert!(survey.ended.is_some());
+}
+
+/// A recording whose recorder died, with what its log knew of the frame that was open.
+#[test]
+fn a_recovered_recording_is_withheld_as_any() {
+    let mut writer = writer(SESSION);
+    let start = writer.head().unwrap();
+    print(&mut writer, 1, 600);
+    print(&mut writer, 2, 10);
+    writer.flush(Duration::from_secs(1)).unwrap();
+    let head = writer.head().unwrap();
+    assert!(head.open.is_some());
+    let known = Known {
+        start: Some(start.head),
+        last: Some(head),
+        ..Known::default()
+    };
+    print(&mut writer, 40, 400);
+    writer.flush(Duration::from_secs(5)).unwrap();
+    let longer = writer.get_ref().clone();
+    // The frame that was open then has its seal now.
+    let (file, known) = recovered(&longer, longer.len(), &known);
+    for gone in 1..known.end.unwrap().frames {
+        let (file, known) = redacted(&file, &known, |n| n == gone);
+        let walk = Walk::of(file.as_slice()).unwrap();
+        let last = walk.moved(&head);
+        let walk = Walk::with_opening(file.as_slice(), Some(&last)).unwrap();
+        assert_eq!(judge(&walk, &known), Level::Complete, "frame {gone}");
+    }
 }

@@ -8,8 +8,10 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use recording::log::{History, HistoryError, Leaf, Proof, ProofError, Shelf, Torn, VerifierKey};
-use recording::seal::{PROOF_MAGIC, PROOF_MAX};
+use recording::log::{
+    Entries, History, HistoryError, Leaf, Proof, ProofError, Shelf, Torn, VerifierKey,
+};
+use recording::seal::{Hash, PROOF_MAGIC, PROOF_MAX};
 use recording::verify::{Known, Level, Walk, judge};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -58,6 +60,8 @@ pub struct Session {
     pub expired: bool,
     /// What went unrecorded, and how much of it.
     pub gaps: Vec<Gap>,
+    /// What was withheld of its recording, each time.
+    pub redactions: Vec<Redaction>,
     /// It goes on where its recorder fails.
     pub best_effort: bool,
     /// The session was over with its recording, and not only that: as whoever carried it said.
@@ -83,6 +87,53 @@ pub struct Gap {
     pub reason: String,
 }
 
+/// What the log says to be withheld of a recording, from a moment on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Redaction {
+    /// When, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// How many frames, all times together.
+    pub count: u32,
+    /// Which: `1-3,7`.
+    pub frames: String,
+    /// Who wanted it, as the recorder's system knows them.
+    pub by: String,
+    /// SHA-256 of the reason that they gave.
+    pub reason_sha256: Hash,
+    /// What the file is then.
+    #[serde(skip)]
+    after: Hash,
+    /// Where the leaf is in the log.
+    #[serde(skip)]
+    place: u64,
+}
+
+impl Redaction {
+    fn of(leaf: &Leaf, place: u64) -> Option<Self> {
+        let Leaf::Redacted {
+            at_ms,
+            after,
+            count,
+            frames,
+            by,
+            reason_sha256,
+            ..
+        } = leaf
+        else {
+            return None;
+        };
+        Some(Self {
+            at_ms: *at_ms,
+            count: *count,
+            frames: frames.clone(),
+            by: by.clone(),
+            reason_sha256: *reason_sha256,
+            after: *after,
+            place,
+        })
+    }
+}
+
 /// A log that holds together, by sessions.
 #[derive(Debug)]
 pub struct Catalogue {
@@ -91,7 +142,7 @@ pub struct Catalogue {
     /// Its sessions.
     pub sessions: HashMap<String, Session>,
     /// For lines of the audit log, by number, their hash.
-    pub audit: Vec<(u64, recording::seal::Hash)>,
+    pub audit: Vec<(u64, Hash)>,
 }
 
 impl Catalogue {
@@ -124,29 +175,34 @@ impl Catalogue {
         }
     }
 
-    /// The proof that goes with a session's recording.
+    /// The proof that goes with a recording that was [judged](Self::judge).
     ///
     /// # Errors
     ///
     /// The log has no end of it, or lacks tiles.
-    pub fn prove(&self, log: &LogFolder, session: &str) -> Result<Proof, ProofError> {
-        let session = self.sessions.get(session).ok_or(ProofError::Range)?;
+    pub fn prove(&self, log: &LogFolder, judged: &Judged) -> Result<Proof, ProofError> {
+        let name = judged.session.as_deref().unwrap_or_default();
+        let session = self.sessions.get(name).ok_or(ProofError::Range)?;
         let [Some(start), Some(end)] = session.places else {
             return Err(ProofError::Range);
         };
-        let (mut first, mut last, mut gaps) = (Vec::new(), Vec::new(), Vec::new());
+        let redacted = judged.redaction.as_ref().map(|redaction| redaction.place);
+        let mut entries = Entries::default();
         let key = Some(&self.history.key);
         let again = History::read(log, key, |index, entry| {
+            let found = (index, entry.to_vec());
             if index == start {
-                first = entry.to_vec();
+                entries.start = found;
             } else if index == end {
-                last = entry.to_vec();
+                entries.end = found;
+            } else if redacted == Some(index) {
+                entries.redacted = Some(found);
             } else if session.gap_places.contains(&index) {
-                gaps.push((index, entry.to_vec()));
+                entries.gaps.push(found);
             }
         });
         let again = again.map_err(|error| ProofError::Io(io::Error::other(error)))?;
-        Proof::new(log, &again, (start, &first), (end, &last), &gaps)
+        Proof::new(log, &again, &entries)
     }
 
     /// Judges the recording in `file`, which is called `name`.
@@ -159,17 +215,46 @@ impl Catalogue {
         let session = session_of(&walk);
         // Where the seals name no session of this log, the file's name may: then it is altered.
         let sealed = session.as_deref().and_then(|id| self.sessions.get(id));
-        let Some(logged) = sealed.or_else(|| self.sessions.get(name)) else {
-            let level = judge(&walk, &Known::default());
-            return Ok(Judged::new(walk, session, misnamed(level, name, None)));
-        };
-        let known = logged.known();
+        match sealed.or_else(|| self.sessions.get(name)) {
+            Some(logged) => logged.judge_walk(walk, file, name),
+            None => {
+                let level = judge(&walk, &Known::default());
+                Ok(Judged::new(walk, session, misnamed(level, name, None)))
+            }
+        }
+    }
+}
+
+impl Session {
+    /// What these leaves, in their order and with their places, say of one session; none where its
+    /// start is not among them. For whoever has the log itself: nothing is proved.
+    pub fn of(session: &str, leaves: impl IntoIterator<Item = (u64, Leaf)>) -> Option<Self> {
+        let (mut sessions, mut audit) = (HashMap::new(), Vec::new());
+        for (index, leaf) in leaves {
+            note(&mut sessions, &mut audit, index, leaf);
+        }
+        let found = sessions.remove(session)?;
+        found.known.start.is_some().then_some(found)
+    }
+
+    /// Judges the recording of this session in `file`, which is called `name`.
+    ///
+    /// # Errors
+    ///
+    /// Reading fails.
+    pub fn judge(&self, file: &Path, name: &str) -> io::Result<Judged> {
+        self.judge_walk(walk(file, None)?, file, name)
+    }
+
+    fn judge_walk(&self, walk: Walk, file: &Path, name: &str) -> io::Result<Judged> {
+        let session = session_of(&walk);
+        let known = self.known();
         let walk = match &known.last {
-            Some(last) if last.open.is_some() => walk_with(file, last)?,
+            Some(last) if last.open.is_some() => walk_with(file, &walk.moved(last))?,
             _ => walk,
         };
         let mut level = judge(&walk, &known);
-        if logged.recovered && known.end.is_none() && level == Level::Live {
+        if self.recovered && known.end.is_none() && level == Level::Live {
             level = Level::Torn;
         }
         if level == Level::Complete
@@ -180,13 +265,17 @@ impl Catalogue {
         }
         let level = misnamed(level, name, session.as_deref());
         let mut judged = Judged::new(walk, session, level);
-        judged.recovered = logged.recovered;
-        judged.gaps = logged.all_gaps(judged.session.as_deref().unwrap_or(name));
+        judged.recovered = self.recovered;
+        judged.gaps = self.all_gaps(judged.session.as_deref().unwrap_or(name));
+        judged.find_redaction(&self.redactions);
         Ok(judged)
     }
-}
 
-impl Session {
+    /// The state of the file that the log says to be the last.
+    pub fn redacted(&self) -> Option<Hash> {
+        self.redactions.last().map(|redaction| redaction.after)
+    }
+
     /// What the leaf of its start says of gaps.
     fn begin(&mut self, session: &str, about: &Map<String, Value>) {
         let text = |value: &Value, key: &str| Some(value.get(key)?.as_str()?.to_owned());
@@ -231,6 +320,7 @@ impl Session {
     /// What a file has to agree with.
     fn known(&self) -> Known {
         let mut known = self.known.clone();
+        known.redacted = self.redactions.iter().map(|r| r.after).collect();
         if known.end.is_some() && !self.recovered {
             // Whoever wrote the end wrote what was before it.
             known.last = None;
@@ -252,6 +342,13 @@ pub struct Judged {
     pub recovered: bool,
     /// What went unrecorded.
     pub gaps: Vec<Gap>,
+    /// That there are no other gaps before its end is proved: by the log, or by a bundle whose end
+    /// says how many there are.
+    pub counts_gaps: bool,
+    /// What the log says to be withheld, where frames are.
+    pub redaction: Option<Redaction>,
+    /// The log says that more was withheld since: this is a copy from before.
+    pub withheld_since: u32,
     /// When what it was held against was signed, and by which log.
     pub signed: Option<(String, u64)>,
 }
@@ -264,8 +361,31 @@ impl Judged {
             level,
             recovered: false,
             gaps: Vec::new(),
+            counts_gaps: true,
+            redaction: None,
+            withheld_since: 0,
             signed: None,
         }
+    }
+
+    /// What the log says that the file is, with what is withheld of it now.
+    pub fn state(&self) -> Option<Hash> {
+        self.walk.state()
+    }
+
+    /// How many frames are withheld.
+    pub fn withheld(&self) -> usize {
+        self.walk.withheld.len()
+    }
+
+    /// Looks for the redaction that made the file what it is.
+    fn find_redaction(&mut self, redactions: &[Redaction]) {
+        let state = self.walk.state();
+        let is_it = |redaction: &&Redaction| Some(redaction.after) == state;
+        self.redaction = redactions.iter().find(is_it).cloned();
+        let latest = redactions.iter().map(|r| r.count).max().unwrap_or(0);
+        let here = u32::try_from(self.withheld()).unwrap_or(u32::MAX);
+        self.withheld_since = latest.saturating_sub(here);
     }
 }
 
@@ -322,6 +442,10 @@ pub fn judge_alone(file: &Path, name: &str, key: Option<&VerifierKey>) -> io::Re
         .map(|(gap, _)| gap)
         .collect();
     judged.gaps = told.all_gaps(&proved.session);
+    judged.counts_gaps = proved.counts_gaps;
+    let redaction = proved.redacted.as_ref();
+    let redaction = redaction.and_then(|leaf| Redaction::of(leaf, 0));
+    judged.find_redaction(redaction.as_slice());
     judged.signed = Some((proved.checkpoint.origin, proved.checkpoint.time_ms));
     Ok(judged)
 }
@@ -386,7 +510,7 @@ fn session_of(walk: &Walk) -> Option<String> {
 
 fn note(
     sessions: &mut HashMap<String, Session>,
-    audit: &mut Vec<(u64, recording::seal::Hash)>,
+    audit: &mut Vec<(u64, Hash)>,
     index: u64,
     leaf: Leaf,
 ) {
@@ -403,6 +527,12 @@ fn note(
                 entry.gaps.push(gap.clone());
                 entry.gap_places.push(index);
             }
+        }
+        return;
+    }
+    if let Some(redaction) = Redaction::of(&leaf, index) {
+        if let Some(entry) = sessions.get_mut(session) {
+            entry.redactions.push(redaction);
         }
         return;
     }
@@ -431,7 +561,7 @@ fn note(
             entry.places = [entry.places[0], Some(index)];
         }
         Leaf::Expired { .. } => entry.expired = true,
-        Leaf::Gap { .. } | Leaf::Key { .. } | Leaf::Audit { .. } => {}
+        Leaf::Redacted { .. } | Leaf::Gap { .. } | Leaf::Key { .. } | Leaf::Audit { .. } => {}
     }
 }
 

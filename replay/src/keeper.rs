@@ -88,6 +88,15 @@ impl Keeper {
         places.find_map(|place| self.open(&place, kind))
     }
 
+    /// Removes what was kept of a recording, if it can be.
+    pub fn forget(&self, recording: &Path) {
+        for kind in [Kind::Index, Kind::Text] {
+            for place in self.places(recording, kind) {
+                fs::remove_file(place).unwrap_or(());
+            }
+        }
+    }
+
     fn open(&self, place: &Path, kind: Kind) -> Option<Vec<u8>> {
         let file = OpenOptions::new()
             .read(true)

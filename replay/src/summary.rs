@@ -4,7 +4,7 @@ use std::io::Read;
 
 use recording::event::{EventData, Header};
 use recording::read::{Damage, Item, OpenError, Reader, Warning};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::about::About;
@@ -26,6 +26,8 @@ pub struct Summary {
     pub resizes: u64,
     /// Times in microseconds and labels of the first thousand markers.
     pub markers: Vec<(u64, String)>,
+    /// What is [withheld](recording::redact) of it, as it says itself: the first thousand frames.
+    pub withheld: Vec<Withheld>,
     /// The exit status.
     pub exit: Option<i32>,
     /// The account with which a bastion ends a session: bytes and hashes of its streams, what
@@ -35,6 +37,21 @@ pub struct Summary {
     pub size: u64,
     /// What is damaged.
     pub warnings: Vec<Warning>,
+}
+
+/// A frame that is withheld.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Withheld {
+    /// Its number.
+    pub frame: u32,
+    /// Bytes of its text.
+    pub bytes: u64,
+    /// Milliseconds from the start to its first event.
+    pub from_ms: u64,
+    /// The same for its last.
+    pub to_ms: u64,
+    /// SHA-256 of the frame.
+    pub sha256: recording::seal::Hash,
 }
 
 /// In what state a recording is.
@@ -69,6 +86,7 @@ impl Summary {
             output_bytes: 0,
             resizes: 0,
             markers: Vec::new(),
+            withheld: Vec::new(),
             exit: None,
             account: None,
             size: 0,
@@ -99,6 +117,11 @@ impl Summary {
             }
             EventData::Exit(status) => self.exit = Some(status),
             EventData::Other { code, data } if code == "E" => self.account = account(data),
+            EventData::Other { code, data } if code == "W" && self.withheld.len() < MARKERS_MAX => {
+                let text = data.as_str();
+                let told = text.and_then(|text| serde_json::from_str(text).ok());
+                self.withheld.extend(told);
+            }
             EventData::Marker(_) | EventData::Input(_) | EventData::Other { .. } => {}
         }
     }

@@ -9,6 +9,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// A recording as a bastion writes it, with side events and what has to be escaped.
 const RECORDING: &str = r#"{"version":3,"term":{"cols":60,"rows":12,"type":"xterm-256color"},"timestamp":1700000000,"title":"t \u001b]0;x\u0007 \u202e","bastion":{"user":"ada","target":"orders-db","login":"postgres"}}
@@ -60,6 +61,125 @@ fn exported() -> tempfile::TempDir {
         assert!(status.success());
     }
     folder
+}
+
+/// A sealed recording whose second frame of three is withheld, packed.
+fn withheld() -> Vec<u8> {
+    use recording::event::{Header, Stream};
+    use recording::redact;
+    use recording::write::{Ending, Newlines, Presses, Sealing, Settings, Writer};
+    let header = Header {
+        version: 3,
+        cols: 60,
+        rows: 12,
+        timestamp: Some(1_700_000_000),
+        ..Header::default()
+    };
+    let settings = Settings {
+        frame_idle: Duration::from_millis(500),
+        ..Settings::default()
+    };
+    let sealing = Sealing {
+        session: *b"0123456789abcdefghjkmnpqrs",
+        wall_ms: || 1_700_000_000_000,
+    };
+    let presses = Presses::new(1);
+    let kept = Newlines::Kept;
+    let mut writer = Writer::sealed(Vec::new(), &header, kept, settings, presses, sealing).unwrap();
+    for (second, words) in [(1, "first words"), (2, "a secret"), (3, "last words")] {
+        let at = Duration::from_secs(second);
+        let line = format!("{words}\r\n");
+        writer.output(at, Stream::Stdout, line.as_bytes()).unwrap();
+        if second == 2 {
+            writer.resize(at, 70, 14).unwrap();
+        }
+        writer.tick(at + Duration::from_millis(900)).unwrap();
+    }
+    let ending = Ending {
+        exit: Some(3),
+        ..Ending::default()
+    };
+    let (file, _) = writer.end(Duration::from_secs(4), &ending).unwrap();
+    let places = redact::places(file.as_slice()).unwrap();
+    let mut output = Vec::new();
+    let is_it = |place: &redact::Place| place.touches(&(1900..=2100));
+    let gone = redact::write(std::io::Cursor::new(&file), &places, is_it, &mut output).unwrap();
+    assert_eq!(gone.len(), 1);
+    output
+}
+
+/// In every player the rest is where it was, and a line stands in the place of what is withheld.
+#[test]
+fn players_show_what_is_withheld_in_its_place() {
+    let packed = withheld();
+    let text = String::from_utf8(zstd::decode_all(packed.as_slice()).unwrap()).unwrap();
+    assert!(!text.contains("secret"));
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.cast.zst"), &packed).unwrap();
+    fs::write(folder.path().join("a.cast"), &text).unwrap();
+    let ours = |args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_replay"))
+            .args(args)
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let is_shown = |shown: &str, by: &str| {
+        let places: Vec<_> = ["first words", "[withheld: frame 2, ", "last words"]
+            .iter()
+            .map(|words| shown.find(words))
+            .collect();
+        let is_there = places.iter().all(Option::is_some) && places.is_sorted();
+        assert!(is_there, "{by}: {shown}");
+    };
+    for (args, by) in [
+        (&["text", "a.cast.zst"][..], "text"),
+        (&["export", "-f", "v2", "a.cast.zst"], "v2"),
+        (&["export", "-f", "v3", "a.cast.zst"], "v3"),
+        (&["export", "-f", "text", "a.cast.zst"], "export"),
+        (&["screen", "--at", "3.5", "a.cast.zst"], "screen"),
+    ] {
+        is_shown(&ours(args), by);
+    }
+    let times = ours(&["text", "--times", "a.cast.zst"]);
+    assert!(times.contains("0:00:03  last words"), "{times}");
+    assert!(ours(&["search", "withheld", "a.cast.zst"]).contains("withheld: frame 2"));
+    let info: serde_json::Value =
+        serde_json::from_str(&ours(&["info", "--json", "a.cast.zst"])).unwrap();
+    let frame = info.pointer("/withheld/0").unwrap();
+    assert_eq!(frame.get("frame").unwrap(), 2);
+    assert_eq!(frame.get("from_ms").unwrap(), 2000);
+    assert_eq!(info.get("duration_ms").unwrap(), 4000);
+    assert_eq!(info.get("state").unwrap(), "whole");
+    assert!(ours(&["info", "a.cast.zst"]).contains("withheld     frame 2"));
+    ours(&["export", "-f", "html", "a.cast.zst", "-o", "a.html"]);
+
+    let asciinema = cache().join("asciinema/bin/asciinema");
+    if runs(&asciinema, " 3.2.") {
+        let shown = Command::new(&asciinema)
+            .args(["convert", "-f", "txt", "a.cast", "-"])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(shown.status.success(), "{shown:?}");
+        is_shown(&String::from_utf8_lossy(&shown.stdout), "asciinema 3");
+        let told = Command::new(&asciinema)
+            .args(["convert", "-f", "asciicast-v2", "a.cast", "-"])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&told.stdout).into_owned();
+        let last = told
+            .lines()
+            .find(|line| line.contains("last words"))
+            .unwrap();
+        let (time, ..) = serde_json::from_str::<(f64, String, String)>(last).unwrap();
+        assert!((time - 3.0).abs() < 0.01, "{last}");
+    } else {
+        skipped("asciinema 3.2");
+    }
 }
 
 fn is_whole(shown: &str, by: &str) {

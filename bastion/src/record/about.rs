@@ -408,6 +408,8 @@ pub struct Summary {
     pub ended: Option<Ended>,
     /// When it went on unrecorded, as far as the recorder was told.
     pub gaps: Vec<Gap>,
+    /// How many frames of its recording are withheld.
+    pub withheld: u32,
 }
 
 impl Summary {

@@ -381,7 +381,8 @@ impl Wire {
             | Kind::Close
             | Kind::Audit
             | Kind::Disk
-            | Kind::Gap => return Err(Broken("a frame that only goes to a recorder")),
+            | Kind::Gap
+            | Kind::Redact => return Err(Broken("a frame that only goes to a recorder")),
         }
         Ok(())
     }

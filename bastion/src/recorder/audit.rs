@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use serde_json::{Map, Value, json};
 
 use super::link::Out;
 use super::log::{Log, now_ms};
+use super::wire::Failure;
 use crate::audit::Wanted;
 use crate::record::{Gap, SessionId};
 
@@ -47,7 +49,31 @@ pub(super) struct Waiting {
     /// A JSON object.
     pub(super) event: Vec<u8>,
     /// Who is answered, and whether only when it is on disk.
-    pub(super) answer: Option<(Arc<Out>, u32, Wanted)>,
+    pub(super) answer: Option<Answer>,
+}
+
+/// Who waits until an event is written.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// Somebody at the other end, on this channel.
+    Peer(Arc<Out>, u32, Wanted),
+    /// A thread here, until it is on disk.
+    Here(SyncSender<Result<(), String>>),
+}
+
+impl Answer {
+    fn is_durable(&self) -> bool {
+        matches!(self, Self::Here(_) | Self::Peer(_, _, Wanted::Durable))
+    }
+
+    fn give(self, written: Result<(), String>) {
+        match (self, written) {
+            (Self::Peer(out, channel, _), Ok(())) => out.done(channel),
+            (Self::Peer(out, channel, _), Err(error)) => out.failed(channel, &Failure::Io(error)),
+            // Whoever asked waits for it.
+            (Self::Here(told), written) => told.send(written).unwrap_or(()),
+        }
+    }
 }
 
 /// Where the chain stands.
@@ -131,6 +157,31 @@ impl Audit {
         })
     }
 
+    /// Notes that frames of a recording are withheld. When this returns, it is on disk.
+    pub(super) fn note_redaction(
+        &self,
+        session: &SessionId,
+        frames: &str,
+        by: &str,
+        reason: Option<&str>,
+    ) -> Result<(), String> {
+        let event = json!({
+            "time": Timestamp::now(),
+            "event": "recording_redacted",
+            "session": session,
+            "frames": frames,
+            "by": by,
+            "reason": reason,
+        });
+        let (told, written) = std::sync::mpsc::sync_channel(1);
+        self.push(Waiting {
+            event: event.to_string().into_bytes(),
+            answer: Some(Answer::Here(told)),
+        })?;
+        let gone = |_| "the recorder is being stopped".to_owned();
+        written.recv().map_err(gone)?
+    }
+
     /// Why events cannot be written, if they cannot.
     pub(super) fn failure(&self) -> Option<String> {
         self.state().failed.clone()
@@ -169,7 +220,7 @@ impl Audit {
         let mut unsynced_since: Option<Instant> = None;
         while let Some((batch, chain)) = self.next(unsynced_since) {
             let durable =
-                |waiting: &Waiting| matches!(waiting.answer, Some((_, _, Wanted::Durable)));
+                |waiting: &Waiting| waiting.answer.as_ref().is_some_and(Answer::is_durable);
             let late = unsynced_since.is_some_and(|since| since.elapsed() >= SYNC_EVERY);
             let sync = late || batch.is_empty() || batch.iter().any(durable);
             match self.write(&batch, chain, sync) {
@@ -187,8 +238,8 @@ impl Audit {
                     if sync {
                         log.expect_leaf();
                     }
-                    for (out, channel, _) in batch.into_iter().filter_map(|w| w.answer) {
-                        out.done(channel);
+                    for answer in batch.into_iter().filter_map(|w| w.answer) {
+                        answer.give(Ok(()));
                     }
                 }
                 Err(error) => {
@@ -199,10 +250,8 @@ impl Audit {
                         state.failed = Some(error.clone());
                         std::mem::take(&mut state.waiting)
                     };
-                    let failure = super::wire::Failure::Io(error);
-                    for (out, channel, _) in batch.into_iter().chain(late).filter_map(|w| w.answer)
-                    {
-                        out.failed(channel, &failure);
+                    for answer in batch.into_iter().chain(late).filter_map(|w| w.answer) {
+                        answer.give(Err(error.clone()));
                     }
                     return;
                 }
@@ -357,11 +406,12 @@ pub(super) fn is_event(event: &[u8]) -> bool {
 const WAITING_MAX: usize = 1024;
 
 /// What only the recorder says, of itself.
-const OWN_EVENTS: [&str; 5] = [
+const OWN_EVENTS: [&str; 6] = [
     "torn_line",
     "recording_opened",
     "recording_expired",
     "recording_gap",
+    "recording_redacted",
     "audit_opened",
 ];
 

@@ -12,9 +12,10 @@ use bytes::{Buf, Bytes};
 use recording::event::Stream;
 use recording::log::Leaf;
 
-use super::audit::{Waiting, is_event};
+use super::audit::{Answer, Waiting, is_event};
 use super::log::now_ms;
 use super::place::{NoPlace, Places, Taken};
+use super::redact::{self, Redact};
 use super::session::{Session, Wanted};
 use super::terms::Terms;
 use super::wire::{self, Broken, CHUNK, Entry, Failure, GapEntry, HEAD, Head, Hello, Kind};
@@ -39,12 +40,15 @@ pub(super) enum Rights {
     All,
     /// Read the audit log, as far as it is on disk, and nothing else.
     ReadAudit,
+    /// Withhold frames of recordings, and nothing else.
+    Redact,
 }
 
 impl Rights {
     fn allow(self, kind: Kind, payload: &[u8]) -> bool {
         match self {
-            Self::All => true,
+            Self::All => kind != Kind::Redact,
+            Self::Redact => matches!(kind, Kind::Hello | Kind::Redact | Kind::Close),
             Self::ReadAudit => match kind {
                 Kind::Hello | Kind::Read | Kind::Forget | Kind::Close => true,
                 Kind::Open => payload == wire::AUDIT,
@@ -58,6 +62,8 @@ impl Rights {
 #[derive(Debug)]
 struct Shared {
     rights: Rights,
+    /// Whose process is at the other end, as the system says.
+    uid: Option<u32>,
     /// When it was last noted that the audit log was opened by somebody who may only read it.
     noted: Arc<Mutex<Option<Instant>>>,
     out: Arc<Out>,
@@ -93,6 +99,7 @@ impl Links {
         match rights {
             Rights::All => self.places.of_serve(),
             Rights::ReadAudit => self.places.of_reader(stream),
+            Rights::Redact => self.places.of_redaction(),
         }
     }
 
@@ -114,13 +121,15 @@ impl Links {
     fn serve_stream(&self, stream: UnixStream, rights: Rights) -> Result<(), LinkError> {
         stream.set_write_timeout(Some(WRITE_STALL))?;
         // Who forwards looks four times a second; who says nothing gives its place back.
-        let patience = (rights == Rights::ReadAudit).then_some(READER_SILENCE);
+        let patience = (rights != Rights::All).then_some(READER_SILENCE);
         let out = Arc::new(Out {
             stream: stream.try_clone()?,
             writing: Mutex::default(),
         });
+        let peer = rustix::net::sockopt::socket_peercred(&stream);
         let shared = Arc::new(Shared {
             rights,
+            uid: peer.ok().map(|peer| peer.uid.as_raw()),
             noted: self.noted.clone(),
             out,
             sessions: Mutex::default(),
@@ -261,7 +270,7 @@ impl Reader {
             return Err(Broken("no greeting").into());
         }
         if !self.shared.rights.allow(head.kind, payload) {
-            return Err(Broken("it asks for more than the audit log").into());
+            return Err(Broken("it asks for more than it may").into());
         }
         match head.kind {
             Kind::Stdout => self.output(head.channel, Stream::Stdout, output)?,
@@ -338,6 +347,10 @@ impl Reader {
                 let gap = Box::new(wire::parse(payload)?);
                 self.question(head.channel, Ask::Gap(gap))?;
             }
+            Kind::Redact => {
+                let redact = Box::new(wire::parse(payload)?);
+                self.question(head.channel, Ask::Redact(redact))?;
+            }
             Kind::Close => {
                 self.shared.abandon(&self.crew);
                 self.shared.out.done(head.channel);
@@ -410,7 +423,7 @@ impl Reader {
             .and_then(|(wanted, event)| Some((wire::decode_wanted(*wanted)?, event)))
             .ok_or(Broken("an event without a beginning"))?;
         if event.is_empty() || is_event(event) {
-            let answer = (self.shared.out.clone(), channel, wanted);
+            let answer = Answer::Peer(self.shared.out.clone(), channel, wanted);
             let waiting = Waiting {
                 event: event.to_vec(),
                 answer: Some(answer),
@@ -438,7 +451,7 @@ impl Reader {
         match self.shared.rights {
             Rights::All => self.crew.give(Job::Question(question)),
             // Who only reads, and may be slow to, holds up no worker, but this thread of its own.
-            Rights::ReadAudit => question.answer(&self.crew),
+            Rights::ReadAudit | Rights::Redact => question.answer(&self.crew),
         }
         Ok(())
     }
@@ -457,6 +470,7 @@ enum Ask {
     Start(Box<About>),
     Disk,
     Gap(Box<GapEntry>),
+    Redact(Box<Redact>),
     List { position: u64 },
     Open { id: SessionId },
     OpenAudit,
@@ -469,6 +483,7 @@ impl Question {
             Ask::Start(about) => self.start(crew, about).map(|()| None),
             Ask::Disk => self.disk(crew).map(Some),
             Ask::Gap(gap) => self.gap(crew, gap).map(Some),
+            Ask::Redact(asked) => self.redact(crew, asked).map(Some),
             Ask::List { position } => self.list(crew, *position).map(Some),
             Ask::Open { id } => self.open(crew, id).map(Some),
             Ask::OpenAudit => self.open_audit(crew).map(Some),
@@ -558,6 +573,13 @@ impl Question {
         Ok(done)
     }
 
+    fn redact(&self, crew: &Crew, asked: &Redact) -> Result<Vec<u8>, Failure> {
+        let unknown = || Failure::Refused("the system does not say who asks".to_owned());
+        let uid = self.shared.uid.ok_or_else(unknown)?;
+        let redacted = redact::run(crew, asked, uid)?;
+        Ok(wire::json_frame(Kind::Data, self.channel, &redacted))
+    }
+
     fn list(&self, crew: &Crew, position: u64) -> Result<Vec<u8>, Failure> {
         let mut page = vec![0; CHUNK];
         let read = crew
@@ -612,7 +634,7 @@ impl Question {
         };
         let mut data = vec![0; CHUNK];
         let end = match self.shared.rights {
-            Rights::All => u64::MAX,
+            Rights::All | Rights::Redact => u64::MAX,
             // The only file that it can have opened.
             Rights::ReadAudit => crew.audit.synced_bytes(),
         };
@@ -821,6 +843,24 @@ mod tests {
     use std::thread;
 
     use super::*;
+
+    /// `serve` reads and adds; only whoever is in the folder takes away, and reads nothing.
+    #[test]
+    fn who_may_withhold_may_nothing_else() {
+        assert!(!Rights::All.allow(Kind::Redact, b"{}"));
+        assert!(!Rights::ReadAudit.allow(Kind::Redact, b"{}"));
+        assert!(Rights::Redact.allow(Kind::Redact, b"{}"));
+        for kind in [
+            Kind::Start,
+            Kind::Open,
+            Kind::Read,
+            Kind::Audit,
+            Kind::Gap,
+            Kind::List,
+        ] {
+            assert!(!Rights::Redact.allow(kind, wire::AUDIT), "{kind:?}");
+        }
+    }
 
     /// Who sends a byte now and then holds a frame open no longer than who sends none.
     #[test]

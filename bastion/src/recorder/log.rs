@@ -647,7 +647,7 @@ mod tests {
     use std::collections::HashMap;
     use std::path::Path;
 
-    use recording::log::{History, Shelf, VerifierKey, prove};
+    use recording::log::{BadProof, Entries, History, Proof, Shelf, VerifierKey, prove};
 
     use super::*;
 
@@ -842,6 +842,83 @@ mod tests {
         *changed.get_mut(40).unwrap() ^= 1;
         std::fs::write(&tile, changed).unwrap();
         assert!(open(temp.path()).is_err());
+    }
+
+    /// What the leaf of an end counts cannot be left out of a bundle; what was told after the key of its
+    /// time had been forgotten is proved under the last one.
+    #[test]
+    fn a_proof_without_a_gap_that_was_counted_is_none() {
+        let temp = tempfile::tempdir().unwrap();
+        let log = open(temp.path()).unwrap();
+        let session = "0123456789abcdefghjkmnpqrs";
+        let nothing = recording::seal::Chain::new(*b"0123456789abcdefghjkmnpqrs").head();
+        let head = recording::write::Head {
+            frames: 0,
+            head: nothing,
+            bytes: 0,
+            open: None,
+        };
+        let leaf = |leaf: &Leaf| (log.append(leaf).unwrap(), leaf.encode());
+        let gap = |at_ms| Leaf::Gap {
+            at_ms,
+            session: Some(session.to_owned()),
+            since_ms: None,
+            until_ms: None,
+            bytes: None,
+            continued: None,
+            reason: "the disk failed".to_owned(),
+        };
+        let start = leaf(&Leaf::Start {
+            at_ms: now_ms(),
+            session: session.to_owned(),
+            head,
+            about: serde_json::Map::new(),
+        });
+        let gaps = vec![leaf(&gap(1)), leaf(&gap(2))];
+        let end = leaf(&Leaf::Recovered {
+            at_ms: now_ms(),
+            session: session.to_owned(),
+            head: Some(head),
+            torn: None,
+            gaps: Some(2),
+            reason: "the recorder died".to_owned(),
+        });
+        log.rotate().unwrap();
+        log.rotate().unwrap();
+        let late = leaf(&gap(3));
+        log.checkpoint().unwrap();
+        let folder = temp.path().join("log");
+        let key = first_key(&folder);
+        let (history, _) = history(&folder);
+        let proved = |gaps: Vec<(u64, Vec<u8>)>| {
+            let entries = Entries {
+                start: start.clone(),
+                end: end.clone(),
+                gaps,
+                redacted: None,
+            };
+            let proof = Proof::new(&Folder(&folder), &history, &entries).unwrap();
+            proof.verify(Some(&key))
+        };
+        let [first, second] = <[_; 2]>::try_from(gaps).unwrap();
+        let all = proved(vec![first.clone(), second.clone(), late.clone()]).unwrap();
+        assert_eq!((all.gaps.len(), all.counts_gaps), (3, true));
+        assert_eq!(
+            proved(vec![first.clone(), second.clone()])
+                .unwrap()
+                .gaps
+                .len(),
+            2
+        );
+        for left_out in [
+            vec![],
+            vec![first.clone()],
+            vec![second.clone(), late.clone()],
+            // Twice the same is one.
+            vec![first.clone(), first, late],
+        ] {
+            assert!(matches!(proved(left_out), Err(BadProof::Gaps)));
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Default)]
 pub(super) struct Places {
     serve: Arc<AtomicUsize>,
+    redactions: Arc<AtomicUsize>,
     readers: Arc<Mutex<Readers>>,
 }
 
@@ -33,6 +34,11 @@ impl Places {
     /// One of those for `serve`.
     pub(super) fn of_serve(&self) -> Result<Taken, NoPlace> {
         Taken::of(&self.serve, CONNECTIONS).ok_or(NoPlace::Full)
+    }
+
+    /// One of those that withhold frames.
+    pub(super) fn of_redaction(&self) -> Result<Taken, NoPlace> {
+        Taken::of(&self.redactions, REDACTIONS).ok_or(NoPlace::Full)
     }
 
     /// One of those that only read the audit log, for the user at the other end of `stream`: who had
@@ -150,6 +156,8 @@ impl Readers {
 
 /// Connections at once.
 const CONNECTIONS: usize = 16;
+/// Connections at once that withhold frames.
+const REDACTIONS: usize = 2;
 /// Connections at once that only read the audit log.
 const READERS: usize = 4;
 /// How often it is said, at most, that one of them makes room, or is refused.

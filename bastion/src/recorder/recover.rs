@@ -15,6 +15,7 @@ use recording::event::Stream;
 use recording::log::{Leaf, Torn};
 use recording::repair::Survey;
 use recording::seal::Hash;
+use recording::sum::Total;
 use recording::verify::{self, Level, Walk};
 use recording::write::Head;
 use serde_json::{Value, json};
@@ -23,7 +24,7 @@ use super::RecorderError;
 use super::log::now_ms;
 use super::session::ending;
 use super::store::Store;
-use super::wire::{EndEntry, Entry, StartEntry};
+use super::wire::{EndEntry, Entry, RedactedEntry, StartEntry};
 use crate::config::RecordingMode;
 use crate::record::{About, Coverage, End, ExitStatus, SessionId, Totals};
 
@@ -36,7 +37,7 @@ pub(super) fn all(store: &Store) -> Result<(), RecorderError> {
     store.each_entry(|entry| match entry {
         Entry::Start(start) => drop(unended.insert(start.id, start.at)),
         Entry::End(end) => drop(unended.remove(&end.id)),
-        Entry::Gap(_) => {}
+        Entry::Gap(_) | Entry::Redacted(_) => {}
     })?;
     if unended.is_empty() {
         return Ok(());
@@ -61,6 +62,8 @@ struct Logged {
     is_ended: bool,
     /// The seal of its first frame, and its last head.
     begun: Option<(Hash, Head)>,
+    /// Leaves of its gaps.
+    gaps: u32,
 }
 
 fn logged(
@@ -89,7 +92,11 @@ fn logged(
                     *last = head;
                 }
             }
-            Leaf::Expired { .. } | Leaf::Gap { .. } | Leaf::Key { .. } | Leaf::Audit { .. } => {}
+            Leaf::Gap { .. } => known.gaps += 1,
+            Leaf::Expired { .. }
+            | Leaf::Redacted { .. }
+            | Leaf::Key { .. }
+            | Leaf::Audit { .. } => {}
         }
     })?;
     Ok(logged)
@@ -97,8 +104,12 @@ fn logged(
 
 /// Gives one recording, whose writer is this recorder, an end, in its file, in the log and in the
 /// list.
-pub(super) fn one(store: &Store, id: &SessionId, started: Timestamp) -> io::Result<()> {
-    end(store, id, started, &Logged::default())
+pub(super) fn one(store: &Store, id: &SessionId, started: Timestamp, gaps: u32) -> io::Result<()> {
+    let logged = Logged {
+        gaps,
+        ..Logged::default()
+    };
+    end(store, id, started, &logged)
 }
 
 fn end(store: &Store, id: &SessionId, started: Timestamp, logged: &Logged) -> io::Result<()> {
@@ -115,6 +126,7 @@ fn end(store: &Store, id: &SessionId, started: Timestamp, logged: &Logged) -> io
             session: id.to_string(),
             head: found.head,
             torn: found.torn,
+            gaps: Some(logged.gaps),
             reason: found.reason.to_owned(),
         })?;
         store.log.sync()?;
@@ -332,6 +344,25 @@ fn totals(survey: &Survey, file: u64) -> Totals {
     }
 }
 
+/// What a session came to: where frames are withheld, as its account says.
+fn told_totals(survey: &Survey) -> Totals {
+    let counted = totals(survey, survey.whole);
+    let told = |stream: Stream| {
+        let account = survey.ended.as_ref()?.get(stream.name())?;
+        serde_json::from_value::<Total>(account.clone()).ok()
+    };
+    match (told(Stream::Stdout), told(Stream::Stderr)) {
+        (Some(stdout), Some(stderr)) if survey.withheld > 0 => Totals {
+            stdout: stdout.bytes,
+            stdout_sha256: stdout.sha256,
+            stderr: stderr.bytes,
+            stderr_sha256: stderr.sha256,
+            ..counted
+        },
+        _ => counted,
+    }
+}
+
 /// The end as the recording itself tells it.
 fn told_end(survey: &Survey) -> End {
     let account = survey.ended.clone().unwrap_or_default();
@@ -385,13 +416,21 @@ fn rebuild_list(store: &Store) -> io::Result<()> {
             let recovered =
                 survey.ended.as_ref().and_then(|e| e.get("recovered")) == Some(&json!(true));
             let at = at.checked_add(survey.duration).unwrap_or(at);
-            let totals = totals(&survey, survey.whole);
+            let totals = told_totals(&survey);
             store.append(&Entry::End(EndEntry {
                 id,
                 at,
                 end,
                 totals,
                 recovered,
+            }))?;
+        }
+        if survey.withheld > 0 {
+            let withheld = survey.withheld;
+            store.append(&Entry::Redacted(RedactedEntry {
+                session: id,
+                at,
+                withheld,
             }))?;
         }
     }

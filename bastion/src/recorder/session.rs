@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -51,6 +51,8 @@ pub(super) struct Session {
     pub(super) dirty: AtomicBool,
     /// The folder that names the file is on disk.
     pub(super) named: AtomicBool,
+    /// Leaves of gaps in the log.
+    gaps: AtomicU32,
 }
 
 /// What has come and is not written. Never locked while something waits.
@@ -162,6 +164,7 @@ impl Session {
             writer: Mutex::new(Some(writer)),
             dirty: AtomicBool::new(true),
             named: AtomicBool::new(false),
+            gaps: AtomicU32::new(0),
         }))
     }
 
@@ -515,7 +518,13 @@ impl Session {
                 if let Some((stdout, stderr)) = relayed {
                     (totals.stdout, totals.stderr) = (stdout, stderr);
                 }
-                let leaf = end_leaf(&self.id, at, &end, &totals);
+                let leaf = end_leaf(
+                    &self.id,
+                    at,
+                    &end,
+                    &totals,
+                    self.gaps.load(Ordering::Acquire),
+                );
                 let totals = sums(totals);
                 let entry = EndEntry {
                     id: self.id,
@@ -565,7 +574,12 @@ impl Session {
             Failure::Io(error.to_string())
         };
         self.out.failed(self.channel, &failure);
-        if let Err(error) = recover::one(&crew.store, &self.id, self.started_at) {
+        if let Err(error) = recover::one(
+            &crew.store,
+            &self.id,
+            self.started_at,
+            self.gaps.load(Ordering::Acquire),
+        ) {
             tracing::error!(session = %self.id, %error, "its recording stays torn until the recorder starts again");
         }
         crew.forget(self);
@@ -605,8 +619,9 @@ impl Session {
             .log
             .append(&leaf)
             .and_then(|_| crew.store.log.sync());
-        if let Err(error) = logged {
-            tracing::error!(session = %self.id, %error, "a gap is not in the log");
+        match logged {
+            Ok(()) => drop(self.gaps.fetch_add(1, Ordering::AcqRel)),
+            Err(error) => tracing::error!(session = %self.id, %error, "a gap is not in the log"),
         }
     }
 
@@ -695,7 +710,7 @@ fn header(id: &SessionId, about: &About, started: Timestamp) -> Header {
 }
 
 /// The end in the words of the log.
-fn end_leaf(id: &SessionId, at: Duration, end: &End, totals: &write::Totals) -> Leaf {
+fn end_leaf(id: &SessionId, at: Duration, end: &End, totals: &write::Totals, gaps: u32) -> Leaf {
     let nothing = Head {
         frames: 0,
         head: recording::seal::Chain::new(id.bytes()).head(),
@@ -711,6 +726,7 @@ fn end_leaf(id: &SessionId, at: Duration, end: &End, totals: &write::Totals) -> 
         exit: end.status.as_ref().map(ExitStatus::shell_code),
         reason: end.reason.clone(),
         over: end.over,
+        gaps: Some(gaps),
         coverage: coverage(&end.coverage),
         stdout: totals.stdout.clone(),
         stderr: totals.stderr.clone(),

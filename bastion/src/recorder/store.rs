@@ -235,6 +235,42 @@ impl Store {
         Ok(found)
     }
 
+    /// A recording and what lies beside it, whenever it was started; none where there is none.
+    pub(super) fn beside(&self, id: &SessionId) -> io::Result<Option<Beside>> {
+        let mut found = None;
+        self.each_day(|day| {
+            match open_file(day, &file_name(id), false) {
+                Ok(_) => found = Some(Beside::new(&self.root, day, id)?),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+            Ok(found.is_none())
+        })?;
+        Ok(found)
+    }
+
+    /// The recordings beside which a new file lies.
+    pub(super) fn unfinished(&self) -> io::Result<Vec<(SessionId, Beside)>> {
+        let mut found = Vec::new();
+        self.each_day(|day| {
+            for name in names(day)? {
+                let id = name
+                    .strip_suffix(NEW)
+                    .and_then(|name| name.strip_suffix(SUFFIX));
+                if let Some(id) = id.and_then(|id| id.parse().ok()) {
+                    found.push((id, Beside::new(&self.root, day, &id)?));
+                }
+            }
+            Ok(true)
+        })?;
+        Ok(found)
+    }
+
+    /// The folder itself.
+    pub(super) fn open_root(&self) -> io::Result<File> {
+        Ok(File::from(self.root.try_clone()?))
+    }
+
     /// Removes a recording and what lies beside it under its name.
     pub(super) fn remove(&self, kept: &Kept) -> io::Result<()> {
         for name in names(&*kept.folder)? {
@@ -385,6 +421,129 @@ pub(super) struct Kept {
     folder: Arc<OwnedFd>,
 }
 
+/// A recording in the folder of its day, and what lies beside it.
+#[derive(Debug)]
+pub(super) struct Beside {
+    id: SessionId,
+    name: String,
+    folder: OwnedFd,
+    place: String,
+}
+
+impl Beside {
+    fn new(root: &OwnedFd, day: &OwnedFd, id: &SessionId) -> io::Result<Self> {
+        let name = file_name(id);
+        let path = |fd: &OwnedFd| std::fs::read_link(held(fd));
+        let folder = path(day)?;
+        let place = folder.strip_prefix(path(root)?).unwrap_or(&folder);
+        Ok(Self {
+            id: *id,
+            place: place.join(&name).display().to_string(),
+            name,
+            folder: day.try_clone()?,
+        })
+    }
+
+    /// Its path below the folder of the recordings, to be told.
+    pub(super) fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// Its path through the folder that is held open.
+    pub(super) fn path(&self) -> PathBuf {
+        held(&self.folder).join(&self.name)
+    }
+
+    /// That of the new file beside it.
+    pub(super) fn new_path(&self) -> PathBuf {
+        held(&self.folder).join(self.new_name())
+    }
+
+    fn new_name(&self) -> String {
+        format!("{}{NEW}", self.name)
+    }
+
+    /// Whether it is to be kept whatever comes.
+    pub(super) fn is_held(&self) -> io::Result<bool> {
+        Ok(names(&self.folder)?.contains(&format!("{}.keep", self.id)))
+    }
+
+    pub(super) fn open(&self) -> io::Result<File> {
+        open_file(&self.folder, &self.name, false)
+    }
+
+    /// Opens something beside it.
+    pub(super) fn open_named(&self, name: &str) -> io::Result<File> {
+        open_file(&self.folder, name, true)
+    }
+
+    /// The new file, where there is one.
+    pub(super) fn open_new(&self) -> io::Result<Option<File>> {
+        match self.open_named(&self.new_name()) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes the new file; one that is left of an earlier attempt is removed.
+    pub(super) fn create_new(&self) -> io::Result<File> {
+        self.remove_new()?;
+        let flags =
+            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.folder, self.new_name(), flags, FILE_MODE)?;
+        Ok(File::from(file))
+    }
+
+    pub(super) fn remove_new(&self) -> io::Result<()> {
+        self.remove(&self.new_name())
+    }
+
+    pub(super) fn remove(&self, name: &str) -> io::Result<()> {
+        match rustix::fs::unlinkat(&self.folder, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The recording and the new file change places, at once. On a filesystem that cannot do that,
+    /// the old one is given, which has no name any more.
+    pub(super) fn exchange(&self) -> io::Result<Option<File>> {
+        let (folder, new, name) = (&self.folder, self.new_name(), &self.name);
+        match rustix::fs::renameat_with(folder, &new, folder, name, RenameFlags::EXCHANGE) {
+            Ok(()) => Ok(None),
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                let old = self.open_named(name)?;
+                rustix::fs::renameat(folder, &new, folder, name)?;
+                Ok(Some(old))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(super) fn sync(&self) -> io::Result<()> {
+        Ok(rustix::fs::fsync(&self.folder)?)
+    }
+
+    /// What was made of it, by its names: all that begins with its id, but for itself.
+    pub(super) fn others(&self) -> io::Result<Vec<String>> {
+        let mut names = names(&self.folder)?;
+        let new = self.new_name();
+        let is_other = |name: &String| {
+            let rest = name.strip_prefix(self.id.as_str());
+            rest.is_some_and(|rest| rest.starts_with('.')) && *name != self.name && *name != new
+        };
+        names.retain(is_other);
+        Ok(names)
+    }
+}
+
+/// The path of a folder that is held open.
+fn held(folder: &OwnedFd) -> PathBuf {
+    use std::os::fd::AsRawFd;
+    PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()))
+}
+
 impl fmt::Display for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.path.display().fmt(f)
@@ -498,6 +657,8 @@ impl Read for At<'_> {
 const LIST: &str = "sessions.jsonl";
 const AUDIT: &str = "audit.jsonl";
 const SUFFIX: &str = ".cast.zst";
+/// A recording that is to be put in the place of another.
+const NEW: &str = ".new";
 const FILE_MODE: Mode = Mode::from_raw_mode(0o600);
 const FOLDER: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)

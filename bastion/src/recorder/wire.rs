@@ -23,7 +23,7 @@ const LONGEST: u32 = 160 * 1024;
 /// than this left may be waiting.
 pub(crate) const PART: usize = 512 * 1024;
 /// What both sides must agree on.
-pub(crate) const VERSION: u16 = 5;
+pub(crate) const VERSION: u16 = 6;
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,7 @@ pub(crate) enum Kind {
     Audit = 13,
     Disk = 14,
     Gap = 15,
+    Redact = 16,
     // From the recorder.
     Started = 64,
     Taken = 65,
@@ -55,7 +56,7 @@ pub(crate) enum Kind {
     Done = 70,
 }
 
-const KINDS: [Kind; 22] = [
+const KINDS: [Kind; 23] = [
     Kind::Hello,
     Kind::Start,
     Kind::Stdout,
@@ -71,6 +72,7 @@ const KINDS: [Kind; 22] = [
     Kind::Audit,
     Kind::Disk,
     Kind::Gap,
+    Kind::Redact,
     Kind::Started,
     Kind::Taken,
     Kind::Ended,
@@ -127,7 +129,9 @@ impl Kind {
             Self::Hello => 1024,
             Self::Disk | Self::Open | Self::List | Self::Read | Self::Forget | Self::Close => 256,
             Self::Resize | Self::Taken | Self::Started | Self::Done => 256,
-            Self::Marker | Self::End | Self::Gap | Self::Ended | Self::Failed => 8 * 1024,
+            Self::Marker | Self::End | Self::Gap | Self::Ended | Self::Failed | Self::Redact => {
+                8 * 1024
+            }
         }
     }
 }
@@ -260,6 +264,8 @@ pub(crate) enum Entry {
     End(EndEntry),
     /// It went on unrecorded.
     Gap(GapEntry),
+    /// Frames of its recording are withheld.
+    Redacted(RedactedEntry),
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -294,6 +300,16 @@ pub(crate) struct GapEntry {
     pub(crate) gap: Gap,
 }
 
+/// Frames of a recording are withheld.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RedactedEntry {
+    pub(crate) session: SessionId,
+    pub(crate) at: jiff::Timestamp,
+    /// How many, all times together.
+    pub(crate) withheld: u32,
+}
+
 /// Reads a stream of frames as the recorder does, and each payload as what it says it is.
 #[cfg(fuzzing)]
 pub(crate) fn fuzz_frames(mut bytes: &[u8]) {
@@ -311,6 +327,7 @@ pub(crate) fn fuzz_frames(mut bytes: &[u8]) {
             Kind::Start => drop(parse::<About>(payload)),
             Kind::End => drop(parse::<End>(payload).map(End::bounded)),
             Kind::Gap => drop(parse::<GapEntry>(payload)),
+            Kind::Redact => drop(parse::<super::redact::Redact>(payload)),
             Kind::Resize => drop(decode_size(payload)),
             Kind::Taken => drop(Taken::decode(payload)),
             Kind::List | Kind::Read | Kind::Forget => drop(decode_number(payload)),

@@ -40,6 +40,8 @@ pub(super) struct Crew {
     fewer: Condvar,
     /// A new key of the log is wanted before its time.
     new_key: AtomicBool,
+    /// Held by whoever removes recordings, or parts of them.
+    removing: Mutex<()>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -79,6 +81,7 @@ impl Crew {
             live: Mutex::default(),
             fewer: Condvar::new(),
             new_key: AtomicBool::new(false),
+            removing: Mutex::default(),
             threads: Mutex::default(),
         });
         let workers = thread::available_parallelism()?
@@ -187,6 +190,16 @@ impl Crew {
         }
     }
 
+    /// Nobody else removes recordings, or parts of them, meanwhile.
+    pub(super) fn alone(&self) -> MutexGuard<'_, ()> {
+        lock(&self.removing)
+    }
+
+    /// Whether the session is being recorded, or its file not complete.
+    pub(super) fn is_live(&self, session: &SessionId) -> bool {
+        lock(&self.live).contains_key(session)
+    }
+
     /// The session's file is complete, or nothing can be done for it.
     pub(super) fn forget(&self, session: &Session) {
         lock(&self.live).remove(&session.id);
@@ -253,8 +266,12 @@ impl Crew {
                 done = self.log_heads(&mut logged);
             }
             if expire_at <= Instant::now() {
-                expire_at = Instant::now() + EXPIRE;
-                done = done.and_then(|()| self.expire());
+                // The log is signed while a long recording is rewritten: that can wait.
+                let alone = self.removing.try_lock();
+                expire_at = Instant::now() + if alone.is_ok() { EXPIRE } else { EXPIRE_SOON };
+                if alone.is_ok() {
+                    done = done.and_then(|()| self.expire());
+                }
             }
             if due.key || self.new_key.swap(false, Ordering::AcqRel) {
                 done = done.and_then(|()| self.store.log.rotate());
@@ -385,6 +402,8 @@ const SPARE_PRESSES: usize = 4;
 const HEADS: Duration = Duration::from_secs(60);
 /// Between two looks for recordings whose time is over.
 const EXPIRE: Duration = Duration::from_secs(3600);
+/// After that was not possible.
+const EXPIRE_SOON: Duration = Duration::from_secs(60);
 /// How long one key signs the log.
 const KEY_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// After the log could not be written.

@@ -54,6 +54,10 @@ pub enum Leaf {
         /// recorder fails.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         over: bool,
+        /// How many `gap` leaves of this session the log had by then; none in logs from before
+        /// they were counted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        gaps: Option<u32>,
         /// What became of each byte that the target sent.
         coverage: Map<String, Value>,
         /// Standard output, or all output of a terminal.
@@ -74,8 +78,31 @@ pub enum Leaf {
         /// What stood behind the last seal before.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         torn: Option<Torn>,
+        /// How many `gap` leaves of this session the log had by then; none in logs from before
+        /// they were counted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        gaps: Option<u32>,
         /// What happened.
         reason: String,
+    },
+    /// Frames of a recording are withheld from here on.
+    Redacted {
+        /// When.
+        at_ms: u64,
+        /// Which session.
+        session: String,
+        /// What the file was: the head of its end, or the state after the last such leaf.
+        before: Hash,
+        /// What it is: see [`redact::state`](crate::redact::state).
+        after: Hash,
+        /// How many frames are withheld now, all times together.
+        count: u32,
+        /// Which: `1-3,7`.
+        frames: String,
+        /// Who wanted it, as the recorder's system knows them.
+        by: String,
+        /// SHA-256 of the reason that they gave; the audit log has the reason.
+        reason_sha256: Hash,
     },
     /// A recording was removed because its time was over.
     Expired {
@@ -160,7 +187,8 @@ impl Leaf {
             | Self::Head { session, .. }
             | Self::End { session, .. }
             | Self::Recovered { session, .. }
-            | Self::Expired { session, .. } => Some(session),
+            | Self::Expired { session, .. }
+            | Self::Redacted { session, .. } => Some(session),
             Self::Gap { session, .. } => session.as_deref(),
             Self::Key { .. } | Self::Audit { .. } => None,
         }

@@ -21,7 +21,7 @@ use crate::files::Source;
 
 The bundle is a recording like any other, to be played, searched and exported; its proof stands in
 a frame that zstd passes over. Only a recording that is whole can be bundled: complete, or with gaps
-that the log names, which the bundle then names, too.
+or withheld frames that the log names, which the bundle then names, too.
 
 Exit status: 0 it is written; 1 it is not complete, or cannot be written; 2 wrong usage.")]
 pub(super) struct Args {
@@ -62,9 +62,8 @@ fn bundle(args: &Args, key: Option<&VerifierKey>) -> Result<(), String> {
             judged.level
         ));
     }
-    let session = judged.session.unwrap_or_default();
     let proof = catalogue
-        .prove(&log, &session)
+        .prove(&log, &judged)
         .map_err(|error| failed(&error))?;
     let proof = serde_json::to_vec(&proof).map_err(|error| failed(&error))?;
     let len = u32::try_from(proof.len())

@@ -12,7 +12,7 @@ use crate::about::date;
 use crate::files::Source;
 use crate::moment::Clock;
 use crate::safe;
-use crate::summary::{State, Summary};
+use crate::summary::{State, Summary, Withheld};
 
 /// Tell what is known about recordings, and what is damaged in them
 #[derive(Debug, clap::Args)]
@@ -51,6 +51,8 @@ struct Details<'a> {
     events: u64,
     resizes: u64,
     markers: Vec<Marker<'a>>,
+    /// Frames that are withheld, as the recording says itself; `verify` tells whether the log does.
+    withheld: &'a [Withheld],
     state: State,
     warnings: Vec<WarningEntry<'a>>,
     bastion: Option<&'a Value>,
@@ -128,6 +130,7 @@ fn json(source: &Source, summary: &Summary) -> Result<String, Failure> {
                 label,
             })
             .collect(),
+        withheld: &summary.withheld,
         state: summary.state(),
         warnings: warnings
             .map(|warning| WarningEntry {
@@ -208,6 +211,15 @@ fn text(source: &Source, summary: &Summary, out: &mut Out) -> Result<(), Failure
         if let Some(value) = value {
             out.line(&format!("{name:<12} {value}"))?;
         }
+    }
+    for (number, frame) in summary.withheld.iter().enumerate() {
+        let name = if number == 0 { "withheld" } else { "" };
+        let (from, to) = (
+            Clock(frame.from_ms.saturating_mul(1000)),
+            Clock(frame.to_ms.saturating_mul(1000)),
+        );
+        let what = format!("frame {}, {}", frame.frame, size(frame.bytes));
+        out.line(&format!("{name:<12} {what}, {from} to {to}"))?;
     }
     for (number, (time, label)) in summary.markers.iter().enumerate() {
         let name = if number == 0 { "markers" } else { "" };

@@ -8,7 +8,7 @@ use recording::verify::Level;
 use serde::Serialize;
 
 use super::{Failure, Out, with_cause};
-use crate::evidence::{Catalogue, Gap, Judged, LogFolder, judge_alone};
+use crate::evidence::{Catalogue, Gap, Judged, LogFolder, Redaction, judge_alone};
 use crate::files::Source;
 use crate::safe;
 
@@ -20,7 +20,8 @@ use crate::safe;
   replay verify --key 'bastion/…+…' BUNDLE.cast.zst
 
 Each line begins with what was found:
-  complete   all that was written is there, unchanged, and the session has ended
+  complete   all that was written is there, unchanged, and the session has ended; \"withheld\" names
+             frames that the recorder took out later and whose hashes are there, as its log says
   gaps       the same, and the log says that some of the session was not written: the recorder or
              its disk failed, and the client got more
   live       the same, as far as the log knows; the session goes on
@@ -63,6 +64,12 @@ struct Line<'a> {
     sealed_ms: Option<u64>,
     recovered: bool,
     gaps: &'a [Gap],
+    /// Whether it is proved that there are no other gaps before its end.
+    counts_gaps: bool,
+    withheld: usize,
+    redaction: Option<&'a Redaction>,
+    /// Frames that were withheld since, by the log, and are in this file.
+    withheld_since: u32,
     log: Option<&'a str>,
     signed_ms: Option<u64>,
     /// Whether the key was given, or is the log's own.
@@ -217,6 +224,10 @@ fn missing(
             sealed_ms: None,
             recovered: false,
             gaps: &[],
+            counts_gaps: true,
+            withheld: 0,
+            redaction: None,
+            withheld_since: 0,
             log: Some(&checkpoint.origin),
             signed_ms: Some(checkpoint.time_ms),
             key,
@@ -260,6 +271,10 @@ fn json(source: &Source, judged: &Judged, logs: &Logs) -> Result<String, Failure
         sealed_ms: judged.walk.wall_ms,
         recovered: judged.recovered,
         gaps: &judged.gaps,
+        counts_gaps: judged.counts_gaps,
+        withheld: judged.withheld(),
+        redaction: judged.redaction.as_ref(),
+        withheld_since: judged.withheld_since,
         log: judged.signed.as_ref().map(|(log, _)| log.as_str()),
         signed_ms: judged.signed.as_ref().map(|(_, at)| *at),
         key: logs.key_kind(),
@@ -287,10 +302,18 @@ fn text(source: &Source, judged: &Judged, logs: &Logs) -> String {
     let mut line = format!("{level}: {}: ", source.name());
     match detail {
         Some(detail) => line.push_str(&detail),
-        None => line.push_str(&format!("{} frames", judged.walk.frames.len())),
+        None => {
+            line.push_str(&format!("{} frames", judged.walk.frames.len()));
+            line.push_str(&withheld_text(judged));
+        }
     }
     if judged.recovered {
         line.push_str("; recovered after its recorder died, without what was not on the disk");
+    }
+    if !judged.counts_gaps {
+        line.push_str(
+            "; this bundle cannot show that no gap is left out: it is of an older version",
+        );
     }
     for gap in &judged.gaps {
         line.push_str(&format!("; {}", gap_text(gap)));
@@ -305,6 +328,25 @@ fn text(source: &Source, judged: &Judged, logs: &Logs) -> String {
 /// Whether the file is whole, and the session is not in it as a whole.
 fn has_gaps(judged: &Judged) -> bool {
     judged.level == Level::Complete && !judged.gaps.is_empty()
+}
+
+fn withheld_text(judged: &Judged) -> String {
+    let mut text = match judged.withheld() {
+        0 => String::new(),
+        count => format!(", {count} withheld"),
+    };
+    if let Some(redaction) = &judged.redaction {
+        let frames = safe::short(&redaction.frames, FRAMES_MAX);
+        let by = safe::short(&redaction.by, FRAMES_MAX);
+        text.push_str(&format!(" ({frames}) by {by} {}", time(redaction.at_ms)));
+    }
+    if judged.withheld_since > 0 {
+        text.push_str(&format!(
+            "; {} frames that were withheld since are in this copy",
+            judged.withheld_since
+        ));
+    }
+    text
 }
 
 fn gap_text(gap: &Gap) -> String {
@@ -339,5 +381,7 @@ fn time(at_ms: u64) -> String {
     at.map_or_else(|| "at an unknown time".to_owned(), |at| at.to_string())
 }
 
+/// Longest list of frames that is shown.
+const FRAMES_MAX: usize = 100;
 /// Longest reason that is shown.
 const REASON_MAX: usize = 300;
