@@ -102,6 +102,8 @@ struct Inner {
     settling: Mutex<()>,
     /// When it was last asked whether a recorder answers, by sessions that wait for one.
     asked: Mutex<Option<(Instant, bool)>>,
+    /// When a recorder last had no room for another part of one of them.
+    full: std::sync::Mutex<Option<(Instant, RecordError)>>,
 }
 
 /// Where a recorder comes from.
@@ -200,6 +202,7 @@ impl Recorder {
             owed: std::sync::Mutex::default(),
             settling: Mutex::new(()),
             asked: Mutex::new(None),
+            full: std::sync::Mutex::default(),
         });
         inner.wire().await?;
         Ok(Self { inner })
@@ -307,10 +310,12 @@ impl Recorder {
             let mut payload = vec![wire::encode_wanted(wanted)];
             payload.extend_from_slice(event);
             let answer = wire.question(wire::Kind::Audit, &payload)?;
-            let stall = wire.stall;
+            let wire = wire.clone();
             answers.push(Box::pin(async move {
-                let answered = time::timeout(stall, answer).await;
-                answered.map_err(|_| RecordError::Stalled)??.done()
+                match time::timeout(wire.stall, answer).await {
+                    Ok(answered) => answered?.done(),
+                    Err(_) => Err(wire.stalled().await),
+                }
             }) as Written);
         }
         Ok(answers)
@@ -387,7 +392,7 @@ impl Inner {
                 open.forget();
                 return Err(error);
             }
-            Err(_) => return Err(RecordError::Stalled),
+            Err(_) => return Err(wire.stalled().await),
         };
         let progress = wire.progress_of(channel).ok_or(RecordError::Gone)?;
         Ok(Part { open, id, progress })
@@ -414,6 +419,23 @@ impl Inner {
             }
         };
         is_there.then_some(()).ok_or(RecordError::Gone)
+    }
+
+    /// Begins another part of a session that goes on unrecorded. Where the recorder has no room, one
+    /// session is told, and the others believe it for a while: each question is a line in its journal,
+    /// which is often on the same disk.
+    async fn begin_again(&self, about: &About) -> Result<Part, RecordError> {
+        let full = || self.full.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, error)) = &*full()
+            && at.elapsed() < FULL
+        {
+            return Err(error.clone());
+        }
+        let begun = self.begin(about).await;
+        if let Err(error @ (RecordError::Low | RecordError::Full)) = &begun {
+            *full() = Some((Instant::now(), error.clone()));
+        }
+        begun
     }
 
     /// A recorder is to be told of a gap. It will be with the next event of the audit log.
@@ -479,7 +501,8 @@ impl Inner {
         let stream = match &self.source {
             Source::Child { exe, dir, args } => {
                 if let Some(old) = running.child.as_mut() {
-                    reap(old).await;
+                    reap(old).await?;
+                    running.child = None;
                 }
                 let (stream, child) = spawn(exe, dir, args)?;
                 running.child = Some(child);
@@ -494,18 +517,27 @@ impl Inner {
     }
 }
 
-/// The recorder has closed its socket: it is about to end, or hangs.
-async fn reap(child: &mut Child) {
+/// The socket to the recorder is closed: it is about to end, or hangs.
+///
+/// # Errors
+///
+/// It hangs, and cannot be killed as long as it waits for its disk: no other one can take its place.
+async fn reap(child: &mut Child) -> Result<(), RecordError> {
     match time::timeout(REAP, child.wait()).await {
         Ok(Ok(status)) => tracing::error!(%status, "the recorder ended; starting a new one"),
         Ok(Err(error)) => tracing::error!(%error, "cannot wait for the recorder"),
         Err(_) => {
             tracing::error!("the recorder hangs: it is killed");
-            if let Err(error) = child.kill().await {
+            if let Err(error) = child.start_kill() {
                 tracing::error!(%error, "cannot kill the recorder");
+            }
+            if time::timeout(REAP, child.wait()).await.is_err() {
+                tracing::error!("the recorder waits for its disk, and does not end");
+                return Err(RecordError::Stalled);
             }
         }
     }
+    Ok(())
 }
 
 fn spawn(exe: &Path, dir: &Path, args: &[OsString]) -> Result<(UnixStream, Child), RecordError> {
@@ -861,6 +893,8 @@ const CLOSE: Duration = Duration::from_secs(10);
 const REAP: Duration = Duration::from_secs(2);
 /// No more than one attempt to start or reach a recorder in this time.
 const RETRY: Duration = Duration::from_secs(1);
+/// How long a disk without room is believed to be so.
+const FULL: Duration = Duration::from_secs(5);
 /// Gaps that wait for a recorder, at most.
 const OWED: usize = 4096;
 /// A marker's longest label, in bytes.

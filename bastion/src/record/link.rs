@@ -220,9 +220,23 @@ impl Wire {
     /// Asks, and waits for the one answer.
     pub(super) async fn ask(&self, kind: Kind, payload: &[u8]) -> Result<Reply, RecordError> {
         let answer = self.question(kind, payload)?;
-        time::timeout(self.stall, answer)
-            .await
-            .map_err(|_| RecordError::Stalled)?
+        match time::timeout(self.stall, answer).await {
+            Ok(answer) => answer,
+            Err(_) => Err(self.stalled().await),
+        }
+    }
+
+    /// Somebody has waited for `stall`. A recorder that does not even say that it hears hangs: it is
+    /// given up with all that is on this socket, so that another can take its place. Cancel-safe.
+    pub(super) async fn stalled(&self) -> RecordError {
+        // Answered by the thread that reads, which waits for no disk.
+        if let Ok(answer) = self.question(Kind::Forget, &0_u64.to_le_bytes())
+            && time::timeout(self.stall.min(HEARS), answer).await.is_err()
+        {
+            tracing::error!("the recorder hangs: it is given up");
+            self.fail(&RecordError::Stalled);
+        }
+        RecordError::Stalled
     }
 
     /// Asks; the answer can be awaited.
@@ -494,6 +508,8 @@ fn drain(wire: &Wire, buffer: &mut BytesMut) -> Result<(), Broken> {
     Ok(())
 }
 
+/// How long a recorder that has been silent may take to say that it hears.
+const HEARS: Duration = Duration::from_secs(1);
 /// Bytes that are read at once.
 const READ: usize = 16 * 1024;
 /// A payload of this many bytes is not written at once.

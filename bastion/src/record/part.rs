@@ -103,7 +103,11 @@ impl Part {
                 return Ok(());
             }
         }
-        wait(&mut self.progress.clone(), self.open.wire.stall, enough).await
+        let wire = &self.open.wire;
+        match wait(&mut self.progress.clone(), wire.stall, enough).await {
+            Err(RecordError::Stalled) => Err(wire.stalled().await),
+            waited => waited,
+        }
     }
 
     /// Returns when it can't be written any more. Cancel-safe.
@@ -135,7 +139,10 @@ impl Part {
         };
         let ended = time::timeout(self.open.wire.stall, ended).await;
         self.open.wire.forget(self.open.channel);
-        ended.map_err(|_| RecordError::Stalled)?
+        match ended {
+            Ok(ended) => ended,
+            Err(_) => Err(self.open.wire.stalled().await),
+        }
     }
 }
 
@@ -294,7 +301,7 @@ impl Line {
                 ..state.about.clone()
             }
         };
-        let part = Arc::new(self.inner.begin(&about).await?);
+        let part = Arc::new(self.inner.begin_again(&about).await?);
         let id = part.id;
         let owed = self.go_on(part, about.pty, gap);
         let gap = owed.gap.clone();
