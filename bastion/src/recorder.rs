@@ -113,7 +113,6 @@ pub fn main(options: Options) -> Result<(), RecorderError> {
     let store = Store::open(&options.dir, options.copies)?;
     recover::all(&store)?;
     let crew = Crew::start(store, options.keep)?;
-    redact::finish(&crew)?;
     let links = Links::new(crew.clone());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -150,6 +149,15 @@ pub fn main(options: Options) -> Result<(), RecorderError> {
     // lies there is of a recorder that was killed.
     let own = crew.store.open_root()?;
     open_door(&control(&own), &links, Rights::Redact)?;
+    // A long recording takes its time, and nobody who wants to be recorded waits for it.
+    let unfinished = crew.clone();
+    thread::Builder::new()
+        .name("redactions".to_owned())
+        .spawn(move || {
+            if let Err(error) = redact::finish(&unfinished) {
+                tracing::error!(%error, "nobody knows whether a redaction was cut short");
+            }
+        })?;
     if socket.is_some() {
         manager::ready();
     }

@@ -88,12 +88,13 @@ impl Keeper {
         places.find_map(|place| self.open(&place, kind))
     }
 
-    /// Removes what was kept of a recording, if it can be.
+    /// Removes what was kept of a recording in this account's cache, if it can be.
     pub fn forget(&self, recording: &Path) {
-        for kind in [Kind::Index, Kind::Text] {
-            for place in self.places(recording, kind) {
-                fs::remove_file(place).unwrap_or(());
-            }
+        let places = [Kind::Index, Kind::Text]
+            .into_iter()
+            .flat_map(|kind| self.places(recording, kind));
+        for place in places.filter(|place| place.parent() == self.cache.as_deref()) {
+            fs::remove_file(place).unwrap_or(());
         }
     }
 

@@ -34,7 +34,8 @@ enum Command {
 Whole frames are withheld: at most ten minutes and a megabyte of output each. --dry-run says which. In
 the place of each stands a line that says so, and its hash; `replay verify` says how many are withheld,
 and the log who wanted it. What was taken out is overwritten and cannot be brought back. Copies that were
-made before, bundles and backups too, still have it.
+made before, bundles and backups too, still have it. The hashes of what was taken out stay, so that whoever
+knows all the rest of a short output can try what was in it: a PIN or a card number is found that way.
 
 The recorder that works on the folder does it, for its own user and for root; not while the session goes
 on, and not while a file ID.keep beside the recording keeps it (a legal hold).

@@ -217,6 +217,11 @@ impl Log {
         self.changed.notify_all();
     }
 
+    /// How many entries there are.
+    pub(super) fn size(&self) -> u64 {
+        self.state().tree.size()
+    }
+
     /// Every entry of the log so far, in order.
     pub(super) fn each_entry(&self, mut each: impl FnMut(&[u8])) -> io::Result<()> {
         let mut bundle = 0;

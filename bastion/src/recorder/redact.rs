@@ -1,8 +1,8 @@
 //! Withholding frames of recordings that have ended: an act of whoever is the recorder's user or root
 //! on its host, at a socket in its own folder that `serve` does not speak at.
 //!
-//! The order is what makes it safe: the new file is whole and on the disk, then the log says what it
-//! is, then the audit log who wanted it and why, then the two files change places, at once, and only
+//! The order is what makes it safe: the new file is whole and on the disk, then the audit log says who
+//! wants it and why, then the log what the file is, then the two files change places, at once, and only
 //! then the old one is overwritten. Until it is gone, it or the new one lies beside the recording as
 //! `ID.cast.zst.new`, by which the next recorder finds what a crash has left, and finishes it or takes
 //! it back.
@@ -103,9 +103,14 @@ pub(super) fn run(crew: &Crew, asked: &Redact, uid: u32) -> Result<Redacted, Fai
         return Ok(work.answer);
     }
     let after = work.write().map_err(failed)?;
-    work.log(&crew.store, after).map_err(failed)?;
+    if work.beside.is_held().map_err(failed)? {
+        work.beside.remove_new().map_err(failed)?;
+        return refused(HELD);
+    }
     work.tell(crew)?;
-    work.swap(&crew.store).map_err(failed)?;
+    work.log(&crew.store, after).map_err(failed)?;
+    work.swap().map_err(failed)?;
+    list(&crew.store, &work.session, work.answer.total);
     erase(&work.beside, work.gone()).map_err(failed)?;
     tracing::warn!(session = %work.session, frames = work.answer.frames, by = work.by, "frames of a recording are withheld");
     // So that a bundle can be made of it at once.
@@ -139,9 +144,14 @@ impl Work {
             return Err(Failure::Unknown);
         };
         if beside.is_held().map_err(failed)? {
-            return refused("a legal hold keeps it: whoever set ID.keep has to remove it first");
+            return refused(HELD);
         }
         if beside.open_new().map_err(failed)?.is_some() {
+            if asked.dry_run {
+                return refused(
+                    "a redaction of it was cut short; the next one finishes that first",
+                );
+            }
             let what = finish_one(crew, &session, &beside).map_err(failed)?;
             tracing::warn!(%session, what, "a redaction that was cut short");
         }
@@ -159,6 +169,12 @@ impl Work {
             ));
         };
         let file = beside.open().map_err(failed)?;
+        // There are two of it for a while, and sessions must be able to begin meanwhile.
+        let (free, total) = store.disk().map_err(failed)?;
+        let left = free.saturating_sub(file.metadata().map_err(failed)?.len());
+        if !Terms::default().is_enough(left, total) {
+            return Err(Failure::Low);
+        }
         let places = redact::places(BufReader::new(&file)).map_err(failed)?;
         let is_asked = choose(&asked.what, started_ms(&file));
         let is_asked = |place: &&Place| place.seal.number > 0 && is_asked(place);
@@ -293,40 +309,66 @@ impl Work {
         told.map_err(Failure::Io)
     }
 
-    fn swap(&self, store: &Store) -> io::Result<()> {
-        swap(store, &self.beside, &self.session, self.answer.total)
+    fn swap(&self) -> io::Result<()> {
+        swap(&self.beside)
     }
 }
 
 /// Puts the new file in the place of the old one, which is then beside it.
-fn swap(store: &Store, beside: &Beside, session: &SessionId, total: u32) -> io::Result<()> {
+fn swap(beside: &Beside) -> io::Result<()> {
+    if beside.is_held()? {
+        return Err(io::Error::other(HELD));
+    }
     let old = beside.exchange()?;
     beside.sync()?;
-    if let Some(old) = old {
-        overwrite(&old)?;
+    match old {
+        Some(old) => overwrite(&old),
+        None => Ok(()),
     }
-    store.append(&Entry::Redacted(RedactedEntry {
-        session: *session,
-        at: Timestamp::now(),
-        withheld: total,
-    }))?;
-    store.sync_list()
 }
 
-/// Overwrites and removes the old file, and what else beside the recording was made of it. The old
-/// file goes last: as long as it is there, this is not over.
+/// Has the list of sessions say it. It is said again where the file says otherwise.
+fn list(store: &Store, session: &SessionId, withheld: u32) {
+    let entry = Entry::Redacted(RedactedEntry {
+        session: *session,
+        at: Timestamp::now(),
+        withheld,
+    });
+    let listed = store.append(&entry).and_then(|()| store.sync_list());
+    if let Err(error) = listed {
+        tracing::warn!(%session, %error, "the list does not say what is withheld");
+    }
+}
+
+/// Overwrites and removes the old file, and what else was made of it. What cannot be opened or is no
+/// file is removed as far as it can be, and stops nothing. The old file goes last: as long as it is
+/// there, this is not over.
 fn erase(beside: &Beside, torn_too: bool) -> io::Result<()> {
+    if beside.is_held()? {
+        return Err(io::Error::other(HELD));
+    }
     for name in beside.others()? {
-        if torn_too || !name.ends_with(".torn") {
-            overwrite(&beside.open_named(&name)?)?;
-            beside.remove(&name)?;
+        if !torn_too && name.contains(".torn") {
+            continue;
+        }
+        let wiped = beside.open_named(&name).and_then(|file| overwrite(&file));
+        if let Err(error) = wiped {
+            tracing::warn!(name, %error, "what was made of a recording is not overwritten");
+        }
+        if let Err(error) = beside.remove(&name) {
+            tracing::error!(name, %error, "what was made of a recording cannot be removed");
         }
     }
-    beside.sync()?;
-    if let Some(old) = beside.open_new()? {
-        overwrite(&old)?;
-        beside.remove_new()?;
+    match beside.open_new() {
+        Ok(Some(old)) => {
+            if let Err(error) = overwrite(&old) {
+                tracing::error!(%error, "the old recording is removed, and not overwritten");
+            }
+        }
+        Ok(None) => {}
+        Err(error) => tracing::error!(%error, "the old recording is removed, and not overwritten"),
     }
+    beside.remove_new()?;
     beside.sync()
 }
 
@@ -345,6 +387,7 @@ fn overwrite(file: &File) -> io::Result<()> {
 
 /// Finishes what a recorder that died has left of a redaction, or takes it back.
 pub(super) fn finish(crew: &Crew) -> io::Result<()> {
+    let _alone = crew.alone();
     for (session, beside) in crew.store.unfinished()? {
         match finish_one(crew, &session, &beside) {
             Ok(what) => tracing::warn!(%session, what, "a redaction that was cut short"),
@@ -387,15 +430,16 @@ fn finish_one(crew: &Crew, session: &SessionId, beside: &Beside) -> io::Result<&
             return Ok("it is taken back");
         }
         if beside.is_held()? {
-            return Err(io::Error::other("a legal hold was set meanwhile"));
+            return Err(io::Error::other(HELD));
         }
         let told = crew
             .audit
             .note_redaction(session, &last.frames, &last.by, None);
         told.map_err(io::Error::other)?;
-        swap(&crew.store, beside, session, last.count)?;
+        swap(beside)?;
         here = there;
     }
+    list(&crew.store, session, last.count);
     let frames = u32::try_from(here.walk.frames.len()).unwrap_or(u32::MAX);
     erase(beside, here.walk.is_withheld(frames.saturating_sub(1)))?;
     Ok("it is finished")
@@ -403,16 +447,23 @@ fn finish_one(crew: &Crew, session: &SessionId, beside: &Beside) -> io::Result<&
 
 /// What the log has of a session; none where it has no start of it.
 fn known(store: &Store, session: &SessionId) -> io::Result<Option<Session>> {
-    let mut leaves = Vec::new();
-    let mut index = 0;
-    store.log.each_entry(|entry| {
-        let leaf: Option<Leaf> = serde_json::from_slice(entry).ok();
-        if let Some(leaf) = leaf.filter(|leaf| leaf.session() == Some(session.as_str())) {
-            leaves.push((index, leaf));
+    // A tail that is put in its place meanwhile hides what is in it: then it is read again.
+    for _ in 0..ATTEMPTS {
+        let least = store.log.size();
+        let mut leaves = Vec::new();
+        let mut index = 0;
+        store.log.each_entry(|entry| {
+            let leaf: Option<Leaf> = serde_json::from_slice(entry).ok();
+            if let Some(leaf) = leaf.filter(|leaf| leaf.session() == Some(session.as_str())) {
+                leaves.push((index, leaf));
+            }
+            index += 1;
+        })?;
+        if index >= least {
+            return Ok(Session::of(session.as_str(), leaves));
         }
-        index += 1;
-    })?;
-    Ok(Session::of(session.as_str(), leaves))
+    }
+    Err(io::Error::other("the log grows too fast to be read"))
 }
 
 fn choose(what: &What, started_ms: u64) -> impl Fn(&Place) -> bool {
@@ -531,6 +582,10 @@ fn answer(stream: &mut UnixStream, expected: Kind) -> Result<Vec<u8>, AskError> 
     }
 }
 
+/// Why a recording is left alone.
+const HELD: &str = "a legal hold keeps it: whoever set ID.keep has to remove it first";
+/// Times that a log that grows is read again.
+const ATTEMPTS: usize = 5;
 const REASON: usize = 1024;
 const PERSON: usize = 64;
 /// Bytes that are overwritten at once.
@@ -710,14 +765,14 @@ mod tests {
             if step >= 1 {
                 let after = work.write().unwrap();
                 if step >= 2 {
+                    work.tell(&crew).unwrap();
+                }
+                if step >= 3 {
                     work.log(&crew.store, after).unwrap();
                 }
             }
-            if step >= 3 {
-                work.tell(&crew).unwrap();
-            }
             if step >= 4 {
-                work.swap(&crew.store).unwrap();
+                work.swap().unwrap();
             }
             if step >= 5 {
                 let name = format!("{}.idx", world.id);
@@ -729,18 +784,60 @@ mod tests {
             assert_eq!(now == world.whole, step < 4, "step {step}");
             let crew = open(world.dir.path());
             finish(&crew).unwrap();
-            let expected = if step >= 2 { 5 } else { 0 };
+            let expected = if step >= 3 { 5 } else { 0 };
             assert_eq!(withheld(&crew, &world), expected, "step {step}");
-            assert_eq!(holds_secret(&world), step < 2, "step {step}");
+            assert_eq!(holds_secret(&world), step < 3, "step {step}");
             assert!(work.beside.open_new().unwrap().is_none(), "step {step}");
             // It can be asked for again, and is done then, once.
             let again = what(&crew, &asked);
-            assert_eq!(again.is_ok(), step < 2, "step {step}: {again:?}");
+            assert_eq!(again.is_ok(), step < 3, "step {step}: {again:?}");
+            let list = std::fs::read_to_string(world.dir.path().join("sessions.jsonl")).unwrap();
+            assert!(list.contains("\"withheld\":5"), "step {step}: {list}");
             assert_eq!(withheld(&crew, &world), 5);
             assert!(!holds_secret(&world));
             close(&crew);
             let log = std::fs::read_to_string(world.dir.path().join("audit.jsonl")).unwrap();
             assert!(log.contains("recording_redacted"), "step {step}");
+        }
+    }
+
+    /// Set between any two steps, a legal hold stays and keeps what it was set for; what somebody else
+    /// has put beside the recording stays as well, and what is no file or not ours to write stops
+    /// nothing.
+    #[test]
+    fn a_legal_hold_that_is_set_meanwhile_is_kept() {
+        for step in 1..=2 {
+            let world = world();
+            let crew = open(world.dir.path());
+            let work = Work::prepare(&crew, &asked(world.id, What::All), 0).unwrap();
+            let after = work.write().unwrap();
+            work.log(&crew.store, after).unwrap();
+            let keep = world.file.with_file_name(format!("{}.keep", world.id));
+            let hash = world.file.with_file_name(format!("{}.sha256", world.id));
+            std::fs::write(&hash, "of somebody").unwrap();
+            if step == 2 {
+                work.swap().unwrap();
+            }
+            std::fs::write(&keep, "case 17").unwrap();
+            if step == 1 {
+                assert!(work.swap().is_err());
+            } else {
+                assert!(erase(&work.beside, true).is_err());
+            }
+            finish(&crew).unwrap();
+            assert_eq!(std::fs::read_to_string(&keep).unwrap(), "case 17");
+            assert!(holds_secret(&world), "step {step}");
+            std::fs::remove_file(&keep).unwrap();
+            let index = world.file.with_file_name(format!("{}.idx", world.id));
+            std::fs::remove_file(&index).unwrap();
+            std::fs::create_dir(&index).unwrap();
+            finish(&crew).unwrap();
+            assert_eq!(withheld(&crew, &world), 7);
+            assert!(work.beside.open_new().unwrap().is_none());
+            assert!(hash.exists());
+            std::fs::remove_dir(&index).unwrap();
+            assert!(!holds_secret(&world), "step {step}");
+            close(&crew);
         }
     }
 

@@ -525,15 +525,21 @@ impl Beside {
         Ok(rustix::fs::fsync(&self.folder)?)
     }
 
-    /// What was made of it, by its names: all that begins with its id, but for itself.
+    /// What this program has made of it beside it: its index and kept text, also those that were not
+    /// finished, and what a crash has left of its last frame. Nothing that somebody else put there, and
+    /// no legal hold.
     pub(super) fn others(&self) -> io::Result<Vec<String>> {
+        let (id, recording) = (self.id.as_str(), &self.name);
+        let ours = [
+            format!("{id}.idx"),
+            format!("{id}.txt.idx"),
+            format!("{recording}.torn"),
+            format!("{recording}.torn.part"),
+        ];
+        let halves = [format!(".{id}.idx."), format!(".{id}.txt.idx.")];
         let mut names = names(&self.folder)?;
-        let new = self.new_name();
-        let is_other = |name: &String| {
-            let rest = name.strip_prefix(self.id.as_str());
-            rest.is_some_and(|rest| rest.starts_with('.')) && *name != self.name && *name != new
-        };
-        names.retain(is_other);
+        let is_half = |name: &String| halves.iter().any(|half| name.starts_with(half));
+        names.retain(|name| ours.contains(name) || is_half(name));
         Ok(names)
     }
 }
