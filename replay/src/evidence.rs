@@ -378,6 +378,12 @@ impl Judged {
         self.walk.withheld.len()
     }
 
+    /// Whether nothing but its header is left.
+    pub fn is_all_withheld(&self) -> bool {
+        let frames = self.walk.frames.len();
+        frames > 1 && self.withheld() + 1 >= frames
+    }
+
     /// Looks for the redaction that made the file what it is.
     fn find_redaction(&mut self, redactions: &[Redaction]) {
         let state = self.walk.state();

@@ -22,6 +22,7 @@ use crate::safe;
 Each line begins with what was found:
   complete   all that was written is there, unchanged, and the session has ended; \"withheld\" names
              frames that the recorder took out later and whose hashes are there, as its log says
+  withheld   nothing but its header is left: all of it was withheld, as the log says
   gaps       the same, and the log says that some of the session was not written: the recorder or
              its disk failed, and the client got more
   live       the same, as far as the log knows; the session goes on
@@ -34,7 +35,7 @@ Each line begins with what was found:
 The log is looked for above each file; a bundle brings its proof. Without --key the log's own key
 is taken, which shows mistakes and damage, but not a log that was made anew.
 
-Exit status: 0 everything is complete or live; 1 anything else; 2 wrong usage.")]
+Exit status: 0 everything is complete or live, parts of it withheld or not; 1 anything else; 2 wrong usage.")]
 pub(super) struct Args {
     /// Recordings, bundles, and folders of them
     #[arg(required_unless_present = "all")]
@@ -106,6 +107,8 @@ pub(super) fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
         logs.folder = Some(folder.join("log"));
     }
     let mut seen = HashSet::new();
+    // Recordings of which something is withheld.
+    let mut withheld = 0;
     let found = match &args.all {
         // A store without a recording is not wrong, but for those that are missing.
         Some(folder) => crate::files::find(std::slice::from_ref(folder)).0,
@@ -120,7 +123,8 @@ pub(super) fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
             Ok(judged) => {
                 seen.extend(judged.session.clone());
                 out.problems |=
-                    !matches!(judged.level, Level::Complete | Level::Live) || has_gaps(&judged);
+                    !matches!(judged.level, Level::Complete | Level::Live) || is_less(&judged);
+                withheld += usize::from(judged.withheld() > 0);
                 let line = if args.json {
                     json(&source, &judged, &logs)?
                 } else {
@@ -132,7 +136,7 @@ pub(super) fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
         }
     }
     if args.all.is_some() {
-        missing(args, &mut logs, &seen, out)?;
+        missing(args, &mut logs, (&seen, withheld), out)?;
     }
     Ok(())
 }
@@ -197,7 +201,7 @@ impl Logs {
 fn missing(
     args: &Args,
     logs: &mut Logs,
-    seen: &HashSet<String>,
+    (seen, withheld): (&HashSet<String>, usize),
     out: &mut Out,
 ) -> Result<(), Failure> {
     let folder = logs.folder.clone().unwrap_or_default();
@@ -241,7 +245,7 @@ fn missing(
         });
     }
     let summary = format!(
-        "log {}: {} leaves, {} sessions, signed {}{}",
+        "log {}: {} leaves, {} sessions, {withheld} with something withheld, signed {}{}",
         safe::line(&checkpoint.origin),
         checkpoint.size,
         catalogue.sessions.len(),
@@ -262,9 +266,9 @@ fn json(source: &Source, judged: &Judged, logs: &Logs) -> Result<String, Failure
     let line = Line {
         file: Some(&source.name()),
         session: judged.session.as_deref(),
-        level: match has_gaps(judged) {
-            true => Found::Named { level: "gaps" },
-            false => Found::Level(&judged.level),
+        level: match short_of(judged) {
+            Some(level) => Found::Named { level },
+            None => Found::Level(&judged.level),
         },
         frames: Some(judged.walk.frames.len()),
         bytes: Some(judged.walk.bytes),
@@ -284,8 +288,7 @@ fn json(source: &Source, judged: &Judged, logs: &Logs) -> Result<String, Failure
 
 fn text(source: &Source, judged: &Judged, logs: &Logs) -> String {
     let (level, detail) = match &judged.level {
-        Level::Complete if has_gaps(judged) => ("gaps", None),
-        Level::Complete => ("complete", None),
+        Level::Complete => (short_of(judged).unwrap_or("complete"), None),
         Level::Live => ("live", None),
         Level::Torn => ("torn", Some("its writer died in a frame".to_owned())),
         level => {
@@ -325,9 +328,19 @@ fn text(source: &Source, judged: &Judged, logs: &Logs) -> String {
     line
 }
 
-/// Whether the file is whole, and the session is not in it as a whole.
-fn has_gaps(judged: &Judged) -> bool {
-    judged.level == Level::Complete && !judged.gaps.is_empty()
+/// What is to be said in place of *complete* of a file that is whole, where the session is not in it as
+/// a whole, or nothing of it is left.
+fn short_of(judged: &Judged) -> Option<&'static str> {
+    let is_whole = judged.level == Level::Complete;
+    match (judged.is_all_withheld(), judged.gaps.is_empty()) {
+        (true, _) if is_whole => Some("withheld"),
+        (false, false) if is_whole => Some("gaps"),
+        _ => None,
+    }
+}
+
+fn is_less(judged: &Judged) -> bool {
+    short_of(judged).is_some()
 }
 
 fn withheld_text(judged: &Judged) -> String {
