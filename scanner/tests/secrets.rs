@@ -133,6 +133,18 @@ fn a_secret_below_a_table_is_read() {
     }
 }
 
+/// A quoted cell of several lines is no text, whatever follows the quote that seemed to close it.
+#[test]
+fn a_data_in_an_open_cell_shows_no_cuts() {
+    for text in [
+        "id,ssn\n\"  data:\n,\"a\":  data:\n",
+        "id,ssn\n\"  data:\n    x: 1\n\"a\":  data:\n    a: 1\n",
+        "id,ssn\n1,abc\n\"data:\n\"a\": 1\n",
+    ] {
+        assert_eq!(out(text).lines().count(), text.lines().count());
+    }
+}
+
 /// Go writes bytes that are not there as null.
 #[test]
 fn a_member_without_a_value_ends_no_secret() {

@@ -593,6 +593,28 @@ fn rows_after_a_short_painted_one_are_masked() {
     }
 }
 
+/// A quote that nobody closes keeps the columns behind it protected, in every row that follows.
+#[test]
+fn rows_after_an_open_quote_are_masked() {
+    let key = "Key (id, ssn)=(1, x1) already exists.\n".repeat(3);
+    let header = "\u{feff}id,ssn\n".repeat(3);
+    let rows = [
+        "131-45-1438,ssn,4374 9202 8903 3002,131-45-1438\n",
+        "\",ssn,131-45-1438,ghp_0123456789abcdefghijABCDEFGHIJ012345\n",
+        "131-45-1438,131-45-1438,131-45-1438\n",
+    ];
+    for last in ["ssn:a \\\"b\\\" c\n", "ssn:a \"b\" c\n"] {
+        let text = format!("{key}{header}{}{}{last}", rows.concat(), rows[2]);
+        for kind in 0..5 {
+            for size in [1, 2, 7, 64, 4000] {
+                for pty in [false, true] {
+                    check(text.as_bytes(), kind, size, pty).unwrap();
+                }
+            }
+        }
+    }
+}
+
 /// A sentence is no `INSERT`, and an `INSERT` needs no `INTO`.
 #[test]
 fn rows_follow_an_insert_alone() {

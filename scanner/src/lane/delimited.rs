@@ -59,8 +59,10 @@ impl Lane {
         }
         let newline = found.is_none() || self.byte(limit) == Some(b'\n');
         let single = self.table.as_ref().is_some_and(Table::is_single);
-        // A line without a separator is text.
-        if closed && newline && self.row.index == 0 && !single && self.row.broken.is_none() {
+        // A line without a separator is text. Of a cell of several lines something has left.
+        let alone = self.row.index == 0 && !single && self.row.broken.is_none();
+        let lines = || found.is_some() && self.row.opened && self.has_lines(limit);
+        if closed && newline && alone && !lines() {
             return self.not_a_row();
         }
         let Some(hit) = hit else {
@@ -253,6 +255,11 @@ impl Lane {
             }
         }
         true
+    }
+
+    /// Whether a line ends in the cell, which goes up to `limit`.
+    fn has_lines(&self, limit: usize) -> bool {
+        self.row.lines > 0 || memchr::memchr(b'\n', self.slice(self.row.cell, limit)).is_some()
     }
 
     /// Lines in a quote that nobody has closed yet: they may be rows. Where two in a row, or the
