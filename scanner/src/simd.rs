@@ -1901,7 +1901,8 @@ mod x86 {
                 at.suspect += 1;
                 let suspect = *suspect as usize;
                 let place = rows.base + suspect;
-                let inside = spans.iter().any(|s| place > s.from && place <= s.to)
+                // A name at the end of a value may make the row a header.
+                let inside = spans.iter().any(|s| place > s.from && place < s.to)
                     && !(by.controls && matches!(text.get(suspect), None | Some(0 | 8 | 0x1b)));
                 // Those before it are of lines that were looked at in another way.
                 if !inside

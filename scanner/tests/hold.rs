@@ -391,6 +391,23 @@ proptest! {
     }
 }
 
+/// A row that begins with a bar may have more of them than its header.
+#[test]
+fn a_bar_behind_the_last_column_is_read() {
+    let rules = rules(Scope::Record);
+    for text in [
+        " | verdict\n |  | ",
+        " | verdict\n | a | b\n",
+        "| verdict\n| a | b |\n| a || b\n",
+        " | id | verdict\n | 1 | no | more\n |  |  |  |\n",
+    ] {
+        for size in [1, 2, 5] {
+            assert_eq!(scan(&rules, text, size), scan(&rules, text, usize::MAX));
+            assert_eq!(terminal(text, size), terminal(text, usize::MAX));
+        }
+    }
+}
+
 /// How many cases each law is tried with; `LAWS_CASES` asks for more.
 fn cases() -> u32 {
     std::env::var("LAWS_CASES")

@@ -615,6 +615,42 @@ fn rows_after_an_open_quote_are_masked() {
     }
 }
 
+/// A row whose protected cell says another protected name may be the header of the next table.
+#[test]
+fn a_name_in_a_protected_cell_may_begin_a_table() {
+    for (by, end) in [
+        (",", "\n"),
+        (",", "\r\n"),
+        ("\t", "\n"),
+        ("|", "\n"),
+        (";", "\r\n"),
+    ] {
+        let text = [
+            "n,ssn,id",
+            "a,131-45-1438,2",
+            "a,131-45-1438,2",
+            "name,email,city",
+            "a,x@y,2",
+            "b,abc,3",
+            "email,email,id",
+            "a,abc,2",
+            "n,ssn",
+            "a,abc",
+            "city,email",
+            "a,joe",
+            "",
+        ]
+        .join(end)
+        .replace(',', by);
+        let text = text.repeat(8);
+        for kind in 0..5 {
+            for size in [1, 7, 64, 4000] {
+                check(text.as_bytes(), kind, size, false).unwrap();
+            }
+        }
+    }
+}
+
 /// A sentence is no `INSERT`, and an `INSERT` needs no `INTO`.
 #[test]
 fn rows_follow_an_insert_alone() {

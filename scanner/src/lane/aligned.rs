@@ -88,14 +88,17 @@ impl Lane {
             {
                 // Cells of unequal width: markdown that nobody aligned. Where a bar stands where it
                 // should, too, this one may be in the cell.
-                let bar = at + (expected - self.row.column);
-                let near = self.slice(at, bar + 1);
-                let line = memchr::memchr(b'\n', near);
-                if near.len() <= bar - at && line.is_none() && !end {
-                    break;
-                }
-                if line.is_none() && near.get(bar - at) == Some(&b'|') {
-                    self.row.doubt = Doubt::Cells(1, usize::MAX);
+                // Behind the last column none should stand.
+                if closes_at != usize::MAX {
+                    let bar = at + (expected - self.row.column);
+                    let near = self.slice(at, bar + 1);
+                    let line = memchr::memchr(b'\n', near);
+                    if near.len() <= bar - at && line.is_none() && !end {
+                        break;
+                    }
+                    if line.is_none() && near.get(bar - at) == Some(&b'|') {
+                        self.row.doubt = Doubt::Cells(1, usize::MAX);
+                    }
                 }
                 self.row.loose = true;
             }

@@ -461,8 +461,9 @@ impl Lane {
         let compiled = rules.compiled();
         let line = self.slice(self.line, at);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let mut cells = line.split(|b| *b == by);
-        if !cells.any(|cell| compiled.may_end(cell)) {
+        // The fast path has to see one, too (`Grid::is_clear`).
+        let is_field = |cell: &[u8]| compiled.may_end(cell) && compiled.field(cell).is_some();
+        if !line.split(|b| *b == by).any(is_field) {
             return;
         }
         let Some(next) = header(compiled, line) else {

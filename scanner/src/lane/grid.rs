@@ -375,7 +375,7 @@ impl Grid {
     }
 
     /// Whether nothing stands outside of the protected cells, those from `kept` on, that needs a
-    /// closer look.
+    /// closer look. A protected name in a delimited cell may make the row a header.
     #[inline]
     fn is_clear(
         &self,
@@ -386,8 +386,11 @@ impl Grid {
         kept: usize,
     ) -> bool {
         let cells = self.found.get(kept..).unwrap_or_default();
+        let named = matches!(self.kind, Some(Kind::Delimited { .. }));
         while let Some(at) = suspects.before(end + 1) {
-            let clear = if cells.iter().any(|c| at > c.from && at <= c.to) {
+            let ends = |to| at == to || at + 1 == to && piece.byte(at) == b'\r';
+            let inside = |c: &Span<How>| at > c.from && at <= c.to && !(named && ends(c.to));
+            let clear = if cells.iter().any(inside) {
                 !piece.is_control(at)
             } else {
                 Suspects::look(rules, piece.raw, start, end, at, recent) == Look::Nothing
