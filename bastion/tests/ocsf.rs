@@ -92,7 +92,11 @@ fn cached(path: &str) -> PathBuf {
 #[test]
 fn the_examples_are_events() {
     let own = ["recording_opened", "recording_gap", "audit_opened"];
-    let own = [&own[..], &["recording_expired", "torn_line"]].concat();
+    let own = [
+        &own[..],
+        &["recording_expired", "recording_redacted", "torn_line"],
+    ]
+    .concat();
     let lines = lines();
     assert!(lines.len() > 100, "{}", lines.len());
     for line in lines {

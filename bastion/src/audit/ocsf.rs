@@ -125,7 +125,7 @@ fn entity(event: &str, rest: &Map<String, Value>, session: Option<&Value>) -> Va
         "locked" | "unlocked" => (text("kind").unwrap_or("lock"), text("what")),
         "key_enrolled" => ("key", text("key")),
         "notice_given_up" => ("message", text("message")),
-        "recording_read" | "recording_opened" | "recording_expired" => (
+        "recording_read" | "recording_opened" | "recording_expired" | "recording_redacted" => (
             "recording",
             session.and_then(|session| session.get("uid")?.as_str()),
         ),
@@ -171,9 +171,8 @@ impl Class {
             "hold_opened" | "access_requested" => (ENTITY, 1, false),
             "recording_read" | "recording_opened" | "audit_read" | "audit_opened"
             | "hold_shown" => (ENTITY, 2, false),
-            "hold_sealed" | "hold_decided" | "access_decided" | "policies_reloaded" => {
-                (ENTITY, 3, false)
-            }
+            "hold_sealed" | "hold_decided" | "access_decided" | "policies_reloaded"
+            | "recording_redacted" => (ENTITY, 3, false),
             "policies_refused" => (ENTITY, 3, true),
             "hold_ended" | "access_ended" | "recording_expired" => (ENTITY, 4, false),
             "key_enrolled" => (ENTITY, 6, false),
