@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
 use tests::process::{Output, run};
-use tests::ssh::{Client, Session};
+use tests::ssh::{Client, Master, Session};
 use tests::world::{Setup, World};
 
 use crate::refusals::Trap;
@@ -28,6 +28,14 @@ fn jump(world: &World, client: &Client<'_>, target: &str, command: &str) -> Resu
     let mut ssh = jumping(client, &client.key);
     ssh.args([&on(world, target), "--", command]);
     run("ssh -J", &mut ssh, b"")
+}
+
+/// A connection to `box` within the one of `master`, of which only the version is said.
+fn within(client: &Client<'_>, master: &Master<'_>) -> Result<Session> {
+    let mut command = client.ssh();
+    command.arg("-S").arg(master.socket());
+    command.args(["-o", "ControlMaster=no", "-W", "box:22", "bastion"]);
+    Session::start(&mut command)
 }
 
 /// Whoever has signed in takes the line that `config` prints for the targets' names.
@@ -260,12 +268,7 @@ fn a_jump_that_says_nothing_has_a_place_until_the_deadline() -> Result<()> {
     })?;
     let client = trusting(&world)?;
     let master = client.master_of_console()?;
-    let within = || {
-        let mut command = client.ssh();
-        command.arg("-S").arg(master.socket());
-        command.args(["-o", "ControlMaster=no", "-W", "box:22", "bastion"]);
-        Session::start(&mut command)
-    };
+    let within = || within(&client, &master);
     let mut silent = [within()?, within()?];
     for each in &silent {
         each.stdout.expect("SSH-2.0-bastion")?;
@@ -289,12 +292,7 @@ fn nobody_jumps_from_a_sign_in_that_has_ended() -> Result<()> {
     let world = World::usual()?;
     let client = trusting(&world)?;
     let master = client.master_of_console()?;
-    let within = || {
-        let mut command = client.ssh();
-        command.arg("-S").arg(master.socket());
-        command.args(["-o", "ControlMaster=no", "-W", "box:22", "bastion"]);
-        Session::start(&mut command)
-    };
+    let within = || within(&client, &master);
     let first = within()?;
     first.stdout.expect("SSH-2.0-bastion")?;
     client.console("sign-out")?.ok()?;

@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tests::peer::ask;
 use tests::process::Running;
+use tests::ssh::Client;
 use tests::world::{Setup, World};
 
 fn limits(lines: &str) -> Result<World> {
@@ -257,18 +258,23 @@ fn failures_and_offers_are_as_many_as_is_set() -> Result<()> {
     Ok(())
 }
 
-/// A client that stands still is not waited for, and nobody else is cut with it.
-#[test]
-fn a_client_that_does_not_read_is_cut() -> Result<()> {
-    let world = limits("write_stall = \"3s\"")?;
-    let client = world.signed_in()?;
+/// `ssh` with a command that prints without end; whoever calls reads as much of it as it likes.
+fn endless(client: &Client<'_>, stderr: Stdio) -> Result<Running> {
     let mut command = client.ssh();
     command.args([&client.on("box"), "--", "cat /dev/zero"]);
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null());
-    let mut still = Running::start("ssh", &mut command)?;
+        .stderr(stderr);
+    Running::start("ssh", &mut command)
+}
+
+/// A client that stands still is not waited for, and nobody else is cut with it.
+#[test]
+fn a_client_that_does_not_read_is_cut() -> Result<()> {
+    let world = limits("write_stall = \"3s\"")?;
+    let client = world.signed_in()?;
+    let mut still = endless(&client, Stdio::null())?;
     let mut stdout = still.raw_stdout()?;
     stdout.read_exact(&mut [0; 1024])?;
     still.signal(Signal::STOP)?;
@@ -295,13 +301,7 @@ fn a_client_that_does_not_read_is_cut() -> Result<()> {
 fn whoever_reads_nothing_is_told_why_it_ended() -> Result<()> {
     let world = limits("write_stall = \"3s\"")?;
     let client = world.signed_in()?;
-    let mut command = client.ssh();
-    command.args([&client.on("box"), "--", "cat /dev/zero"]);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut still = Running::start("ssh", &mut command)?;
+    let mut still = endless(&client, Stdio::piped())?;
     let stderr = still.stderr()?;
     let mut stdout = still.raw_stdout()?;
     stdout.read_exact(&mut [0; 1024])?;
