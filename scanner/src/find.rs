@@ -53,13 +53,14 @@ fn any(block: &[u8; BLOCK]) -> bool {
             | (b == 0xe2);
         found |= u8::from(hit);
     }
-    // A comma behind a quote, two spaces; what the block before ends with is not known.
+    // A comma or bracket behind a quote, two spaces; what the block before ends with is not known.
     for (a, b) in block.iter().zip(block.iter().skip(1)) {
         let quote = (*a == b'"') | (*a == b'\'');
-        let hit = ((*b == b',') & quote) | ((*a == b' ') & (*b == b' '));
+        let ends = (*b == b',') | (*b == b']') | (*b == b')');
+        let hit = (ends & quote) | ((*a == b' ') & (*b == b' '));
         found |= u8::from(hit);
     }
-    found |= u8::from(block.first() == Some(&b','));
+    found |= u8::from(matches!(block.first(), Some(b',' | b']' | b')')));
     found |= u8::from(block.last() == Some(&b' '));
     found != 0
 }
@@ -78,9 +79,9 @@ pub(crate) fn slow(text: &[u8], from: usize, to: usize, brackets: bool) -> Optio
                 None => true,
             },
             BRACKET => brackets,
-            COMMA => {
+            ENDS => {
                 let before = at.checked_sub(1).and_then(|i| text.get(i));
-                matches!(before, Some(b'"' | b'\''))
+                matches!(before, Some(b'"' | b'\'')) || brackets && b == b']'
             }
             // The first of several.
             SPACE => {
@@ -102,7 +103,7 @@ const NONE: u8 = 0;
 const ALWAYS: u8 = 1;
 const DIGIT: u8 = 2;
 const BRACKET: u8 = 3;
-const COMMA: u8 = 4;
+const ENDS: u8 = 4;
 const SPACE: u8 = 5;
 
 /// Which bytes are events.
@@ -119,8 +120,8 @@ const CLASS: [u8; 256] = {
                 b'\n' | b'\r' | b':' | b'=' | b'@' | b'I' | b'J' | b'K' | b'_' | b'-' | b'>'
                 | b'(' | b'|' | b'\t' | 0xe2 => ALWAYS,
                 b'0'..=b'9' => DIGIT,
-                b'{' | b'}' | b'[' | b']' => BRACKET,
-                b',' => COMMA,
+                b'{' | b'}' | b'[' => BRACKET,
+                b',' | b']' | b')' => ENDS,
                 b' ' => SPACE,
                 _ => NONE,
             };

@@ -16,6 +16,7 @@ mod field;
 mod grid;
 mod joint;
 mod line;
+mod lists;
 mod marked;
 mod markup;
 mod member;
@@ -113,6 +114,8 @@ pub(crate) struct Lane {
     screen: recall::Screen,
     block: Option<Block>,
     pair: Option<Pair>,
+    /// The columns that rows of values have, in JSON.
+    lists: Option<lists::Lists>,
     /// Where a protected value ended: what it becomes may follow.
     changed: Option<(usize, Hit)>,
     /// The line said a name and its value: it is no header.
@@ -184,6 +187,8 @@ enum Inner {
         name: Vec<u8>,
         depth: u32,
     },
+    /// A row of values in JSON.
+    List(lists::List),
     /// Values of an INSERT.
     Sql {
         cols: Vec<Option<Hit>>,
@@ -380,6 +385,7 @@ impl Lane {
             screen: recall::Screen::default(),
             block: None,
             pair: None,
+            lists: None,
             changed: None,
             told: false,
             data: None,

@@ -28,6 +28,7 @@ impl Lane {
             self.frame = Frame::Line;
             return true;
         }
+        self.lists_go_on();
         if !self.data_goes_on(end) {
             return false;
         }

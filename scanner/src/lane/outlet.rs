@@ -259,6 +259,9 @@ impl Lane {
                 ..p
             })
         });
+        if let Some(lists) = &mut self.lists {
+            lists.forget(keep);
+        }
         self.changed = self
             .changed
             .and_then(|(at, hit)| Some((at.checked_sub(keep)?, hit)));

@@ -47,6 +47,9 @@ impl Lane {
         if words.count() > 3 {
             return Paired::No;
         }
+        if words.joined() == b"varcharvalue" {
+            return self.wrapped_name(key, after, limit, closed);
+        }
         if is_name_of_value(&words) {
             let Some(pair) = self.pair else {
                 return Paired::No;
@@ -74,7 +77,33 @@ impl Lane {
             .rev()
             .take(8)
             .fold(name.len() as u64, |n, b| n << 8 | u64::from(*b));
-        // The name's value, if it is all there.
+        let Some(said) = self.said_name(after, limit, closed) else {
+            return Paired::More;
+        };
+        if let Some(hit) = said {
+            self.described_name(key, hit);
+        }
+        match (said, self.pair) {
+            (Some(hit), _) => {
+                self.pair = Some(Pair {
+                    at: after,
+                    hit,
+                    key: key_bytes,
+                });
+            }
+            // Another name stands beside the one before, or after it: not below.
+            (None, Some(pair))
+                if pair.key == key_bytes && depth(self.slice(pair.at, key.start)) <= 0 =>
+            {
+                self.pair = None;
+            }
+            (None, _) => {}
+        }
+        Paired::No
+    }
+
+    /// The field that the value behind a key names, if any; `None`: more is needed.
+    fn said_name(&self, after: usize, limit: usize, closed: bool) -> Option<Option<Hit>> {
         let rest = self.slice(after, limit);
         let spaces = rest.iter().take_while(|b| **b == b' ').count();
         let rest = rest.get(spaces..).unwrap_or_default();
@@ -91,24 +120,21 @@ impl Lane {
             })
             .count();
         if size == body.len() && !closed && size < 96 {
-            return Paired::More;
+            return None;
         }
-        let name = body.get(..size).unwrap_or_default();
-        match (self.rules.compiled().field(name), self.pair) {
-            (Some(hit), _) => {
-                self.pair = Some(Pair {
-                    at: after,
-                    hit,
-                    key: key_bytes,
-                });
-            }
-            // Another name stands beside the one before, or after it: not below.
-            (None, Some(pair))
-                if pair.key == key_bytes && depth(self.slice(pair.at, key.start)) <= 0 =>
-            {
-                self.pair = None;
-            }
-            (None, _) => {}
+        Some(
+            self.rules
+                .compiled()
+                .field(body.get(..size).unwrap_or_default()),
+        )
+    }
+
+    /// The name of a column in the first row, which has a wrapper.
+    fn wrapped_name(&mut self, key: &Key, after: usize, limit: usize, closed: bool) -> Paired {
+        match self.said_name(after, limit, closed) {
+            None => return Paired::More,
+            Some(Some(hit)) => self.described_name(key, hit),
+            Some(None) => {}
         }
         Paired::No
     }

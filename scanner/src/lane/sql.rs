@@ -246,7 +246,13 @@ impl Lane {
             }
         };
         if let Some(mark) = text {
-            return self.sql_text(at, mark, limit, closed);
+            let (flow, ends) = self.long_text(at, mark, limit, closed);
+            if let Inner::Sql { text, .. } = &mut self.inner
+                && ends
+            {
+                *text = None;
+            }
+            return flow;
         }
         match b {
             b'(' => {
@@ -347,25 +353,28 @@ impl Lane {
     }
 
     /// The rest of a string that is too long to be waited for and not protected: it is looked at
-    /// part by part, so that the values behind it keep their columns.
-    fn sql_text(&mut self, at: usize, mark: u8, limit: usize, closed: bool) -> Flow {
+    /// part by part, so that the values behind it keep their columns. Whether it ends.
+    pub(super) fn long_text(
+        &mut self,
+        at: usize,
+        mark: u8,
+        limit: usize,
+        closed: bool,
+    ) -> (Flow, bool) {
         let (end, whole) = match self.sql_string(at, at, mark, limit, closed) {
             End::Quote(end) | End::Line(end) => (end, true),
             End::Open(_) => (limit, closed),
         };
         let size = (end - at).min(PART_MAX);
         if size < PART_MAX && !whole {
-            return self.more(at);
+            return (self.more(at), false);
         }
         let last = at + size == end && whole;
         let reached = self.sql_inside(at, at + size, last);
         if !last {
-            return At(reached.max(at + 1));
+            return (At(reached.max(at + 1)), false);
         }
-        if let Inner::Sql { text, .. } = &mut self.inner {
-            *text = None;
-        }
-        At((end + 1).min(limit).max(at + 1))
+        (At((end + 1).min(limit).max(at + 1)), true)
     }
 
     /// Where a string ends whose content begins at `start`, and that does not end before `from`: it
@@ -392,7 +401,7 @@ impl Lane {
 
     /// Detectors and keys inside of a value that is not protected. How far it has been looked at:
     /// a token at an end that is not certain is left.
-    fn sql_inside(&mut self, start: usize, end: usize, closed: bool) -> usize {
+    pub(super) fn sql_inside(&mut self, start: usize, end: usize, closed: bool) -> usize {
         let inner = std::mem::replace(&mut self.inner, Inner::Text);
         self.pos = start;
         let frame = self.frame;

@@ -22,7 +22,7 @@ impl Lane {
                     let event = find::event(
                         self.slice(0, limit),
                         self.pos,
-                        self.rules.compiled().has_paths,
+                        self.rules.compiled().has_paths || self.lists.is_some(),
                     );
                     match (self.own_before(event, limit, closed), event) {
                         (Some(flow), _) => flow,
@@ -40,6 +40,7 @@ impl Lane {
                 Inner::Swallow { until, .. } => self.swallow(*until, limit, closed),
                 Inner::Pem { .. } => self.pem(limit, closed),
                 Inner::Element { .. } => self.element(limit, closed),
+                Inner::List(_) => self.listed_values(limit, closed),
                 Inner::Sql { .. } => self.sql_values(limit, closed),
             };
             match flow {
@@ -77,6 +78,7 @@ impl Lane {
         match b {
             b'\n' => {
                 if self.frame == Frame::Line {
+                    self.line_of_lists(at);
                     self.end_line(at);
                 } else {
                     self.sink.row += 1;
@@ -140,16 +142,32 @@ impl Lane {
                 _ => self.argument(at, limit, closed),
             },
             b'>' => self.tag(at),
+            b'[' | b'(' if let Some(flow) = self.list_opens(at, limit, closed) => flow,
             b'(' => self.insert(at),
-            b',' => self.tuple(at, limit, closed),
+            b',' => match self.tuple(at, limit, closed) {
+                At(next) if next == at + 1 => {
+                    self.listed_name(at);
+                    At(next)
+                }
+                flow => flow,
+            },
+            b')' => {
+                self.listed_name(at);
+                At(at + 1)
+            }
             b' ' | b'\t' => self.spaced_pair(at, limit, closed),
             b'|' | 0xe2 => self.name_cell(at, limit, closed),
             b'{' | b'[' if self.rules.compiled().has_paths => {
                 self.path_push(at);
                 At(at + 1)
             }
-            b'}' | b']' if self.rules.compiled().has_paths => {
-                if let Some((Level::Brace, _)) = self.path.last() {
+            b']' | b'}' => {
+                if b == b']' {
+                    self.listed_name(at);
+                }
+                if self.rules.compiled().has_paths
+                    && let Some((Level::Brace, _)) = self.path.last()
+                {
                     self.path.pop();
                 }
                 At(at + 1)
