@@ -53,14 +53,20 @@ fn any(block: &[u8; BLOCK]) -> bool {
             | (b == 0xe2);
         found |= u8::from(hit);
     }
-    // A comma or bracket behind a quote, two spaces; what the block before ends with is not known.
+    // A comma or bracket behind a quote, a quote or a space behind a space, the end of an
+    // entity; what the block before ends with is not known.
     for (a, b) in block.iter().zip(block.iter().skip(1)) {
         let quote = (*a == b'"') | (*a == b'\'');
         let ends = (*b == b',') | (*b == b']') | (*b == b')');
-        let hit = (ends & quote) | ((*a == b' ') & (*b == b' '));
+        let opens = (*b == b' ') | (*b == b'"') | (*b == b'\'');
+        let entity = (*a == b't') & (*b == b';');
+        let hit = (ends & quote) | ((*a == b' ') & opens) | entity;
         found |= u8::from(hit);
     }
-    found |= u8::from(matches!(block.first(), Some(b',' | b']' | b')')));
+    found |= u8::from(matches!(
+        block.first(),
+        Some(b',' | b']' | b')' | b'"' | b'\'' | b';')
+    ));
     found |= u8::from(block.last() == Some(&b' '));
     found != 0
 }
@@ -82,6 +88,18 @@ pub(crate) fn slow(text: &[u8], from: usize, to: usize, brackets: bool) -> Optio
             ENDS => {
                 let before = at.checked_sub(1).and_then(|i| text.get(i));
                 matches!(before, Some(b'"' | b'\'')) || brackets && b == b']'
+            }
+            // Behind a word and one space.
+            QUOTE => {
+                let before = at.checked_sub(2).and_then(|i| text.get(i..at));
+                before.is_some_and(|b| {
+                    b.last() == Some(&b' ') && b.first().is_some_and(u8::is_ascii_alphanumeric)
+                })
+            }
+            // `&gt;`.
+            ENTITY => {
+                let before = at.checked_sub(3).and_then(|i| text.get(i..at));
+                before == Some(b"&gt")
             }
             // The first of several.
             SPACE => {
@@ -105,6 +123,8 @@ const DIGIT: u8 = 2;
 const BRACKET: u8 = 3;
 const ENDS: u8 = 4;
 const SPACE: u8 = 5;
+const QUOTE: u8 = 6;
+const ENTITY: u8 = 7;
 
 /// Which bytes are events.
 const CLASS: [u8; 256] = {
@@ -123,6 +143,8 @@ const CLASS: [u8; 256] = {
                 b'{' | b'}' | b'[' => BRACKET,
                 b',' | b']' | b')' => ENDS,
                 b' ' => SPACE,
+                b'"' | b'\'' => QUOTE,
+                b';' => ENTITY,
                 _ => NONE,
             };
         }

@@ -134,6 +134,8 @@ pub(crate) struct Lane {
     /// Names in a line that may become too long to be kept.
     names: Option<names::Names>,
     sql: create::Created,
+    /// An `INSERT` filled a protected column: for how many lines that matters.
+    inserts: Option<(Hit, u32)>,
     path: Vec<(Level, Vec<u8>)>,
     /// Where the policy's own detectors have looked.
     own: own::Looked,
@@ -285,6 +287,10 @@ enum BlockKind {
     Literal,
     /// Lines that go on with the value, until one looks like a key.
     Continued,
+    /// Lines that go on with it up to this quote.
+    Quoted(u8),
+    /// Lines up to one that is a word, of which this is kept.
+    Heredoc(u32),
     /// The next line is the value, as PHP's `var_dump` writes it: with its type.
     Dumped,
     /// The same behind its number, as redis writes it.
@@ -301,7 +307,9 @@ impl BlockKind {
     fn is_dump(self) -> bool {
         match self {
             Self::Dumped | Self::Numbered | Self::Vector | Self::Printed => true,
-            Self::Map | Self::Literal | Self::Continued => false,
+            Self::Map | Self::Literal | Self::Continued | Self::Quoted(_) | Self::Heredoc(_) => {
+                false
+            }
         }
     }
 }
@@ -342,6 +350,20 @@ struct Html {
     data: bool,
     last: Option<Hit>,
     pair: Option<Hit>,
+    /// What its heads name, until the row ends.
+    heads: Vec<Option<Hit>>,
+    /// The last row named columns.
+    headed: bool,
+    /// A head is open, and there was one in this row.
+    open_head: bool,
+    headed_row: bool,
+    /// How many columns the head at hand has.
+    wide: usize,
+    /// Columns in which a cell of a row above goes on, for so many rows.
+    spans: Vec<(usize, usize)>,
+    /// The table that this one stands in, and how many do.
+    outer: Option<Box<Self>>,
+    deep: u32,
     /// What the cells of the row name, as long as all of them may be names.
     names: Option<Vec<Option<Hit>>>,
 }
@@ -396,6 +418,7 @@ impl Lane {
             values: None,
             names: None,
             sql: create::Created::default(),
+            inserts: None,
             path: Vec::new(),
             own: own::Looked::default(),
             echo: VecDeque::new(),

@@ -684,7 +684,8 @@ fn groups(line: &[u8]) -> Vec<(usize, usize, String)> {
 
 fn spaced(rules: &Compiled, line: &[u8]) -> Option<Table> {
     memchr::memmem::find(line, b"  ")?;
-    let found = groups(line);
+    // pandas says by it that more columns come below.
+    let found = groups(line.strip_suffix(b"\\").unwrap_or(line));
     if found.len() < 2 || found.len() > COLUMNS_MAX {
         return None;
     }

@@ -114,7 +114,173 @@ fn other_lists_stay() {
         "[\"id\", \"ssn\"]\nSee [1, 2].\n[3, 4]\n",
         "{\"columns\": [\"ssn\"], \"rows\": [], \"columns\": [\"id\"], \"rows\": [[1]]}\n",
         "\"id\",\"a\"\n1,[2]\n",
+        "{\"keywords\": [\"cli\", \"password\"], \"files\": [[\"a\", \"b\"]]}\n",
+        "<code>&lt;password&gt;</code> &lt;b&gt;\n",
+        "<input name=\"password\"><p>Forgot it?</p>\n",
+        "secret \"db\" deleted\nThe password 'x' is old.\n",
     ] {
         gives(text, text);
+    }
+}
+
+/// Names behind their values, and values one space behind their names.
+#[test]
+fn a_value_and_its_name_stand_beside_each_other() {
+    for (text, out) in [
+        (
+            "{\"value\":\"x1\",\"name\":\"ssn\"},{\"value\":\"v1\",\"name\":\"city\"}\n",
+            "{\"value\":\"***\",\"name\":\"ssn\"},{\"value\":\"v1\",\"name\":\"city\"}\n",
+        ),
+        (
+            "{\"Value\": 77, \"Key\": \"ssn\"}\n{\"value\": 78, \"unit\": \"ssn\"}\n",
+            "{\"Value\": \"***\", \"Key\": \"ssn\"}\n{\"value\": 78, \"unit\": \"ssn\"}\n",
+        ),
+        // Attributes of one element are none of the next one.
+        (
+            "<p value=\"x1\" name=\"password\"/>\n<p value=\"v1\" name=\"city\"/>\n",
+            "<p value=\"***\" name=\"password\"/>\n<p value=\"v1\" name=\"city\"/>\n",
+        ),
+        // Clojure, Lisp.
+        (
+            "{:id 1, :ssn \"x1\", :city \"Lund\"}\n(:ssn \"x2\" ::ssn \"v\")\n",
+            "{:id 1, :ssn \"***\", :city \"Lund\"}\n(:ssn \"***\" ::ssn \"v\")\n",
+        ),
+        (
+            "ALTER USER ada WITH PASSWORD 'x1' VALID UNTIL 'v';\nThe password 'v' is old.\n",
+            "ALTER USER ada WITH PASSWORD '***' VALID UNTIL 'v';\nThe password 'v' is old.\n",
+        ),
+        (
+            "  password \"x1\";\npassword \"v1\" deleted\n",
+            "  password \"***\";\npassword \"v1\" deleted\n",
+        ),
+    ] {
+        gives(text, out);
+    }
+}
+
+/// What databases say about a row that they refuse.
+#[test]
+fn an_error_tells_of_a_row() {
+    gives(
+        "CREATE TABLE people (id int, ssn text, city text);\nERROR:  new row for relation \"people\" violates check constraint \"c\"\nDETAIL:  Failing row contains (1, x1, Lund).\nERROR:  null value in column \"b\" of relation \"other\" violates not-null constraint\nDETAIL:  Failing row contains (1, v1, null).\n",
+        "CREATE TABLE people (id int, ssn text, city text);\nERROR:  new row for relation \"people\" violates check constraint \"c\"\nDETAIL:  Failing row contains (1, ***, Lund).\nERROR:  null value in column \"b\" of relation \"other\" violates not-null constraint\nDETAIL:  Failing row contains (1, v1, null).\n",
+    );
+    // The row has the order of the table, which nobody knows.
+    gives(
+        "INSERT INTO people (ssn, id) VALUES ('x1', 1);\nERROR:  new row for relation \"people\" violates check constraint \"c\"\nDETAIL:  Failing row contains (1, x1, null).\n",
+        "INSERT INTO people (ssn, id) VALUES ('***', 1);\nERROR:  new row for relation \"people\" violates check constraint \"c\"\nDETAIL:  Failing row contains (***, ***, null).\n",
+    );
+    gives(
+        "Duplicate entry 'x1' for key 'people.ssn'\nIncorrect integer value: 'x2' for column 'ssn' at row 1\nDuplicate entry 'v' for key 'PRIMARY'\n",
+        "Duplicate entry '***' for key 'people.ssn'\nIncorrect integer value: '***' for column 'ssn' at row 1\nDuplicate entry 'v' for key 'PRIMARY'\n",
+    );
+    gives(
+        "DETAIL:  Key (lower(ssn::text), id)=(x1, 5) already exists.\n",
+        "DETAIL:  Key (lower(ssn::text), id)=(***, 5) already exists.\n",
+    );
+}
+
+/// Texts of several lines end with their quote, or with the word that they began with.
+#[test]
+fn a_text_ends_where_it_says() {
+    gives(
+        "ssn: 'x1\n\n  x2: x3\n\n  it''s x4' # c\ncity: Lund\n",
+        "ssn: '***\n\n  ***\n\n  ***' # c\ncity: Lund\n",
+    );
+    gives(
+        "  + password = <<-EOT\n        x1\n        x2: 3\n    EOT\n  + city     = \"Lund\"\n",
+        "  + password = <<-EOT\n        ***\n        ***\n    EOT\n  + city     = \"Lund\"\n",
+    );
+    gives(
+        " db:\n-  password: |\n-    x1\n+  password: |\n+    x2\n   host: h1\n",
+        " db:\n-  password: |\n-    ***\n+  password: |\n+    ***\n   host: h1\n",
+    );
+}
+
+/// Headers and rows of tools, and what stands between them.
+#[test]
+fn tables_have_their_ways() {
+    for (text, out) in [
+        // A title in the box, of gcloud.
+        (
+            "┌──────────┐\n│  PEOPLE  │\n├────┬─────┤\n│ ID │ SSN │\n├────┼─────┤\n│ a  │ x11 │\n└────┴─────┘\n",
+            "┌──────────┐\n│  PEOPLE  │\n├────┬─────┤\n│ ID │ SSN │\n├────┼─────┤\n│ a  │ *** │\n└────┴─────┘\n",
+        ),
+        // pandas, where more columns come below.
+        (
+            "   id  ssn  \\\n0   1  x11   \n1   2  x22   \n\n   city  \n0  Lund  \n",
+            "   id  ssn  \\\n0   1  ***   \n1   2  ***   \n\n   city  \n0  Lund  \n",
+        ),
+        // Fixed width: one space is enough.
+        (
+            "ID   SSN  CITY\n0001 x11  Lund\n0002 x22  Oslo\n",
+            "ID   SSN  CITY\n0001 ***  Lund\n0002 ***  Oslo\n",
+        ),
+        // The next result of `psql --csv` and `mysql -B`.
+        (
+            "id,ssn\n1,x1\nssn\nx2\nx3\n",
+            "id,ssn\n1,***\nssn\n***\n***\n",
+        ),
+        (
+            "id,ssn,city\n1,x1,Lund\nINSERT INTO t (a,ssn,c) VALUES ('v1','x2','v2');\nCOPY t (a, b, ssn) FROM stdin;\nv3\tv4\tx3\n\\.\n",
+            "id,ssn,city\n1,***,Lund\nINSERT INTO t (a,ssn,c) VALUES ('v1','***','v2');\nCOPY t (a, b, ssn) FROM stdin;\nv3\tv4\t***\n\\.\n",
+        ),
+        (
+            " Column | Type \n--------+------\n id     | integer\n ssn    | character varying(20)\n(2 rows)\n",
+            " Column | Type \n--------+------\n id     | integer\n ssn    | character varying(20)\n(2 rows)\n",
+        ),
+        (
+            "$ id  <int> 1, 2\n$ ssn <chr> \"x1\", \"x2\"\n",
+            "$ id  <int> 1, 2\n$ ssn <chr> ***\n",
+        ),
+    ] {
+        gives(text, out);
+    }
+}
+
+#[test]
+fn markup_has_its_ways() {
+    for (text, out) in [
+        (
+            "&lt;id&gt;5&lt;/id&gt;&lt;ssn a=&quot;b&quot;&gt;x1&lt;/ssn&gt;\n",
+            "&lt;id&gt;5&lt;/id&gt;&lt;ssn a=&quot;b&quot;&gt;***&lt;/ssn&gt;\n",
+        ),
+        // What has no content has no end.
+        (
+            "<input name=\"ssn\" value=\"x1\">\n<p>Words</p><input value='x2' name='ssn'><p>more</p>\n",
+            "<input name=\"ssn\" value=\"***\">\n<p>Words</p><input value='***' name='ssn'><p>more</p>\n",
+        ),
+        // pandas' rows have heads.
+        (
+            "<table><tr><th></th><th>ssn</th></tr><tr><th>0</th><td>x1</td></tr><tr><th>1</th><td>x2</td></tr></table>\n",
+            "<table><tr><th></th><th>ssn</th></tr><tr><th>0</th><td>***</td></tr><tr><th>1</th><td>***</td></tr></table>\n",
+        ),
+        (
+            "<table><tr><th colspan=\"2\">a</th><th>ssn</th></tr><tr><td>v1</td><td>v2</td><td>x1</td></tr></table>\n",
+            "<table><tr><th colspan=\"2\">a</th><th>ssn</th></tr><tr><td>v1</td><td>v2</td><td>***</td></tr></table>\n",
+        ),
+        (
+            "<table><tr><th>id</th><th>ssn</th></tr><tr><td rowspan=2>1</td><td>x1</td></tr><tr><td>x2</td></tr><tr><td>v1</td><td>x3</td></tr></table>\n",
+            "<table><tr><th>id</th><th>ssn</th></tr><tr><td rowspan=2>1</td><td>***</td></tr><tr><td>***</td></tr><tr><td>v1</td><td>***</td></tr></table>\n",
+        ),
+        (
+            "<table><tr><th rowspan=2>id</th><th colspan=2>n</th></tr><tr><th>a</th><th>ssn</th></tr><tr><td>1</td><td>v1</td><td>x1</td></tr></table>\n",
+            "<table><tr><th rowspan=2>id</th><th colspan=2>n</th></tr><tr><th>a</th><th>ssn</th></tr><tr><td>1</td><td>v1</td><td>***</td></tr></table>\n",
+        ),
+        (
+            "<table><tr><th>id<th>ssn\n<tr><td>1<td>x1\n<tr><td>2<td>x2\n</table>\n",
+            "<table><tr><th>id<th>ssn\n<tr><td>1<td>***\n<tr><td>2<td>***\n</table>\n",
+        ),
+        (
+            "<table><tr><th>id</th><td>1</td><td>2</td></tr><tr><th>ssn</th><td>x1</td><td>x2</td></tr></table>\n",
+            "<table><tr><th>id</th><td>1</td><td>2</td></tr><tr><th>ssn</th><td>***</td><td>***</td></tr></table>\n",
+        ),
+        // A table in a cell.
+        (
+            "<table><tr><th>id</th><th>ssn</th></tr><tr><td><table><tr><td>v1</td><td>v2</td></tr></table></td><td>x1</td></tr></table>\n",
+            "<table><tr><th>id</th><th>ssn</th></tr><tr><td><table><tr><td>v1</td><td>v2</td></tr></table></td><td>***</td></tr></table>\n",
+        ),
+    ] {
+        gives(text, out);
     }
 }

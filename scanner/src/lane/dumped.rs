@@ -34,7 +34,11 @@ impl Lane {
                 block.lines < PRINTED_MAX && !matches!(first, Some(b'[' | b')' | b'('))
             }
             BlockKind::Dumped => true,
-            BlockKind::Map | BlockKind::Literal | BlockKind::Continued => true,
+            BlockKind::Map
+            | BlockKind::Literal
+            | BlockKind::Continued
+            | BlockKind::Quoted(_)
+            | BlockKind::Heredoc(_) => true,
         };
         self.block = Some(Block {
             indent: match block.kind {

@@ -6,9 +6,9 @@ use crate::table::Kind;
 use crate::value::{self, End, Key, Quote, Style};
 
 use super::Flow::{At, More};
-use super::dumped;
 use super::pair::Paired;
 use super::{Block, BlockKind, Flow, Frame, Inner, LINE_NEAR, LOOK_BACK, Lane, Until, VALUE_MAX};
+use super::{dumped, yaml};
 
 impl Lane {
     pub(super) fn separator(&mut self, at: usize, limit: usize, closed: bool) -> Flow {
@@ -363,6 +363,9 @@ impl Lane {
                 }
             }
         }
+        if !arrow && let Some(flow) = self.heredoc(v, hit, limit, closed) {
+            return flow;
+        }
         if arrow && let Some(flow) = self.printed(&key, v, hit, limit, closed) {
             return flow;
         }
@@ -674,7 +677,10 @@ impl Lane {
                 if yaml && self.is_text() {
                     self.block = Some(Block {
                         indent,
-                        kind: BlockKind::Continued,
+                        kind: match quote.slashes {
+                            0 => BlockKind::Quoted(quote.mark),
+                            _ => BlockKind::Continued,
+                        },
                         hit,
                         lines: 0,
                     });
@@ -1047,6 +1053,37 @@ impl Lane {
         Some(At(v + size))
     }
 
+    /// A text up to a line that is the word behind `<<`, as Terraform and shells write it.
+    fn heredoc(&mut self, v: usize, hit: Hit, limit: usize, closed: bool) -> Option<Flow> {
+        let rest = self.slice(v, limit);
+        let text = rest.strip_prefix(b"<<").or_else(|| {
+            let begins = rest == b"<" && !closed;
+            begins.then_some(&[][..])
+        })?;
+        let near = text.get(..HEREDOC_MAX).unwrap_or(text);
+        let Some(line) = memchr::memchr2(b'\n', b'\r', near) else {
+            return (text.len() < HEREDOC_MAX && !closed).then(|| self.more(v));
+        };
+        let word = near.get(..line).unwrap_or_default().trim_ascii_end();
+        let word = word
+            .strip_prefix(b"-")
+            .or(word.strip_prefix(b"~"))
+            .unwrap_or(word);
+        let word = super::sql::column(word);
+        let name = |b: &u8| crate::name::is_word(*b) || *b == b'_';
+        if word.is_empty() || !word.iter().all(name) || !self.is_text() {
+            return None;
+        }
+        let kind = BlockKind::Heredoc(yaml::mark(word));
+        self.block = Some(Block {
+            indent: 0,
+            kind,
+            hit,
+            lines: 0,
+        });
+        Some(At(v + 2 + line))
+    }
+
     /// The quote that was opened on this line before `at` and not closed.
     fn inside_quote(&self, at: usize) -> Option<Outer> {
         let from = self.line.max(at.saturating_sub(LOOK_BACK));
@@ -1087,14 +1124,74 @@ impl Lane {
         None
     }
 
+    /// `Failing row contains (1, a@b.c, Lund).`, as PostgreSQL says it, at `at`. It names no column:
+    /// they are known from a `CREATE TABLE`, or that there are protected ones from the statement.
+    pub(super) fn failing_row(&mut self, at: usize, limit: usize, closed: bool) -> Option<Flow> {
+        if !self
+            .slice(at.saturating_sub(21), at)
+            .ends_with(b"Failing row contains ")
+        {
+            return None;
+        }
+        let above = self.above.map(|(from, to)| self.slice(from, to));
+        let names = above.unwrap_or_default();
+        let name = memchr::memmem::find(names, b"relation \"")
+            .and_then(|i| names.get(i + 10..)?.split(|b| *b == b'"').next());
+        let cols = self
+            .sql
+            .columns(&name.unwrap_or_default().to_ascii_lowercase());
+        let first = cols.iter().find_map(|hit| *hit);
+        let hit = first.or(self.inserts.map(|(hit, _)| hit))?;
+        let rest = self.slice(at + 1, limit);
+        let line = memchr::memchr2(b'\n', b'\r', rest).or(closed.then_some(rest.len()));
+        let Some(line) = line else {
+            if rest.len() > VALUE_MAX {
+                self.mask(at + 1, limit, hit, Place::Inside, "sql");
+                self.swallow_until(Until::Line);
+                return Some(At(limit));
+            }
+            return Some(self.more_after(at));
+        };
+        let text = rest.get(..line).unwrap_or_default();
+        let text = text.strip_suffix(b".").unwrap_or(text);
+        let text = text.strip_suffix(b")").unwrap_or(text).to_vec();
+        let mut from = at + 1;
+        let end = from + text.len();
+        let values: Vec<(usize, usize)> = memchr::memmem::find_iter(&text, b", ")
+            .chain([text.len()])
+            .map(|size| {
+                let to = at + 1 + size;
+                (std::mem::replace(&mut from, to + 2), to)
+            })
+            .collect();
+        // A comma in a value moves those behind it.
+        let exact = values.len() == cols.len();
+        for (k, (from, to)) in values.into_iter().enumerate() {
+            let col = if exact {
+                cols.get(k).copied().flatten()
+            } else {
+                Some(hit)
+            };
+            if let Some(hit) = col.filter(|_| !value::is_nothing(self.slice(from, to))) {
+                self.mask(from, to, hit, Place::Inside, "sql");
+            }
+        }
+        Some(At(end))
+    }
+
     /// `(email, city)=(a@b.c, Lund)`, as PostgreSQL tells which row it means: `at` is the sign.
     fn constraint(&mut self, at: usize, limit: usize, closed: bool) -> Flow {
         let back = self.slice(self.line_floor(at).max(at.saturating_sub(256)), at - 1);
-        let names = memchr::memrchr(b'(', back).and_then(|i| back.get(i + 1..));
+        // An index may be one of an expression: `Key (lower(email::text), id)=(…)`.
+        let open = memchr::memmem::rfind(back, b"Key (").map(|i| i + 4);
+        let open = open.or_else(|| memchr::memrchr(b'(', back));
+        let names = open.and_then(|i| back.get(i + 1..));
+        let field = |name: &[u8]| self.rules.compiled().field(name);
+        let part = |b: &u8| !crate::name::is_word(*b) && *b != b'_';
         let hits: Vec<Option<Hit>> = names
             .unwrap_or_default()
             .split(|b| *b == b',')
-            .map(|name| self.rules.compiled().field(name.trim_ascii()))
+            .map(|name| field(name.trim_ascii()).or_else(|| name.split(part).find_map(field)))
             .collect();
         let Some(first) = hits.iter().find_map(|hit| *hit) else {
             return At(at + 2);
@@ -1309,6 +1406,8 @@ fn has_words(inner: &[u8], size: usize) -> bool {
 const COLONS_MAX: usize = 64;
 /// A longer type is none that stands before a value.
 const TYPE_MAX: usize = 24;
+/// A longer word ends no text.
+const HEREDOC_MAX: usize = 64;
 /// A longer tag is none that stands before a value.
 const TAG_MAX: usize = 256;
 

@@ -155,6 +155,12 @@ impl Lane {
                         _ => Some(true),
                     };
                 }
+                if by == b',' {
+                    match is_statement(rest, end) {
+                        Some(false) => {}
+                        other => return other.map(|other| !other),
+                    }
+                }
                 match first {
                     b'\n' | b'\r' => Some(false),
                     _ if by == 0 => Some(spaces == 0 && !opens_bracket(first)),
@@ -337,6 +343,9 @@ impl Lane {
         if !self.rules.compiled().fields.is_empty() {
             self.created(from, at);
         }
+        self.inserts = self
+            .inserts
+            .and_then(|(hit, lines)| Some((hit, lines.checked_sub(1)?)));
         let above = self.above;
         self.above = (!cut && to - from <= LINE_CONTEXT).then_some((from, to));
         let no_row = self.frame == Frame::Row && !self.row.is_row && self.row.index == 0;
@@ -417,7 +426,11 @@ impl Lane {
                     && String::from_utf8_lossy(above)
                         .split(table::is_separator)
                         .count()
-                        > if above.starts_with(b"|") { 3 } else { 1 }
+                        > if first_char(above).is_some_and(table::is_separator) {
+                            3
+                        } else {
+                            1
+                        }
             });
         }
         let alike =
@@ -586,12 +599,26 @@ impl Lane {
         let name = line;
         if name.len() > 64
             || !name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_')
-            || self.table.as_ref().is_some_and(|t| t.dormant.is_none())
+            || self.table.as_ref().is_some_and(|t| !may_end_alone(t))
         {
             return None;
         }
         self.rules.compiled().field(name).map(Table::single)
     }
+}
+
+/// Whether a line that is nothing but a name may be the header of the next result: nothing else
+/// stands between those of CSV and of `mysql -B`.
+fn may_end_alone(table: &Table) -> bool {
+    let quoted = matches!(
+        table.kind,
+        Kind::Delimited {
+            by: b',' | b';' | b'\t',
+            lead: false,
+            ..
+        }
+    );
+    table.dormant.is_some() || quoted && table.rows > 0
 }
 
 /// Whether a line that begins like a rule is one up to its end; `None`: more is needed.
@@ -604,6 +631,30 @@ fn goes_on_as_rule(line: &[u8], end: bool) -> Option<bool> {
         Some(b) => Some(matches!(b, b'\n' | b'\r')),
         None => (end || near.len() == LINE_CONTEXT).then_some(true),
     }
+}
+
+/// Whether a line is an `INSERT` or a `COPY`, and no row of CSV; `None`: more is needed.
+fn is_statement(line: &[u8], end: bool) -> Option<bool> {
+    let begins = |word: &[u8]| {
+        let size = word.len().min(line.len());
+        let same = line.get(..size).zip(word.get(..size));
+        same.is_some_and(|(a, b)| a.eq_ignore_ascii_case(b))
+            .then_some(size == word.len())
+    };
+    match begins(b"insert into ").or_else(|| begins(b"copy ")) {
+        None => return Some(false),
+        Some(false) => return (end).then_some(false),
+        Some(true) => {}
+    }
+    let near = line.get(..LINE_CONTEXT).unwrap_or(line);
+    let size = memchr::memchr(b'\n', near);
+    if size.is_none() && near.len() < LINE_CONTEXT && !end {
+        return None;
+    }
+    let line = near.get(..size.unwrap_or(near.len())).unwrap_or_default();
+    let line = line.trim_ascii_end();
+    let tail = line.get(line.len().saturating_sub(6)..).unwrap_or_default();
+    Some(line.last() == Some(&b';') || tail.eq_ignore_ascii_case(b"values"))
 }
 
 /// So many lines behind an empty one a row may come that goes on with the table.

@@ -20,6 +20,9 @@ pub(super) struct Lists {
     rest: Option<(usize, Hit)>,
     /// Where the list of names begins, while that is here.
     at: Option<usize>,
+    /// The last protected name of it that was seen: where it stands, and what is known of it. So a
+    /// list of many is looked through once.
+    last: Option<(usize, Option<usize>, usize)>,
     /// The names are a line of their own, and so are the rows.
     lone: bool,
     /// Backslashes before quotes: all of it is in a string.
@@ -47,6 +50,13 @@ impl Lists {
     /// The text before `keep` is forgotten.
     pub(super) fn forget(&mut self, keep: usize) {
         self.at = self.at.and_then(|at| at.checked_sub(keep));
+        self.last = self.last.and_then(|(at, open, before)| {
+            Some((
+                at.checked_sub(keep)?,
+                open.and_then(|at| at.checked_sub(keep)),
+                before,
+            ))
+        });
     }
 }
 
@@ -107,7 +117,8 @@ impl Lane {
         }
         self.column_listed(open, before, hit, quote.slashes);
         if let Some(lists) = &mut self.lists {
-            lists.lone = lone;
+            lists.lone = lone || open.is_none() && lists.lone;
+            lists.last = Some((key.start, open, before));
         }
     }
 
@@ -154,6 +165,7 @@ impl Lane {
             cols: Vec::new(),
             rest: None,
             at: open,
+            last: None,
             lone: false,
             slashes,
             wrapped: false,
@@ -214,6 +226,10 @@ impl Lane {
                 _ => return None,
             }
             before += 1;
+            let last = self.lists.as_ref().and_then(|lists| lists.last);
+            if let Some((_, open, names)) = last.filter(|(start, ..)| *start == at) {
+                return Some((open, names + before));
+            }
         }
     }
 
@@ -299,6 +315,7 @@ impl Lane {
 
     /// A bracket opens at `at` a list that may be a row.
     pub(super) fn list_opens(&mut self, at: usize, limit: usize, closed: bool) -> Option<Flow> {
+        self.lists.as_ref()?;
         let before = self.before_list(at);
         let lists = self.lists.as_mut()?;
         let mut all = None;
@@ -624,7 +641,17 @@ fn is_identifier(word: &[u8]) -> bool {
 /// Whether a list under this key may have the names of columns. Schemas list names for other
 /// reasons.
 fn may_list_names(key: &[u8]) -> bool {
-    const OTHERS: [&[u8]; 4] = [b"required", b"enum", b"tags", b"scopes"];
+    const OTHERS: [&[u8]; 9] = [
+        b"required",
+        b"enum",
+        b"tags",
+        b"scopes",
+        b"keywords",
+        b"categories",
+        b"permissions",
+        b"roles",
+        b"files",
+    ];
     !OTHERS.contains(&Words::of(key).joined())
 }
 

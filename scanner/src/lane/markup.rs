@@ -4,6 +4,8 @@ use crate::mask::Place;
 use crate::{table, value};
 
 use super::Flow::At;
+use crate::table::COLUMNS_MAX;
+
 use super::row::trimmed;
 use super::{Flow, Html, Inner, Lane, Until, VALUE_MAX};
 
@@ -45,12 +47,24 @@ impl Lane {
         if closing {
             return self.closing_tag(open, at, &lower);
         }
-        let empty = inside.last() == Some(&b'/');
+        let empty = inside.last() == Some(&b'/') || VOID.contains(&lower.as_slice());
+        // The head before may have no end of its own.
+        if self.html.open_head && matches!(lower.as_slice(), b"th" | b"td" | b"tr") {
+            self.end_head(open);
+        }
         match lower.as_slice() {
-            b"table" => self.html = Html::default(),
+            b"table" => {
+                let outer = std::mem::take(&mut self.html);
+                let deep = outer.deep + 1;
+                let kept = deep <= TABLES_MAX && outer != Html::default();
+                self.html.deep = deep;
+                self.html.outer = kept.then(|| Box::new(outer));
+            }
             b"tr" => {
-                self.html.index = 0;
+                self.html.end_header();
+                self.html.begin_row();
                 self.html.last = None;
+                self.html.headed_row = false;
                 self.html.data = false;
                 self.html.names = Some(Vec::new());
             }
@@ -68,17 +82,22 @@ impl Lane {
         match lower.as_slice() {
             b"td" => {
                 self.html.data = true;
+                self.html.heads.clear();
+                let wide = self.html.begin_cell(body);
                 let held = self.held_column(self.html.cols.iter().copied());
                 self.stop_before(at, held);
-                let col = self.html.cols.get(self.html.index).copied().flatten();
+                let cols = self.html.cols.iter().skip(self.html.index).take(wide);
+                let col = cols.copied().flatten().next();
                 hit = hit.or(self.html.last).or(col);
-                self.html.index += 1;
-                self.html.last = None;
+                self.html.index += wide;
+                // A head names all that follows it in its row.
+                if !self.html.headed_row {
+                    self.html.last = None;
+                }
             }
             b"th" => {
-                if self.html.index == 0 {
-                    self.html.cols.clear();
-                }
+                self.html.wide = self.html.begin_cell(body);
+                self.html.open_head = true;
             }
             _ => {
                 if hit.is_none() && !matches!(lower.as_slice(), b"key" | b"name") {
@@ -103,7 +122,7 @@ impl Lane {
                 let content = self.content(open);
                 let is_name = table::is_name(content);
                 let hit = self.rules.compiled().field(content).filter(|_| is_name);
-                if self.html.index == 1 {
+                if self.html.index == 1 && !self.html.headed_row {
                     self.html.last = hit;
                 }
                 match &mut self.html.names {
@@ -111,23 +130,16 @@ impl Lane {
                     names => *names = None,
                 }
             }
-            b"th" | b"key" | b"name" | b"dt" => {
-                let hit = self.rules.compiled().field(self.content(open));
-                if name == b"th" {
-                    if self.html.cols.len() < 256 {
-                        self.html.cols.push(hit);
-                    }
-                    self.html.index += 1;
-                    self.html.last = hit;
-                } else {
-                    self.html.pair = hit;
-                }
+            b"th" if self.html.open_head => self.end_head(open),
+            b"key" | b"name" | b"dt" => {
+                self.html.pair = self.rules.compiled().field(self.content(open));
             }
-            b"table" => self.html = Html::default(),
+            b"table" => {
+                let outer = self.html.outer.take();
+                self.html = outer.map(|outer| *outer).unwrap_or_default();
+            }
             b"tr" => {
-                if self.html.data && self.html.cols.len() == 1 {
-                    self.html.cols.clear(); // A name before each value, not above them.
-                }
+                self.html.end_header();
                 let names = self.html.names.take().unwrap_or_default();
                 if self.html.cols.is_empty()
                     && names.len() > 1
@@ -141,6 +153,21 @@ impl Lane {
             _ => {}
         }
         At(at + 1)
+    }
+
+    /// A head of a table ends before the tag at `open`.
+    fn end_head(&mut self, open: usize) {
+        let hit = self.rules.compiled().field(self.content(open));
+        let wide = self.html.wide.max(1);
+        let heads = &mut self.html.heads;
+        heads.resize(self.html.index.min(COLUMNS_MAX), None);
+        for _ in 0..wide.min(COLUMNS_MAX - heads.len()) {
+            heads.push(hit);
+        }
+        self.html.index += wide;
+        self.html.last = hit;
+        self.html.headed_row = true;
+        self.html.open_head = false;
     }
 
     /// The text that ends before `open`, without the tags around it and a colon after it.
@@ -214,8 +241,20 @@ impl Lane {
                 .unwrap_or_default()
                 .eq_ignore_ascii_case(&name);
             let own = tag.last() == Some(&b'/');
+            let kind = body.get(..size).unwrap_or_default().to_ascii_lowercase();
+            let cell = name == b"td" && depth == 1;
+            // A cell may have no end of its own.
+            if cell && !closes && matches!(kind.as_slice(), b"td" | b"th" | b"tr") {
+                self.inner = Inner::Text;
+                return At(at + 1);
+            }
+            if cell && !closes && kind == b"table" {
+                let (name, depth) = (kind, 1);
+                self.inner = Inner::Element { hit, name, depth };
+                return At(at + end + 1);
+            }
             let ends_row =
-                closes && matches!(body.get(..size), Some(b"tr" | b"TR" | b"table" | b"TABLE"));
+                closes && name != b"table" && matches!(kind.as_slice(), b"tr" | b"table");
             self.inner = match (same, closes) {
                 (true, true) if depth <= 1 => Inner::Text,
                 (true, true) => Inner::Element {
@@ -259,6 +298,152 @@ impl Lane {
         At(at + size.max(1))
     }
 }
+
+impl Html {
+    /// A cell begins: how many columns it has. Those of rows above may go on beside it.
+    fn begin_cell(&mut self, tag: &[u8]) -> usize {
+        while let Some(span) = self.spans.iter_mut().find(|s| s.0 == self.index && s.1 > 0) {
+            span.1 -= 1;
+            self.index += 1;
+        }
+        let number = |name: &[u8]| {
+            let value = attribute(tag, &[name])?;
+            std::str::from_utf8(&value)
+                .ok()?
+                .trim()
+                .parse::<usize>()
+                .ok()
+        };
+        let wide = number(b"colspan").map_or(1, |n| n.clamp(1, COLUMNS_MAX));
+        let rows = number(b"rowspan").map_or(1, |n| n.clamp(1, 1 << 16));
+        if rows > 1 && self.spans.len() + wide <= COLUMNS_MAX {
+            self.spans
+                .extend((self.index..self.index + wide).map(|c| (c, rows - 1)));
+        }
+        wide
+    }
+
+    /// A row begins.
+    fn begin_row(&mut self) {
+        // Cells that stand at the end of the row before.
+        for span in self.spans.iter_mut().filter(|s| s.0 >= self.index) {
+            span.1 = span.1.saturating_sub(1);
+        }
+        self.spans.retain(|s| s.1 > 0);
+        self.index = 0;
+    }
+
+    /// A row that had nothing but heads names columns; with the row above it, if that did, too.
+    fn end_header(&mut self) {
+        if self.data {
+            self.headed = false;
+        } else if !self.heads.is_empty() {
+            let heads = std::mem::take(&mut self.heads);
+            if !std::mem::replace(&mut self.headed, true) {
+                self.cols.clear();
+            }
+            self.cols.resize(self.cols.len().max(heads.len()), None);
+            for (col, head) in self.cols.iter_mut().zip(heads) {
+                *col = col.or(head);
+            }
+        }
+    }
+}
+
+impl Lane {
+    /// A text that was escaped to be shown: `&lt;ssn&gt;…&lt;/ssn&gt;`. `at` ends the tag.
+    pub(super) fn entity(&mut self, at: usize, limit: usize, closed: bool) -> Flow {
+        let next = At(at + 1);
+        let floor = self.line_floor(at).max(at.saturating_sub(512));
+        let back = self.slice(floor, at.saturating_sub(3));
+        let Some(tag) = memchr::memmem::rfind(back, b"&lt;").and_then(|i| back.get(i + 4..)) else {
+            return next;
+        };
+        let part = |b: &&u8| crate::name::is_word(**b) || matches!(b, b'_' | b'-' | b'.' | b':');
+        let size = tag.iter().take_while(part).count();
+        let name = tag.get(..size).unwrap_or_default();
+        let local = name.rsplit(|b| *b == b':').next().unwrap_or_default();
+        let Some(hit) = self.rules.compiled().field(local) else {
+            return next;
+        };
+        if tag.last() == Some(&b'/') || memchr::memmem::find(tag, b"&gt;").is_some() {
+            return next;
+        }
+        // It ends in this line, with its tag.
+        let rest = self.slice(at + 1, limit);
+        let Some(size) = memchr::memchr3(b'<', b'\n', b'&', rest) else {
+            if rest.len() > VALUE_MAX {
+                self.mask(at + 1, limit, hit, Place::Inside, "markup");
+                self.swallow_until(Until::Line);
+                return At(limit);
+            }
+            return if closed { next } else { self.more_after(at) };
+        };
+        let mut size = size;
+        // Other entities belong to the value.
+        loop {
+            let tail = rest.get(size..).unwrap_or_default();
+            let near = tail.get(..5).unwrap_or(tail);
+            match near {
+                b"&lt;/" => break,
+                _ if near.len() < 5 && b"&lt;/".starts_with(near) && !closed => {
+                    return self.more_after(at);
+                }
+                [b'&', ..] if !near.starts_with(b"&lt;") => {}
+                _ => return next,
+            }
+            let after = rest.get(size + 1..).unwrap_or_default();
+            match memchr::memchr3(b'<', b'\n', b'&', after) {
+                Some(more) => size += 1 + more,
+                None if closed || rest.len() > VALUE_MAX => return next,
+                None => return self.more_after(at),
+            }
+        }
+        let from = at + 1;
+        let size = trimmed(rest, size);
+        if !value::is_nothing(self.slice(from, from + size)) {
+            self.mask(from, from + size, hit, Place::Inside, "markup");
+        }
+        At(from + size)
+    }
+
+    /// A column as dplyr glimpses at it: `$ ssn <chr> "…", "…"`. `at` ends its type.
+    pub(super) fn glimpsed(&mut self, at: usize, limit: usize, closed: bool) -> Option<Flow> {
+        if self.line_cut || at - self.line.min(at) > 256 {
+            return None;
+        }
+        let head = self.slice(self.line, at).strip_prefix(b"$ ")?;
+        let open = memchr::memchr(b'<', head)?;
+        let hit = self
+            .rules
+            .compiled()
+            .field(head.get(..open)?.trim_ascii())?;
+        let rest = self.slice(at + 1, limit);
+        let line = memchr::memchr(b'\n', rest).or(closed.then_some(rest.len()));
+        let Some(size) = line else {
+            if rest.len() > VALUE_MAX {
+                self.mask(at + 1, limit, hit, Place::Inside, "key-value");
+                self.swallow_until(Until::Line);
+                return Some(At(limit));
+            }
+            return Some(self.more_after(at));
+        };
+        let size = trimmed(rest, size);
+        let text = rest.get(..size).unwrap_or_default();
+        let from = at + 1 + (size - text.trim_ascii_start().len());
+        if from < at + 1 + size {
+            self.mask(from, at + 1 + size, hit, Place::Inside, "key-value");
+        }
+        Some(At(at + 1 + size))
+    }
+}
+
+/// Elements of HTML that have no content, and no end.
+const VOID: [&[u8]; 8] = [
+    b"input", b"meta", b"link", b"img", b"br", b"hr", b"param", b"embed",
+];
+/// Tables in tables, so deep.
+const TABLES_MAX: u32 = 16;
 
 /// A tag inside of a protected element is at most this long.
 const INNER_TAG_MAX: usize = 4096;

@@ -3,7 +3,7 @@
 use crate::mask::Place;
 use crate::name::Words;
 use crate::rules::Hit;
-use crate::value::{End, Key};
+use crate::value::{End, Key, Quote};
 use crate::{table, value};
 
 use super::Flow::At;
@@ -52,19 +52,25 @@ impl Lane {
         }
         if is_name_of_value(&words) {
             let Some(pair) = self.pair else {
-                return Paired::No;
+                return self.named_behind(key, after, limit, closed);
             };
             if key.start.saturating_sub(pair.at) > LOOK_BACK {
                 self.pair = None;
-                return Paired::No;
+                return self.named_behind(key, after, limit, closed);
             }
             let between = self.slice(pair.at, key.start);
+            // Attributes of another element.
+            let attribute = self.byte(after.wrapping_sub(1)) == Some(b'=');
+            if attribute && memchr::memchr(b'<', between).is_some() {
+                self.pair = None;
+                return self.named_behind(key, after, limit, closed);
+            }
             let item = between
                 .split(|b| *b == b'\n')
                 .skip(1)
                 .any(|l| l.trim_ascii_start().starts_with(b"- "));
             return if leaves(between) || item {
-                Paired::No
+                self.named_behind(key, after, limit, closed)
             } else {
                 Paired::Value(pair.hit)
             };
@@ -100,6 +106,67 @@ impl Lane {
             (None, _) => {}
         }
         Paired::No
+    }
+
+    /// A value before its name, in one line: `{"value": "…", "name": "ssn"}`, and so in a tag.
+    fn named_behind(&mut self, key: &Key, after: usize, limit: usize, closed: bool) -> Paired {
+        let before = self.slice(self.line_floor(key.start), key.start);
+        let tag = memchr::memrchr2(b'<', b'>', before);
+        let tag = tag.is_some_and(|at| before.get(at) == Some(&b'<'));
+        let attribute = tag && self.byte(after.wrapping_sub(1)) == Some(b'=');
+        let rest = self.slice(after, limit);
+        if !attribute && key.quote.is_none() {
+            match rest.get(..2) {
+                Some(b" '") => return self.named_error(after + 1, limit, closed),
+                None if b" '".starts_with(rest) && !closed => return Paired::More,
+                _ => {}
+            }
+        }
+        if !attribute && key.quote.is_none_or(|q| q.doubled || q.slashes > 0) {
+            return Paired::No;
+        }
+        let near = rest.get(..BEHIND_MAX).unwrap_or(rest);
+        let line = memchr::memchr(b'\n', near);
+        let text = near.get(..line.unwrap_or(near.len())).unwrap_or_default();
+        match name_behind(text, attribute) {
+            Some(Some(name)) => match self.rules.compiled().field(name) {
+                Some(hit) => Paired::Value(hit),
+                None => Paired::No,
+            },
+            Some(None) => Paired::No,
+            None if line.is_none() && !closed && near.len() < BEHIND_MAX => Paired::More,
+            None => Paired::No,
+        }
+    }
+
+    /// A value in an error of MySQL, whose quote stands at `at`, and its column or key behind it:
+    /// `'…' for column 'ssn'`.
+    fn named_error(&self, at: usize, limit: usize, closed: bool) -> Paired {
+        let rest = self.slice(at, limit);
+        let near = rest.get(..BEHIND_MAX).unwrap_or(rest);
+        let line = memchr::memchr(b'\n', near);
+        if line.is_none() && near.len() < BEHIND_MAX && !closed {
+            return Paired::More;
+        }
+        let text = near.get(..line.unwrap_or(near.len())).unwrap_or_default();
+        let name = [b"' for column ".as_slice(), b"' for key "]
+            .iter()
+            .find_map(|word| {
+                let at = memchr::memmem::rfind(text, word)?;
+                text.get(at + word.len()..)
+            });
+        let quoted =
+            |b: &u8| matches!(b, b'\'' | b'`' | b'.') || crate::name::is_word(*b) || *b == b'_';
+        let name = name.unwrap_or_default();
+        let size = name.iter().take_while(|b| quoted(b)).count();
+        match self
+            .rules
+            .compiled()
+            .field(name.get(..size).unwrap_or_default())
+        {
+            Some(hit) => Paired::Value(hit),
+            None => Paired::No,
+        }
     }
 
     /// The field that the value behind a key names, if any; `None`: more is needed.
@@ -225,7 +292,10 @@ impl Lane {
             .trim()
             .chars()
             .all(|c| c.is_ascii_alphabetic() || matches!(c, '_' | ' ' | '-'));
-        if more || (named && !pairs) || cell.trim().bytes().all(|b| matches!(b, b'-' | b'=' | b':'))
+        if more
+            || (named && !pairs)
+            || is_type(cell.trim().as_bytes())
+            || cell.trim().bytes().all(|b| matches!(b, b'-' | b'=' | b':'))
         {
             return At(after); // A header.
         }
@@ -417,6 +487,87 @@ impl Lane {
     }
 }
 
+impl Lane {
+    /// A name, one space, and a value in quotes at `at`, where more says that it is one: a keyword
+    /// of Clojure or Lisp (`:ssn "…"`), SQL about a user (`PASSWORD '…'`), or a statement of a
+    /// configuration (`secret "…";`).
+    pub(super) fn quoted_behind(&mut self, at: usize, limit: usize, closed: bool) -> Flow {
+        let next = At(at + 1);
+        let end = at.saturating_sub(1);
+        let floor = match self.frame {
+            Frame::Row => self.row.cell.max(self.line_floor(at)),
+            Frame::Start | Frame::Line | Frame::Block | Frame::Painted => self.line_floor(at),
+        };
+        if self
+            .slice(floor.min(end), end)
+            .ends_with(b"Duplicate entry")
+        {
+            return match self.named_error(at, limit, closed) {
+                Paired::No => next,
+                Paired::More => self.more(at),
+                Paired::Value(hit) => {
+                    let rest = self.slice(at + 1, limit);
+                    let line = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+                    let line = rest.get(..line).unwrap_or_default();
+                    let size = memchr::memmem::rfind(line, b"' for key ");
+                    let to = at + 1 + size.unwrap_or(line.len());
+                    self.mask(at + 1, to, hit, Place::Inside, "sql");
+                    At(to)
+                }
+            };
+        }
+        let Some(key) = self.key(end, floor.min(end)) else {
+            return next;
+        };
+        let name = self.slice(key.name.0, key.name.1);
+        let Some(hit) = self.rules.compiled().field(name) else {
+            return next;
+        };
+        if key.quote.is_some() || key.name.1 != end {
+            return next;
+        }
+        let before = self.slice(floor, key.start);
+        let keyword = match before {
+            [.., b, b':'] => !crate::name::is_word(*b) && *b != b':',
+            [b':'] => true,
+            _ => false,
+        };
+        let mark = self.byte(at).unwrap_or(b'"');
+        let account = || {
+            let line = self.slice(floor, end).to_ascii_lowercase();
+            let says = |word: &[u8]| memchr::memmem::find(&line, word).is_some();
+            says(b" user ") || says(b" role ") || says(b" login ")
+        };
+        let sure = mark == b'"' && keyword || mark == b'\'' && account();
+        let quote = Quote {
+            mark,
+            slashes: 0,
+            doubled: false,
+            tripled: false,
+        };
+        if sure {
+            return self.quoted(key, at, quote, hit, limit, closed, false);
+        }
+        let rest = self.slice(at + 1, limit);
+        let near = rest.get(..STATEMENT_MAX).unwrap_or(rest);
+        let more = !closed && near.len() < STATEMENT_MAX;
+        match memchr::memchr2(mark, b'\n', near) {
+            None if more => self.more(at),
+            Some(size) if near.get(size) == Some(&mark) => match near.get(size + 1) {
+                None if more => self.more(at),
+                Some(b';') if size > 0 => {
+                    self.mask(at + 1, at + 1 + size, hit, Place::Inside, "key-value");
+                    At(at + 1 + size)
+                }
+                _ => next,
+            },
+            _ => next,
+        }
+    }
+}
+
+/// A longer string is no value of such a statement.
+const STATEMENT_MAX: usize = 256;
 /// How far before a value its name may begin.
 const TUPLE_BACK: usize = 192;
 /// A longer number is none.
@@ -463,6 +614,30 @@ fn may_be_column(cell: &[u8]) -> bool {
     })
 }
 
+/// Whether a cell says which type a column has: `\\gdesc`, `DESCRIBE`.
+fn is_type(cell: &[u8]) -> bool {
+    const TYPES: [&[u8]; 12] = [
+        b"text",
+        b"integer",
+        b"bigint",
+        b"varchar",
+        b"character varying",
+        b"character",
+        b"numeric",
+        b"decimal",
+        b"boolean",
+        b"jsonb",
+        b"bytea",
+        b"uuid",
+    ];
+    let name = cell.split(|b| *b == b'(').next().unwrap_or_default();
+    let size = cell.get(name.len()..).unwrap_or_default();
+    TYPES.iter().any(|t| t.eq_ignore_ascii_case(name))
+        && size
+            .iter()
+            .all(|b| b.is_ascii_digit() || matches!(b, b'(' | b')' | b','))
+}
+
 /// Names of types that end with a number.
 const TYPES: [&[u8]; 8] = [
     b"int", b"uint", b"float", b"i", b"u", b"f", b"utf", b"bytes",
@@ -499,6 +674,71 @@ fn is_name_of_value(words: &Words) -> bool {
         || words.ends_with(b"values")
         || words.ends_with(b"val")
         || words.joined() == b"v"
+}
+
+/// A name is looked for so far behind its value.
+const BEHIND_MAX: usize = 1024;
+
+/// The name that a text says behind the value that it begins with: `"…", "name": "ssn"`, or
+/// `"…" name="ssn"` in a tag. `None`: it ends before.
+fn name_behind(text: &[u8], attribute: bool) -> Option<Option<&[u8]>> {
+    let skip = |text: &[u8], at: usize| {
+        let rest = text.get(at..).unwrap_or_default();
+        at + (rest.len() - rest.trim_ascii_start().len())
+    };
+    // A string without its quotes, and what stands behind it.
+    let string = |at: usize| {
+        let mark = *text.get(at)?;
+        let mut end = at + 1;
+        while *text.get(end)? != mark {
+            end += 1 + usize::from(text.get(end) == Some(&b'\\'));
+        }
+        Some((text.get(at + 1..end)?, end + 1))
+    };
+    let mut at = skip(text, 0);
+    match text.get(at)? {
+        b'"' => at = string(at)?.1,
+        b'\'' if attribute => at = string(at)?.1,
+        b'{' | b'[' | b'\\' => return Some(None),
+        _ => {
+            let rest = text.get(at..)?;
+            at += memchr::memchr3(b',', b'}', b'>', rest)?;
+        }
+    }
+    at = skip(text, at);
+    let name = if attribute {
+        let rest = text.get(at..)?;
+        let size = memchr::memchr2(b'=', b'>', rest)?;
+        at += size + 1;
+        if rest.get(size) == Some(&b'>') {
+            return Some(None);
+        }
+        rest.get(..size)?
+    } else {
+        if *text.get(at)? != b',' {
+            return Some(None);
+        }
+        at = skip(text, at + 1);
+        if *text.get(at)? != b'"' {
+            return Some(None);
+        }
+        let (name, next) = string(at)?;
+        at = skip(text, next);
+        if *text.get(at)? != b':' {
+            return Some(None);
+        }
+        at += 1;
+        name
+    };
+    if !is_name_of_name(&Words::of(name)) {
+        return Some(None);
+    }
+    at = skip(text, at);
+    match text.get(at)? {
+        b'"' => Some(Some(string(at)?.0)),
+        b'\'' if attribute => Some(Some(string(at)?.0)),
+        _ => Some(None),
+    }
 }
 
 /// How many braces open in a text, less those that close.

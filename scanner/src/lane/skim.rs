@@ -406,6 +406,7 @@ impl Lane {
             && self.creating.is_none()
             && self.broken.is_none()
             && self.sql.is_empty()
+            && self.inserts.is_none()
             && self.values.is_none()
             && self.html == Html::default()
             && self.echo.is_empty()

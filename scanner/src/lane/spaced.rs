@@ -57,6 +57,13 @@ impl Lane {
                 whole = true;
                 break;
             }
+            // One space is enough where the next column begins.
+            if spaces == 1 && b != b' ' && !ruled && self.begins_column(column) {
+                whole = true;
+                stop -= 1;
+                column -= 1;
+                break;
+            }
             let Some((c, size)) = char_at(&self.view.text, stop, end) else {
                 break;
             };
@@ -137,6 +144,13 @@ impl Lane {
         self.pos = stop;
         self.row.scan = stop;
         stop < len
+    }
+
+    /// Whether a column begins exactly here, and it or the one before is protected.
+    fn begins_column(&self, column: usize) -> bool {
+        let cols = self.table.iter().flat_map(|t| t.cols.windows(2));
+        let mut cols = cols.filter_map(|w| Some((w.first()?, w.last()?)));
+        cols.any(|(before, col)| col.start == column && (col.hit.is_some() || before.hit.is_some()))
     }
 
     /// Where the column ends that a group at `column` stands in.

@@ -61,7 +61,8 @@ impl Lane {
                 }
                 _ => self.insert_columns(head),
             };
-            if cols.iter().any(Option::is_some) {
+            if let Some(hit) = cols.iter().find_map(|hit| *hit) {
+                self.inserts = Some((hit, INSERT_LINES));
                 self.inner = Inner::Sql {
                     cols,
                     at: 0,
@@ -450,6 +451,9 @@ impl Lane {
         self.mask(start, end, hit, Place::Word, "sql");
     }
 }
+
+/// So many lines behind an `INSERT` an error may tell of its row.
+const INSERT_LINES: u32 = 8;
 
 /// What may stand between the columns of an `INSERT` and its values.
 const OVERRIDING: [&[u8]; 2] = [b"overriding system value", b"overriding user value"];

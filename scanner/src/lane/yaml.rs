@@ -9,7 +9,16 @@ impl Lane {
     /// Whether the line that begins here belongs to the block; `None`: more is needed.
     pub(super) fn in_block(&mut self, block: Block, end: bool) -> Option<bool> {
         let rest = self.text().get(self.pos..)?;
-        let indent = rest.iter().take_while(|b| **b == b' ').count();
+        // A difference has a sign before each line.
+        let signed = block.kind == BlockKind::Literal
+            && matches!(rest.first(), Some(b'+' | b'-'))
+            && block.indent > 0;
+        let sign = usize::from(signed);
+        let text = rest.get(sign..).unwrap_or_default();
+        let indent = sign + text.iter().take_while(|b| **b == b' ').count();
+        if let BlockKind::Heredoc(word) = block.kind {
+            return self.in_heredoc(block, word, end);
+        }
         let Some(&first) = rest.get(indent) else {
             if end {
                 self.block = None;
@@ -55,6 +64,24 @@ impl Lane {
         Some(true)
     }
 
+    /// Whether the line is not the word yet that ends a text.
+    fn in_heredoc(&mut self, block: Block, word: u32, end: bool) -> Option<bool> {
+        let rest = self.text().get(self.pos..)?;
+        let near = rest.get(..HEREDOC_LINE).unwrap_or(rest);
+        let line = memchr::memchr(b'\n', near);
+        if line.is_none() && near.len() < HEREDOC_LINE && !end {
+            return None;
+        }
+        let text = near.get(..line.unwrap_or(near.len())).unwrap_or_default();
+        let ends = line.is_some() && mark(text.trim_ascii()) == word;
+        let goes_on = !ends && block.lines < HEREDOC_LINES;
+        self.block = goes_on.then_some(Block {
+            lines: block.lines + 1,
+            ..block
+        });
+        Some(goes_on)
+    }
+
     /// A line of a protected block: keys stay, the rest is masked.
     pub(super) fn block_line(&mut self, end: bool) -> bool {
         let Some(block) = self.block else {
@@ -84,13 +111,26 @@ impl Lane {
             limit -= 1;
         }
         let mut at = self.line;
+        if block.kind == BlockKind::Literal && matches!(self.byte(at), Some(b'+' | b'-')) {
+            at += 1;
+        }
         while at < limit && self.byte(at) == Some(b' ') {
             at += 1;
+        }
+        if let BlockKind::Quoted(mark) = block.kind
+            && let Some(size) = closes(self.slice(at, limit), mark)
+        {
+            self.mask(at, at + size, block.hit, Place::Inside, "yaml");
+            self.block = None;
+            self.told = true;
+            self.pos = at + size;
+            self.frame = Frame::Line;
+            return true;
         }
         if block.kind.is_dump() {
             return self.dump_line(block, at.min(limit), limit, newline);
         }
-        if block.kind != BlockKind::Literal {
+        if matches!(block.kind, BlockKind::Map | BlockKind::Continued) {
             while self.byte(at) == Some(b'-')
                 && matches!(self.byte(at + 1), Some(b' '))
                 && at + 1 < limit
@@ -194,5 +234,31 @@ impl Lane {
                 && !name.contains(&b'"')
                 && !name.contains(&b'{'))
         .then_some(at + colon + 1)
+    }
+}
+
+/// A longer line does not end a text.
+const HEREDOC_LINE: usize = 256;
+/// A text of more lines has no end.
+const HEREDOC_LINES: u32 = 4096;
+
+/// What is kept of the word that ends a text.
+pub(super) fn mark(word: &[u8]) -> u32 {
+    // FNV-1a.
+    let step = |hash: u32, b: &u8| (hash ^ u32::from(*b)).wrapping_mul(0x0100_0193);
+    word.iter().fold(0x811c_9dc5, step)
+}
+
+/// Where a quote of YAML closes in a line.
+fn closes(line: &[u8], mark: u8) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        match *line.get(at)? {
+            b'\\' if mark == b'"' => at += 1,
+            b if b == mark && mark == b'\'' && line.get(at + 1) == Some(&mark) => at += 1,
+            b if b == mark => return Some(at),
+            _ => {}
+        }
+        at += 1;
     }
 }
