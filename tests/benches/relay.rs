@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use tests::process::Running;
 use tests::sshd::{Options, Sshd};
-use tests::world::World;
+use tests::world::{Setup, World};
 
 /// How much is measured.
 struct Scale {
@@ -67,8 +67,17 @@ fn scale() -> Result<Scale> {
     Ok(scale)
 }
 
-/// The three ways to the same sshd.
-const WAYS: [&str; 3] = ["direct", "bastion", "jump"];
+/// The ways to the same sshd; `scanned` is through the bastion, too, where a rule with every detector stands between.
+const WAYS: [&str; 4] = ["direct", "bastion", "jump", "scanned"];
+
+/// Every detector that there is.
+const PROTECT: &str = r#"[[rule]]
+name = "everything"
+targets = ["vault"]
+fields = ["ssn", "salary"]
+detect = ["payment-card", "us-ssn", "iban", "email", "jwt", "aws-key", "private-key", "url-password", "github-token", "slack-token", "phone"]
+action = { mask = "redact" }
+"#;
 
 struct Bench {
     world: World,
@@ -80,7 +89,10 @@ struct Bench {
 
 impl Bench {
     fn prepare(scale: &Scale) -> Result<Self> {
-        let world = World::usual()?;
+        let world = World::start(&Setup {
+            protect: PROTECT.to_owned(),
+            ..Setup::default()
+        })?;
         let jump = Sshd::start(&world.place("jump-")?.join("sshd"), &Options::default())?;
         let client = world.signed_in()?;
         let config = client.config();
@@ -133,10 +145,11 @@ Host *
     }
 
     fn destination(&self, way: &str) -> String {
-        if way == "bastion" {
-            format!("{}@box@bastion", self.world.sshd.login)
-        } else {
-            way.to_owned()
+        let login = &self.world.sshd.login;
+        match way {
+            "bastion" => format!("{login}@box@bastion"),
+            "scanned" => format!("{login}@vault@bastion"),
+            _ => way.to_owned(),
         }
     }
 
@@ -146,9 +159,9 @@ Host *
             ("download", format!("cat {}", self.text.display()), 0.65),
             ("upload", "cat >/dev/null".to_owned(), 0.65),
         ] {
-            let mut times = [const { Vec::new() }; 3];
-            let mut busy = [const { Vec::new() }; 3];
-            let (mut serve, mut recorder) = (Vec::new(), Vec::new());
+            let mut times = [const { Vec::new() }; WAYS.len()];
+            let mut busy = [const { Vec::new() }; WAYS.len()];
+            let (mut serve, mut recorder, mut scanned) = (Vec::new(), Vec::new(), Vec::new());
             for _ in 0..scale.rounds {
                 for ((way, times), busy) in WAYS.iter().zip(&mut times).zip(&mut busy) {
                     let before = self.world.bastion()?.cpu()?;
@@ -169,21 +182,26 @@ Host *
                     times.push(since.elapsed().as_secs_f64());
                     busy.push(busy_seconds()? - machine);
                     ensure!(status.success(), "{way}: {status}");
-                    if *way == "bastion" {
-                        let after = self.world.bastion()?.cpu()?;
-                        serve.push(after.0 - before.0);
-                        recorder.push(after.1 - before.1);
+                    let after = self.world.bastion()?.cpu()?;
+                    match *way {
+                        "bastion" => {
+                            serve.push(after.0 - before.0);
+                            recorder.push(after.1 - before.1);
+                        }
+                        "scanned" => scanned.push(after.0 + after.1 - before.0 - before.1),
+                        _ => {}
                     }
                 }
             }
-            let [direct, bastion, jump] = times.map(|mut times| median(&mut times));
+            let [direct, bastion, jump, through_rules] = times.map(|mut times| median(&mut times));
             #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
             let (mega, giga) = (self.bytes as f64 / 1e6, self.bytes as f64 / 1e9);
             println!(
-                "{name:9} direct {:4.0} MB/s, bastion {:4.0} MB/s, ssh -J {:4.0} MB/s",
+                "{name:9} direct {:4.0} MB/s, bastion {:4.0} MB/s, ssh -J {:4.0} MB/s, scanned {:4.0} MB/s",
                 mega / direct,
                 mega / bastion,
-                mega / jump
+                mega / jump,
+                mega / through_rules
             );
             println!(
                 "          bastion/direct {:.2} (goal >= {goal}) {}; bastion/ssh -J {:.2} (goal >= 1) {}",
@@ -198,9 +216,14 @@ Host *
                 serve + recorder,
                 verdict(serve + recorder <= 3.7)
             );
+            let scanned = median(&mut scanned) / giga;
+            println!(
+                "          {scanned:.2} CPU-s/GB scanned, every detector (goal <= 5) {}",
+                verdict(scanned <= 5.0)
+            );
             // Where the cores are full, more speed is less work, and nothing else.
             let cores = std::thread::available_parallelism()?.get();
-            let [direct, bastion, jump] = busy.map(|mut busy| median(&mut busy) / giga);
+            let [direct, bastion, jump, _] = busy.map(|mut busy| median(&mut busy) / giga);
             println!(
                 "          the whole machine ({cores} cores): direct {direct:.1} CPU-s/GB, bastion {bastion:.1}, ssh -J {jump:.1}\n"
             );
@@ -237,21 +260,27 @@ Host *
                 at(echo, 0.99)
             );
         }
-        let (Some(direct), Some(bastion)) = (figures.first(), figures.get(1)) else {
-            bail!("three ways")
+        let [direct, bastion, _, scanned] = figures[..] else {
+            bail!("a figure for each way")
         };
-        println!(
-            "          added p50 {:.3} ms, p99 {:.3} ms (goal <= 1) {}\n",
-            bastion.0 - direct.0,
-            bastion.1 - direct.1,
-            verdict(bastion.1 - direct.1 <= 1.0)
-        );
+        for (name, figure, than) in [
+            ("bastion", bastion, direct),
+            ("every detector", scanned, bastion),
+        ] {
+            println!(
+                "          {name} adds p50 {:.3} ms, p99 {:.3} ms (goal <= 1) {}",
+                figure.0 - than.0,
+                figure.1 - than.1,
+                verdict(figure.1 - than.1 <= 1.0)
+            );
+        }
+        println!();
         Ok(())
     }
 
     /// From starting `ssh`, with a lease, to the first byte of the command.
     fn first_byte(&self, scale: &Scale) -> Result<()> {
-        let mut times = [const { Vec::new() }; 3];
+        let mut times = [const { Vec::new() }; WAYS.len()];
         for _ in 0..scale.rounds * 4 {
             for (way, times) in WAYS.iter().zip(&mut times) {
                 let mut ssh = self.ssh();
@@ -266,7 +295,7 @@ Host *
                 running.wait()?;
             }
         }
-        let [direct, bastion, jump] = times.map(|mut times| median(&mut times));
+        let [direct, bastion, jump, _] = times.map(|mut times| median(&mut times));
         println!("first byte direct {direct:.0} ms, bastion {bastion:.0} ms, ssh -J {jump:.0} ms");
         println!(
             "          added {:.0} ms (goal <= 50) {}\n",
@@ -342,8 +371,13 @@ struct Echo {
     running: Running,
     stdin: std::process::ChildStdin,
     stdout: std::process::ChildStdout,
+    typed: std::iter::Cycle<std::slice::Iter<'static, u8>>,
     times: Vec<f64>,
 }
+
+/// What is typed, over and over: with digits, quotes and signs that may begin what a detector looks for.
+const TYPED: &[u8] =
+    b"select name, city from orders where id = 4111 and day > '2026-03-01' -- a@b: eyJ ";
 
 impl Echo {
     fn start(bench: &Bench, way: &str) -> Result<Self> {
@@ -368,17 +402,21 @@ impl Echo {
             running,
             stdin,
             stdout,
+            typed: TYPED.iter().cycle(),
             times: Vec::new(),
         })
     }
 
     fn once(&mut self) -> Result<()> {
+        let key = self.typed.next().context("a key")?;
+        let mut echo = [0];
         let since = Instant::now();
-        self.stdin.write_all(b"k")?;
+        self.stdin.write_all(std::slice::from_ref(key))?;
         self.stdout
-            .read_exact(&mut [0])
+            .read_exact(&mut echo)
             .with_context(|| format!("session {}", self.running.id()))?;
         self.times.push(since.elapsed().as_secs_f64());
+        ensure!(echo == [*key], "the key {key} came back as {echo:?}");
         Ok(())
     }
 }
