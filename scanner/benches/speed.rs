@@ -37,9 +37,7 @@ fn with_fields(more: usize) -> Arc<Rules> {
     let redact = Action::Mask(Mask::Redact);
     let mut detectors = Rule::new("detectors", redact);
     for detector in Detector::ALL {
-        if detector != Detector::Phone {
-            detectors = detectors.detector(detector);
-        }
+        detectors = detectors.detector(detector);
     }
     let mut fields = Rule::new("fields", Action::Mask(Mask::Last4))
         .field("ssn")
@@ -138,6 +136,7 @@ fn patterns() -> Regex {
             r"://[^\s:@/]+:[^\s@/]+@",
             r"\bgh[pousr]_[A-Za-z0-9]{36,}",
             r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}",
+            r"\+[1-9][0-9 ().-]{7,20}[0-9]|\b[2-9]\d{2}[) .-]{1,2}[2-9]\d{2}[ .-]\d{4}\b",
         ])
         .unwrap()
 }

@@ -3,6 +3,7 @@
 //! Each function looks at a place in a text where a match may stand (an `@`, the first digit of a
 //! run) and says whether one does, or that more of the text is needed to tell.
 
+use crate::name::is_word;
 use crate::rules::Detector;
 
 /// A piece of a text: it ends at `limit`, for certain if it is `closed`.
@@ -155,8 +156,11 @@ pub(crate) fn digits(r: Region<'_>, i: usize, wants: impl Fn(Detector) -> bool) 
                 && i >= 2
                 && r.at(i - 2).is_some_and(|b| b.is_ascii_alphanumeric()))
     });
+    // A country code may be shorter than what else is looked for.
+    let short =
+        size < 3 && wants(Detector::Phone) && (before == Some(b'+') || r.at(i) == Some(b'1'));
     // Times, versions, grouped numbers: most runs end here.
-    if size < 3 && certain {
+    if size < 3 && certain && !short {
         return Found::No(end);
     }
     if !certain {
@@ -287,7 +291,12 @@ fn grouped(r: Region<'_>, i: usize, gap: u8, groups: &[usize]) -> Found {
         }
     }
     if !is_card(&number) {
-        return Found::No(i);
+        // The last digit may still be taken back, and be another one.
+        return if r.at(at).is_none() && !r.closed {
+            Found::More(i)
+        } else {
+            Found::No(i)
+        };
     }
     // One of many groups of four is a dump, not a card.
     let mut neighbours = 0;
@@ -532,38 +541,117 @@ fn iban(r: Region<'_>, i: usize) -> Found {
     }
 }
 
-/// A sign or a bracket before the first digit may have left already: it stays.
+/// The digits of the longest telephone number (ITU-T E.164, section 6), and so its most groups.
+const PHONE_MAX: usize = 15;
+
+/// A telephone number whose first digit stands at `i`: behind a `+` that of ITU-T E.164, else one of the North
+/// American plan. A sign or a bracket before the first digit may have left already: it stays.
 fn phone(r: Region<'_>, i: usize) -> Found {
     let plus = r.before(i) == Some(b'+');
-    let (end, certain) = r.run(i, 24, |b| {
-        b.is_ascii_digit() || matches!(b, b' ' | b'-' | b'.' | b'(' | b')')
-    });
-    if !certain {
-        return Found::More(i);
+    if plus && i >= 2 && r.at(i - 2).is_some_and(is_word) {
+        return Found::No(i);
     }
-    let text = r.text.get(i..end).unwrap_or_default();
-    let size = text
-        .iter()
-        .rposition(u8::is_ascii_digit)
-        .map_or(0, |k| k + 1);
-    let groups: Vec<usize> = text
-        .get(..size)
-        .unwrap_or_default()
-        .split(|b| !b.is_ascii_digit())
-        .map(<[u8]>::len)
-        .filter(|n| *n > 0)
-        .collect();
-    let total: usize = groups.iter().sum();
-    let good = if plus {
-        (8..=15).contains(&total)
-    } else {
-        groups == [3, 3, 4]
+    let mut room = [(0, 0); PHONE_MAX];
+    let (mut count, mut total, mut at) = (0, 0, i);
+    // What follows a number after a space may be digits as well: the longest that is one.
+    let mut best = None;
+    loop {
+        let (end, certain) = r.run(at, PHONE_MAX + 1, |b| b.is_ascii_digit());
+        total += end - at;
+        let Some(group) = room.get_mut(count).filter(|_| total <= PHONE_MAX) else {
+            break;
+        };
+        if !certain {
+            return Found::More(i);
+        }
+        (*group, count) = ((end - at, r.at(at).unwrap_or(0)), count + 1);
+        let groups = room.get(..count).unwrap_or_default();
+        let (good, goes_on) = if plus {
+            // Who writes it in one piece begins no other group.
+            (
+                is_international(r, i, groups, total),
+                count > 1 || total < 8,
+            )
+        } else {
+            north_american(groups)
+        };
+        if good {
+            match ends_number(r, end) {
+                None => return Found::More(i),
+                Some(true) => best = Some(end),
+                Some(false) => {}
+            }
+        }
+        at = match phone_gap(r, end) {
+            Gap::To(next) if goes_on => next,
+            Gap::More if goes_on => return Found::More(i),
+            _ => break,
+        };
+    }
+    best.map_or(Found::No(i), |end| Found::Value(i, end, Detector::Phone))
+}
+
+/// [`ends`], and no time of the day begins in the last group.
+fn ends_number(r: Region<'_>, end: usize) -> Option<bool> {
+    match (r.at(end), r.at(end + 1)) {
+        (Some(b':'), None) => r.closed.then_some(true),
+        (Some(b':'), Some(b)) if b.is_ascii_digit() => Some(false),
+        _ => ends(r, end),
+    }
+}
+
+/// What stands between two groups of a telephone number.
+enum Gap {
+    None,
+    More,
+    /// The next group begins here.
+    To(usize),
+}
+
+/// `)`, then a space, a dash or a point, then `(`: at least one of them, and a digit behind.
+fn phone_gap(r: Region<'_>, end: usize) -> Gap {
+    let mut at = end;
+    for set in [&b")"[..], b" -.", b"("] {
+        match r.at(at) {
+            Some(b) if set.contains(&b) => at += 1,
+            Some(_) => {}
+            None if r.closed => return Gap::None,
+            None => return Gap::More,
+        }
+    }
+    match r.at(at) {
+        Some(b) if b.is_ascii_digit() && at > end => Gap::To(at),
+        None if !r.closed && at > end => Gap::More,
+        _ => Gap::None,
+    }
+}
+
+/// Whether 8 to 15 digits behind a `+` may be a number: a country code that somebody has, its length where the plan
+/// has one length only, and no date. A group is its size and its first digit.
+fn is_international(r: Region<'_>, i: usize, groups: &[(usize, u8)], total: usize) -> bool {
+    let mut digits = (i..).map_while(|at| r.at(at)).filter(u8::is_ascii_digit);
+    let plausible = match (digits.next(), digits.next()) {
+        (Some(b'1' | b'7'), _) => total == 11,
+        (Some(b'0'), _) | (Some(b'2'), Some(b'8')) | (Some(b'8'), Some(b'3' | b'9')) => false,
+        _ => (8..=PHONE_MAX).contains(&total),
     };
-    match (good, ends(r, i + size)) {
-        (false, _) | (_, Some(false)) => Found::No(i),
-        (true, None) => Found::More(i),
-        (true, Some(true)) => Found::Value(i, i + size, Detector::Phone),
-    }
+    plausible && !matches!(groups, [(4, _), (2, _), (2, _), ..])
+}
+
+/// Whether groups are a number of the North American plan (three, three and four digits, a 1 before them or not; no
+/// area and no exchange begins with 0 or 1), and whether they may be the beginning of one.
+fn north_american(groups: &[(usize, u8)]) -> (bool, bool) {
+    let national = match groups {
+        [(1, b'1'), rest @ ..] => rest,
+        all => all,
+    };
+    let shape = [3, 3, 4];
+    let fits = national.len() <= shape.len()
+        && national.iter().zip(shape).all(|((size, first), want)| {
+            *size == want && (want == 4 || matches!(first, b'2'..=b'9'))
+        });
+    let whole = national.len() == shape.len();
+    (fits && whole, fits && !whole)
 }
 
 /// A JSON web token whose `eyJ` begins at `i`.
@@ -694,6 +782,64 @@ mod tests {
         Region {
             text: text.as_bytes(),
             closed: true,
+        }
+    }
+
+    fn first_phone(text: &str) -> Found {
+        let at = text.find(|c: char| c.is_ascii_digit()).unwrap_or(0);
+        digits(closed(text), at, |d| d == Detector::Phone)
+    }
+
+    #[test]
+    fn telephone_numbers_are_those_that_somebody_may_have() {
+        for (text, want) in [
+            ("+4930123456", "4930123456"),
+            ("+49 30 1234567 now", "49 30 1234567"),
+            ("+44 20 7946 0958.", "44 20 7946 0958"),
+            ("+1 (415) 555-2671", "1 (415) 555-2671"),
+            ("+1.415.555.2671", "1.415.555.2671"),
+            ("tel:+33-1-23-45-67-89;", "33-1-23-45-67-89"),
+            ("+49(30)1234567", "49(30)1234567"),
+            ("(415) 555-2671", "415) 555-2671"),
+            ("415-555-2671", "415-555-2671"),
+            ("415.555.2671", "415.555.2671"),
+            ("1-415-555-2671", "1-415-555-2671"),
+            // What follows is another number.
+            ("+493012345678 2026-11-26", "493012345678"),
+            ("+49 30 1234567 2026-11-26", "49 30 1234567"),
+            ("+49 30 1234567 13:05", "49 30 1234567"),
+            ("415-555-2671 200", "415-555-2671"),
+        ] {
+            let at = text.find(want).expect("in the text");
+            assert_eq!(
+                first_phone(text),
+                Found::Value(at, at + want.len(), Detector::Phone),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn other_numbers_are_no_telephone_numbers() {
+        for text in [
+            "123 456 7890",      // three counts: no area begins with 1
+            "415 155 2671",      // nor an exchange
+            "415-555-26711",     // too long
+            "x415-555-2671",     // in a word
+            "415  555  2671",    // columns
+            "415-555-2671-9",    // a serial number
+            "+2026-11-26 13:00", // a line that a diff added
+            "+0100",             // a time zone
+            "+05:30",            //
+            "+1 415 555 267",    // the plan of +1 has eleven digits
+            "+1234567",          // too short
+            "+4930123456789012", // too long
+            "a+4930123456",      // a sum
+            "+28 30 1234567",    // nobody has this code
+            "2026-11-26",        //
+            "10.255.255.2550",   //
+        ] {
+            assert!(matches!(first_phone(text), Found::No(_)), "{text}");
         }
     }
 

@@ -377,7 +377,7 @@ impl Run {
         found = found | dashes.up::<1>(before.dashes) & (word | high) & named;
         // A carriage return inside of a line.
         found = found | cr.up::<1>(before.cr) & !newline;
-        // Numbers: ddd-dd-dddd, groups of four, fifteen in a row.
+        // Numbers: ddd-dd-dddd, groups of four, fifteen in a row; three digits, one byte, four digits.
         let d2 = digit & digit.up::<1>(before.digit);
         let d4 = d2 & d2.up::<2>(before.d2);
         let d8 = d4 & d4.up::<4>(before.d4);
@@ -387,7 +387,9 @@ impl Run {
         let grouped = d4 & gap & d4.up::<5>(before.d4);
         let d15 = d8 & d8.up::<7>(before.d8);
         found = found | number & W::every(t.ssn) | (grouped | d15) & W::every(t.card);
-        found = found | d4 & !digit.up::<4>(before.digit) & W::every(t.phone);
+        let d3 = d2.up::<5>(before.d2) & digit.up::<7>(before.digit);
+        let phone = d4 & d3 & !digit.up::<4>(before.digit) & !digit.up::<8>(before.digit);
+        found = found | phone & W::every(t.phone);
         found.store(&mut self.found, at);
         let closes = newline & rule.up::<1>(before.rule) & named;
         *before = Before {
