@@ -289,6 +289,8 @@ enum BlockKind {
     Continued,
     /// Lines that go on with it up to this quote.
     Quoted(u8),
+    /// Strings in lines of their own, which belong to the one above: Python's `pprint`.
+    Wrapped,
     /// Lines up to one that is a word, of which this is kept.
     Heredoc(u32),
     /// The next line is the value, as PHP's `var_dump` writes it: with its type.
@@ -307,9 +309,12 @@ impl BlockKind {
     fn is_dump(self) -> bool {
         match self {
             Self::Dumped | Self::Numbered | Self::Vector | Self::Printed => true,
-            Self::Map | Self::Literal | Self::Continued | Self::Quoted(_) | Self::Heredoc(_) => {
-                false
-            }
+            Self::Map
+            | Self::Literal
+            | Self::Continued
+            | Self::Quoted(_)
+            | Self::Wrapped
+            | Self::Heredoc(_) => false,
         }
     }
 }

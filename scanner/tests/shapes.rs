@@ -58,6 +58,10 @@ fn a_list_of_columns_tells_what_rows_have() {
         "{\"schema\":{\"fields\":[{\"name\":\"id\"},{\"name\":\"ssn\"}]},\"rows\":[{\"f\":[{\"v\":\"1\"},{\"v\":\"x1\"}]},{\"f\":[{\"v\":\"2\"},{\"v\":null}]}]}\n",
         "{\"schema\":{\"fields\":[{\"name\":\"id\"},{\"name\":\"ssn\"}]},\"rows\":[{\"f\":[{\"v\":\"1\"},{\"v\":\"***\"}]},{\"f\":[{\"v\":\"2\"},{\"v\":null}]}]}\n",
     );
+    gives(
+        "{\"cols\":[{\"label\":\"id\"},{\"label\":\"ssn\"}],\"rows\":[{\"c\":[{\"v\":1},{\"v\":\"x1\"}]}]}\n",
+        "{\"cols\":[{\"label\":\"id\"},{\"label\":\"ssn\"}],\"rows\":[{\"c\":[{\"v\":1},{\"v\":\"***\"}]}]}\n",
+    );
     // Athena: so has each name, in the first row.
     gives(
         "{\"Rows\":[{\"Data\":[{\"VarCharValue\":\"id\"},{\"VarCharValue\":\"ssn\"}]},{\"Data\":[{\"VarCharValue\":\"1\"},{\"VarCharValue\":\"x1\"}]}]}\n",
@@ -186,6 +190,10 @@ fn a_text_ends_where_it_says() {
     gives(
         "ssn: 'x1\n\n  x2: x3\n\n  it''s x4' # c\ncity: Lund\n",
         "ssn: '***\n\n  ***\n\n  ***' # c\ncity: Lund\n",
+    );
+    gives(
+        "{'city': 'Lund',\n 'ssn': 'x1 '\n        'x2: 3 '\n        \"x4's\",\n 'zip': '1'}\n{'ssn': 'x5'\n}\n",
+        "{'city': 'Lund',\n 'ssn': '***'\n        '***'\n        \"***\",\n 'zip': '1'}\n{'ssn': '***'\n}\n",
     );
     gives(
         "  + password = <<-EOT\n        x1\n        x2: 3\n    EOT\n  + city     = \"Lund\"\n",

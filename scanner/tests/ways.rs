@@ -344,6 +344,8 @@ const LINES: &[&str] = &[
     "Duplicate entry 'x' for key 'a.ssn'",
     "<th>ssn<td>x",
     "  password \"x\";",
+    "{'ssn': 'x'",
+    "  'y',",
     "ssn: 'x",
     "  y' z",
     "password = <<EOT",

@@ -38,6 +38,7 @@ impl Lane {
             | BlockKind::Literal
             | BlockKind::Continued
             | BlockKind::Quoted(_)
+            | BlockKind::Wrapped
             | BlockKind::Heredoc(_) => true,
         };
         self.block = Some(Block {

@@ -419,6 +419,16 @@ impl Lane {
         }
         let prefix = match (self.byte(v), self.byte(v + 1)) {
             (Some(b'b' | b'u' | b'r' | b'f' | b'N' | b'E' | b'$'), Some(b'"' | b'\'')) => 1,
+            // A binary of Erlang.
+            (Some(b'<'), Some(b'<')) if self.byte(v + 2) == Some(b'"') => 2,
+            (Some(b'<'), next)
+                if sep == b'=' && next.is_none_or(|b| b == b'<') && v + 2 >= limit =>
+            {
+                if !closed {
+                    return self.more(v);
+                }
+                0
+            }
             _ => 0,
         };
         let doubled = key.quote.is_some_and(|q| q.doubled);
@@ -661,6 +671,15 @@ impl Lane {
                     self.mask(content, end, hit, Place::Inside, "key-value");
                 }
                 self.changed = Some((end + quote.len(), hit));
+                let newline = matches!(self.byte(end + 1), Some(b'\n' | b'\r'));
+                if newline && quote.mark == b'\'' && key.quote.is_some() && self.is_text() {
+                    self.block = Some(Block {
+                        indent: 0,
+                        kind: BlockKind::Wrapped,
+                        hit,
+                        lines: 0,
+                    });
+                }
                 At(end.max(content) + usize::from(end == content && quote.tripled))
             }
             End::Line(end) => {

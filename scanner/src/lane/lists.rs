@@ -683,6 +683,6 @@ fn names_columns(key: &Words) -> bool {
 
 /// Whether a list under this key is a row, and not a list of them.
 fn is_row(key: &Words) -> bool {
-    const NAMES: [&[u8]; 4] = [b"f", b"row", b"record", b"tuple"];
+    const NAMES: [&[u8]; 6] = [b"f", b"c", b"row", b"record", b"tuple", b"dimensionvalues"];
     NAMES.contains(&key.joined())
 }

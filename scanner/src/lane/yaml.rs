@@ -40,11 +40,16 @@ impl Lane {
             return self.in_dump(block, indent, end);
         }
         if matches!(first, b'\n' | b'\r') {
-            if block.kind == BlockKind::Continued {
+            if matches!(block.kind, BlockKind::Continued | BlockKind::Wrapped) {
                 self.block = None;
                 return Some(false);
             }
             return Some(true);
+        }
+        if block.kind == BlockKind::Wrapped {
+            let goes_on = indent > 0 && matches!(first, b'\'' | b'"');
+            self.block = self.block.filter(|_| goes_on);
+            return Some(goes_on);
         }
         let item = first == b'-' && block.kind == BlockKind::Map && indent == block.indent;
         if item {
@@ -122,6 +127,30 @@ impl Lane {
         {
             self.mask(at, at + size, block.hit, Place::Inside, "yaml");
             self.block = None;
+            self.told = true;
+            self.pos = at + size;
+            self.frame = Frame::Line;
+            return true;
+        }
+        if block.kind == BlockKind::Wrapped {
+            let line = self.slice(at, limit);
+            let quote = line.first().copied().unwrap_or(b'\'');
+            let close = memchr::memrchr(quote, line).filter(|size| *size > 0);
+            let size = close.unwrap_or(line.len());
+            // A key begins with a quote, too.
+            let after = line.get(size + 1..).unwrap_or_default();
+            if memchr::memchr(b':', line.get(..size).unwrap_or_default()).is_some_and(|colon| {
+                line.get(colon - 1) == Some(&quote) && line.get(colon + 1) == Some(&b' ')
+            }) || after.first() == Some(&b':')
+            {
+                self.block = None;
+                self.frame = Frame::Line;
+                return true;
+            }
+            if !after.trim_ascii().is_empty() {
+                self.block = None;
+            }
+            self.mask(at + 1, at + size, block.hit, Place::Inside, "key-value");
             self.told = true;
             self.pos = at + size;
             self.frame = Frame::Line;
