@@ -203,7 +203,7 @@ impl<W: Write> Writer<W> {
         let mut frame = writer.open_frame(Duration::ZERO, WINDOW_LOG_SMALL)?;
         let line = header_line(header, newlines);
         frame.press.text.extend_from_slice(line.as_bytes());
-        writer.finish(frame)?;
+        writer.finish(frame, 1)?;
         Ok(writer)
     }
 
@@ -266,7 +266,7 @@ impl<W: Write> Writer<W> {
         };
         self.lines.settle(&mut frame.press.text, at);
         frame.text += frame.press.text.len();
-        self.file_bytes += frame.flush(&mut self.out)?;
+        self.file_bytes += frame.flush(&mut self.out, self.lines.take_ended())?;
         self.frame = Some(frame);
         Ok(())
     }
@@ -351,7 +351,7 @@ impl<W: Write> Writer<W> {
                 self.keep_pace(text, opened, at);
                 return self.end_frame(at);
             }
-            self.file_bytes += frame.flush(&mut self.out)?;
+            self.file_bytes += frame.flush(&mut self.out, self.lines.take_ended())?;
             self.dirty_since = self.lines.carries().then_some(at);
         }
         Ok(())
@@ -394,14 +394,16 @@ impl<W: Write> Writer<W> {
             self.paced = (0, at);
         }
         self.lines.close(&mut frame.press.text);
-        self.finish(frame)?;
+        let lines = self.lines.take_ended();
+        self.finish(frame, lines)?;
         self.dirty_since = self.lines.carries().then_some(at);
         Ok(())
     }
 
-    /// Ends the frame and seals it.
-    fn finish(&mut self, mut frame: Frame) -> io::Result<()> {
-        let hash = frame.measure.as_mut().map(|m| m.add(&frame.press.text));
+    /// Ends the frame, whose text has so many lines that were not flushed, and seals it.
+    fn finish(&mut self, mut frame: Frame, lines: usize) -> io::Result<()> {
+        let measure = frame.measure.as_mut();
+        let hash = measure.map(|m| m.add(&frame.press.text, lines));
         let written = frame.press.end(&mut self.out, hash)?;
         // The frame's last bytes and its seal are one write.
         let last = &mut frame.press.packed;
@@ -416,8 +418,9 @@ impl<W: Write> Writer<W> {
 }
 
 impl Frame {
-    fn flush(&mut self, out: &mut impl Write) -> io::Result<u64> {
-        let hash = self.measure.as_mut().map(|m| m.add(&self.press.text));
+    fn flush(&mut self, out: &mut impl Write, lines: usize) -> io::Result<u64> {
+        let measure = self.measure.as_mut();
+        let hash = measure.map(|m| m.add(&self.press.text, lines));
         self.press.flush(out, hash)
     }
 }
@@ -477,7 +480,8 @@ pub(crate) fn closing_frame(
     }
     let mut measure = Measure::new(at);
     let mut frame = Vec::new();
-    let hash = measure.add(&press.text);
+    let salvaged = memchr::memchr_iter(b'\n', salvaged).count();
+    let hash = measure.add(&press.text, salvaged + lines.take_ended());
     press.end(&mut frame, Some(hash))?;
     frame.extend_from_slice(&press.packed);
     if let Some((chain, wall_ms)) = seals {

@@ -22,6 +22,8 @@ pub(super) struct Lines {
     stdout: Account,
     stderr: Account,
     open: Option<Open>,
+    /// Lines that were ended since somebody last asked.
+    ended: usize,
 }
 
 /// One stream.
@@ -62,6 +64,7 @@ impl Lines {
             stdout: Account::default(),
             stderr: Account::default(),
             open: None,
+            ended: 0,
         }
     }
 
@@ -89,9 +92,10 @@ impl Lines {
     /// Ends the open line, so that the text can leave.
     pub(super) fn close(&mut self, text: &mut Vec<u8>) {
         let Some(open) = self.open.take() else { return };
-        text.extend_from_slice(b"\"]\n");
+        self.end_line(text);
         if !open.replaced.is_empty() {
             let side = format!("[0.000,\"B\",\"{}\"]\n", open.replaced);
+            self.ended += 1;
             text.splice(open.line..open.line, side.into_bytes());
         }
     }
@@ -121,7 +125,7 @@ impl Lines {
         self.close(text);
         self.begin(text, at, code);
         escape(text, data, Newlines::Kept);
-        text.extend_from_slice(b"\"]\n");
+        self.end_line(text);
     }
 
     /// Lines written elsewhere add up to `at`.
@@ -132,6 +136,16 @@ impl Lines {
     /// The sums of stdout and stderr so far.
     pub(super) fn totals(&self) -> (Total, Total) {
         (self.stdout.sum.total(), self.stderr.sum.total())
+    }
+
+    /// How many lines were ended since this was last asked: none is open.
+    pub(super) fn take_ended(&mut self) -> usize {
+        std::mem::take(&mut self.ended)
+    }
+
+    fn end_line(&mut self, text: &mut Vec<u8>) {
+        text.extend_from_slice(b"\"]\n");
+        self.ended += 1;
     }
 
     fn account(&mut self, stream: Stream) -> &mut Account {
@@ -146,7 +160,7 @@ impl Lines {
             self.stream = stream;
             text.extend_from_slice(b"[0.000,\"S\",\"");
             text.extend_from_slice(stream.name().as_bytes());
-            text.extend_from_slice(b"\"]\n");
+            self.end_line(text);
         }
     }
 
@@ -292,7 +306,7 @@ impl Lines {
         let (bytes, rest) = bytes.split_at(bytes.len().min(most));
         text.extend_from_slice(b"[0.000,\"B\",\"=");
         text.extend_from_slice(BASE64.encode(bytes).as_bytes());
-        text.extend_from_slice(b"\"]\n");
+        self.end_line(text);
         match self.newlines {
             // A terminal showed it: so does the player, as well as it can.
             Newlines::Kept => {

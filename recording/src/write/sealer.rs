@@ -83,10 +83,12 @@ impl Measure {
         }
     }
 
-    /// Notes text that is about to be compressed, and gives what takes the compressed bytes.
-    pub(super) fn add(&mut self, text: &[u8]) -> &mut Tally {
+    /// Notes text of so many lines that is about to be compressed, and gives what takes the
+    /// compressed bytes.
+    pub(super) fn add(&mut self, text: &[u8], lines: usize) -> &mut Tally {
+        debug_assert_eq!(lines, memchr::memchr_iter(b'\n', text).count());
         self.text += text.len();
-        self.lines += memchr::memchr_iter(b'\n', text).count();
+        self.lines += lines;
         &mut self.tally
     }
 
