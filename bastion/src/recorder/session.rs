@@ -483,7 +483,7 @@ impl Session {
         queue.scheduled = again;
         drop(queue);
         if again {
-            crew.schedule(self.clone());
+            crew.schedule_again(self.clone());
         }
         if bytes > 0 && !over {
             if self.always {

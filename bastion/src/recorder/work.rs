@@ -31,7 +31,8 @@ pub(super) struct Crew {
     pub(super) audit: Audit,
     keep: Keep,
     jobs: Mutex<Jobs>,
-    more: Condvar,
+    /// One for each worker.
+    more: Vec<Condvar>,
     /// The sessions that the clock looks at.
     active: Mutex<Active>,
     awake: Condvar,
@@ -48,6 +49,9 @@ pub(super) struct Crew {
 #[derive(Debug, Default)]
 struct Jobs {
     waiting: VecDeque<Job>,
+    /// The workers that wait for one, the one that has waited longest first. The last is called
+    /// first: what it worked with is still near its core, and one worker is enough for one session.
+    idle: Vec<usize>,
     stop: bool,
 }
 
@@ -68,6 +72,9 @@ impl Crew {
     /// Starts the threads.
     pub(super) fn start(store: Store, keep: Keep) -> io::Result<Arc<Self>> {
         let audit = Audit::open(store.open_audit()?)?;
+        let workers = thread::available_parallelism()?
+            .get()
+            .clamp(WORKERS.0, WORKERS.1);
         let crew = Arc::new(Self {
             audit,
             keep,
@@ -75,7 +82,7 @@ impl Crew {
             presses: Presses::new(SPARE_PRESSES),
             syncer: Syncer::default(),
             jobs: Mutex::default(),
-            more: Condvar::new(),
+            more: (0..workers).map(|_| Condvar::new()).collect(),
             active: Mutex::default(),
             awake: Condvar::new(),
             live: Mutex::default(),
@@ -84,9 +91,6 @@ impl Crew {
             removing: Mutex::default(),
             threads: Mutex::default(),
         });
-        let workers = thread::available_parallelism()?
-            .get()
-            .clamp(WORKERS.0, WORKERS.1);
         let mut threads = Vec::new();
         for number in 0..workers {
             let crew = crew.clone();
@@ -94,7 +98,7 @@ impl Crew {
             threads.push(
                 thread::Builder::new()
                     .name(name)
-                    .spawn(move || crew.work())?,
+                    .spawn(move || crew.work(number))?,
             );
         }
         let others = [
@@ -177,8 +181,19 @@ impl Crew {
     }
 
     pub(super) fn give(&self, job: Job) {
-        lock(&self.jobs).waiting.push_back(job);
-        self.more.notify_one();
+        let mut jobs = lock(&self.jobs);
+        jobs.waiting.push_back(job);
+        let called = jobs.idle.pop();
+        drop(jobs);
+        if let Some(more) = called.and_then(|worker| self.more.get(worker)) {
+            more.notify_one();
+        }
+    }
+
+    /// The session wants a worker again, says the one that has just been with it: that one looks for
+    /// its next job now, so that nobody is called.
+    pub(super) fn schedule_again(&self, session: Arc<Session>) {
+        lock(&self.jobs).waiting.push_back(Job::Session(session));
     }
 
     /// The clock is to look at the session.
@@ -226,7 +241,9 @@ impl Crew {
         }
         drop(live);
         lock(&self.jobs).stop = true;
-        self.more.notify_all();
+        for more in &self.more {
+            more.notify_one();
+        }
         lock(&self.active).stop = true;
         self.awake.notify_all();
         self.syncer.stop();
@@ -324,8 +341,8 @@ impl Crew {
         Ok(())
     }
 
-    fn work(self: &Arc<Self>) {
-        while let Some(job) = self.next_job() {
+    fn work(self: &Arc<Self>, worker: usize) {
+        while let Some(job) = self.next_job(worker) {
             match job {
                 Job::Session(session) => session.work(self),
                 Job::Question(question) => question.answer(self),
@@ -333,16 +350,20 @@ impl Crew {
         }
     }
 
-    fn next_job(&self) -> Option<Job> {
+    fn next_job(&self, worker: usize) -> Option<Job> {
+        let more = self.more.get(worker)?;
         let mut jobs = lock(&self.jobs);
         loop {
+            // Woken by nobody, it would still be among those who wait.
+            jobs.idle.retain(|idle| *idle != worker);
             if let Some(job) = jobs.waiting.pop_front() {
                 return Some(job);
             }
             if jobs.stop {
                 return None;
             }
-            jobs = self.more.wait(jobs).unwrap_or_else(PoisonError::into_inner);
+            jobs.idle.push(worker);
+            jobs = more.wait(jobs).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
