@@ -333,8 +333,10 @@ pub struct Limits {
     pub channel_opens_per_minute: usize,
     /// Connecting to a target and authenticating there.
     pub target_connect: Duration,
-    /// A write that makes no progress.
+    /// A write that makes no progress, to a client that says nothing either.
     pub write_stall: Duration,
+    /// A write that makes no progress, to a client that goes on answering; `write_stall` at least.
+    pub reader_stall: Duration,
     /// Life of one session.
     pub session_life: Duration,
     /// How long SIGTERM lets sessions go on.
@@ -387,6 +389,7 @@ impl Default for Limits {
             channel_opens_per_minute: 100,
             target_connect: Duration::from_secs(10),
             write_stall: Duration::from_secs(60),
+            reader_stall: Duration::from_secs(8 * 60 * 60),
             session_life: Duration::from_secs(24 * 60 * 60),
             drain: Duration::from_secs(10),
             shutdown: Duration::from_secs(10),
@@ -880,6 +883,7 @@ impl Limits {
                 60,
             ),
             ("write_stall", &mut limits.write_stall, SECOND, 10 * MINUTE),
+            ("reader_stall", &mut limits.reader_stall, SECOND, 30 * DAY),
             ("session_life", &mut limits.session_life, SECOND, 30 * DAY),
             ("drain", &mut limits.drain, Duration::ZERO, DAY),
             (
@@ -1016,6 +1020,9 @@ impl Limits {
         }
         if self.device_flows_per_source > self.device_flows {
             wrong("`limits.device_flows_per_source` is more than `limits.device_flows`");
+        }
+        if self.reader_stall < self.write_stall {
+            wrong("`limits.reader_stall` is shorter than `limits.write_stall`");
         }
         if self.session_end > self.shutdown / 2 {
             wrong("`limits.session_end` is more than half of `limits.shutdown`");
@@ -1451,7 +1458,10 @@ mod tests {
                 ("limits.connection_queue_max", "33554432"),
             ],
         ),
-        ("a write without progress", &[("limits.write_stall", "60s")]),
+        (
+            "a write without progress",
+            &[("limits.write_stall", "60s"), ("limits.reader_stall", "8h")],
+        ),
         (
             "connecting to a target",
             &[("limits.target_connect", "10s")],
@@ -1674,6 +1684,10 @@ mod tests {
             (
                 "[limits]\nwrite_stall = \"0s\"",
                 "2:15: `limits.write_stall` is \"0s\", which is not in 1s to 10m",
+            ),
+            (
+                "[limits]\nreader_stall = \"59s\"",
+                "1:2: `limits.reader_stall` is shorter than `limits.write_stall`",
             ),
             (
                 "[limits]\nlogin_deadline = \"6m\"",

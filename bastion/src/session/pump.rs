@@ -234,6 +234,10 @@ impl Pump<'_> {
         } else {
             Why::TargetLost
         });
+        let why = match why {
+            Why::ClientLeft if writer.is_given_up() => Why::ClientStalled,
+            why => why,
+        };
         let mut scanner = scanner.into_inner().unwrap_or_else(PoisonError::into_inner);
         if matches!(why, Why::ClientLeft | Why::ClientStalled) {
             // The command is stopped with its connection; what came of it can be decided.

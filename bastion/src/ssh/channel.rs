@@ -12,10 +12,12 @@ use russh::{
     Channel, ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf, Sig, client, server,
 };
 use scanner::{Masked, Raw, Stream};
+use tokio::time::{Instant, timeout_at};
 
 use super::dial::AgentChannels;
 use super::flow::Pace;
-use super::ours::Slot;
+use super::ours::{Counted, Shared, Slot};
+use super::stream::Heard;
 use crate::config::Limits;
 use crate::holds::Released;
 use crate::session::UNREACHABLE;
@@ -115,16 +117,122 @@ pub(crate) struct ClientEnd {
     pub(crate) writer: ClientWriter,
 }
 
+/// What all channels of one client's connection have in common.
+#[derive(Clone, Debug)]
+pub(super) struct Common {
+    pub(super) flow: Shared,
+    pub(super) pace: Arc<Pace>,
+    pub(super) stall: Stall,
+    /// How long it is waited for with a last line.
+    pub(super) patience: Duration,
+    pub(super) largest: Largest,
+}
+
+impl Common {
+    /// The client's end of a session, which has a place in the flow control.
+    pub(super) fn session(
+        &self,
+        channel: Channel<server::Msg>,
+        backlog: Backlog,
+        handle: server::Handle,
+    ) -> ClientEnd {
+        let ends = Ends::new(self.pace.clone());
+        self.end(channel, backlog, None, (handle, ends, Form::Session))
+    }
+
+    /// The client's end of a channel of bytes, which gets a place in the flow control and gives it
+    /// back; `counted`, where we opened it.
+    pub(super) fn bytes(
+        &self,
+        channel: Channel<server::Msg>,
+        form: Form,
+        counted: Option<Counted>,
+        handle: server::Handle,
+    ) -> ClientEnd {
+        let id = channel.id();
+        let backlog = self.flow.lock().opened(id);
+        let slot = Slot {
+            id,
+            flow: self.flow.clone(),
+            _counted: counted,
+        };
+        let ends = Ends::without_status(self.pace.clone());
+        self.end(channel, backlog, Some(slot), (handle, ends, form))
+    }
+
+    fn end(
+        &self,
+        channel: Channel<server::Msg>,
+        backlog: Backlog,
+        slot: Option<Slot>,
+        (handle, ends, form): (server::Handle, Ends, Form),
+    ) -> ClientEnd {
+        let (reader, writer) = channel.split();
+        ClientEnd {
+            reader: ClientReader {
+                half: reader,
+                backlog,
+                largest: self.largest,
+                earlier: VecDeque::new(),
+                _slot: slot,
+            },
+            writer: ClientWriter {
+                half: writer,
+                handle,
+                stall: self.stall.clone(),
+                patience: self.patience,
+                ends: Arc::new(ends),
+                form,
+            },
+        }
+    }
+}
+
+/// How long a client is waited for that takes nothing of what is written to it.
+#[derive(Clone, Debug)]
+pub(super) struct Stall {
+    /// Without a word of it.
+    silent: Duration,
+    /// While it goes on answering: whoever reads its output does not, such as a pager on one page.
+    unread: Duration,
+    heard: Arc<Heard>,
+}
+
+impl Stall {
+    /// That of a connection whose socket tells `heard`.
+    pub(super) fn of(limits: &Limits, heard: Arc<Heard>) -> Self {
+        Self {
+            silent: limits.write_stall,
+            unread: limits.reader_stall,
+            heard,
+        }
+    }
+
+    /// The same where nobody reads behind the client: a program that stands still is not there.
+    pub(super) fn of_a_program(&self) -> Self {
+        Self {
+            unread: self.silent,
+            ..self.clone()
+        }
+    }
+
+    /// When a write that began then is given up, as things stand.
+    fn until(&self, began: Instant) -> Instant {
+        let silent = began.max(self.heard.last()) + self.silent;
+        silent.min(began + self.unread)
+    }
+}
+
 /// What the client sends on one channel.
 #[derive(Debug)]
 pub(crate) struct ClientReader {
-    pub(super) half: ChannelReadHalf,
-    pub(super) backlog: Backlog,
-    pub(super) largest: Largest,
+    half: ChannelReadHalf,
+    backlog: Backlog,
+    largest: Largest,
     /// What was read while nothing ran yet, and comes first.
-    pub(super) earlier: VecDeque<FromClient>,
+    earlier: VecDeque<FromClient>,
     /// The channel's place among those that were not opened as a session, given back with this.
-    pub(super) _slot: Option<Slot>,
+    _slot: Option<Slot>,
 }
 
 impl ClientReader {
@@ -187,13 +295,13 @@ impl ClientReader {
 /// What goes to the client on one channel.
 #[derive(Debug)]
 pub(crate) struct ClientWriter {
-    pub(super) half: ChannelWriteHalf<server::Msg>,
+    half: ChannelWriteHalf<server::Msg>,
     pub(super) handle: server::Handle,
-    pub(super) stall: Duration,
+    pub(super) stall: Stall,
     /// How long it is waited for with a last line.
-    pub(super) patience: Duration,
+    patience: Duration,
     pub(super) ends: Arc<Ends>,
-    pub(super) form: Form,
+    form: Form,
 }
 
 /// What a client can be told on a channel.
@@ -327,14 +435,27 @@ impl ClientWriter {
                 Stream::Stderr => self.half.extended_data_bytes(STDERR, bytes).await,
             }
         };
-        match tokio::time::timeout(self.stall, sent).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(Gone::Closed),
-            Err(_) => {
+        tokio::pin!(sent);
+        let began = Instant::now();
+        let mut until = self.stall.until(began);
+        loop {
+            match timeout_at(until, &mut sent).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(_)) => return Err(Gone::Closed),
+                Err(_) => {}
+            }
+            // It may have been heard of meanwhile.
+            until = self.stall.until(began);
+            if until <= Instant::now() {
                 self.ends.stalled.store(true, Ordering::Relaxed);
-                Err(Gone::Stalled)
+                return Err(Gone::Stalled);
             }
         }
+    }
+
+    /// Whether the connection has ended since the client took nothing.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.stall.heard.is_given_up()
     }
 
     /// Whether the client has said that it sends no more; known before its reader gets there.

@@ -3,13 +3,12 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use russh::ChannelId;
 use russh::server::Handle;
 
-use super::channel::{ClientEnd, ClientReader, ClientWriter, Ends, Form, Largest};
-use super::flow::{Flow, Pace};
+use super::channel::{ClientEnd, Common, Form};
+use super::flow::Flow;
 
 /// The flow control of one connection: its callbacks and whoever opens a channel share it. Never
 /// locked while something waits.
@@ -30,11 +29,7 @@ impl Shared {
 #[derive(Clone)]
 pub(crate) struct AgentOpener {
     pub(super) handle: Handle,
-    pub(super) flow: Shared,
-    pub(super) pace: Arc<Pace>,
-    pub(super) stall: Duration,
-    pub(super) patience: Duration,
-    pub(super) largest: Largest,
+    pub(super) common: Common,
     /// Open channels that we opened.
     pub(super) ours: Arc<AtomicUsize>,
     /// As many as this.
@@ -58,31 +53,12 @@ impl AgentOpener {
     pub(crate) async fn open(&self) -> Option<ClientEnd> {
         let counted = Counted::new(&self.ours, self.limit)?;
         let channel = self.handle.channel_open_agent().await.ok()?;
-        let id = channel.id();
         // Its data may have come before this.
-        let backlog = self.flow.lock().opened(id);
-        let (reader, writer) = channel.split();
-        Some(ClientEnd {
-            reader: ClientReader {
-                half: reader,
-                backlog,
-                largest: self.largest,
-                earlier: std::collections::VecDeque::new(),
-                _slot: Some(Slot {
-                    id,
-                    flow: self.flow.clone(),
-                    _counted: Some(counted),
-                }),
-            },
-            writer: ClientWriter {
-                half: writer,
-                handle: self.handle.clone(),
-                stall: self.stall,
-                patience: self.patience,
-                ends: Arc::new(Ends::without_status(self.pace.clone())),
-                form: Form::open(),
-            },
-        })
+        let handle = self.handle.clone();
+        Some(
+            self.common
+                .bytes(channel, Form::open(), Some(counted), handle),
+        )
     }
 }
 

@@ -26,13 +26,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
-use super::channel::{Backlog, ClientEnd, ClientReader, ClientWriter, Ends, Form, Largest, Pty};
+use super::channel::{Backlog, ClientEnd, Common, Ends, Form, Largest, Pty, Stall};
 use super::dial::{Place, REKEY};
 use super::flow::{Bounds, Flow, Overrun, Pace};
 use super::jump::{self, Jump};
-use super::ours::{AgentOpener, Shared, Slot};
+use super::ours::{AgentOpener, Shared};
 use super::rekey::{Exchanges, Seen};
-use super::stream::{Socket, Wire, hung_up};
+use super::stream::{Heard, Socket, Wire, hung_up};
 use super::{Opening, PACKET, algorithms};
 use crate::audit::Event;
 use crate::config::{Limits, is_continued, printable};
@@ -131,12 +131,13 @@ impl Server {
         let end = CancellationToken::new();
         let socket = Arc::new(wire);
         let pace = Arc::new(Pace::default());
+        let heard = Heard::now();
         // No other connection shares it: see `rekey`.
         let config = library_config(&self.rooms, self.host_keys.clone(), certificates);
         let config = Arc::new(config);
         let (exchanges, seen) = Exchanges::of(&config);
         let stream = match Socket::new(socket.clone(), exchanges, limits.write_stall, &end) {
-            Ok(stream) => stream.paced(pace.clone()),
+            Ok(stream) => stream.paced(pace.clone()).heard(heard.clone()),
             Err(error) => return debug!(%peer, %error, "the socket is gone"),
         };
         // One that carries others waits for their last words, too.
@@ -162,10 +163,15 @@ impl Server {
             channels: HashMap::new(),
             opens: Opens::new(limits.channel_opens_per_minute),
             refusals: Opens::new(REFUSALS),
-            flow: Shared::new(Flow::new(Bounds::of(limits), pace.clone())),
+            common: Common {
+                flow: Shared::new(Flow::new(Bounds::of(limits), pace.clone())),
+                pace,
+                stall: Stall::of(limits, heard),
+                patience: limits.session_end,
+                largest: Largest::of(limits),
+            },
             ours: Arc::default(),
             unmet: None,
-            pace,
             seen: seen.clone(),
             tasks: tasks.clone(),
             stop: stop.clone(),
@@ -230,6 +236,8 @@ fn library_config(
     keys: Vec<PrivateKey>,
     certificates: Vec<Certificate>,
 ) -> russh::server::Config {
+    let asked_after = ASKED_AFTER.min(rooms.limits.write_stall / 2);
+    let questions = SILENCE.as_millis() / asked_after.as_millis().max(1);
     russh::server::Config {
         server_id: SshId::Standard("SSH-2.0-bastion".into()),
         methods: first_methods(rooms.require_key),
@@ -252,8 +260,9 @@ fn library_config(
         event_buffer_size: 64,
         preferred: algorithms(),
         inactivity_timeout: None,
-        keepalive_interval: Some(Duration::from_secs(30)),
-        keepalive_max: 3,
+        // A client that reads none of its channels is heard of in time, too.
+        keepalive_interval: Some(asked_after),
+        keepalive_max: usize::try_from(questions).unwrap_or(usize::MAX),
         nodelay: true,
     }
 }
@@ -336,12 +345,11 @@ pub(crate) struct Connection {
     channels: HashMap<ChannelId, ChannelState>,
     opens: Opens,
     refusals: Opens,
-    flow: Shared,
+    common: Common,
     /// Open channels that we opened.
     ours: Arc<AtomicUsize>,
     /// What was refused where no line could be shown; the next session shows it.
     unmet: Option<&'static str>,
-    pace: Arc<Pace>,
     seen: Arc<Seen>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -523,18 +531,13 @@ impl Connection {
         let Stage::SignedIn { lease, destination } = &self.stage else {
             return false;
         };
-        let Some(state) = self.channels.get_mut(&id) else {
-            return false;
-        };
-        let ended = Arc::new(AtomicBool::new(false));
-        let ends = Arc::new(Ends::new(self.pace.clone()));
-        let started = ChannelState::Started(ended.clone(), ends.clone());
-        let idle = match std::mem::replace(state, started) {
-            ChannelState::Idle(idle) => idle,
-            started @ ChannelState::Started(..) => {
-                *state = started;
+        let idle = match self.channels.remove(&id) {
+            Some(ChannelState::Idle(idle)) => idle,
+            Some(started @ ChannelState::Started(..)) => {
+                self.channels.insert(id, started);
                 return false;
             }
+            None => return false,
         };
         let Idle {
             channel,
@@ -543,34 +546,13 @@ impl Connection {
             env,
             agent,
         } = *idle;
-        let (reader, writer) = channel.split();
         let agent = agent.then(|| AgentOpener {
             handle: handle.clone(),
-            flow: self.flow.clone(),
-            pace: self.pace.clone(),
-            stall: self.rooms.limits.write_stall,
-            patience: self.rooms.limits.session_end,
-            largest: Largest::of(&self.rooms.limits),
+            common: self.common.clone(),
             ours: self.ours.clone(),
             limit: self.rooms.limits.channels,
         });
-        let client = ClientEnd {
-            reader: ClientReader {
-                half: reader,
-                backlog,
-                largest: Largest::of(&self.rooms.limits),
-                earlier: std::collections::VecDeque::new(),
-                _slot: None,
-            },
-            writer: ClientWriter {
-                half: writer,
-                handle,
-                stall: self.rooms.limits.write_stall,
-                patience: self.rooms.limits.session_end,
-                ends,
-                form: Form::Session,
-            },
-        };
+        let client = self.common.session(channel, backlog, handle);
         let asked = session::Asked {
             pty,
             env,
@@ -579,6 +561,7 @@ impl Connection {
             ..self.asked(lease.clone(), destination.clone(), opening)
         };
         self.unmet = None;
+        let ended = self.started(id, &client);
         self.carry(asked, client, ended);
         true
     }
@@ -664,47 +647,20 @@ impl Connection {
         if let Err(failure) = self.may_open() {
             return reply.reject(failure).await;
         }
-        let (client, ended) = self.bytes_end(channel, reply, handle);
+        let id = channel.id();
+        let form = Form::asked(reply);
+        let client = self.common.bytes(channel, form, None, handle);
+        let ended = self.started(id, &client);
         self.carry(asked, client, ended);
     }
 
-    /// The client's side of a channel of bytes, which counts as started, and what says that it has
+    /// Counts a channel that has started something until what this answers with says that it has
     /// ended.
-    fn bytes_end(
-        &mut self,
-        channel: Channel<Msg>,
-        reply: ChannelOpenHandle,
-        handle: Handle,
-    ) -> (ClientEnd, Arc<AtomicBool>) {
-        let id = channel.id();
-        let backlog = self.flow.lock().opened(id);
+    fn started(&mut self, id: ChannelId, client: &ClientEnd) -> Arc<AtomicBool> {
         let ended = Arc::new(AtomicBool::new(false));
-        let ends = Arc::new(Ends::without_status(self.pace.clone()));
-        let started = ChannelState::Started(ended.clone(), ends.clone());
-        self.channels.insert(id, started);
-        let (reader, writer) = channel.split();
-        let client = ClientEnd {
-            reader: ClientReader {
-                half: reader,
-                backlog,
-                largest: Largest::of(&self.rooms.limits),
-                earlier: std::collections::VecDeque::new(),
-                _slot: Some(Slot {
-                    id,
-                    flow: self.flow.clone(),
-                    _counted: None,
-                }),
-            },
-            writer: ClientWriter {
-                half: writer,
-                handle,
-                stall: self.rooms.limits.write_stall,
-                patience: self.rooms.limits.session_end,
-                ends,
-                form: Form::asked(reply),
-            },
-        };
-        (client, ended)
+        let state = ChannelState::Started(ended.clone(), client.writer.ends.clone());
+        self.channels.insert(id, state);
+        ended
     }
 
     /// The target that a client wants to go on to by itself (`ssh -J`), over the SSH that the bastion
@@ -737,7 +693,11 @@ impl Connection {
             info!(connection = %self.id, "too many connections before sign-in");
             return reply.reject(ChannelOpenFailure::ResourceShortage).await;
         };
-        let (client, ended) = self.bytes_end(channel, reply, handle);
+        let id = channel.id();
+        let form = Form::asked(reply);
+        let mut client = self.common.bytes(channel, form, None, handle);
+        client.writer.stall = client.writer.stall.of_a_program();
+        let ended = self.started(id, &client);
         let jump = Jump {
             target,
             client,
@@ -762,6 +722,12 @@ impl Connection {
         };
         (matches!(destination, Destination::Console) && self.channels.is_empty()).then(|| {
             let name = &self.rooms.name;
+            if host == name {
+                // The block gives each target the bastion's own address.
+                return format!(
+                    "bastion: this jump leads to the bastion itself: with the block that ssh {name} config prints, use ssh TARGET without -J"
+                );
+            }
             let mut host = printable(host);
             host.truncate(host.floor_char_boundary(MAX_SHOWN));
             format!(
@@ -795,7 +761,7 @@ impl Connection {
             return Err(russh::Error::Inconsistent);
         }
         let now = Instant::now().into_std();
-        let mut flow = self.flow.lock();
+        let mut flow = self.common.flow.lock();
         if !self.channels.contains_key(&id) {
             // One that we opened, whose opener has not come to it yet.
             drop(flow.opened(id));
@@ -946,7 +912,7 @@ impl Handler for Connection {
             return Ok(());
         }
         let id = channel.id();
-        let backlog = self.flow.lock().opened(id);
+        let backlog = self.common.flow.lock().opened(id);
         let idle = Idle {
             channel,
             backlog,
@@ -1044,7 +1010,7 @@ impl Handler for Connection {
         if matches!(self.channels.get(&id), Some(ChannelState::Idle(_))) {
             self.channels.remove(&id);
         }
-        self.flow.lock().closed(id);
+        self.common.flow.lock().closed(id);
         Ok(())
     }
 
@@ -1069,7 +1035,7 @@ impl Handler for Connection {
 
     fn adjust_window(&mut self, id: ChannelId, granted: u32) -> u32 {
         let now = Instant::now().into_std();
-        self.flow.lock().target(id, granted, now)
+        self.common.flow.lock().target(id, granted, now)
     }
 
     async fn pty_request(
@@ -1084,7 +1050,7 @@ impl Handler for Connection {
         session: &mut Session,
     ) -> Result<(), Self::Error> {
         self.requested(term.len() + 8 * modes.len())?;
-        let largest = Largest::of(&self.rooms.limits);
+        let largest = self.common.largest;
         let taken = match self.idle(id) {
             Some(idle) if idle.pty.is_none() && is_term(term) => {
                 let size = largest.clamp((cols, rows), (width, height));
@@ -1361,6 +1327,11 @@ const NOT_AUDITED: &str = "nobody can sign in now: the audit log is not availabl
 const REJECTION: Duration = Duration::from_millis(100);
 /// A client that does not take our last words is cut after this.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// A client of which nothing is heard is asked whether it is there after this, again and again; at
+/// half of `limits.write_stall` where that is sooner.
+const ASKED_AFTER: Duration = Duration::from_secs(30);
+/// From the first such question to the end of a connection that answers none.
+const SILENCE: Duration = Duration::from_secs(90);
 /// Memory that one request takes beside its strings, in bytes.
 const REQUEST_COST: usize = 256;
 /// Requests of one connection in a minute, in bytes: twice what a hundred channels with a full

@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use bytes::{Buf, BytesMut};
 use rustix::event::{PollFd, PollFlags};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::flow::{HOLD_BYTES, HOLD_TIME, PAUSE_TIME, Pace, SMALL_READ};
@@ -68,10 +69,47 @@ impl AsFd for Wire {
     }
 }
 
+/// When something came from a peer last.
+#[derive(Debug)]
+pub(super) struct Heard {
+    began: Instant,
+    /// In milliseconds after that.
+    last: AtomicU64,
+    /// Whether the system gave it up, since it acknowledged or took nothing.
+    given_up: AtomicBool,
+}
+
+impl Heard {
+    /// Of a connection that begins now.
+    pub(super) fn now() -> Arc<Self> {
+        Arc::new(Self {
+            began: Instant::now(),
+            last: AtomicU64::new(0),
+            given_up: AtomicBool::new(false),
+        })
+    }
+
+    /// The time of the last bytes, or of the beginning; at most a millisecond too early.
+    pub(super) fn last(&self) -> Instant {
+        self.began + Duration::from_millis(self.last.load(Ordering::Relaxed))
+    }
+
+    /// Whether the connection has ended since the peer took nothing.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed)
+    }
+
+    fn something(&self) {
+        let after = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last.store(after, Ordering::Relaxed);
+    }
+}
+
 /// A socket that an SSH library reads in small pieces.
 pub(super) struct Socket {
     socket: Arc<Wire>,
     exchanges: Exchanges,
+    heard: Option<Arc<Heard>>,
     read: BytesMut,
     /// Whether the last read from the kernel was a small one.
     small: bool,
@@ -102,6 +140,7 @@ impl Socket {
         Ok(Self {
             socket,
             exchanges,
+            heard: None,
             read: BytesMut::new(),
             small: false,
             pace: Arc::default(),
@@ -115,6 +154,20 @@ impl Socket {
     pub(super) fn paced(mut self, pace: Arc<Pace>) -> Self {
         self.pace = pace;
         self
+    }
+
+    /// The same socket, which tells `heard` of what it reads.
+    pub(super) fn heard(mut self, heard: Arc<Heard>) -> Self {
+        self.heard = Some(heard);
+        self
+    }
+
+    /// An error of the socket, of which `heard` is told where it is the peer's silence.
+    fn failed(&self, error: io::Error) -> io::Error {
+        if let (io::ErrorKind::TimedOut, Some(heard)) = (error.kind(), &self.heard) {
+            heard.given_up.store(true, Ordering::Relaxed);
+        }
+        error
     }
 
     /// The usual case: one load and one look.
@@ -230,10 +283,13 @@ impl AsyncRead for Socket {
                 Ok(0) => return Poll::Ready(Ok(())),
                 Ok(n) => {
                     this.small = n < SMALL_READ;
+                    if let Some(heard) = &this.heard {
+                        heard.something();
+                    }
                     this.exchanges.carried(n);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
+                Err(error) => return Poll::Ready(Err(this.failed(error))),
             }
         }
         let n = this.read.len().min(out.remaining());
@@ -266,7 +322,7 @@ impl AsyncWrite for Socket {
                     return Poll::Ready(Ok(n));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
+                Err(error) => return Poll::Ready(Err(self.failed(error))),
             }
         }
     }
