@@ -372,28 +372,31 @@ impl Console<'_> {
 
     async fn config(&self, json: bool) -> Result<(), Failure> {
         let visible = self.rights().await?;
-        let mut known_hosts: Vec<_> = self
+        let address = match self.rooms.port {
+            22 => self.rooms.name.clone(),
+            port => format!("[{}]:{port}", self.rooms.name),
+        };
+        let keys: Vec<_> = self
             .rooms
             .host_keys
             .iter()
-            .filter_map(|key| {
-                let address = match self.rooms.port {
-                    22 => self.rooms.name.clone(),
-                    port => format!("[{}]:{port}", self.rooms.name),
-                };
-                Some(format!("{address} {}", key.to_openssh().ok()?))
-            })
+            .filter_map(|key| key.to_openssh().ok())
             .collect();
+        let mut known_hosts: Vec<_> = keys.iter().map(|key| format!("{address} {key}")).collect();
+        // For `ssh -J`, where the bastion answers in a target's name.
         let targets: std::collections::BTreeSet<_> = visible
             .iter()
             .map(|right| right.target.to_string())
             .collect();
-        if let Some(ca) = &self.rooms.host_ca
-            && !targets.is_empty()
-            && let Ok(key) = ca.public_key().to_openssh()
-        {
+        if !targets.is_empty() {
             let targets = targets.into_iter().collect::<Vec<_>>().join(",");
-            known_hosts.push(format!("@cert-authority {targets} {key}"));
+            match &self.rooms.host_ca {
+                Some(ca) => {
+                    let key = ca.public_key().to_openssh();
+                    known_hosts.extend(key.map(|key| format!("@cert-authority {targets} {key}")));
+                }
+                None => known_hosts.extend(keys.iter().map(|key| format!("{targets} {key}"))),
+            }
         }
         let mut block = format!(
             "# bastion: append to ~/.ssh/config\nHost {0}\n    HostName {0}\n    Port {1}\n",
@@ -423,7 +426,7 @@ impl Console<'_> {
                 .await;
         }
         block.push_str(
-            "\n# the bastion's host keys, and its authority for ssh -J, for ~/.ssh/known_hosts:\n",
+            "\n# the bastion's host keys, also in the targets' names for ssh -J, for ~/.ssh/known_hosts:\n",
         );
         for line in known_hosts {
             block.push_str(&format!("# {line}\n"));
@@ -476,8 +479,10 @@ impl Console<'_> {
                 if !session.gaps.is_empty() {
                     text.push_str(", then a gap");
                 }
-                if session.withheld > 0 {
-                    text.push_str(&format!(", {} frames withheld", session.withheld));
+                match session.withheld {
+                    0 => {}
+                    1 => text.push_str(", 1 frame withheld"),
+                    n => text.push_str(&format!(", {n} frames withheld")),
                 }
                 text
             }

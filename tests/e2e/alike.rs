@@ -21,13 +21,11 @@ fn what_is_known_answers_as_what_is_not() -> Result<()> {
     let login = &world.sshd.login;
     let what = json!({
         "do": "alike",
-        "port": world.bastion()?.port,
-        "key": client.key,
         "rounds": 9,
         "users": [format!("{login}@box"), "nobody@box", "nobody@nowhere"],
         "forbidden": [format!("{login}@vault"), "nobody@vault", "nobody@nowhere", "nobody@box"],
     });
-    let answers = ask("raw.py", &[&what.to_string()])?;
+    let answers = ask("raw.py", &[&client.told(&what)?])?;
     let mut typical = BTreeMap::new();
     for (question, kinds) in answers.as_object().context("questions")? {
         let mut same = None;

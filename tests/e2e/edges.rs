@@ -76,7 +76,7 @@ fn variables_are_those_that_are_set() -> Result<()> {
     });
     let command = "echo \"$PROBE_FITS,$PROBE_LONG,$LANG,$BASTION_HOLD\"";
     let what = json!({"do": "run", "commands": [command], "env": env});
-    let answer = through(&world, &client, what)?;
+    let answer = through(&client, &what)?;
     ensure!(
         answer.pointer("/0/stdout") == Some(&Value::from("1234,,,\n")),
         "{answer}"
@@ -92,7 +92,7 @@ fn terminals_are_as_large_as_is_set() -> Result<()> {
     let what = json!({
         "do": "sizes", "command": command, "first": [101, 31], "then": [[80, 24], [500, 29], [100, 30]],
     });
-    let seen = through(&world, &client, what)?;
+    let seen = through(&client, &what)?;
     ensure!(
         seen == json!(["30 100", "24 80", "29 100", "30 100"]),
         "{seen}"
@@ -106,7 +106,7 @@ fn sizes_change_as_often_as_is_set() -> Result<()> {
     let client = world.signed_in()?;
     let command = "trap 'stty size' WINCH; echo ready; while :; do sleep 0.02; done";
     let what = json!({"do": "resizes", "command": command, "count": 40});
-    let answer = through(&world, &client, what)?;
+    let answer = through(&client, &what)?;
     let took = answer.get("took").and_then(Value::as_f64);
     // The first goes at once, the last a second later at the earliest, and few between them.
     ensure!(took >= Some(0.9), "{answer}");

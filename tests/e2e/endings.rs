@@ -483,15 +483,12 @@ fn play(
 ) -> Result<BTreeMap<String, Played>> {
     let answer = ask(
         "raw.py",
-        &[&json!({
-            "port": world.bastion()?.port,
-            "key": client.key,
+        &[&client.told(&json!({
             "user": format!("{}@vault", world.sshd.login),
             "do": "held",
             "games": games,
             "command": command,
-        })
-        .to_string()],
+        }))?],
     )?;
     let mut played = BTreeMap::new();
     for game in games {

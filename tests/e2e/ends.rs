@@ -16,12 +16,11 @@ fn an_upload_arrives_whole_when_its_client_leaves_at_once() -> Result<()> {
     let client = world.signed_in()?;
     let place = world.place("upload-")?;
     let (file, done) = (place.join("file"), place.join("done"));
-    let ask_for = json!({
-        "port": world.bastion()?.port, "key": client.key, "user": format!("{}@box", world.sshd.login),
+    let what = json!({
         "do": "leaves", "text": "0123456789abcde\n", "times": 200_000,
         "command": format!("sleep 1; cat > {}; echo $? > {}", file.display(), done.display()),
     });
-    let answer = ask("raw.py", &[&ask_for.to_string()])?;
+    let answer = ask("raw.py", &[&client.told(&what)?])?;
     ensure!(
         answer.get("stdout") == Some(&Value::from("in\n")),
         "{answer}"

@@ -95,7 +95,7 @@ fn a_signal_of_the_targets_own_says_nothing() -> Result<()> {
     {
         let client = world.signed_in()?;
         let what = serde_json::json!({"do": "run", "commands": ["anything"]});
-        let answer = crate::limits::through(&world, &client, what)?;
+        let answer = crate::limits::through(&client, &what)?;
         let first = answer.get(0).context("an answer")?;
         ensure!(
             first.get("signal") == Some(&serde_json::json!(["TERM", true]))

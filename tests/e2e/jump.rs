@@ -41,13 +41,8 @@ fn within(client: &Client<'_>, master: &Master<'_>) -> Result<Session> {
 /// Whoever has signed in takes the line that `config` prints for the targets' names.
 fn trusting(world: &World) -> Result<Client<'_>> {
     let client = world.signed_in()?;
-    let config: Value = serde_json::from_str(&client.console("config --json")?.ok()?.out())?;
-    let line = config
-        .get("known_hosts")
-        .and_then(Value::as_array)
+    let line = printed(&client)?
         .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
         .find(|line| line.starts_with("@cert-authority "))
         .context("no line for ssh -J")?;
     ensure!(
@@ -59,6 +54,19 @@ fn trusting(world: &World) -> Result<Client<'_>> {
         format!("bastion {}\n{line}\n", world.host_key),
     )?;
     Ok(client)
+}
+
+/// The lines that `config` prints for `known_hosts`.
+pub(crate) fn printed(client: &Client<'_>) -> Result<Vec<String>> {
+    let text = client.console("config")?.ok()?.out();
+    let (_, lines) = text
+        .split_once("for ~/.ssh/known_hosts:\n")
+        .context("no such lines")?;
+    Ok(lines
+        .lines()
+        .filter_map(|line| line.strip_prefix("# "))
+        .map(str::to_owned)
+        .collect())
 }
 
 fn active(client: &Client<'_>) -> Result<Vec<Value>> {
@@ -137,6 +145,34 @@ fn a_client_that_knows_the_plain_key_needs_no_authority() -> Result<()> {
         "a key that nobody vouches for was taken: {refused:?}"
     );
     let known = format!("bastion {0}\nbox {0}\n", world.host_key);
+    std::fs::write(client.dir.join("known_hosts"), known)?;
+    let output = jump(&world, &client, "box", "echo in")?.ok()?;
+    ensure!(output.out() == "in\n", "{output:?}");
+    Ok(())
+}
+
+/// Without a `host_ca` the plain keys are printed under the targets' names, and are enough.
+#[test]
+fn without_an_authority_the_printed_keys_are_taken() -> Result<()> {
+    let mut world = World::usual()?;
+    world.reconfigured("host_ca = \"keys/host_ca\"\n", "")?;
+    let client = world.signed_in()?;
+    let refused = jump(&world, &client, "box", "echo in")?;
+    ensure!(
+        refused.code() == 255
+            && refused.stdout.is_empty()
+            && refused
+                .err()
+                .contains("No ED25519 host key is known for box"),
+        "{refused:?}"
+    );
+    let lines = printed(&client)?;
+    let expected = format!("box,vault {}", world.host_key);
+    ensure!(
+        lines.len() == 2 && lines.last() == Some(&expected),
+        "{lines:?}"
+    );
+    let known = format!("bastion {}\n{}\n", world.host_key, lines.join("\n"));
     std::fs::write(client.dir.join("known_hosts"), known)?;
     let output = jump(&world, &client, "box", "echo in")?.ok()?;
     ensure!(output.out() == "in\n", "{output:?}");

@@ -13,6 +13,8 @@ use tests::process::Running;
 use tests::ssh::Client;
 use tests::world::{Setup, World};
 
+use crate::reload::audited;
+
 fn limits(lines: &str) -> Result<World> {
     World::start(&Setup {
         limits: lines.to_owned(),
@@ -184,13 +186,8 @@ fn sessions_that_are_signed_in_take_no_place_of_those_who_are_not() -> Result<()
     Ok(())
 }
 
-fn raw(world: &World, client: &tests::ssh::Client<'_>, ask_for: Value) -> Result<Vec<String>> {
-    let mut ask_for = ask_for;
-    let object = ask_for.as_object_mut().context("an object")?;
-    object.insert("port".into(), world.bastion()?.port.into());
-    object.insert("key".into(), client.key.display().to_string().into());
-    object.insert("user".into(), format!("{}@box", world.sshd.login).into());
-    let answer = ask("raw.py", &[&ask_for.to_string()])?;
+fn raw(client: &Client<'_>, what: &Value) -> Result<Vec<String>> {
+    let answer = ask("raw.py", &[&client.told(what)?])?;
     answer
         .as_array()
         .context("a list")?
@@ -208,7 +205,7 @@ fn a_connection_has_six_failures() -> Result<()> {
         json!({"do": "failures", "method": "nonsense@example.test", "count": 20}),
         json!({"do": "bad_signatures", "count": 20}),
     ] {
-        let answers = raw(&world, &client, ask_for.clone())?;
+        let answers = raw(&client, &ask_for)?;
         let failures = answers.iter().filter(|answer| *answer == "failure").count();
         ensure!(
             answers.last().map(String::as_str) == Some("closed"),
@@ -230,7 +227,7 @@ fn a_connection_has_six_failures() -> Result<()> {
 fn a_connection_has_thirty_two_key_offers() -> Result<()> {
     let world = World::usual()?;
     let client = world.client()?;
-    let answers = raw(&world, &client, json!({"do": "offers", "count": 60}))?;
+    let answers = raw(&client, &json!({"do": "offers", "count": 60}))?;
     ensure!(
         answers.last().map(String::as_str) == Some("closed"),
         "{answers:?}"
@@ -248,12 +245,11 @@ fn failures_and_offers_are_as_many_as_is_set() -> Result<()> {
     let world = limits("auth_failures = 2\nkey_offers = 3")?;
     let client = world.client()?;
     let failures = raw(
-        &world,
         &client,
-        json!({"do": "failures", "method": "password", "count": 20}),
+        &json!({"do": "failures", "method": "password", "count": 20}),
     )?;
     ensure!((2..=3).contains(&failures.len()), "{failures:?}");
-    let offers = raw(&world, &client, json!({"do": "offers", "count": 20}))?;
+    let offers = raw(&client, &json!({"do": "offers", "count": 20}))?;
     ensure!((3..=4).contains(&offers.len()), "{offers:?}");
     Ok(())
 }
@@ -290,16 +286,21 @@ fn a_client_that_does_not_read_is_cut() -> Result<()> {
         }
         ensure!(Instant::now() < until, "it is not cut: {active}");
     }
+    let ended = audited(&world, "session_ended", 1)?.concat();
+    ensure!(
+        ended.contains("the client has not read for too long"),
+        "{ended}"
+    );
     beside.finish()?.ok()?;
     still.signal(Signal::KILL)?;
     drop(stdout);
     Ok(())
 }
 
-/// `ssh … | less`, left alone: the channel takes no line any more, so that the connection's end carries it.
+/// `ssh … | less`, left alone for too long: the channel takes no line any more, so that the connection's end carries it.
 #[test]
 fn whoever_reads_nothing_is_told_why_it_ended() -> Result<()> {
-    let world = limits("write_stall = \"3s\"")?;
+    let world = limits("write_stall = \"3s\"\nreader_stall = \"3s\"")?;
     let client = world.signed_in()?;
     let mut still = endless(&client, Stdio::piped())?;
     let stderr = still.stderr()?;
@@ -314,7 +315,7 @@ fn whoever_reads_nothing_is_told_why_it_ended() -> Result<()> {
 /// Others on the same connection go on: only the channel that stands still is closed.
 #[test]
 fn whoever_reads_nothing_cuts_nobody_beside() -> Result<()> {
-    let world = limits("write_stall = \"3s\"")?;
+    let world = limits("write_stall = \"3s\"\nreader_stall = \"3s\"")?;
     let client = world.signed_in()?;
     let master = client.master("box")?;
     let mut beside = tests::ssh::Session::start(master.command().arg("echo in; exec cat"))?;
@@ -379,25 +380,15 @@ fn a_reader_that_leaves_does_not_end_the_command() -> Result<()> {
 }
 
 /// What `client.py` says, on the target `box`.
-pub(crate) fn through(
-    world: &World,
-    client: &tests::ssh::Client<'_>,
-    what: Value,
-) -> Result<Value> {
-    let mut ask_for = json!({
-        "port": world.bastion()?.port, "key": client.key, "host_key": world.host_key,
-        "user": format!("{}@box", world.sshd.login),
-    });
-    let all = ask_for.as_object_mut().context("an object")?;
-    all.extend(what.as_object().context("an object")?.clone());
-    ask("client.py", &[&ask_for.to_string()])
+pub(crate) fn through(client: &Client<'_>, what: &Value) -> Result<Value> {
+    ask("client.py", &[&client.told(what)?])
 }
 
 #[test]
 fn a_connection_has_ten_open_channels() -> Result<()> {
     let world = World::usual()?;
     let client = world.signed_in()?;
-    let answer = through(&world, &client, json!({"do": "channels", "count": 20}))?;
+    let answer = through(&client, &json!({"do": "channels", "count": 20}))?;
     ensure!(answer.get("granted") == Some(&Value::from(10)), "{answer}");
     ensure!(
         answer.get("failure").is_some_and(Value::is_array),
@@ -422,7 +413,7 @@ fn a_connection_has_ten_open_channels() -> Result<()> {
 fn a_connection_opens_so_many_channels_a_minute() -> Result<()> {
     let world = limits("channel_opens_per_minute = 12")?;
     let client = world.signed_in()?;
-    let answer = through(&world, &client, json!({"do": "churn", "count": 30}))?;
+    let answer = through(&client, &json!({"do": "churn", "count": 30}))?;
     ensure!(answer.get("granted") == Some(&Value::from(12)), "{answer}");
     Ok(())
 }
@@ -432,11 +423,7 @@ fn a_command_has_64_kib_and_no_nul() -> Result<()> {
     let world = World::usual()?;
     let client = world.signed_in()?;
     let of = |length: usize| format!("echo {}", "x".repeat(length - 5));
-    let fits = through(
-        &world,
-        &client,
-        json!({"do": "run", "commands": [of(65_536)]}),
-    )?;
+    let fits = through(&client, &json!({"do": "run", "commands": [of(65_536)]}))?;
     ensure!(
         fits.pointer("/0/stdout")
             .and_then(Value::as_str)
@@ -445,7 +432,7 @@ fn a_command_has_64_kib_and_no_nul() -> Result<()> {
     );
     for command in [of(65_537), of(1_000_000), "echo a\0b".to_owned()] {
         // Refused as a request, or ended with a status; in any case it does not run.
-        if let Ok(answer) = through(&world, &client, json!({"do": "run", "commands": [command]})) {
+        if let Ok(answer) = through(&client, &json!({"do": "run", "commands": [command]})) {
             ensure!(
                 answer.pointer("/0/stdout") == Some(&Value::from("")),
                 "it ran"
@@ -598,11 +585,10 @@ fn messages_out_of_place_never_succeed() -> Result<()> {
     // All but those that have their place here: the request for a service, key exchange, authentication.
     let numbers = (1..=255).filter(|number| ![5, 20, 21, 30, 50].contains(number));
     for rest in ["", "0000000773657373696f6e000000000020000000008000"] {
-        let ask_for = json!({
-            "port": world.bastion()?.port, "key": client.key, "user": "root@box", "do": "early",
-            "numbers": numbers.clone().collect::<Vec<u8>>(), "rest": rest,
+        let what = json!({
+            "user": "root@box", "do": "early", "numbers": numbers.clone().collect::<Vec<u8>>(), "rest": rest,
         });
-        let answers = ask("raw.py", &[&ask_for.to_string()])?;
+        let answers = ask("raw.py", &[&client.told(&what)?])?;
         let answers = answers.as_object().context("an object")?;
         ensure!(answers.len() == 250, "{}", answers.len());
         for (number, answer) in answers {
@@ -627,11 +613,10 @@ fn messages_out_of_place_start_nothing_after_the_sign_in() -> Result<()> {
     let known = [1, 20, 21, 30, 80, 90, 93, 94, 95, 96, 97, 98];
     let numbers: Vec<u8> = (1..=255).filter(|number| !known.contains(number)).collect();
     let count = numbers.len();
-    let ask_for = json!({
-        "port": world.bastion()?.port, "key": client.key, "user": format!("{}@box", world.sshd.login),
+    let what = json!({
         "do": "late", "numbers": numbers, "rest": "0000000773657373696f6e000000000020000000008000",
     });
-    let answers = ask("raw.py", &[&ask_for.to_string()])?;
+    let answers = ask("raw.py", &[&client.told(&what)?])?;
     let answers = answers.as_object().context("an object")?;
     ensure!(answers.len() == count, "{}", answers.len());
     for (number, answer) in answers {

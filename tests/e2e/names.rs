@@ -7,14 +7,12 @@ use tests::world::{Setup, World, target};
 
 use crate::one_line;
 
-fn tried(world: &World, client: &tests::ssh::Client<'_>, users: &[String]) -> Result<Vec<Value>> {
+fn tried(client: &tests::ssh::Client<'_>, users: &[String]) -> Result<Vec<Value>> {
     let answer = ask(
         "raw.py",
-        &[&json!({
-            "port": world.bastion()?.port, "key": client.key, "host_key": world.host_key, "user": "",
-            "do": "names", "users": users,
-        })
-        .to_string()],
+        &[&client.told(&json!({
+            "user": "", "do": "names", "users": users,
+        }))?],
     )?;
     answer.as_array().cloned().context("a list")
 }
@@ -42,7 +40,7 @@ fn both_spellings_reach_the_target() -> Result<()> {
         .iter()
         .flat_map(|name| [format!("{login}@{name}"), format!("{login}+{name}")])
         .collect();
-    for (user, answer) in users.iter().zip(tried(&world, &client, &users)?) {
+    for (user, answer) in users.iter().zip(tried(&client, &users)?) {
         ensure!(
             answer.get("stdout") == Some(&Value::from("in\n")),
             "{user}: {answer}"
@@ -114,7 +112,7 @@ fn every_other_name_is_refused() -> Result<()> {
     // Well-formed, but there is no such target or login.
     users.push(format!("{login}@no-such-target"));
     users.push("no-such-login@box".to_owned());
-    for (user, answer) in users.iter().zip(tried(&world, &client, &users)?) {
+    for (user, answer) in users.iter().zip(tried(&client, &users)?) {
         ensure!(
             answer.get("stdout").is_none_or(|out| out == ""),
             "{user:?}: {answer}"

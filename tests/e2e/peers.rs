@@ -17,12 +17,11 @@ fn paramiko_and_asyncssh_run_commands() -> Result<()> {
         "cat",
         "head -c 3000000 /dev/zero | wc -c",
     ];
-    let ask_for = json!({
-        "port": world.bastion()?.port, "key": client.key, "host_key": world.host_key,
-        "user": format!("{}@box", world.sshd.login), "do": "run", "commands": commands, "input": "\u{ff}\u{0}typed",
-    });
+    let what = client.told(&json!({
+        "do": "run", "commands": commands, "input": "\u{ff}\u{0}typed",
+    }))?;
     for peer in ["raw.py", "client.py"] {
-        let answers = ask(peer, &[&ask_for.to_string()])?;
+        let answers = ask(peer, &[&what])?;
         let at = |place: &str| answers.pointer(place).cloned().unwrap_or_default();
         ensure!(
             at("/0/stdout") == "in\n" && at("/0/stderr") == "err\n" && at("/0/status") == 3,
@@ -42,11 +41,8 @@ fn paramiko_and_asyncssh_run_commands() -> Result<()> {
 fn paramiko_signs_in_with_the_device_flow() -> Result<()> {
     let world = World::usual()?;
     let client = world.client()?;
-    let ask_for = json!({
-        "port": world.bastion()?.port, "key": client.key, "user": format!("{}@box", world.sshd.login),
-        "do": "interactive", "commands": ["echo in"],
-    });
-    let session = Session::start(&mut script("raw.py", &[&ask_for.to_string()])?)?;
+    let what = client.told(&json!({"do": "interactive", "commands": ["echo in"]}))?;
+    let session = Session::start(&mut script("raw.py", &[&what])?)?;
     let prompt: Prompt = session.prompt()?;
     world
         .provider
@@ -167,11 +163,8 @@ fn signals_reach_the_command() -> Result<()> {
     for signal in [
         "ABRT", "ALRM", "HUP", "INT", "KILL", "PIPE", "QUIT", "SEGV", "TERM", "USR1", "USR2",
     ] {
-        let ask_for = json!({
-            "port": world.bastion()?.port, "key": client.key, "host_key": world.host_key,
-            "user": format!("{}@box", world.sshd.login), "do": "signal", "command": "any", "signal": signal,
-        });
-        let answer = ask("client.py", &[&ask_for.to_string()])?;
+        let what = json!({"do": "signal", "command": "any", "signal": signal});
+        let answer = ask("client.py", &[&client.told(&what)?])?;
         ensure!(
             answer.get("stdout") == Some(&Value::from(format!("caught {signal}\n"))),
             "{signal}: {answer}"

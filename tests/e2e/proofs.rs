@@ -4,20 +4,11 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tests::peer::{ask, script};
-use tests::ssh::{Client, Session};
+use tests::ssh::Session;
 use tests::world::World;
 
 /// Steps, each with the name that it is made under, and what comes of them.
 type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
-
-fn about(world: &World, client: &Client<'_>, what: &Value) -> Result<String> {
-    let mut ask_for = json!({
-        "port": world.bastion()?.port, "key": client.key, "user": format!("{}@box", world.sshd.login),
-    });
-    let all = ask_for.as_object_mut().context("an object")?;
-    all.extend(what.as_object().context("an object")?.clone());
-    Ok(ask_for.to_string())
-}
 
 /// CVE-2024-45337 and its kin: whoever has a lease is not spoken for by less than a signature of this very request.
 #[test]
@@ -30,7 +21,7 @@ fn a_false_proof_of_a_key_is_none() -> Result<()> {
         (&new, json!(["partial", "asked"])),
     ] {
         let what = json!({"do": "false_proofs", "stranger": stranger.key});
-        let answers = ask("raw.py", &[&about(&world, client, &what)?])?;
+        let answers = ask("raw.py", &[&client.told(&what)?])?;
         let answers = answers.as_object().context("an object")?;
         ensure!(answers.len() >= 24, "{answers:?}");
         for (name, got) in answers {
@@ -52,7 +43,7 @@ fn an_offered_key_gives_no_identity() -> Result<()> {
     let world = World::usual()?;
     let (approver, asker) = (world.signed_in_as("ana")?, world.signed_in_as("bob")?);
     let what = json!({"do": "offered", "other": approver.key, "user": "anyone"});
-    let answer = ask("raw.py", &[&about(&world, &asker, &what)?])?;
+    let answer = ask("raw.py", &[&asker.told(&what)?])?;
     let expected = json!(["60", "failure", "60", "failure", "60", "60", "success"]);
     ensure!(answer.get("got") == Some(&expected), "{answer}");
     let said = answer
@@ -124,7 +115,7 @@ fn another_name_drops_all_progress() -> Result<()> {
     for (steps, expected) in cases {
         let client = world.client()?;
         let what = json!({"do": "steps", "steps": steps});
-        let got = ask("raw.py", &[&about(&world, &client, &what)?])?;
+        let got = ask("raw.py", &[&client.told(&what)?])?;
         ensure!(got == json!(expected), "{steps:?}: {got}");
     }
     Ok(())
@@ -163,8 +154,7 @@ fn another_name_drops_the_device_flow() -> Result<()> {
         let client = world.client()?;
         let all = [begun.as_slice(), steps].concat();
         let what = json!({"do": "steps", "steps": all});
-        let mut session =
-            Session::start(&mut script("raw.py", &[&about(&world, &client, &what)?])?)?;
+        let mut session = Session::start(&mut script("raw.py", &[&client.told(&what)?])?)?;
         let prompt = session.prompt()?;
         world
             .provider

@@ -79,7 +79,7 @@ fn user(client: &Client<'_>) -> String {
 }
 
 /// A file and a repository on the target.
-fn content(world: &World) -> Result<std::path::PathBuf> {
+pub(crate) fn content(world: &World) -> Result<std::path::PathBuf> {
     let place = world.place("content-")?;
     fs::write(place.join("file"), "line of a file\n".repeat(5000))?;
     let git = |arguments: &[&str]| {

@@ -77,14 +77,13 @@ signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGWINCH])
 while True:
     print(*struct.unpack(\"HHHH\", fcntl.ioctl(0, termios.TIOCGWINSZ, bytes(8))), flush=True)
     signal.sigwait([signal.SIGWINCH])";
-    let ask_for = json!({
-        "port": world.bastion()?.port, "key": client.key, "host_key": world.host_key,
-        "user": format!("{}@box", world.sshd.login), "do": "sizes",
+    let what = json!({
+        "do": "sizes",
         "command": format!("exec {} -c '{program}'", python.display()),
         "first": [80, 24, 800, 600],
         "then": [[80, 24, 801, 600], [100_000, 24, 90_000, 600], [132, 43, 70_000, 65_535], [132, 43]],
     });
-    let seen = ask("client.py", &[&ask_for.to_string()])?;
+    let seen = ask("client.py", &[&client.told(&what)?])?;
     let expected = json!([
         "24 80 800 600",
         "24 80 801 600",
@@ -101,12 +100,11 @@ fn absurd_sizes_are_clamped() -> Result<()> {
     let world = World::usual()?;
     let client = world.signed_in()?;
     let command = "trap 'stty size' WINCH; stty size; while :; do sleep 0.02; done";
-    let ask_for = json!({
-        "port": world.bastion()?.port, "key": client.key, "host_key": world.host_key,
-        "user": format!("{}@box", world.sshd.login), "do": "sizes", "command": command,
+    let what = json!({
+        "do": "sizes", "command": command,
         "first": [100_000, 100_000], "then": [[80, 24], [4_294_967_295_u32, 4_294_967_295_u32], [132, 43]],
     });
-    let seen = ask("client.py", &[&ask_for.to_string()])?;
+    let seen = ask("client.py", &[&client.told(&what)?])?;
     ensure!(
         seen == json!(["500 1000", "24 80", "500 1000", "43 132"]),
         "{seen}"
@@ -181,11 +179,10 @@ fn a_name_of_a_terminal_that_could_hurt_one_is_not_passed_on() -> Result<()> {
         ("x\u{1b}[31m", false),
         ("a;b", false),
     ] {
-        let ask_for = json!({
-            "port": world.bastion()?.port, "key": client.key, "host_key": world.host_key,
-            "user": format!("{}@box", world.sshd.login), "do": "run", "commands": ["echo $TERM."], "term": term,
+        let what = json!({
+            "do": "run", "commands": ["echo $TERM."], "term": term,
         });
-        let answer = ask("client.py", &[&ask_for.to_string()]);
+        let answer = ask("client.py", &[&client.told(&what)?]);
         let seen = answer.ok().and_then(|a| {
             a.pointer("/0/stdout")
                 .and_then(Value::as_str)

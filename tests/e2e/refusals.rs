@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -48,11 +49,10 @@ fn every_kind_of_forwarding_is_refused() -> Result<()> {
     let path = client.dir.join("trap");
     let unix = UnixListener::bind(&path)?;
     unix.set_nonblocking(true)?;
-    let ask_for = json!({
-        "port": world.bastion()?.port, "key": client.key, "host_key": world.host_key,
-        "user": format!("{}@box", world.sshd.login), "do": "forward", "to_port": trap.port()?, "to_path": path,
+    let what = json!({
+        "do": "forward", "to_port": trap.port()?, "to_path": path,
     });
-    let answers = ask("client.py", &[&ask_for.to_string()])?;
+    let answers = ask("client.py", &[&client.told(&what)?])?;
     for (kind, answer) in answers.as_object().context("an object")? {
         let answer = answer.as_str().unwrap_or_default();
         if kind == "after" {
@@ -260,18 +260,9 @@ fn string(text: &str) -> String {
     format!("{:08x}{hex}", text.len())
 }
 
-fn raw(
-    world: &World,
-    client: &tests::ssh::Client<'_>,
-    what: &str,
-    requests: &[(&str, String)],
-) -> Result<Value> {
-    let port = world.bastion()?.port;
-    let ask_for = json!({
-        "port": port, "key": client.key, "user": format!("{}@box", world.sshd.login), "do": what,
-        "requests": requests, "to_port": 9,
-    });
-    ask("raw.py", &[&ask_for.to_string()])
+fn raw(client: &tests::ssh::Client<'_>, what: &str, requests: &[(&str, String)]) -> Result<Value> {
+    let what = json!({"do": what, "requests": requests, "to_port": 9});
+    ask("raw.py", &[&client.told(&what)?])
 }
 
 #[test]
@@ -307,7 +298,6 @@ fn every_channel_request_is_answered() -> Result<()> {
         ("xon-xoff", "01".to_owned()),
     ];
     let answers = raw(
-        &world,
         &client,
         "requests",
         &[granted.as_slice(), &refused, &either].concat(),
@@ -353,7 +343,7 @@ fn every_global_request_is_answered() -> Result<()> {
         ("no-more-sessions@openssh.com", String::new()),
         ("unknown@example.test", String::new()),
     ];
-    let answers = raw(&world, &client, "globals", &requests)?;
+    let answers = raw(&client, "globals", &requests)?;
     for (kind, _) in &requests {
         let answer = answers
             .get(kind)
@@ -380,7 +370,7 @@ fn every_other_kind_of_channel_is_refused() -> Result<()> {
         ("tun@openssh.com", none()),
         ("unknown@example.test", none()),
     ];
-    let answers = raw(&world, &client, "opens", &kinds)?;
+    let answers = raw(&client, "opens", &kinds)?;
     for (kind, _) in &kinds {
         ensure!(
             answers
@@ -396,7 +386,7 @@ fn every_other_kind_of_channel_is_refused() -> Result<()> {
 fn a_channel_runs_one_thing() -> Result<()> {
     let world = World::usual()?;
     let client = world.signed_in()?;
-    let answers = raw(&world, &client, "twice", &[])?;
+    let answers = raw(&client, "twice", &[])?;
     for kind in ["exec", "shell", "pty-req"] {
         ensure!(
             answers.get(kind) == Some(&Value::from("refused")),
@@ -507,48 +497,75 @@ fn the_console_is_no_shell() -> Result<()> {
     Ok(())
 }
 
-/// What `ssh BASTION config` prints makes `ssh TARGET` work as it is.
+/// What `ssh BASTION config` prints makes `ssh TARGET` and what runs ssh by itself work as it is.
 #[test]
 fn the_printed_configuration_works() -> Result<()> {
-    let world = World::usual()?;
+    let mut world = World::usual()?;
+    // A name that every resolver knows, so that nothing of what is printed has to be changed.
+    world.reconfigured("name = \"bastion\"", "name = \"localhost\"")?;
     let client = world.signed_in()?;
+    let (config, known) = (client.dir.join("printed"), client.dir.join("printed_hosts"));
     let printed = client.console("config")?.ok()?.out();
-    // The name would be found by the user's resolver, the key is where the user has it.
-    let found = printed.replace("HostName bastion", "HostName 127.0.0.1");
-    let own = std::fs::read_to_string(client.config())?;
-    let key = format!("Host *\n  IdentityFile {}\n", client.key.display());
-    std::fs::write(client.config(), format!("{found}\n{key}\n{own}"))?;
-    let known = client.dir.join("known_hosts");
-    // The line for it that was printed, with the same name replaced.
-    let line = printed
-        .lines()
-        .find_map(|line| line.strip_prefix("# [bastion]:"))
-        .context("a line for known_hosts")?;
-    let line = format!("[127.0.0.1]:{line}\n");
-    std::fs::write(&known, std::fs::read_to_string(&known)? + &line)?;
-    let output = client.run(&["-o", "BatchMode=yes", "box", "--", "echo in"], b"")?;
-    ensure!(output.out() == "in\n", "{printed}\n{output:?}");
-    // The account's own name, and the tools that start ssh by themselves.
-    let named = format!("{}.box", world.sshd.login);
-    let output = client.run(&["-o", "BatchMode=yes", &named, "--", "echo in"], b"")?;
-    ensure!(output.out() == "in\n", "{printed}\n{output:?}");
-    let file = client.dir.join("file");
-    std::fs::write(&file, "copied\n")?;
-    let there = client.dir.join("by-scp");
-    let mut scp = client.tool("scp");
-    scp.arg("-q")
-        .arg(&file)
-        .arg(format!("box:{}", there.display()));
-    run("scp", &mut scp, b"")?.ok()?;
-    ensure!(std::fs::read(&there)? == b"copied\n");
-    let there = client.dir.join("by-rsync");
-    let mut rsync = std::process::Command::new("rsync");
-    rsync
-        .arg("-e")
-        .arg(format!("ssh -F {}", client.config().display()))
-        .arg(&file)
-        .arg(format!("{named}:{}", there.display()));
-    run("rsync", &mut rsync, b"")?.ok()?;
-    ensure!(std::fs::read(&there)? == b"copied\n");
+    std::fs::write(&known, crate::jump::printed(&client)?.join("\n"))?;
+    // What a user has beside it: a key, and that nothing is asked.
+    let beside = format!(
+        "Host *
+  IdentityFile {}
+  IdentitiesOnly yes
+  IdentityAgent none
+  UserKnownHostsFile {}
+  GlobalKnownHostsFile /dev/null
+  StrictHostKeyChecking yes
+  BatchMode yes
+",
+        client.key.display(),
+        known.display()
+    );
+    std::fs::write(&config, format!("{printed}\n{beside}"))?;
+    let place = crate::protocols::content(&world)?;
+    let (file, login) = (place.join("file"), &world.sshd.login);
+    let named = format!("{login}.box");
+    let shell = format!("ssh -F {}", config.display());
+    let works = |program: &str, arguments: &[&str]| -> Result<String> {
+        let mut command = Command::new(program);
+        command.current_dir(&client.dir).args(arguments);
+        command.env("GIT_SSH_COMMAND", &shell);
+        let output = run(program, &mut command, b"")?.ok();
+        Ok(output
+            .with_context(|| format!("{arguments:?}\n{printed}"))?
+            .out())
+    };
+    let conf = config.display().to_string();
+    for to in ["box", &named] {
+        let said = works("ssh", &["-F", &conf, to, "--", "echo in"])?;
+        ensure!(said == "in\n", "{to}: {said}");
+    }
+    // Whoever jumps has the bastion's own entry, and not those of targets.
+    let (jumped, plain) = (format!("{login}@box"), client.dir.join("plain"));
+    let (entry, _) = printed.split_once("\n\n").context("one entry")?;
+    std::fs::write(&plain, format!("{entry}\n{beside}"))?;
+    let plain = plain.display().to_string();
+    let jump = ["-J", "localhost", &jumped, "--", "echo in"];
+    let said = works("ssh", &[&["-F", &plain], &jump[..]].concat())?;
+    ensure!(said == "in\n", "{said}");
+    let mut both = Command::new("ssh");
+    let both = run("ssh", both.args(["-F", &conf]).args(jump), b"")?;
+    ensure!(
+        both.code() == 255 && both.err().contains("use ssh TARGET without -J"),
+        "{both:?}"
+    );
+    let own = file.display().to_string();
+    let on = |host: &str, name: &str| format!("{host}:{}", place.join(name).display());
+    works("scp", &["-q", "-F", &conf, &own, &on("box", "by-scp")])?;
+    works("rsync", &["-e", &shell, &own, &on(&named, "by-rsync")])?;
+    works("git", &["clone", "-q", &on("box", "repository"), "by-git"])?;
+    for copy in [
+        place.join("by-scp"),
+        place.join("by-rsync"),
+        client.dir.join("by-git/file"),
+    ] {
+        let same = std::fs::read(&copy)? == std::fs::read(&file)?;
+        ensure!(same, "{}", copy.display());
+    }
     Ok(())
 }

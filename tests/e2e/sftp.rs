@@ -89,12 +89,11 @@ fn sftp_batch_and_a_second_client() -> Result<()> {
     ensure!(fs::read(client.dir.join("back"))? == expected);
     ensure!(fs::read(there.join("two"))? == expected && there.join("sub").is_dir());
 
-    let ask_for = json!({
-        "port": world.bastion()?.port, "key": client.key, "host_key": world.host_key,
-        "user": format!("{}@box", world.sshd.login), "do": "sftp",
+    let what = json!({
+        "do": "sftp",
         "from": client.dir.join("from"), "to": there.join("three"), "back": client.dir.join("again"), "folder": there,
     });
-    let answer = ask("client.py", &[&ask_for.to_string()])?;
+    let answer = ask("client.py", &[&client.told(&what)?])?;
     ensure!(
         answer.get("size") == Some(&Value::from(3_000_000)),
         "{answer}"

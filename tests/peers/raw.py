@@ -237,14 +237,9 @@ def offered(ask):
         outcome(transport, answers, request(ask, "publickey", False, kind, other.asbytes())),
         outcome(transport, answers, request(ask, "publickey", True, kind, key.asbytes(), signed(key, session, user))),
     ]
-    said = ""
-    if got[-1] == "success":
-        channel = transport.open_session(timeout=WAIT)
-        channel.settimeout(WAIT)
-        channel.exec_command("whoami --json")
-        said = channel.makefile("rb").read().decode()
+    who = said(transport, "whoami --json").decode() if got[-1] == "success" else ""
     transport.close()
-    return {"got": got, "said": said}
+    return {"got": got, "said": who}
 
 
 def steps(ask):
@@ -381,11 +376,45 @@ def late(ask):
     return got
 
 
-def sign_in(ask):
-    transport = start(ask)
+def proven(ask, transport):
     transport.auth_timeout = WAIT
     transport.auth_publickey(ask["user"], paramiko.Ed25519Key.from_private_key_file(ask["key"]))
     return transport
+
+
+def sign_in(ask):
+    return proven(ask, start(ask))
+
+
+def sign_in_within(ask):
+    """Signs in on a connection within one to the console (`ssh -J`), and answers with both."""
+    login, _, target = ask["user"].partition("@")
+    outer = sign_in({**ask, "user": "console"})
+    channel = outer.open_channel("direct-tcpip", (target, 22), ("127.0.0.1", 1), timeout=WAIT)
+    inner = paramiko.Transport(channel)
+    inner.start_client(timeout=30)
+    return outer, proven({**ask, "user": login}, inner)
+
+
+def session(transport):
+    channel = transport.open_session(timeout=WAIT)
+    channel.settimeout(WAIT)
+    return channel
+
+
+def said(transport, command):
+    """What a command on a channel of its own prints."""
+    channel = session(transport)
+    channel.exec_command(command)
+    return channel.makefile("rb").read()
+
+
+def stands(transport):
+    """Whether the connection still works."""
+    try:
+        return said(transport, "echo in") == b"in\n"
+    except (paramiko.SSHException, OSError, EOFError):
+        return False
 
 
 def requests(ask):
@@ -486,8 +515,7 @@ def run(ask):
     transport = sign_in(ask)
     answers = []
     for command in ask["commands"]:
-        channel = transport.open_session(timeout=WAIT)
-        channel.settimeout(WAIT)
+        channel = session(transport)
         channel.exec_command(command)
         channel.sendall(ask.get("input", "").encode("latin-1"))
         channel.shutdown_write()
@@ -502,16 +530,12 @@ def run(ask):
 def leaves(ask):
     """Sends input, its end and a close in one go; the connection stays until another command has run."""
     transport = sign_in(ask)
-    channel = transport.open_session(timeout=WAIT)
-    channel.settimeout(WAIT)
+    channel = session(transport)
     channel.exec_command(ask["command"])
     channel.sendall(ask["text"].encode() * ask["times"])
     channel.shutdown_write()
     channel.close()
-    channel = transport.open_session(timeout=WAIT)
-    channel.settimeout(WAIT)
-    channel.exec_command("echo in")
-    out = channel.makefile("rb").read().decode()
+    out = said(transport, "echo in").decode()
     transport.close()
     return {"stdout": out}
 
@@ -527,8 +551,7 @@ def names(ask):
             if left:
                 answers.append({"refused": f"asks for {left}"})
                 continue
-            channel = transport.open_session(timeout=WAIT)
-            channel.settimeout(WAIT)
+            channel = session(transport)
             channel.exec_command("echo in")
             out, err = channel.makefile("rb").read(), channel.makefile_stderr("rb").read()
             answers.append({"status": channel.recv_exit_status(), "stdout": out.decode(), "stderr": err.decode()})
@@ -555,9 +578,7 @@ def interactive(ask):
     if left:
         transport.auth_timeout = WAIT
         transport.auth_interactive(ask["user"], lambda t, i, p: prompts.append(len(p)) or answer(t, i, p))
-    channel = transport.open_session(timeout=WAIT)
-    channel.exec_command(ask["commands"][0])
-    out = channel.makefile("rb").read().decode("latin-1")
+    out = said(transport, ask["commands"][0]).decode("latin-1")
     transport.close()
     return {"left": left, "prompts": prompts, "stdout": out}
 
@@ -656,13 +677,7 @@ def misflow(ask):
         if transport is None:
             # Not even the channel was opened.
             return {"read": 0, "stood": False}
-        try:
-            other = transport.open_session(timeout=WAIT)
-            other.settimeout(WAIT)
-            other.exec_command("echo in")
-            stood = other.makefile("rb").read() == b"in\n"
-        except (paramiko.SSHException, OSError, EOFError):
-            stood = False
+        stood = stands(transport)
         transport.close()
         return {"read": len(read), "stood": stood}
 
@@ -741,8 +756,7 @@ def drip(ask):
 def flood(ask):
     """Signed in, sends a message very often; then says whether the connection still works."""
     transport = sign_in(ask)
-    channel = transport.open_session(timeout=WAIT)
-    channel.settimeout(WAIT)
+    channel = session(transport)
     if ask["message"] == "window-change":
         channel.get_pty()
         channel.exec_command("cat")
@@ -789,10 +803,7 @@ def flood(ask):
     try:
         for n in range(ask["count"]):
             transport._send_user_message(message(n))
-        other = transport.open_session(timeout=WAIT)
-        other.settimeout(WAIT)
-        other.exec_command("echo in")
-        works = other.makefile("rb").read() == b"in\n"
+        works = stands(transport)
     except (paramiko.SSHException, OSError, EOFError):
         pass
     transport.close()
@@ -829,9 +840,13 @@ def failing(ask):
 
 
 def rekeys(ask):
-    """Signed in or not, exchanges keys `count` times, `pause` seconds apart; says how often that went, and whether the
-    connection is open at the end."""
-    transport = sign_in(ask) if ask["stage"] == "signed in" else before(ask)[0]
+    """Signed in, on a connection within such a one, or neither, exchanges keys `count` times, `pause` seconds apart; says
+    how often that went, and whether the connection, and the one that it is within, is open at the end."""
+    outer = None
+    if ask["stage"] == "within":
+        outer, transport = sign_in_within(ask)
+    else:
+        transport = sign_in(ask) if ask["stage"] == "signed in" else before(ask)[0]
     done = 0
     try:
         for _ in range(ask["count"]):
@@ -842,6 +857,9 @@ def rekeys(ask):
         pass
     answer = {"done": done, "open": transport.is_active()}
     transport.close()
+    if outer:
+        answer["outer"] = outer.is_active()
+        outer.close()
     return answer
 
 
@@ -907,8 +925,7 @@ def alike(ask):
     for n in range(ask["rounds"] * len(ask["forbidden"])):
         user = ask["forbidden"][n % len(ask["forbidden"])]
         transport = sign_in({**ask, "user": user})
-        channel = transport.open_session(timeout=WAIT)
-        channel.settimeout(WAIT)
+        channel = session(transport)
 
         def command():
             channel.exec_command("echo in")
@@ -938,28 +955,20 @@ def held(ask):
             return kind, message
 
         transport.packetizer.read_message = keep
-        channel = transport.open_session(timeout=WAIT)
-        channel.settimeout(WAIT)
+        channel = session(transport)
         channel.exec_command(ask["command"])
-        said = b""
-        while b" show H-" not in said and b"bastion: " not in said.rpartition(b"\n")[0]:
+        told = b""
+        while b" show H-" not in told and b"bastion: " not in told.rpartition(b"\n")[0]:
             more = channel.recv_stderr(4096)
             if not more:
                 break
-            said += more
+            told += more
         GAMES[game](transport, channel)
-        stood = transport.is_active()
-        try:
-            # Whatever the game made the server do is done once it has answered this.
-            other = transport.open_session(timeout=WAIT)
-            other.settimeout(WAIT)
-            other.exec_command("echo in")
-            stood = other.makefile("rb").read() == b"in\n"
-        except (paramiko.SSHException, OSError, EOFError):
-            stood = False
+        # Whatever the game made the server do is done once it has answered this.
+        stood = stands(transport)
         transport.close()
         transport.join(WAIT)
-        answers[game] = {"said": said.decode("latin-1"), "got": b"".join(packets).decode("latin-1"), "stood": stood}
+        answers[game] = {"said": told.decode("latin-1"), "got": b"".join(packets).decode("latin-1"), "stood": stood}
     return answers
 
 

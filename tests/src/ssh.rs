@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
 
 use crate::files::make_key;
 use crate::process::{Gathered, Output, Running, run};
@@ -27,6 +28,11 @@ impl<'w> Client<'w> {
         let key = dir.join("id");
         make_key(&key)?;
         Self::at(world, dir)
+    }
+
+    /// Where it is a client.
+    pub fn world(&self) -> &'w World {
+        self.world
     }
 
     pub(crate) fn again(world: &'w World, dir: &Path) -> Result<Self> {
@@ -92,6 +98,24 @@ Host *
             self.key.display(),
         );
         Ok(std::fs::write(self.config(), text)?)
+    }
+
+    /// What a script of `tests/peers` is told to do as this client: `what`, and who asks for it
+    /// where. Without a `user` of its own it is on `box`.
+    ///
+    /// # Errors
+    /// `what` is no object, or the bastion was stopped.
+    pub fn told(&self, what: &Value) -> Result<String> {
+        let world = self.world;
+        let mut all = json!({
+            "port": world.bastion()?.port, "key": self.key, "host_key": world.host_key,
+            "user": format!("{}@box", world.sshd.login),
+        });
+        let more = what.as_object().context("an object")?;
+        all.as_object_mut()
+            .context("an object")?
+            .extend(more.clone());
+        Ok(all.to_string())
     }
 
     /// Its configuration file.

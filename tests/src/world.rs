@@ -231,6 +231,19 @@ impl World {
         Ok(())
     }
 
+    /// Starts the bastion again on the same state, with one line of its configuration changed.
+    ///
+    /// # Errors
+    /// There is no such line, or it does not stop or start.
+    pub fn reconfigured(&mut self, line: &str, with: &str) -> Result<()> {
+        self.stop()?;
+        let file = self.home.join("bastion.toml");
+        let text = std::fs::read_to_string(&file)?;
+        anyhow::ensure!(text.contains(line), "no {line} in:\n{text}");
+        std::fs::write(&file, text.replace(line, with))?;
+        self.start_again()
+    }
+
     /// A client with a key of its own, without a lease.
     ///
     /// # Errors
