@@ -78,8 +78,21 @@ impl Gathered {
     ///
     /// # Errors
     /// The source ended or [`DEADLINE`] passed before; the text so far is in the error.
-    pub fn wait<T>(&self, what: &str, mut find: impl FnMut(&[u8]) -> Option<T>) -> Result<T> {
-        let until = Instant::now() + DEADLINE;
+    pub fn wait<T>(&self, what: &str, find: impl FnMut(&[u8]) -> Option<T>) -> Result<T> {
+        self.wait_for(DEADLINE, what, find)
+    }
+
+    /// The same for no longer than `limit`.
+    ///
+    /// # Errors
+    /// As for [`Gathered::wait`].
+    pub fn wait_for<T>(
+        &self,
+        limit: Duration,
+        what: &str,
+        mut find: impl FnMut(&[u8]) -> Option<T>,
+    ) -> Result<T> {
+        let until = Instant::now() + limit;
         let mut seen = self.seen();
         loop {
             if let Some(found) = find(&seen.bytes) {
