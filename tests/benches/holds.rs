@@ -1,14 +1,15 @@
 //! What a hold costs: from a decision to its client, a list of ten thousand, the release of a large payload.
 //!
-//! `cargo bench -p tests --bench holds [-- --decisions N --holds N --size MIB --rounds N]`. The built programs, stock
+//! `cargo bench -p tests --bench holds [-- --decisions N --holds N --size MIB --rounds N --strict]`. The built programs, stock
 //! clients, everything recorded. The bars of the product are printed beside the figures.
 #![expect(clippy::print_stdout, reason = "it is a program that prints a table")]
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use tests::bars::Bars;
 use tests::process::{Output, run};
 use tests::ssh::{Client, Master, Session};
 use tests::world::{Setup, World};
@@ -31,7 +32,7 @@ permit (principal in Group::\"finance-approvers\", action == Action::\"approve\"
 ";
 
 fn main() -> Result<()> {
-    let scale = scale()?;
+    let (scale, bars) = scale()?;
     let world = World::start(&Setup {
         access: ACCESS.to_owned(),
         protect: PROTECT.to_owned(),
@@ -44,41 +45,33 @@ fn main() -> Result<()> {
         console: carol.master_of_console()?,
         world: &world,
         ana: &ana,
+        bars,
     };
     bench.decision(scale.decisions)?;
     bench.release(scale.mib, scale.rounds)?;
-    bench.list(scale.holds, scale.rounds)
+    bench.list(scale.holds, scale.rounds)?;
+    bench.bars.end()
 }
 
-fn scale() -> Result<Scale> {
+fn scale() -> Result<(Scale, Bars)> {
     let mut scale = Scale {
         decisions: 20,
         holds: 10_000,
         mib: 64,
         rounds: 5,
     };
-    let mut arguments = std::env::args().skip(1);
-    while let Some(name) = arguments.next() {
-        let field = match name.as_str() {
-            // Cargo's own.
-            "--bench" => continue,
-            "--decisions" => &mut scale.decisions,
-            "--holds" => &mut scale.holds,
-            "--size" => &mut scale.mib,
-            "--rounds" => &mut scale.rounds,
-            _ => bail!("unknown option {name}: --decisions N, --holds N, --size MIB, --rounds N"),
-        };
-        *field = arguments
-            .next()
-            .and_then(|value| value.parse().ok())
-            .context("a number behind the option")?;
-    }
+    let bars = Bars::from_options(&mut [
+        ("--decisions", &mut scale.decisions),
+        ("--holds", &mut scale.holds),
+        ("--size", &mut scale.mib),
+        ("--rounds", &mut scale.rounds),
+    ])?;
     ensure!(
         scale.decisions > 0 && scale.holds > 0 && scale.mib > 0 && scale.rounds > 0,
         "numbers above 0"
     );
     ensure!(scale.mib <= 64, "a hold has at most 64 MiB");
-    Ok(scale)
+    Ok((scale, bars))
 }
 
 struct Bench<'w> {
@@ -86,6 +79,7 @@ struct Bench<'w> {
     ana: &'w Client<'w>,
     /// The approver's connection, which stands already.
     console: Master<'w>,
+    bars: Bars,
 }
 
 impl Bench<'_> {
@@ -110,10 +104,13 @@ impl Bench<'_> {
             waits.push(at.duration_since(since));
             session.finish()?.ok()?;
         }
+        let median = quantile(&mut waits, 0.5);
         println!(
-            "decision -> first byte at the client  median {:>7.1} ms  p95 {:>7.1} ms   bar 50 ms, {count} times; a command that only answers on that connection takes {:.1} ms",
-            ms(quantile(&mut waits, 0.5)),
+            "decision -> first byte at the client  median {:>7.1} ms  p95 {:>7.1} ms   bar 50 ms {}, {count} times; a command that only answers on that connection takes {:.1} ms",
+            ms(median),
             ms(quantile(&mut waits, 0.95)),
+            self.bars
+                .verdict("decision to first byte: 50 ms", ms(median) <= 50.0),
             ms(quantile(&mut answers, 0.5)),
         );
         Ok(())
@@ -145,10 +142,14 @@ impl Bench<'_> {
         let speed = |time: Duration| mib as f64 / time.as_secs_f64();
         let (held, free) = (quantile(&mut held, 0.5), quantile(&mut free, 0.5));
         println!(
-            "release of {mib} MiB                     {:>7.0} MiB/s, a stream that nobody holds {:.0} MiB/s (sign-in included): {:.2} of it   bar 0.5, medians of {rounds}",
+            "release of {mib} MiB                     {:>7.0} MiB/s, a stream that nobody holds {:.0} MiB/s (sign-in included): {:.2} of it   bar 0.5 {}, medians of {rounds}",
             speed(held),
             speed(free),
             speed(held) / speed(free),
+            self.bars.verdict(
+                "release: 0.5 of a stream that nobody holds",
+                speed(held) / speed(free) >= 0.5
+            ),
         );
         Ok(())
     }
@@ -179,9 +180,12 @@ impl Bench<'_> {
                 };
                 ensure!(rows == count, "{rows} rows");
             }
+            let median = quantile(&mut times, 0.5);
             println!(
-                "{name} with {count} that wait    {:>7.1} ms   bar 200 ms, median of {rounds}",
-                ms(quantile(&mut times, 0.5)),
+                "{name} with {count} that wait    {:>7.1} ms   bar 200 ms {}, median of {rounds}",
+                ms(median),
+                self.bars
+                    .verdict(&format!("{name}: 200 ms"), ms(median) <= 200.0),
             );
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! How long a good sign-in takes while others misbehave: from the client's start to its command's end.
 //!
-//! `cargo bench -p tests --bench login [-- --logins N --idle N]`. The built programs and the stock client, with a
+//! `cargo bench -p tests --bench login [-- --logins N --idle N --strict]`. The built programs and the stock client, with a
 //! lease, on a connection of its own each time; the bar of the product is printed beside the figures. What the client
 //! and the target take themselves is in them: the first line is the same without anybody else.
 #![expect(clippy::print_stdout, reason = "it is a program that prints a table")]
@@ -9,8 +9,9 @@ use std::io::Read;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::json;
+use tests::bars::Bars;
 use tests::peer::serve;
 use tests::process::Running;
 use tests::ssh::Client;
@@ -22,42 +23,45 @@ struct Scale {
 }
 
 fn main() -> Result<()> {
-    let scale = scale()?;
+    let (scale, bars) = scale()?;
     let mut world = World::start(&Setup {
         limits: format!("unauthenticated_per_source = {}", scale.idle + 64),
         log: "warn".to_owned(),
         ..Setup::default()
     })?;
-    measure_all(&world, &scale)?;
-    world.stop()
+    measure_all(&world, &scale, &bars)?;
+    world.stop()?;
+    bars.end()
 }
 
-fn measure_all(world: &World, scale: &Scale) -> Result<()> {
+fn measure_all(world: &World, scale: &Scale, bars: &Bars) -> Result<()> {
     let client = world.signed_in()?;
     println!(
         "one sign-in by lease with `true` on the target, {} times; the bar: p99 1 s, never 5 s",
         scale.logins
     );
     let alone = measure(&client, scale.logins)?;
-    report("nobody else", &alone, None);
+    report(bars, "nobody else", &alone, None);
 
     let idle = (0..scale.idle)
         .map(|_| half_open(world))
         .collect::<Result<Vec<_>>>()?;
     let beside = measure(&client, scale.logins)?;
     report(
+        bars,
         &format!("{} idle connections", idle.len()),
         &beside,
         Some(&alone),
     );
 
-    let _flood = attack(world, &client, json!({"do": "connections"}))?;
+    let _flood = attack(&client, &json!({"do": "connections"}))?;
     let beside = measure(&client, scale.logins)?;
-    report("and a flood of connections", &beside, Some(&alone));
+    report(bars, "and a flood of connections", &beside, Some(&alone));
 
-    let _failing = attack(world, &client, json!({"do": "failing"}))?;
+    let _failing = attack(&client, &json!({"do": "failing"}))?;
     let beside = measure(&client, scale.logins)?;
     report(
+        bars,
         "and failing sign-ins with whole key exchanges",
         &beside,
         Some(&alone),
@@ -66,28 +70,16 @@ fn measure_all(world: &World, scale: &Scale) -> Result<()> {
     Ok(())
 }
 
-fn scale() -> Result<Scale> {
+fn scale() -> Result<(Scale, Bars)> {
     let mut scale = Scale {
         logins: 200,
         idle: 300,
     };
-    let mut arguments = std::env::args().skip(1);
-    while let Some(name) = arguments.next() {
-        let field = match name.as_str() {
-            // Cargo's own.
-            "--bench" => continue,
-            "--logins" => &mut scale.logins,
-            "--idle" => &mut scale.idle,
-            _ => bail!("unknown option {name}: --logins N, --idle N"),
-        };
-        *field = arguments
-            .next()
-            .and_then(|value| value.parse().ok())
-            .context("a number behind the option")?;
-    }
+    let bars =
+        Bars::from_options(&mut [("--logins", &mut scale.logins), ("--idle", &mut scale.idle)])?;
     ensure!(scale.logins > 0, "a number above 0");
     ensure!(scale.idle <= 448, "limits.unauthenticated is 512");
-    Ok(scale)
+    Ok((scale, bars))
 }
 
 /// A connection that has the server's first words, says nothing and stays.
@@ -102,14 +94,8 @@ fn half_open(world: &World) -> Result<TcpStream> {
 }
 
 /// Something of `raw.py` that goes on until it is dropped.
-fn attack(world: &World, client: &Client<'_>, what: serde_json::Value) -> Result<Running> {
-    let mut what = what;
-    let object = what.as_object_mut().context("an object")?;
-    object.insert("port".into(), world.bastion()?.port.into());
-    object.insert("key".into(), client.key.display().to_string().into());
-    let user = format!("{}@box", world.sshd.login);
-    object.insert("user".into(), user.into());
-    let (running, _) = serve("raw.py", &[&what.to_string()])?;
+fn attack(client: &Client<'_>, what: &serde_json::Value) -> Result<Running> {
+    let (running, _) = serve("raw.py", &[&client.told(what)?])?;
     Ok(running)
 }
 
@@ -127,7 +113,7 @@ fn measure(client: &Client<'_>, count: usize) -> Result<Vec<Duration>> {
     Ok(times)
 }
 
-fn report(what: &str, times: &[Duration], alone: Option<&[Duration]>) {
+fn report(bars: &Bars, what: &str, times: &[Duration], alone: Option<&[Duration]>) {
     let at = |times: &[Duration], q: f64| {
         #[expect(
             clippy::cast_possible_truncation,
@@ -145,6 +131,6 @@ fn report(what: &str, times: &[Duration], alone: Option<&[Duration]>) {
     let met = most <= 1000.0 && longest <= 5000.0;
     println!(
         "{what:<46} p50 {half:>7.1} ms  p99 {most:>7.1} ms  longest {longest:>7.1} ms  {}{factor}",
-        if met { "met" } else { "MISSED" }
+        bars.verdict(&format!("sign-in, {what}: p99 1 s, never 5 s"), met)
     );
 }

@@ -1,8 +1,9 @@
 //! What the bastion costs, as ratios to a direct `ssh` and to `ssh -J` through an OpenSSH jump host, in one run.
 //!
-//! `cargo bench -p tests --bench relay [-- --size MIB --rounds N --sessions N]`. Recording is on, the cipher is
+//! `cargo bench -p tests --bench relay [-- --size MIB --rounds N --keys N --sessions N --strict]`. Recording is on, the cipher is
 //! aes128-gcm, the text looks like what people print. Each figure is a median over rounds in which the ways take
-//! turns, so that a machine with other things to do changes all of them alike. The goals are printed beside them.
+//! turns, so that a machine with other things to do changes all of them alike. The goals are printed beside them;
+//! with `--strict` one that is missed is a failure.
 #![expect(clippy::print_stdout, reason = "it is a program that prints a table")]
 
 use std::fs::File;
@@ -12,6 +13,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use tests::bars::Bars;
 use tests::process::Running;
 use tests::sshd::{Options, Sshd};
 use tests::world::{Setup, World};
@@ -25,8 +27,8 @@ struct Scale {
 }
 
 fn main() -> Result<()> {
-    let scale = scale()?;
-    let bench = Bench::prepare(&scale)?;
+    let (scale, bars) = scale()?;
+    let bench = Bench::prepare(&scale, bars)?;
     println!(
         "{} MiB of text, {} rounds, medians; recording on, aes128-gcm\n",
         scale.mib, scale.rounds
@@ -34,37 +36,28 @@ fn main() -> Result<()> {
     bench.bulk(&scale)?;
     bench.keystrokes(&scale)?;
     bench.first_byte(&scale)?;
-    bench.idle(&scale)
+    bench.idle(&scale)?;
+    bench.bars.end()
 }
 
-fn scale() -> Result<Scale> {
+fn scale() -> Result<(Scale, Bars)> {
     let mut scale = Scale {
         mib: 512,
         rounds: 5,
         keys: 2000,
         sessions: 60,
     };
-    let mut arguments = std::env::args().skip(1);
-    while let Some(name) = arguments.next() {
-        let field = match name.as_str() {
-            // Cargo's own.
-            "--bench" => continue,
-            "--size" => &mut scale.mib,
-            "--rounds" => &mut scale.rounds,
-            "--keys" => &mut scale.keys,
-            "--sessions" => &mut scale.sessions,
-            _ => bail!("unknown option {name}: --size MIB, --rounds N, --keys N, --sessions N"),
-        };
-        *field = arguments
-            .next()
-            .and_then(|value| value.parse().ok())
-            .context("a number behind the option")?;
-    }
+    let bars = Bars::from_options(&mut [
+        ("--size", &mut scale.mib),
+        ("--rounds", &mut scale.rounds),
+        ("--keys", &mut scale.keys),
+        ("--sessions", &mut scale.sessions),
+    ])?;
     ensure!(
         scale.mib > 0 && scale.rounds > 0 && scale.keys > 0 && scale.sessions > 0,
         "numbers above 0"
     );
-    Ok(scale)
+    Ok((scale, bars))
 }
 
 /// The ways to the same sshd; `scanned` is through the bastion, too, where a rule with every detector stands between.
@@ -85,10 +78,11 @@ struct Bench {
     text: PathBuf,
     bytes: u64,
     _jump: Sshd,
+    bars: Bars,
 }
 
 impl Bench {
-    fn prepare(scale: &Scale) -> Result<Self> {
+    fn prepare(scale: &Scale, bars: Bars) -> Result<Self> {
         let world = World::start(&Setup {
             protect: PROTECT.to_owned(),
             ..Setup::default()
@@ -132,6 +126,7 @@ Host *
             text,
             bytes,
             _jump: jump,
+            bars,
         })
     }
 
@@ -206,20 +201,28 @@ Host *
             println!(
                 "          bastion/direct {:.2} (goal >= {goal}) {}; bastion/ssh -J {:.2} (goal >= 1) {}",
                 direct / bastion,
-                verdict(direct / bastion >= goal),
+                self.bars.verdict(
+                    &format!("{name}: bastion/direct {goal}"),
+                    direct / bastion >= goal
+                ),
                 jump / bastion,
-                verdict(jump / bastion >= 1.0)
+                self.bars
+                    .verdict(&format!("{name}: bastion/ssh -J 1"), jump / bastion >= 1.0)
             );
             let (serve, recorder) = (median(&mut serve) / giga, median(&mut recorder) / giga);
             println!(
                 "          {:.2} CPU-s/GB (serve {serve:.2}, recorder {recorder:.2}; goal <= 3.7) {}",
                 serve + recorder,
-                verdict(serve + recorder <= 3.7)
+                self.bars
+                    .verdict(&format!("{name}: 3.7 CPU-s/GB"), serve + recorder <= 3.7)
             );
             let scanned = median(&mut scanned) / giga;
             println!(
                 "          {scanned:.2} CPU-s/GB scanned, every detector (goal <= 5) {}",
-                verdict(scanned <= 5.0)
+                self.bars.verdict(
+                    &format!("{name}, every detector: 5 CPU-s/GB"),
+                    scanned <= 5.0
+                )
             );
             // Where the cores are full, more speed is less work, and nothing else.
             let cores = std::thread::available_parallelism()?.get();
@@ -267,11 +270,12 @@ Host *
             ("bastion", bastion, direct),
             ("every detector", scanned, bastion),
         ] {
+            let added = figure.1 - than.1;
             println!(
-                "          {name} adds p50 {:.3} ms, p99 {:.3} ms (goal <= 1) {}",
+                "          {name} adds p50 {:.3} ms, p99 {added:.3} ms (goal <= 1) {}",
                 figure.0 - than.0,
-                figure.1 - than.1,
-                verdict(figure.1 - than.1 <= 1.0)
+                self.bars
+                    .verdict(&format!("keystroke, {name}: p99 1 ms more"), added <= 1.0)
             );
         }
         println!();
@@ -300,7 +304,8 @@ Host *
         println!(
             "          added {:.0} ms (goal <= 50) {}\n",
             bastion - direct,
-            verdict(bastion - direct <= 50.0)
+            self.bars
+                .verdict("first byte: 50 ms more", bastion - direct <= 50.0)
         );
         Ok(())
     }
@@ -335,7 +340,8 @@ Host *
         println!(
             "idle session {:.0} KiB (serve {serve:.0}, recorder {recorder:.0}; goal <= 300) {}",
             serve + recorder,
-            verdict(serve + recorder <= 300.0)
+            self.bars
+                .verdict("idle session: 300 KiB", serve + recorder <= 300.0)
         );
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
         let mib = |bytes: u64| bytes as f64 / 1024.0 / 1024.0;
@@ -438,10 +444,6 @@ fn busy_seconds() -> Result<f64> {
     #[expect(clippy::cast_precision_loss, reason = "a small number")]
     let per_second = rustix::param::clock_ticks_per_second() as f64;
     Ok(busy / per_second)
-}
-
-fn verdict(met: bool) -> &'static str {
-    if met { "met" } else { "MISSED" }
 }
 
 fn median(values: &mut [f64]) -> f64 {

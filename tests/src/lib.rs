@@ -5,6 +5,7 @@
 //! a file per behaviour. Nothing here sleeps: every wait is for an event, with [`DEADLINE`] as its end.
 //! Whatever is started is ended by its id when its handle is dropped.
 
+pub mod bars;
 pub mod bastion;
 pub mod files;
 pub mod link;
