@@ -10,15 +10,18 @@
 #![expect(clippy::print_stdout, reason = "it says figures")]
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use bastion::config::{RecordingMode, RecordingSync};
-use bastion::record::{About, Bulk, End, Kind, Recorder, Recording};
-use bytes::Bytes;
-use scanner::{Masked, Options, Raw, Rules, Scanner, Step};
+use bastion::config::RecordingSync;
+use bastion::record::{End, Kind, Recorder, Recording};
+use scanner::Masked;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep};
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use support::{about, masked};
 
 fn main() {
     let numbers: Vec<f64> = std::env::args()
@@ -49,40 +52,6 @@ fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
     folder
-}
-
-fn about(kind: Kind) -> About {
-    About {
-        user: "ada".to_owned(),
-        issuer: "https://id.example.test".to_owned(),
-        subject: "42".to_owned(),
-        target: "orders-db".to_owned(),
-        login: "postgres".to_owned(),
-        kind,
-        command: None,
-        pty: (kind == Kind::Shell).then_some((100, 30)),
-        term: None,
-        source: "192.0.2.7".parse().unwrap(),
-        connection: "c1".to_owned(),
-        bulk: Bulk::Full,
-        mode: RecordingMode::Strict,
-        continues: None,
-        break_glass: false,
-        notify: Vec::new(),
-        signed_in: None,
-    }
-}
-
-fn masked(bytes: &[u8]) -> Masked {
-    let mut scanner = Scanner::new(Arc::new(Rules::none()), Options::default());
-    scanner.feed(
-        scanner::Stream::Stdout,
-        Raw::new(Bytes::copy_from_slice(bytes)),
-    );
-    match scanner.next_step().unwrap() {
-        Step::Pass { bytes, .. } => bytes,
-        step => panic!("{step:?}"),
-    }
 }
 
 /// CPU seconds of a process so far (proc(5): user and system time, in hundredths).

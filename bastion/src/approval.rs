@@ -31,6 +31,14 @@ pub(crate) use party::{Kind, SamePerson};
 
 use crate::audit::Who;
 
+/// So many approvals, in words.
+pub(crate) fn needed_approvals(needed: u32) -> String {
+    match needed {
+        1 => "1 approval".to_owned(),
+        n => format!("{n} approvals"),
+    }
+}
+
 /// A person, as the audit log names them.
 pub(crate) fn who(party: &Party) -> Who {
     Who {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::config::{Config, Problems};
+use crate::config::{Config, Problems, chain};
 use crate::recorder::{Copies, CopyTo, Door, Keep};
 
 mod audit;
@@ -351,17 +351,6 @@ impl From<io::Error> for Failure {
             Self::new(error)
         }
     }
-}
-
-/// The error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }
 
 /// Where the configuration is, unless it is named.

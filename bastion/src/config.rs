@@ -15,7 +15,7 @@ pub use self::file::{FileError, KeyError, read_key, read_private, read_text};
 pub use self::passed::PassedEnv;
 pub(crate) use self::passed::is_continued;
 pub use self::problem::{Problem, Problems, printable};
-pub(crate) use self::problem::{line_column, nearest};
+pub(crate) use self::problem::{causes, chain, line_column, nearest};
 pub use self::sink::{Acknowledged, Forward, Guarantee, Receiver, Sink, Trust};
 pub(crate) use self::webhooks::web_address;
 pub use self::webhooks::{Address, Notify, Webhook};

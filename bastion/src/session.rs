@@ -26,7 +26,7 @@ use crate::access::{
     self, Access, Action, Current, Denied, Grant, Person, Question, Reason, SamePerson,
 };
 use crate::audit::{Audit, Event, Who};
-use crate::config::{Approval, Limits, OnRevoke};
+use crate::config::{Approval, Limits, OnRevoke, chain};
 use crate::holds::{Holds, Party};
 use crate::login::{Account, KeyId, Lease, SignIns};
 use crate::name::Destination;
@@ -199,78 +199,25 @@ async fn proxy(
     notices: Notices,
     stop: CancellationToken,
 ) {
-    match rooms.sign_ins.is_target_locked(target).await {
-        Ok(false) => {}
-        Ok(true) => return locked_out(rooms, &asked, login, target, &client, &notices).await,
-        Err(error) => {
-            warn!(connection = %asked.connection, %error, "locks cannot be read");
-            let line = "the bastion cannot decide now; try again later";
-            return give_up(&client.writer, &notices, line, NOT_ALLOWED).await;
-        }
-    }
     // From before the decision, so that no change is missed.
     let changes = rooms.access.changes();
-    let approved_until = match approved_until(rooms, &asked, login, target).await {
-        Ok(until) => until,
-        Err(line) => return give_up(&client.writer, &notices, line, NOT_ALLOWED).await,
-    };
-    let (access, grant) = match decide(rooms, &asked, login, target, approved_until) {
-        Ok(decided) => decided,
-        Err(line) => return give_up(&client.writer, &notices, &line, NOT_ALLOWED).await,
-    };
-    let direction = direction(&grant);
-    let about = about(&asked, login, target, &grant);
-    let kind = about.kind;
-    let recording = match rooms.recorder.start(about).await {
-        Ok(recording) => recording,
-        Err(error) => {
-            warn!(connection = %asked.connection, %error, "nothing can be recorded");
-            return give_up(&client.writer, &notices, error.notice(), REFUSED).await;
+    let permitted = match permit(rooms, &asked, login, target).await {
+        Ok(permitted) => permitted,
+        Err(Refused { line, status }) => {
+            return give_up(&client.writer, &notices, &line, status).await;
         }
     };
-    let id = recording.id().to_string();
-    let active = rooms.registry.begin(
-        &id,
-        Of {
-            identity: asked.lease.user.identity.clone(),
-            lease: asked.lease.id,
-            target: target.to_owned(),
-            login: login.to_owned(),
-        },
-    );
-    let mut session = Session {
-        rooms,
-        asked: &asked,
-        id,
-        login,
-        target,
-        kind,
-        recording,
+    let Permitted {
+        access,
+        grant,
+        approved_until,
+    } = permitted;
+    let (mut session, active) = match Session::begin(rooms, &asked, login, target, &grant).await {
+        Ok(begun) => begun,
+        Err(Refused { line, status }) => {
+            return give_up(&client.writer, &notices, &line, status).await;
+        }
     };
-    // A lock that came since the first look has not seen this session.
-    if !matches!(rooms.sign_ins.is_target_locked(target).await, Ok(false)) {
-        let line = "the target is locked; ask your administrator";
-        session.never_ran(line).await;
-        return give_up(&client.writer, &notices, line, NOT_ALLOWED).await;
-    }
-    if let Err(error) = rooms.audit.record_soon(session.started()) {
-        warn!(session = %session.id, %error, "not audited");
-        session.never_ran(error.notice()).await;
-        let line = "the session cannot be audited, so it does not start";
-        return give_up(&client.writer, &notices, line, REFUSED).await;
-    }
-    info!(session = %session.id, connection = %asked.connection, user = ?asked.lease.user.name, login, target, "session started");
-    if grant.marks().break_glass
-        && let Err(error) = session.mark_emergency(&grant).await
-    {
-        session.never_ran(error.notice()).await;
-        return give_up(&client.writer, &notices, error.notice(), REFUSED).await;
-    }
-    if let Err(line) = session.announce(&grant).await {
-        session.never_ran(line).await;
-        return give_up(&client.writer, &notices, line, REFUSED).await;
-    }
-
     let origin = session.origin(&grant);
     if let (Some(terms), Some(command)) = (grant.command_hold(), grant.command()) {
         let held = hold::HeldCommand {
@@ -279,22 +226,9 @@ async fn proxy(
             command,
             origin: origin.clone(),
         };
-        let stop = active.stop(&stop);
-        let keeper = session.recording.keeper();
-        let approved = held.approved(&mut session.recording, &mut client, &notices, &stop);
-        let approved = tokio::select! {
-            approved = approved => approved,
-            never = keep_recorded(rooms, &asked, (&session.id, target, login), keeper, &active) => match never {},
-            never = end_with_lease(rooms, &asked, &grant, &active) => match never {},
-            never = end_with_approval(rooms, &asked, &grant, &active) => match never {},
-        };
-        // The decision may have come hours after the grant.
-        let approved = match approved {
-            Ok(()) => still_allowed(rooms, &asked, &grant)
-                .await
-                .map_err(Why::Ended),
-            Err(why) => Err(why),
-        };
+        let approved = session
+            .command_approved(held, &grant, (&mut client, &notices), &active, &stop)
+            .await;
         if let Err(why) = approved {
             session.never_ran(why.notice()).await;
             let (line, status) = (why.notice().to_owned(), why.status());
@@ -328,6 +262,7 @@ async fn proxy(
         (login, target),
         target_end.agents.take().filter(|_| agent_grant.is_some()),
     );
+    let direction = direction(&grant);
     let rules = grant.rules();
     let holding = hold::Holding::new(&rooms.holds, &grant, &notices, origin, &access);
     let ids = holding.ids();
@@ -400,43 +335,77 @@ fn write_refusal(rooms: &Rooms, asked: &Asked, what: &str) {
     }
 }
 
-/// Refuses a channel to a target that is locked, to whoever would be allowed there without the lock;
-/// anybody else learns what they learn of a target that does not exist.
-async fn locked_out(
+/// Why a session does not begin: the line that its client reads, and the status.
+struct Refused {
+    line: String,
+    status: u32,
+}
+
+impl Refused {
+    fn new(line: impl Into<String>, status: u32) -> Self {
+        let line = line.into();
+        Self { line, status }
+    }
+}
+
+/// What was decided on a channel that may begin.
+struct Permitted {
+    access: Arc<Access>,
+    grant: Grant,
+    /// Until when, where that is an approved request's doing.
+    approved_until: Option<jiff::Timestamp>,
+}
+
+/// Decides on a channel, on a target that is not locked.
+async fn permit(
     rooms: &Rooms,
     asked: &Asked,
     login: &str,
     target: &str,
-    client: &ClientEnd,
-    notices: &Notices,
-) {
-    let approved_until = approved_until(rooms, asked, login, target).await;
-    let decided = match approved_until {
-        Ok(until) => decide(rooms, asked, login, target, until),
-        Err(line) => Err(line.to_owned()),
+) -> Result<Permitted, Refused> {
+    let locked = rooms.sign_ins.is_target_locked(target).await;
+    let locked = locked.map_err(|error| {
+        warn!(connection = %asked.connection, %error, "locks cannot be read");
+        Refused::new(
+            "the bastion cannot decide now; try again later",
+            NOT_ALLOWED,
+        )
+    })?;
+    let approved_until = approved_until(rooms, asked, login, target)
+        .await
+        .map_err(|line| Refused::new(line, NOT_ALLOWED))?;
+    let (access, grant) = decide(rooms, asked, login, target, approved_until)
+        .map_err(|line| Refused::new(line, NOT_ALLOWED))?;
+    if locked {
+        // Whoever would not be allowed there without the lock has learnt what they learn of a target
+        // that does not exist.
+        return Err(locked_out(rooms, asked, login, target));
+    }
+    Ok(Permitted {
+        access,
+        grant,
+        approved_until,
+    })
+}
+
+/// Writes down that a target's lock is all that kept a channel from it.
+fn locked_out(rooms: &Rooms, asked: &Asked, login: &str, target: &str) -> Refused {
+    let denied = Event::ChannelDenied {
+        connection: asked.connection.to_string(),
+        user: asked.lease.who(),
+        source: asked.source,
+        target: target.to_owned(),
+        login: login.to_owned(),
+        action: "connect".to_owned(),
+        command: None,
+        command_base64: None,
+        reason: "the target is locked".to_owned(),
+        policies: Vec::new(),
     };
-    let line = match decided {
-        Err(line) => line,
-        Ok(_) => {
-            let denied = Event::ChannelDenied {
-                connection: asked.connection.to_string(),
-                user: asked.lease.who(),
-                source: asked.source,
-                target: target.to_owned(),
-                login: login.to_owned(),
-                action: "connect".to_owned(),
-                command: None,
-                command_base64: None,
-                reason: "the target is locked".to_owned(),
-                policies: Vec::new(),
-            };
-            if let Err(error) = rooms.audit.record_soon(denied) {
-                warn!(connection = %asked.connection, %error, "not audited");
-            }
-            "the target is locked; ask your administrator".to_owned()
-        }
-    };
-    give_up(&client.writer, notices, &line, NOT_ALLOWED).await;
+    if let Err(error) = rooms.audit.record_soon(denied) {
+        warn!(connection = %asked.connection, %error, "not audited");
+    }
+    Refused::new(LOCKED, NOT_ALLOWED)
 }
 
 /// Has a session recorded again that goes on unrecorded, and says so where it is seen: in the audit
@@ -591,7 +560,98 @@ struct Session<'a> {
     recording: Recording,
 }
 
-impl Session<'_> {
+impl<'a> Session<'a> {
+    /// Begins a session that was decided on: recorded, where `end` and locks find it, and audited.
+    async fn begin(
+        rooms: &'a Arc<Rooms>,
+        asked: &'a Asked,
+        login: &'a str,
+        target: &'a str,
+        grant: &Grant,
+    ) -> Result<(Self, Active), Refused> {
+        let about = about(asked, login, target, grant);
+        let kind = about.kind;
+        let recording = rooms.recorder.start(about).await.map_err(|error| {
+            warn!(connection = %asked.connection, %error, "nothing can be recorded");
+            Refused::new(error.notice(), REFUSED)
+        })?;
+        let id = recording.id().to_string();
+        let active = rooms.registry.begin(
+            &id,
+            Of {
+                identity: asked.lease.user.identity.clone(),
+                lease: asked.lease.id,
+                target: target.to_owned(),
+                login: login.to_owned(),
+            },
+        );
+        let mut session = Self {
+            rooms,
+            asked,
+            id,
+            login,
+            target,
+            kind,
+            recording,
+        };
+        match session.tell_of(grant).await {
+            Ok(()) => Ok((session, active)),
+            Err((reason, refused)) => {
+                session.never_ran(&reason).await;
+                Err(refused)
+            }
+        }
+    }
+
+    /// Tells the audit log and whoever has to know; or why the recording ends at once, and what the
+    /// client reads.
+    async fn tell_of(&mut self, grant: &Grant) -> Result<(), (String, Refused)> {
+        let refused = |line: &str, status| (line.to_owned(), Refused::new(line, status));
+        // A lock that came since the first look has not seen this session.
+        if !matches!(
+            self.rooms.sign_ins.is_target_locked(self.target).await,
+            Ok(false)
+        ) {
+            return Err(refused(LOCKED, NOT_ALLOWED));
+        }
+        if let Err(error) = self.rooms.audit.record_soon(self.started()) {
+            warn!(session = %self.id, %error, "not audited");
+            let line = "the session cannot be audited, so it does not start";
+            return Err((error.notice().to_owned(), Refused::new(line, REFUSED)));
+        }
+        info!(session = %self.id, connection = %self.asked.connection, user = ?self.asked.lease.user.name, login = self.login, target = self.target, "session started");
+        if grant.marks().break_glass {
+            let marked = self.mark_emergency(grant).await;
+            marked.map_err(|error| refused(error.notice(), REFUSED))?;
+        }
+        let announced = self.announce(grant).await;
+        announced.map_err(|line| refused(line, REFUSED))
+    }
+
+    /// Waits for the decision on the command itself.
+    async fn command_approved(
+        &mut self,
+        held: hold::HeldCommand<'_>,
+        grant: &Grant,
+        (client, notices): (&mut ClientEnd, &Notices),
+        active: &Active,
+        stop: &CancellationToken,
+    ) -> Result<(), Why> {
+        let (rooms, asked) = (self.rooms, self.asked);
+        let stop = active.stop(stop);
+        let keeper = self.recording.keeper();
+        let about = (self.id.as_str(), self.target, self.login);
+        let approved = held.approved(&mut self.recording, client, notices, &stop);
+        tokio::select! {
+            approved = approved => approved,
+            never = keep_recorded(rooms, asked, about, keeper, active) => match never {},
+            never = end_with_lease(rooms, asked, grant, active) => match never {},
+            never = end_with_approval(rooms, asked, grant, active) => match never {},
+        }?;
+        // It may have come hours after the grant.
+        still_allowed(rooms, asked, grant).await.map_err(Why::Ended)
+    }
+
     fn started(&self) -> Event {
         Event::SessionStarted {
             connection: self.asked.connection.to_string(),
@@ -1067,20 +1127,10 @@ fn resize_every(limits: &Limits) -> Duration {
     Duration::from_secs(1) / limits.pty_changes_per_second.max(1)
 }
 
-/// An error with its causes, for the log.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
-
 /// So long a lease that is over leaves to whoever ended it to say why.
 const SAYS_WHY: Duration = Duration::from_secs(1);
+/// What whoever may reach a target is told while it is locked.
+const LOCKED: &str = "the target is locked; ask your administrator";
 /// What a client is told whose access new policies take away.
 const REVOKED: &str = "the session was ended: new policies no longer allow it";
 /// What a client is told whose access stood on an approved request.

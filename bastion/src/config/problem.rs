@@ -144,6 +144,26 @@ pub fn printable(text: &str) -> String {
     out
 }
 
+/// An error and its causes in one line, as they are.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        cause = error.source();
+    }
+    line
+}
+
+/// The same of what a peer may have a part in: printable, and cut where it is long.
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
+    printable(&chain(error)).chars().take(CAUSES_MAX).collect()
+}
+
+/// Longer ones are cut; in characters.
+const CAUSES_MAX: usize = 300;
+
 /// Line and column, both from 1, of byte `offset`.
 pub(crate) fn line_column(text: &str, offset: usize) -> (usize, usize) {
     let mut end = offset.min(text.len());
@@ -199,6 +219,15 @@ const WORD_MAX: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_error_is_cut_between_characters() {
+        for before in 0..4 {
+            let text = format!("{}{}", "x".repeat(before), "ä€😀".repeat(200));
+            let line = causes(&std::io::Error::other(text));
+            assert_eq!(line.chars().count(), CAUSES_MAX);
+        }
+    }
 
     #[test]
     fn places_are_counted_in_characters() {

@@ -12,6 +12,7 @@ use super::text::{self, Table, safe};
 use super::votes::{PersonJson, VoteJson, decided_by, person_json, vote_lines, votes_json};
 use super::{Console, Failure};
 use crate::access::Action;
+use crate::approval::needed_approvals;
 use crate::audit::Event;
 use crate::config::section::show_duration;
 use crate::login::{Identity, KeyId};
@@ -101,10 +102,7 @@ impl Console<'_> {
             safe(&facts.login),
             safe(&facts.target),
             show_duration(period),
-            match facts.needed {
-                1 => "1 approval".to_owned(),
-                n => format!("{n} approvals"),
-            },
+            needed_approvals(facts.needed),
             groups(&row),
             text::time(row.expires_at),
             self.rooms.name,

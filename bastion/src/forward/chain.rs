@@ -172,7 +172,7 @@ pub(crate) fn number_of(line: &[u8]) -> Option<u64> {
 }
 
 /// No line is longer: the recorder takes no longer event.
-const LINE_MAX: usize = 1024 * 1024;
+pub(super) const LINE_MAX: usize = 1024 * 1024;
 
 #[cfg(test)]
 pub(crate) mod tests {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::chain::{Broken, Chain, Entry, Place, number_of};
+use super::chain::{Broken, Chain, Entry, LINE_MAX, Place, number_of};
 use super::log::{Log, LogError};
 
 /// How far the log goes.
@@ -137,9 +137,6 @@ impl Lookout {
         Ok(Head { seq, end, at })
     }
 }
-
-/// As the recorder's own.
-const LINE_MAX: usize = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

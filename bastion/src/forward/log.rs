@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use tokio::sync::Mutex;
 
-use super::chain::{Place, number_of};
+use super::chain::{LINE_MAX, Place, number_of};
 use crate::record::{Opened, RecordError, Recorder};
 use recording::seal::Hash;
 
@@ -193,7 +193,7 @@ impl Log {
     /// Makes sure that the log has the line that `place` is behind, where it says or elsewhere.
     pub(super) async fn find(&self, place: Place) -> Result<Option<Place>, LogError> {
         let length = place.end.saturating_sub(place.start);
-        if length <= LINE_MAX {
+        if length <= LINE_MAX as u64 {
             let mut line = Vec::new();
             while (line.len() as u64) < length {
                 let more = self.read_at(place.start + line.len() as u64).await?;
@@ -215,7 +215,7 @@ impl Log {
         let (mut rest, mut start) = (Vec::new(), 0);
         loop {
             let more = self.read_at(start + rest.len() as u64).await?;
-            if more.is_empty() || rest.len() as u64 > LINE_MAX {
+            if more.is_empty() || rest.len() > LINE_MAX {
                 return Ok(None);
             }
             rest.extend_from_slice(&more);
@@ -258,8 +258,6 @@ impl Log {
 
 /// Bytes that are read from a file at once.
 const PIECE: usize = 64 * 1024;
-/// As the recorder's own.
-const LINE_MAX: u64 = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

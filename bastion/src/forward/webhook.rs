@@ -21,8 +21,8 @@ use super::feed::Feed;
 
 use super::{Delivered, DeliveryError, WayError};
 use crate::audit::Form;
-use crate::config::{Trust, read_private, read_text};
-use crate::notify::{Secrets, causes, client};
+use crate::config::{Trust, causes, read_private, read_text};
+use crate::notify::{Secrets, client};
 
 /// A receiver of webhooks.
 pub(super) struct Webhook {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Kind;
-use crate::approval::Party;
+use crate::approval::{Party, needed_approvals};
 use crate::config::printable;
 use crate::login::{Identity, KeyId, User};
 use crate::store::{HoldRow, RequestRow};
@@ -462,10 +462,7 @@ impl Hold {
             Kind::HoldExpired => "has expired",
             Kind::HoldVoid => "is void",
             _ => {
-                let needed = match self.needed {
-                    1 => "1 approval".to_owned(),
-                    n => format!("{n} approvals"),
-                };
+                let needed = needed_approvals(self.needed);
                 let fields = if self.fields.is_empty() {
                     String::new()
                 } else {
@@ -501,10 +498,7 @@ impl Request {
             Kind::RequestRevoked => format!("{id} was revoked: {who} as {account}"),
             _ => format!(
                 "{id} waits for {} from {}: {who} asks for {account} for {} minutes, until {}",
-                match self.needed {
-                    1 => "1 approval".to_owned(),
-                    n => format!("{n} approvals"),
-                },
+                needed_approvals(self.needed),
                 plain(&self.approvers.join(", ")),
                 self.seconds.div_ceil(60),
                 minute(self.expires_at)

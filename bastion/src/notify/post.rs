@@ -11,7 +11,7 @@ use url::Url;
 
 use super::sign::Secrets;
 use super::{Format, Wants};
-use crate::config::{Address, Problem, Webhook, printable, read_private, read_text, web_address};
+use crate::config::{Address, Problem, Webhook, causes, read_private, read_text, web_address};
 
 /// A webhook that can be told.
 pub(crate) struct Hook {
@@ -181,34 +181,5 @@ pub(crate) fn client(url: &Url, connect: Duration, answer: Duration) -> reqwest:
     }
 }
 
-/// An error with what caused it, in one line.
-pub(crate) fn causes(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line.push_str(": ");
-        line.push_str(&error.to_string());
-        cause = error.source();
-    }
-    printable(&line).chars().take(CAUSES_MAX).collect()
-}
-
-/// Longer lines are cut; in characters.
-const CAUSES_MAX: usize = 300;
-
 /// A bundle of all public authorities has a quarter of this.
 const CA_MAX: u64 = 1024 * 1024;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_long_error_is_cut_between_characters() {
-        for before in 0..4 {
-            let text = format!("{}{}", "x".repeat(before), "ä€😀".repeat(200));
-            let line = causes(&std::io::Error::other(text));
-            assert_eq!(line.chars().count(), CAUSES_MAX);
-        }
-    }
-}

@@ -15,6 +15,7 @@ use super::pump::Why;
 use super::registry::Stop;
 use super::rendition::Rendition;
 use crate::access::{Access, Grant, HoldTerms};
+use crate::approval::needed_approvals;
 use crate::holds::{
     Facts, Held, HoldError, HoldId, Holds, Live, Name, PREVIEW_MAX, Party, Refusal, Release,
     encode_frame,
@@ -426,11 +427,7 @@ fn waiting(id: HoldId, facts: &Facts, fields: &[&str], bastion: &str) -> String 
     } else {
         format!("{}: {}", facts.rule, fields.join(", "))
     };
-    let approvals = if facts.needed == 1 {
-        "1 approval".to_owned()
-    } else {
-        format!("{} approvals", facts.needed)
-    };
+    let approvals = needed_approvals(facts.needed);
     format!(
         "{what} held as {id} ({of}), waiting for {approvals} from {}; ssh {bastion} show {id}",
         facts.approvers

@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use url::{Host, Url, form_urlencoded};
 
 use super::super::{LoginError, text};
-use crate::config::{ClientAuth, Oidc};
+use crate::config::{ClientAuth, Oidc, causes};
 
 /// The client, with what it shows to say which one it is.
 pub(super) struct Client {
@@ -242,18 +242,6 @@ async fn body(response: &mut Response) -> Result<Vec<u8>, Failure> {
 /// The address stays out: it may carry what the configuration has put there.
 fn transport(error: reqwest::Error) -> Failure {
     Failure::Transport(error.without_url())
-}
-
-/// An error with what caused it, in one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line.push_str(": ");
-        line.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text::printable(&line, 300)
 }
 
 /// A URL that a provider may have: https, or http to this machine itself; without a user or a
