@@ -139,32 +139,14 @@ impl Command {
         let line = std::str::from_utf8(line).map_err(|_| Usage::NotText)?;
         let mut words = line.split_ascii_whitespace();
         let name = words.next().unwrap_or("help");
-        let mut given = Given::default();
-        let mut words = words.peekable();
-        while let Some(word) = words.next() {
-            match word {
-                "--payload" => given.payload = true,
-                "--plain" => given.plain = true,
-                // Each takes what follows, up to the next option: names and reasons have spaces.
-                "--user" | "--target" | "--reason" | "--since" => {
-                    let mut text = Vec::new();
-                    while let Some(more) = words.next_if(|next| !next.starts_with("--")) {
-                        text.push(more);
-                    }
-                    given.value(word, text.join(" "))?;
-                }
-                "--for" | "--login" => {
-                    let value = words.next_if(|next| !next.starts_with("--"));
-                    given.value(word, value.unwrap_or_default().to_owned())?;
-                }
-                "--json" => given.json = true,
-                "--explain" => given.explain = true,
-                "--active" => given.active = true,
-                "--all" => given.all = true,
-                word if word.starts_with('-') => return Err(Usage::Option),
-                word => given.arguments.push(word.to_owned()),
-            }
-        }
+        let mut given = Given::read(words)?;
+        let command = Self::named(name, &mut given)?;
+        given.taken()?;
+        Ok(command)
+    }
+
+    /// The command of this name, with what it takes of what was given.
+    fn named(name: &str, given: &mut Given) -> Result<Self, Usage> {
         let json = given.json;
         let command = match name {
             "help" | "--help" | "-h" => Self::Help { json },
@@ -273,22 +255,6 @@ impl Command {
             },
             _ => return Err(Usage::Unknown),
         };
-        if given.login.is_some() || given.period.is_some() {
-            return Err(Usage::Option);
-        }
-        if given.user.is_some()
-            || given.target.is_some()
-            || given.reason.is_some()
-            || given.since.is_some()
-        {
-            return Err(Usage::Option);
-        }
-        if given.explain || given.active || given.all || given.payload || given.plain {
-            return Err(Usage::Option);
-        }
-        if !given.arguments.is_empty() {
-            return Err(Usage::Argument);
-        }
         Ok(command)
     }
 }
@@ -399,6 +365,7 @@ impl fmt::Display for Usage {
     }
 }
 
+/// What stands behind a command's name, of which the command takes what it knows.
 #[derive(Default)]
 struct Given {
     json: bool,
@@ -417,6 +384,56 @@ struct Given {
 }
 
 impl Given {
+    fn read<'a>(words: impl Iterator<Item = &'a str>) -> Result<Self, Usage> {
+        let mut given = Self::default();
+        let mut words = words.peekable();
+        while let Some(word) = words.next() {
+            match word {
+                "--payload" => given.payload = true,
+                "--plain" => given.plain = true,
+                // Each takes what follows, up to the next option: names and reasons have spaces.
+                "--user" | "--target" | "--reason" | "--since" => {
+                    let mut text = Vec::new();
+                    while let Some(more) = words.next_if(|next| !next.starts_with("--")) {
+                        text.push(more);
+                    }
+                    given.value(word, text.join(" "))?;
+                }
+                "--for" | "--login" => {
+                    let value = words.next_if(|next| !next.starts_with("--"));
+                    given.value(word, value.unwrap_or_default().to_owned())?;
+                }
+                "--json" => given.json = true,
+                "--explain" => given.explain = true,
+                "--active" => given.active = true,
+                "--all" => given.all = true,
+                word if word.starts_with('-') => return Err(Usage::Option),
+                word => given.arguments.push(word.to_owned()),
+            }
+        }
+        Ok(given)
+    }
+
+    /// Whether nothing is left: who gives more than a command takes has mistyped it.
+    fn taken(self) -> Result<(), Usage> {
+        let flags = self.explain || self.active || self.all || self.payload || self.plain;
+        let values = [
+            self.user,
+            self.target,
+            self.reason,
+            self.since,
+            self.login,
+            self.period,
+        ];
+        if flags || values.iter().any(Option::is_some) {
+            return Err(Usage::Option);
+        }
+        if !self.arguments.is_empty() {
+            return Err(Usage::Argument);
+        }
+        Ok(())
+    }
+
     fn value(&mut self, option: &str, text: String) -> Result<(), Usage> {
         let place = match option {
             "--user" => &mut self.user,

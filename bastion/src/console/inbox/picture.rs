@@ -13,7 +13,8 @@ use unicode_width::UnicodeWidthChar;
 use super::super::command::Decision;
 use super::super::text;
 use super::board::{
-    Board, COLS_MIN, HoldLine, LIST_MAX, List, Page, Question, ROWS_MIN, RequestLine, Subject, Tab,
+    Board, COLS_MIN, HoldLine, LIST_MAX, List, Page, Question, ROWS_MIN, RequestLine, SessionLine,
+    Subject, Tab, TargetLine,
 };
 use crate::holds::Name;
 use crate::requests;
@@ -121,195 +122,15 @@ fn heading(board: &Board, buffer: &mut Buffer, area: Rect) {
 fn list(board: &Board, now: Timestamp, buffer: &mut Buffer, area: Rect) {
     let [names, rows] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
     let wide = area.width >= WIDE;
-    let mut each = |columns: &[(&str, Constraint)],
-                    rows_of: &mut dyn Iterator<Item = (Vec<String>, bool)>| {
-        let widths = columns.iter().map(|(_, width)| *width);
-        let cells = Layout::horizontal(widths)
-            .spacing(1)
-            .split(behind(names, 1));
-        for (cell, (name, _)) in cells.iter().zip(columns) {
-            put(buffer, *cell, name, HEAD);
-        }
-        for (row, (texts, selected)) in (rows.top()..rows.bottom()).zip(rows_of) {
-            let line = Rect::new(area.x, row, area.width, 1);
-            let style = if selected { BAR } else { PLAIN };
-            fill(buffer, line, style);
-            put(buffer, line, if selected { ">" } else { " " }, style);
-            for (cell, text) in cells.iter().zip(texts) {
-                put(buffer, Rect { y: row, ..*cell }, &text, style);
-            }
-        }
-    };
     let height = usize::from(rows.height);
-    match board.tab {
-        Tab::Waiting => {
-            let columns: &[_] = if wide {
-                &[
-                    ("HOLD", Constraint::Length(8)),
-                    ("AGE", Constraint::Length(4)),
-                    ("PRODUCER", Constraint::Fill(3)),
-                    ("ACCOUNT", Constraint::Fill(4)),
-                    ("RULE", Constraint::Fill(3)),
-                    ("FIELDS", Constraint::Fill(4)),
-                    ("LEFT", Constraint::Length(4)),
-                    ("OK", Constraint::Length(4)),
-                ]
-            } else {
-                &[
-                    ("HOLD", Constraint::Length(8)),
-                    ("AGE", Constraint::Length(4)),
-                    ("PRODUCER", Constraint::Fill(1)),
-                    ("ACCOUNT", Constraint::Fill(1)),
-                    ("OK", Constraint::Length(4)),
-                ]
-            };
-            let row = |line: &HoldLine| {
-                let (id, age) = (line.id.to_string(), ago(line.opened_at, now));
-                let (producer, account) = (line.producer.clone(), line.account.clone());
-                if wide {
-                    let (rule, fields) = (line.rule.clone(), line.fields.clone());
-                    vec![
-                        id,
-                        age,
-                        producer,
-                        account,
-                        rule,
-                        fields,
-                        left(line, now),
-                        votes(line),
-                    ]
-                } else {
-                    vec![id, age, producer, account, votes(line)]
-                }
-            };
-            each(columns, &mut of_holds(board, &board.waiting, height, row));
-        }
-        Tab::Requests => {
-            let columns: &[_] = if wide {
-                &[
-                    ("REQUEST", Constraint::Length(8)),
-                    ("AGE", Constraint::Length(4)),
-                    ("STATE", Constraint::Length(8)),
-                    ("WHO", Constraint::Fill(3)),
-                    ("ACCOUNT", Constraint::Fill(4)),
-                    ("FOR", Constraint::Length(5)),
-                    ("REASON", Constraint::Fill(5)),
-                    ("LEFT", Constraint::Length(4)),
-                    ("OK", Constraint::Length(4)),
-                ]
-            } else {
-                &[
-                    ("REQUEST", Constraint::Length(8)),
-                    ("STATE", Constraint::Length(8)),
-                    ("WHO", Constraint::Fill(1)),
-                    ("ACCOUNT", Constraint::Fill(1)),
-                    ("OK", Constraint::Length(4)),
-                ]
-            };
-            let row = |line: &RequestLine| {
-                let (id, state) = (line.id.to_string(), line.state.as_str().to_owned());
-                let (who, account) = (line.who.clone(), line.account.clone());
-                let ok = approvals(line.approvals, line.needed, line.voted);
-                if wide {
-                    vec![
-                        id,
-                        ago(line.asked_at, now),
-                        state,
-                        who,
-                        account,
-                        line.period.clone(),
-                        line.reason.clone(),
-                        ago(now, line.expires_at),
-                        ok,
-                    ]
-                } else {
-                    vec![id, state, who, account, ok]
-                }
-            };
-            let rows = board.requests.visible(height);
-            each(
-                columns,
-                &mut rows.map(|(line, selected)| (row(line), selected)),
-            );
-        }
-        Tab::Own => {
-            let columns: &[_] = if wide {
-                &[
-                    ("HOLD", Constraint::Length(8)),
-                    ("AGE", Constraint::Length(4)),
-                    ("STATE", Constraint::Length(9)),
-                    ("ACCOUNT", Constraint::Fill(2)),
-                    ("OK", Constraint::Length(4)),
-                    ("NEXT", Constraint::Fill(5)),
-                ]
-            } else {
-                &[
-                    ("HOLD", Constraint::Length(8)),
-                    ("STATE", Constraint::Length(9)),
-                    ("OK", Constraint::Length(4)),
-                    ("ACCOUNT", Constraint::Fill(1)),
-                ]
-            };
-            let row = |line: &HoldLine| {
-                let (id, state) = (line.id.to_string(), line.state.as_str().to_owned());
-                if wide {
-                    let next = board.hint(line.state, line.held, line.id);
-                    let age = ago(line.opened_at, now);
-                    vec![id, age, state, line.account.clone(), votes(line), next]
-                } else {
-                    vec![id, state, votes(line), line.account.clone()]
-                }
-            };
-            each(columns, &mut of_holds(board, &board.own, height, row));
-        }
-        Tab::Sessions => {
-            let columns = &[
-                ("STARTED", Constraint::Length(20)),
-                ("USER", Constraint::Fill(2)),
-                ("ACCOUNT", Constraint::Fill(3)),
-                ("KIND", Constraint::Length(5)),
-                ("STATUS", Constraint::Length(7)),
-                ("COMMAND", Constraint::Fill(4)),
-            ];
-            let rows = board.sessions.visible(height);
-            each(
-                columns,
-                &mut rows.map(|(line, selected)| {
-                    let line = line.clone();
-                    (
-                        vec![
-                            line.started,
-                            line.user,
-                            line.account,
-                            line.kind,
-                            line.status,
-                            line.command,
-                        ],
-                        selected,
-                    )
-                }),
-            );
-        }
-        Tab::Targets => {
-            let columns = &[
-                ("TARGET", Constraint::Fill(2)),
-                ("LOGIN", Constraint::Fill(1)),
-                ("MAY", Constraint::Fill(3)),
-                ("CONNECT", Constraint::Fill(4)),
-            ];
-            let rows = board.targets.visible(height);
-            each(
-                columns,
-                &mut rows.map(|(line, selected)| {
-                    let line = line.clone();
-                    (
-                        vec![line.target, line.login, line.may, line.connect],
-                        selected,
-                    )
-                }),
-            );
-        }
-    }
+    let table = match board.tab {
+        Tab::Waiting => waiting_list(board, now, wide, height),
+        Tab::Requests => request_list(board, now, wide, height),
+        Tab::Own => own_list(board, now, wide, height),
+        Tab::Sessions => session_list(board, height),
+        Tab::Targets => target_list(board, height),
+    };
+    table.draw(buffer, names, rows);
     let requests_wait = board.requests_waiting().next().is_some();
     let empty = match board.tab {
         Tab::Waiting if board.waiting.len() == 0 && requests_wait => "no hold waits for you",
@@ -321,6 +142,203 @@ fn list(board: &Board, now: Timestamp, buffer: &mut Buffer, area: Rect) {
         _ => return,
     };
     put(buffer, behind(rows, 1), empty, PLAIN);
+}
+
+/// A list's columns, and its rows as far as they are on the screen.
+struct Table {
+    columns: &'static [(&'static str, Constraint)],
+    /// Each with whether it is the selected one.
+    rows: Vec<(Vec<String>, bool)>,
+}
+
+impl Table {
+    fn draw(&self, buffer: &mut Buffer, names: Rect, rows: Rect) {
+        let widths = self.columns.iter().map(|(_, width)| *width);
+        let cells = Layout::horizontal(widths)
+            .spacing(1)
+            .split(behind(names, 1));
+        for (cell, (name, _)) in cells.iter().zip(self.columns) {
+            put(buffer, *cell, name, HEAD);
+        }
+        for (row, (texts, selected)) in (rows.top()..rows.bottom()).zip(&self.rows) {
+            let line = Rect::new(rows.x, row, rows.width, 1);
+            let style = if *selected { BAR } else { PLAIN };
+            fill(buffer, line, style);
+            put(buffer, line, if *selected { ">" } else { " " }, style);
+            for (cell, text) in cells.iter().zip(texts) {
+                put(buffer, Rect { y: row, ..*cell }, text, style);
+            }
+        }
+    }
+}
+
+/// The holds that wait for the user.
+fn waiting_list(board: &Board, now: Timestamp, wide: bool, height: usize) -> Table {
+    let columns: &[_] = if wide {
+        &[
+            ("HOLD", Constraint::Length(8)),
+            ("AGE", Constraint::Length(4)),
+            ("PRODUCER", Constraint::Fill(3)),
+            ("ACCOUNT", Constraint::Fill(4)),
+            ("RULE", Constraint::Fill(3)),
+            ("FIELDS", Constraint::Fill(4)),
+            ("LEFT", Constraint::Length(4)),
+            ("OK", Constraint::Length(4)),
+        ]
+    } else {
+        &[
+            ("HOLD", Constraint::Length(8)),
+            ("AGE", Constraint::Length(4)),
+            ("PRODUCER", Constraint::Fill(1)),
+            ("ACCOUNT", Constraint::Fill(1)),
+            ("OK", Constraint::Length(4)),
+        ]
+    };
+    let row = |line: &HoldLine| {
+        let (id, age) = (line.id.to_string(), ago(line.opened_at, now));
+        let (producer, account) = (line.producer.clone(), line.account.clone());
+        if wide {
+            let (rule, fields) = (line.rule.clone(), line.fields.clone());
+            vec![
+                id,
+                age,
+                producer,
+                account,
+                rule,
+                fields,
+                left(line, now),
+                votes(line),
+            ]
+        } else {
+            vec![id, age, producer, account, votes(line)]
+        }
+    };
+    let rows = of_holds(board, &board.waiting, height, row).collect();
+    Table { columns, rows }
+}
+
+/// The requests for access.
+fn request_list(board: &Board, now: Timestamp, wide: bool, height: usize) -> Table {
+    let columns: &[_] = if wide {
+        &[
+            ("REQUEST", Constraint::Length(8)),
+            ("AGE", Constraint::Length(4)),
+            ("STATE", Constraint::Length(8)),
+            ("WHO", Constraint::Fill(3)),
+            ("ACCOUNT", Constraint::Fill(4)),
+            ("FOR", Constraint::Length(5)),
+            ("REASON", Constraint::Fill(5)),
+            ("LEFT", Constraint::Length(4)),
+            ("OK", Constraint::Length(4)),
+        ]
+    } else {
+        &[
+            ("REQUEST", Constraint::Length(8)),
+            ("STATE", Constraint::Length(8)),
+            ("WHO", Constraint::Fill(1)),
+            ("ACCOUNT", Constraint::Fill(1)),
+            ("OK", Constraint::Length(4)),
+        ]
+    };
+    let row = |line: &RequestLine| {
+        let (id, state) = (line.id.to_string(), line.state.as_str().to_owned());
+        let (who, account) = (line.who.clone(), line.account.clone());
+        let ok = approvals(line.approvals, line.needed, line.voted);
+        if wide {
+            vec![
+                id,
+                ago(line.asked_at, now),
+                state,
+                who,
+                account,
+                line.period.clone(),
+                line.reason.clone(),
+                ago(now, line.expires_at),
+                ok,
+            ]
+        } else {
+            vec![id, state, who, account, ok]
+        }
+    };
+    let rows = board.requests.visible(height);
+    let rows = rows.map(|(line, selected)| (row(line), selected)).collect();
+    Table { columns, rows }
+}
+
+/// What is held of the user's own.
+fn own_list(board: &Board, now: Timestamp, wide: bool, height: usize) -> Table {
+    let columns: &[_] = if wide {
+        &[
+            ("HOLD", Constraint::Length(8)),
+            ("AGE", Constraint::Length(4)),
+            ("STATE", Constraint::Length(9)),
+            ("ACCOUNT", Constraint::Fill(2)),
+            ("OK", Constraint::Length(4)),
+            ("NEXT", Constraint::Fill(5)),
+        ]
+    } else {
+        &[
+            ("HOLD", Constraint::Length(8)),
+            ("STATE", Constraint::Length(9)),
+            ("OK", Constraint::Length(4)),
+            ("ACCOUNT", Constraint::Fill(1)),
+        ]
+    };
+    let row = |line: &HoldLine| {
+        let (id, state) = (line.id.to_string(), line.state.as_str().to_owned());
+        if wide {
+            let next = board.hint(line.state, line.held, line.id);
+            let age = ago(line.opened_at, now);
+            vec![id, age, state, line.account.clone(), votes(line), next]
+        } else {
+            vec![id, state, votes(line), line.account.clone()]
+        }
+    };
+    let rows = of_holds(board, &board.own, height, row).collect();
+    Table { columns, rows }
+}
+
+/// The sessions that the user may see.
+fn session_list(board: &Board, height: usize) -> Table {
+    let columns: &[_] = &[
+        ("STARTED", Constraint::Length(20)),
+        ("USER", Constraint::Fill(2)),
+        ("ACCOUNT", Constraint::Fill(3)),
+        ("KIND", Constraint::Length(5)),
+        ("STATUS", Constraint::Length(7)),
+        ("COMMAND", Constraint::Fill(4)),
+    ];
+    let row = |line: &SessionLine| {
+        let line = line.clone();
+        vec![
+            line.started,
+            line.user,
+            line.account,
+            line.kind,
+            line.status,
+            line.command,
+        ]
+    };
+    let rows = board.sessions.visible(height);
+    let rows = rows.map(|(line, selected)| (row(line), selected)).collect();
+    Table { columns, rows }
+}
+
+/// The accounts that the user may reach.
+fn target_list(board: &Board, height: usize) -> Table {
+    let columns: &[_] = &[
+        ("TARGET", Constraint::Fill(2)),
+        ("LOGIN", Constraint::Fill(1)),
+        ("MAY", Constraint::Fill(3)),
+        ("CONNECT", Constraint::Fill(4)),
+    ];
+    let row = |line: &TargetLine| {
+        let line = line.clone();
+        vec![line.target, line.login, line.may, line.connect]
+    };
+    let rows = board.targets.visible(height);
+    let rows = rows.map(|(line, selected)| (row(line), selected)).collect();
+    Table { columns, rows }
 }
 
 /// The rows of holds on the screen; one of which nothing is known yet shows its name.
