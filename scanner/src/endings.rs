@@ -191,6 +191,8 @@ const OTHERS: usize = 128;
 /// an escape before it can take away the first byte of eight, and if it changes another one it is
 /// a suspect itself.
 const OTHER_MAX: usize = 7;
+/// As many bytes before a suspect say with it that the word before it is nothing.
+pub(crate) const OTHER_BEFORE: usize = 7;
 /// A shorter look is as cheap as to remember it.
 const SHORT: usize = 2;
 

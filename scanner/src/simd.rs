@@ -828,6 +828,48 @@ fn separators_of(text: &[u8], (by, quote): (u8, u8), out: &mut Separators) {
     out.controls = true;
 }
 
+/// In a list of stops: a line ends there, and no suspect stands there.
+pub(crate) const END: u16 = 1 << 15;
+/// The most words of a bitmap that stops are listed of.
+pub(crate) const STOPS_WORDS: usize = 32;
+
+/// Lists where suspects stand, and where newlines do that are none, which have the bit [`END`], as
+/// the first words of the maps say.
+pub(crate) fn stops(width: Width, newlines: &[u64], suspects: &[u64], out: &mut Vec<u16>) {
+    out.clear();
+    let words = ..newlines.len().min(suspects.len()).min(STOPS_WORDS);
+    let newlines = newlines.get(words).unwrap_or_default();
+    let suspects = suspects.get(words).unwrap_or_default();
+    match width {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the width says that the CPU has these instructions; there are no more words than
+        // that.
+        Width::Avx512 => unsafe { x86::stops_avx512(newlines, suspects, out) },
+        #[cfg(target_arch = "x86_64")]
+        Width::Avx2 => stops_of(newlines, suspects, out),
+        Width::Portable => stops_of(newlines, suspects, out),
+    }
+}
+
+fn stops_of(newlines: &[u64], suspects: &[u64], out: &mut Vec<u16>) {
+    let words = newlines.iter().zip(suspects);
+    for ((newline, suspect), at) in words.zip((0u16..).step_by(BLOCK)) {
+        let mut left = newline | suspect;
+        while left != 0 {
+            let bit = left & left.wrapping_neg();
+            let end = if suspect & bit == 0 { END } else { 0 };
+            out.push((at + left.trailing_zeros() as u16) | end);
+            left ^= bit;
+        }
+    }
+}
+
+/// The place of a stop.
+#[inline]
+pub(crate) fn place(stop: u16) -> usize {
+    usize::from(stop & !END)
+}
+
 /// A text with rows, in which protected cells are found.
 pub(crate) struct Rows<'a, H> {
     pub(crate) text: &'a [u8],
@@ -983,6 +1025,41 @@ pub(crate) fn has_any(text: &[u8; 32], bytes: [u8; 3]) -> bool {
     text.iter().any(|b| bytes.contains(b))
 }
 
+/// Some bytes of a text, of which not all count.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pattern {
+    bytes: [u8; 32],
+    /// All ones where any byte fits.
+    any: [u8; 32],
+}
+
+impl Pattern {
+    /// The bytes of `text` in `range`.
+    pub(crate) fn new(text: &[u8; 32], range: Range<usize>) -> Self {
+        let mut any = [0; 32];
+        for (k, any) in any.iter_mut().enumerate() {
+            *any = if range.contains(&k) { 0 } else { 0xff };
+        }
+        Self { bytes: *text, any }
+    }
+
+    /// Whether a text has the same bytes where they count.
+    #[inline]
+    pub(crate) fn fits(&self, text: &[u8; 32]) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return x86::fits(text, &self.bytes, &self.any);
+        #[cfg(not(target_arch = "x86_64"))]
+        self.fits_each(text)
+    }
+
+    /// The specification of [`Self::fits`].
+    #[cfg(any(test, not(target_arch = "x86_64")))]
+    fn fits_each(&self, text: &[u8; 32]) -> bool {
+        let bytes = self.bytes.iter().zip(&self.any);
+        bytes.zip(text).all(|((b, any), t)| b == t || *any != 0)
+    }
+}
+
 /// Bytes that no text in UTF-8 has: NUL, and what never occurs in it.
 pub(crate) fn is_unreadable(b: u8) -> bool {
     matches!(b, 0 | 0xc0 | 0xc1 | 0xf5..=0xff)
@@ -1029,6 +1106,20 @@ mod x86 {
             let text = _mm_loadu_si128(text.as_ptr().cast());
             let [a, b, c] = bytes.map(|b| _mm_cmpeq_epi8(text, _mm_set1_epi8(b.cast_signed())));
             _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(a, b), c)).cast_unsigned()
+        }
+    }
+
+    /// Whether two texts have the same bytes where `any` has no ones.
+    #[inline]
+    pub(super) fn fits(text: &[u8; 32], bytes: &[u8; 32], any: &[u8; 32]) -> bool {
+        // SAFETY: every CPU has these instructions; loads need no alignment, and each text has two
+        // times 16 bytes.
+        unsafe {
+            let half = |k: usize| {
+                let load = |text: &[u8; 32]| _mm_loadu_si128(text.as_ptr().add(16 * k).cast());
+                _mm_or_si128(_mm_cmpeq_epi8(load(text), load(bytes)), load(any))
+            };
+            _mm_movemask_epi8(_mm_and_si128(half(0), half(1))) == 0xffff
         }
     }
 
@@ -1745,6 +1836,53 @@ mod x86 {
         (out.quotes, out.controls) = (quotes != 0, controls != 0);
     }
 
+    /// # Safety
+    ///
+    /// The CPU has the instructions; there are at most `STOPS_WORDS` words.
+    #[target_feature(
+        enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,gfni,bmi1,bmi2,popcnt,lzcnt"
+    )]
+    pub(super) unsafe fn stops_avx512(newlines: &[u64], suspects: &[u64], out: &mut Vec<u16>) {
+        let mut each = [0u8; BLOCK];
+        for (k, slot) in (0u8..).zip(each.iter_mut()) {
+            *slot = k;
+        }
+        // SAFETY: there are 64 bytes; loads need no alignment.
+        let each = unsafe { _mm512_loadu_si512(each.as_ptr().cast()) };
+        let flag = _mm512_set1_epi8(i8::MIN);
+        let kept = _mm_set1_epi16((super::END | 0x3f).cast_signed());
+        let words = newlines.iter().zip(suspects);
+        // A number for each bit, and a part that is written whole.
+        out.reserve(BLOCK * (words.len() + 1));
+        let first = out.spare_capacity_mut().as_mut_ptr();
+        let mut to = first;
+        for ((newline, suspect), at) in words.zip((0i16..).step_by(BLOCK)) {
+            let all = newline | suspect;
+            let marked = _mm512_mask_add_epi8(each, newline & !suspect, each, flag);
+            let mut packed = _mm512_maskz_compress_epi8(all, marked);
+            let at = _mm_set1_epi16(at);
+            let size = all.count_ones() as usize;
+            let mut done = 0;
+            loop {
+                // The sign of a byte becomes that of its number.
+                let part = _mm_cvtepi8_epi16(_mm512_castsi512_si128(packed));
+                let part = _mm_or_si128(_mm_and_si128(part, kept), at);
+                // SAFETY: there is room for 64 numbers of each word and of one more; `done` is less
+                // than those of this one, or 0.
+                unsafe { _mm_storeu_si128(to.add(done).cast(), part) };
+                done += 8;
+                if done >= size {
+                    break;
+                }
+                packed = _mm512_alignr_epi64::<1>(packed, packed);
+            }
+            // SAFETY: there is room for them.
+            to = unsafe { to.add(size) };
+        }
+        // SAFETY: these have been written.
+        unsafe { out.set_len(out.len() + to.offset_from_unsigned(first)) };
+    }
+
     /// Adds the bytes of a block that `map` has as numbers, from `at` on; the sign of a byte becomes
     /// that of its number.
     ///
@@ -2247,6 +2385,21 @@ mod tests {
             }
         }
 
+        /// Vectors compare what bytes do.
+        #[test]
+        fn patterns_fit_byte_by_byte(
+            text: [u8; 32], from in 0..33usize, to in 0..33usize, changes in prop::collection::vec((0..32usize, any::<u8>()), 0..4),
+        ) {
+            let pattern = Pattern::new(&text, from..to);
+            let mut other = text;
+            for (k, b) in changes {
+                other[k] = b;
+            }
+            let same = from >= to || text[from..to] == other[from..to];
+            prop_assert_eq!(pattern.fits(&other), same);
+            prop_assert_eq!(pattern.fits_each(&other), same);
+        }
+
         /// What a text says does not depend on the block or the run that it stands in.
         #[test]
         fn runs_follow_each_other(
@@ -2270,7 +2423,12 @@ mod tests {
 
         /// Vectors say what bytes say; sets of halves may only say more.
         #[test]
-        fn every_level_says_the_same(text in text(), sets: Vec<(usize, u8, u8)>) {
+        fn every_level_says_the_same(
+            text in text(),
+            sets: Vec<(usize, u8, u8)>,
+            bits in prop::collection::vec(any::<u64>(), 0..2 * STOPS_WORDS),
+            other_bits in prop::collection::vec(any::<u64>(), 0..2 * STOPS_WORDS),
+        ) {
             let t = tables(&sets);
             let mut want = Maps::default();
             sweep(Width::Portable, &t, &text, &mut want);
@@ -2288,6 +2446,14 @@ mod tests {
                 places(*width, &text, b'-', &mut a);
                 places(Width::Portable, &text, b'-', &mut b);
                 prop_assert_eq!(&a, &b);
+                // Any bits at all, too, in more words than are listed.
+                for (newlines, suspects) in [(&got.newline, &got.suspect), (&bits, &other_bits)] {
+                    let (mut stopped, mut want) = (vec![7], Vec::new());
+                    stops(*width, newlines, suspects, &mut stopped);
+                    let most = newlines.len().min(STOPS_WORDS);
+                    stops_of(&newlines[..most], suspects, &mut want);
+                    prop_assert_eq!(stopped, want);
+                }
                 for by in [(b'-', b'"'), (b'|', b'a')] {
                     let (mut seps, mut want) = <(Separators, Separators)>::default();
                     let maps = (got.newline.as_slice(), got.suspect.as_slice());

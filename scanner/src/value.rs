@@ -313,7 +313,12 @@ pub(crate) fn is_nothing(value: &[u8]) -> bool {
         b"[null]",
         b"",
     ];
-    value.len() <= 10 && NOTHING.iter().any(|n| value.eq_ignore_ascii_case(n))
+    // What begins with another byte is none of them.
+    let may_be = matches!(
+        value.first(),
+        None | Some(b'(' | b'<' | b'[' | b'~' | b'\\' | b'n' | b'N' | b'u' | b'U')
+    );
+    value.len() <= 10 && may_be && NOTHING.iter().any(|n| value.eq_ignore_ascii_case(n))
 }
 
 /// How a bare value ends.

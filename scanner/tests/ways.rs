@@ -555,6 +555,67 @@ fn table() -> impl Strategy<Value = String> {
     )
 }
 
+/// Objects with the same keys in lines of their own, some of which leave a key out, turn the order
+/// around, or are not as plain as that.
+fn objects() -> impl Strategy<Value = String> {
+    let keys = prop::sample::subsequence(
+        vec![
+            "id",
+            "ssn",
+            "name",
+            "email",
+            "account_number",
+            "lessn",
+            "created",
+            "data",
+            "note e",
+            "field_0_0",
+        ],
+        1..8,
+    )
+    .prop_shuffle();
+    let value = prop_oneof![
+        12 => "\"[a-z0-9 -]{0,20}\"",
+        6 => "[0-9]{1,12}",
+        1 => "\"[ -~]{0,30}\"",
+        1 => (0..4000usize).prop_map(|n| format!("\"{}\"", "z".repeat(n))),
+        3 => prop::sample::select(vec![
+            "null", "\"\"", "true", "-1.5e3", "\"131-45-1438\"", "\"null\"", "\"a\\\"b\"", "\"ssn\"", "\"a", "x\"",
+            "[\"user\",\"data\",0]", "[\"ssn\",\"email\"]", "{\"ssn\":\"x1\"}", "\"\\u0073sn\"",
+            "{\"p\":\"am9lQGV4YW1wbGUuY29t\"}", "\"a\nb\"", "\"joe@example.org\"", "\"a ssn\"", "\"\x1b[1mx\"",
+        ]).prop_map(str::to_owned),
+    ];
+    let line = (
+        prop::collection::vec(value, 8),
+        prop::option::weighted(0.15, (0..4usize, 0..8usize)),
+    );
+    let lines = prop::collection::vec(line, 1..60);
+    let style = (any::<bool>(), any::<bool>());
+    (keys, lines, style).prop_map(|(keys, lines, (spaces, crlf))| {
+        let (colon, comma) = if spaces { (": ", ", ") } else { (":", ",") };
+        let mut text = String::new();
+        for (values, other) in lines {
+            let members = keys.iter().zip(values);
+            let mut members: Vec<_> = members
+                .map(|(key, value)| format!("\"{key}\"{colon}{value}"))
+                .collect();
+            let (mut open, mut close) = ("{", "}");
+            match other {
+                Some((0, _)) => members.reverse(),
+                Some((1, at)) if at < members.len() => drop(members.remove(at)),
+                Some((2, _)) => (open, close) = ("  ", ""),
+                Some((3, at)) if at < members.len() => members[at].push('\n'),
+                _ => {}
+            }
+            text.push_str(open);
+            text.push_str(&members.join(comma));
+            text.push_str(close);
+            text.push_str(if crlf { "\r\n" } else { "\n" });
+        }
+        text
+    })
+}
+
 fn check(text: &[u8], kind: usize, size: usize, pty: bool) -> Result<(), TestCaseError> {
     let rules = rules(kind);
     let want = scan(&rules, Way::Bytes, pty, [text]);
@@ -590,6 +651,11 @@ proptest! {
 proptest! {
     // Each is a long text.
     #![proptest_config(ProptestConfig { cases: cases() / 8, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn objects_in_lines(text in objects(), kind in 0..5usize, size in 1..4000usize, pty: bool) {
+        check(text.as_bytes(), kind, size, pty)?;
+    }
 
     #[test]
     fn rows_of_a_table(text in table(), kind in 0..5usize, size in 1..4000usize, pty: bool) {

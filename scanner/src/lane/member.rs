@@ -4,11 +4,9 @@
 //! the key and with a delimiter of JSON behind the value. Anything else is the byte machine's.
 
 use super::Lane;
-use super::skim::Piece;
 use crate::mask::Place;
 use crate::rules::{Action, Hit, Mask};
-use crate::simd::{self, Span};
-use crate::sink::How;
+use crate::simd::{self, Pattern};
 use crate::table;
 use crate::value;
 
@@ -39,13 +37,75 @@ impl Key {
         let (bytes, mask) = (self.bytes, self.mask);
         (near[1] ^ bytes[1]) & mask[1] == 0 && (near[0] ^ bytes[0]) & mask[0] == 0
     }
+
+    /// How many bytes are compared.
+    fn bytes(&self) -> usize {
+        self.mask.iter().map(|m| m.count_ones() as usize / 8).sum()
+    }
 }
 
 /// The field of a key, and how its values are replaced.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Known {
-    hit: Hit,
-    by: Mask,
+    pub(super) hit: Hit,
+    pub(super) by: Mask,
+}
+
+/// What the suspects of a line were, in their order: those of the next line are mostly the same.
+#[derive(Clone, Debug)]
+pub(super) struct Guesses([Option<Guess>; GUESSES]);
+
+/// What is known of a suspect by the bytes before it and the two from it on.
+#[derive(Clone, Copy, Debug)]
+struct Guess {
+    /// It depends on these bytes alone.
+    by: Pattern,
+    /// Of the end of no protected key there is nothing to be known.
+    known: Option<Known>,
+}
+
+const GUESSES: usize = 16;
+/// Where the suspect stands in what is compared.
+const PLACE: usize = 30;
+
+impl Guesses {
+    pub(super) fn new() -> Self {
+        Self([None; GUESSES])
+    }
+
+    #[inline]
+    fn near(text: &[u8], at: usize) -> Option<&[u8; 32]> {
+        text.get(at.checked_sub(PLACE)?..)?.first_chunk()
+    }
+
+    /// What is known of the `nth` suspect of a line, if it is what it was in the line before.
+    #[inline]
+    pub(super) fn find(&self, nth: usize, text: &[u8], at: usize) -> Option<Option<&Known>> {
+        let near = Self::near(text, at)?;
+        let guess = self.0.get(nth % GUESSES)?.as_ref()?;
+        guess.by.fits(near).then_some(guess.known.as_ref())
+    }
+
+    /// Keeps what a suspect is, as its byte and so many before it say, and with them a colon behind
+    /// it if it is `known`.
+    #[cold]
+    pub(super) fn keep(
+        &mut self,
+        nth: usize,
+        text: &[u8],
+        at: usize,
+        before: usize,
+        known: Option<Known>,
+    ) {
+        if let Some(near) = Self::near(text, at)
+            && let Some(from) = PLACE.checked_sub(before)
+            && let Some(guess) = self.0.get_mut(nth % GUESSES)
+        {
+            let to = PLACE + 1 + usize::from(known.is_some());
+            let by = Pattern::new(near, from..to);
+            *guess = Some(Guess { by, known });
+        }
+    }
 }
 
 const KEYS: usize = 16;
@@ -63,9 +123,10 @@ impl Keys {
     }
 
     /// What is known of the key whose name ends before `name`, where a quote and a colon stand.
-    /// That something else may stand there, too, was looked at when it was kept.
+    /// That something else may stand there, too, was looked at when it was kept. Of how many bytes
+    /// it is known, too.
     #[inline]
-    pub(super) fn find(&self, text: &[u8], name: usize) -> Option<Known> {
+    pub(super) fn find(&self, text: &[u8], name: usize) -> Option<(Known, usize)> {
         let [last, b'"', b':'] = text.get(name.checked_sub(1)?..)?.first_chunk()? else {
             return None;
         };
@@ -75,7 +136,8 @@ impl Keys {
         let (near, slot) = Self::near(text, name)?;
         // Two keys that want the same place stand side by side, the newer one first.
         let mut keys = self.keys.get(slot..slot + 2)?.iter().flatten();
-        keys.find(|key| key.is(near)).map(|key| key.known)
+        let key = keys.find(|key| key.is(near))?;
+        Some((key.known, key.bytes()))
     }
 
     /// Keeps a key of `size` bytes, if it is not too long for that.
@@ -104,58 +166,39 @@ impl Keys {
     }
 }
 
-impl Lane {
-    /// The value of the key whose name ends before `name`, in a line up to `end`; `None`: it is not
-    /// as plain as that.
-    #[inline]
-    pub(super) fn member(
-        &self,
-        piece: Piece<'_>,
-        end: usize,
-        name: usize,
-        known: Known,
-    ) -> Option<Span<How>> {
-        let text = piece.raw.get(..end)?;
-        let rest = text.get(name..)?.strip_prefix(b"\":")?;
-        let spaces = rest.iter().take_while(|b| **b == b' ').count();
-        let from = end - rest.len() + spaces;
-        let rest = rest.get(spaces..)?;
-        let (from, size, place, after) = match rest.first()? {
-            b'"' => {
-                let content = rest.get(1..)?;
-                let content = content.get(..STRING_MAX).unwrap_or(content);
-                let size = simd::find2(b'"', b'\\', content)?;
-                let after = content.get(size..)?.strip_prefix(b"\"")?;
-                (from + 1, size, Place::Inside, after)
-            }
-            b'0'..=b'9' | b'-' => {
-                let number = |b: &u8| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'+');
-                let size = rest.iter().position(|b| !number(b)).unwrap_or(rest.len());
-                (from, size, Place::Literal, rest.get(size..)?)
-            }
-            _ => return None,
-        };
-        // A quote that opens another one, or a key that ends with the value, is not plain.
-        if !matches!(after.first(), None | Some(b',' | b'}' | b']')) {
-            return None;
+/// Where the value of the key whose name ends before `name` begins and ends; `None`: it is not as
+/// plain as that. It may seem to go on behind its line.
+#[inline(always)]
+pub(super) fn value(text: &[u8], name: usize) -> Option<(usize, usize, Place)> {
+    let rest = text.get(name..)?.strip_prefix(b"\":")?;
+    let spaces = rest.iter().take_while(|b| **b == b' ').count();
+    let from = text.len() - rest.len() + spaces;
+    let rest = rest.get(spaces..)?;
+    let (from, size, place, after) = match rest.first()? {
+        b'"' => {
+            let content = rest.get(1..)?;
+            let content = content.get(..STRING_MAX).unwrap_or(content);
+            let size = simd::find2(b'"', b'\\', content)?;
+            let after = content.get(size..)?.strip_prefix(b"\"")?;
+            (from + 1, size, Place::Inside, after)
         }
-        let to = from + size;
-        Some(Span {
-            from: if value::is_nothing(text.get(from..to)?) {
-                to
-            } else {
-                from
-            },
-            to,
-            how: How {
-                hit: known.hit,
-                mask: known.by,
-                place,
-                row: 0, // It is told when the line is known to be whole.
-            },
-        })
+        b'0'..=b'9' | b'-' => {
+            let number = |b: &u8| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'+');
+            let size = rest.iter().position(|b| !number(b)).unwrap_or(rest.len());
+            (from, size, Place::Literal, rest.get(size..)?)
+        }
+        _ => return None,
+    };
+    // A quote that opens another one, or a key that ends with the value, is not plain.
+    if !matches!(after.first(), None | Some(b',' | b'}' | b']' | b'\n')) {
+        return None;
     }
+    let to = from + size;
+    let none = value::is_nothing(text.get(from..to)?);
+    Some((if none { to } else { from }, to, place))
+}
 
+impl Lane {
     /// The field of the key that ends before `name`, if it is a plain one whose values are masked.
     pub(super) fn member_key(&mut self, text: &[u8], start: usize, name: usize) -> Option<Known> {
         if !text.get(name..)?.starts_with(b"\":") {

@@ -12,9 +12,9 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::grid::Grid;
-use super::member::Keys;
+use super::member::{self, Guesses, Keys, Known};
 use super::{CONTEXT, Frame, Html, Inner, LINE_CONTEXT, Lane};
-use crate::endings::Recent;
+use crate::endings::{OTHER_BEFORE, Recent};
 use crate::rules::Rules;
 use crate::simd::{self, Maps, Span, Width};
 use crate::sink::How;
@@ -33,8 +33,11 @@ pub(super) struct Skim {
     maps: Maps,
     pub(super) grid: Grid,
     pub(super) keys: Keys,
+    guesses: Box<Guesses>,
     /// Protected values that have not left.
     spans: Vec<Span<How>>,
+    /// Suspects and ends of lines, as numbers.
+    stops: Vec<u16>,
     /// The line that the end of the piece has cut.
     cut: Option<Cut>,
     pub(super) recent: Box<Recent>,
@@ -48,7 +51,9 @@ impl Skim {
             maps: Maps::default(),
             grid: Grid::default(),
             keys: Keys::default(),
+            guesses: Box::new(Guesses::new()),
             spans: Vec::new(),
+            stops: Vec::new(),
             cut: None,
             recent: Box::new(Recent::new()),
         }
@@ -110,6 +115,25 @@ impl Piece<'_> {
         };
         new.advance();
         new
+    }
+
+    /// Lists where suspects stand, and where lines end, in a few words of the bitmaps from the `k`th
+    /// on. Where the first of these begins, and the word behind them.
+    fn stops(self, k: usize, stops: &mut Vec<u16>) -> (usize, usize) {
+        let (newlines, suspects) = (self.maps.newline.get(k..), self.maps.suspect.get(k..));
+        simd::stops(
+            self.width,
+            newlines.unwrap_or_default(),
+            suspects.unwrap_or_default(),
+            stops,
+        );
+        let base = self.base + k * 64;
+        // What stands behind the text says nothing.
+        while stops
+            .pop_if(|stop| base + simd::place(*stop) >= self.limit)
+            .is_some()
+        {}
+        (base, k + simd::STOPS_WORDS)
     }
 
     /// Whether a bitmap has all bits of `wanted`, which begins at `from`.
@@ -248,6 +272,65 @@ struct Cut {
     out: usize,
     /// It may be the row of a table.
     in_table: bool,
+}
+
+/// A line whose suspects are being looked at.
+struct Line {
+    start: usize,
+    /// What stands before it belongs to a protected value, or was looked at.
+    covered: usize,
+    /// The values before it.
+    kept: usize,
+    /// So many of its suspects have been looked at.
+    suspects: usize,
+}
+
+impl Line {
+    /// Adds the value of the key whose name ends before `name`. False: it is not as plain as that.
+    ///
+    /// What is known is copied from where it is kept: a CPU waits for what was written in parts
+    /// just before and is read whole.
+    #[inline(always)]
+    fn add(
+        &mut self,
+        text: &[u8],
+        name: usize,
+        known: &Known,
+        row: u64,
+        spans: &mut Vec<Span<How>>,
+    ) -> bool {
+        let Some((from, to, place)) = member::value(text, name) else {
+            return false;
+        };
+        self.covered = to + 1;
+        if spans.len() - self.kept >= MEMBERS_MAX {
+            return false;
+        }
+        spans.push(Span {
+            from,
+            to,
+            how: How {
+                hit: known.hit,
+                mask: known.by,
+                place,
+                row,
+            },
+        });
+        true
+    }
+
+    /// The same, where that is seldom.
+    #[inline(never)]
+    fn add_known(
+        &mut self,
+        text: &[u8],
+        name: usize,
+        known: Known,
+        row: u64,
+        spans: &mut Vec<Span<How>>,
+    ) -> bool {
+        self.add(text, name, &known, row, spans)
+    }
 }
 
 /// How far lines have left.
@@ -446,6 +529,7 @@ impl Lane {
     fn skim_text(&mut self, piece: Piece<'_>, from: usize, gone: &mut Gone) -> usize {
         let rules = self.rules.clone();
         let mut spans = std::mem::take(&mut self.skim.spans);
+        let mut stops = std::mem::take(&mut self.skim.stops);
         let mut suspects = piece.suspects(from);
         let mut to = piece.limit;
         while let Some(at) = suspects.before(piece.limit) {
@@ -453,77 +537,154 @@ impl Lane {
                 continue;
             }
             let start = piece.line(at);
-            let kept = spans.len();
-            let end = piece.newline(at).filter(|end| {
-                self.skim_line(&rules, piece, start..*end, at, &mut suspects, &mut spans)
-            });
-            let Some(end) = end else {
-                spans.truncate(kept);
-                to = start;
-                break;
+            let mut line = Line {
+                start,
+                covered: start,
+                kept: spans.len(),
+                suspects: 0,
             };
-            if spans.len() > kept {
-                self.at_line(piece, gone, start);
-                for span in spans.iter_mut().skip(kept) {
-                    span.how.row = self.sink.row;
-                }
-                self.after_line(gone, end);
-                if spans.len() >= SPANS_MAX {
-                    self.cover(&rules, piece, gone, &mut spans, "key-value");
+            self.at_line(piece, gone, start);
+            let found = (&mut spans, &mut stops);
+            match self.skim_near(&rules, piece, gone, (&mut line, at), found) {
+                Some(next) => suspects = piece.suspects(next),
+                None => {
+                    spans.truncate(line.kept);
+                    to = line.start;
+                    break;
                 }
             }
         }
         self.cover(&rules, piece, gone, &mut spans, "key-value");
         self.skim.spans = spans;
+        self.skim.stops = stops;
         to
     }
 
-    /// A line whose first suspect stands at `at`, and the next ones in `suspects`. Whether it
-    /// needs no closer look.
-    fn skim_line(
+    /// Looks at suspects from the first one of `line` on, as long as there are some near the ones
+    /// before; how far. `None`: `line` needs a closer look.
+    ///
+    /// Suspects and newlines come out of one list. Where they stand in words of a bitmap, and in
+    /// how many words there is none, differs from line to line, which no CPU foresees; what they
+    /// are, and in which order, is mostly the same in each.
+    fn skim_near(
         &mut self,
         rules: &Rules,
         piece: Piece<'_>,
-        line: Range<usize>,
+        gone: &mut Gone,
+        (line, first): (&mut Line, usize),
+        (spans, stops): (&mut Vec<Span<How>>, &mut Vec<u16>),
+    ) -> Option<usize> {
+        let text = piece.raw.get(..piece.limit).unwrap_or_default();
+        let mut word = (first - piece.base) / 64;
+        loop {
+            let (base, next) = piece.stops(word, stops);
+            word = next;
+            // What was looked at may stand in the first word, too.
+            let before = |stop: &&u16| base + simd::place(**stop) < first;
+            let skipped = stops.iter().take_while(before).count();
+            let mut any = false;
+            for stop in stops.iter().skip(skipped) {
+                let at = base + simd::place(*stop);
+                if stop & simd::END == 0 {
+                    any = true;
+                    if !self.skim_suspect(rules, piece, text, line, at, spans) {
+                        return None;
+                    }
+                    if text.get(at) != Some(&b'\n') {
+                        continue;
+                    }
+                }
+                if !self.ends_plain(piece, line, at, spans) {
+                    return None;
+                }
+                self.after_line(gone, at + 1);
+                (line.start, line.kept, line.suspects) = (at + 1, spans.len(), 0);
+                if spans.len() >= SPANS_MAX {
+                    self.cover(rules, piece, gone, spans, "key-value");
+                    line.kept = 0;
+                }
+            }
+            let next = piece.base + word * 64;
+            if next >= piece.limit || !any && spans.len() == line.kept {
+                return Some(next.min(piece.limit));
+            }
+        }
+    }
+
+    /// Whether the suspect `at` needs no closer look: it is nothing, or the end of a protected key
+    /// whose value is added to `spans`.
+    #[inline]
+    fn skim_suspect(
+        &mut self,
+        rules: &Rules,
+        piece: Piece<'_>,
+        text: &[u8],
+        line: &mut Line,
         at: usize,
-        suspects: &mut Upcoming<'_>,
         spans: &mut Vec<Span<How>>,
     ) -> bool {
-        let Range { start, end } = line;
-        let rules = rules.compiled();
-        let text = piece.raw.get(..end).unwrap_or_default();
-        let kept = spans.len();
         // What stands before it is part of a value that is covered.
-        let mut from = at;
-        let mut next = Some(at);
-        while let Some(at) = next {
-            next = suspects.before(end + 1);
-            if at < from {
-                if piece.is_control(at) {
-                    return false;
-                }
-                continue;
-            }
-            let recent = &mut self.skim.recent;
-            let (name, known) = match self.skim.keys.find(text, at) {
-                Some(known) => (at, Some(known)),
-                None => match Suspects::look(rules, piece.raw, start, end, at, recent) {
-                    Look::Nothing => continue,
-                    Look::Doubt => return false,
-                    Look::Name(_) if !self.may_mask() => return false,
-                    Look::Name(name) => (name, self.member_key(text, start, name)),
-                },
-            };
-            let Some(member) = known.and_then(|known| self.member(piece, end, name, known)) else {
-                return false;
-            };
-            from = member.to + 1;
-            if spans.len() - kept >= MEMBERS_MAX {
-                return false;
-            }
-            spans.push(member);
+        if at < line.covered {
+            return !piece.is_control(at);
         }
-        spans.len() == kept || self.is_json(text.get(start..).unwrap_or_default())
+        let nth = line.suspects;
+        line.suspects += 1;
+        match self.skim.guesses.find(nth, text, at) {
+            Some(None) => true,
+            Some(Some(known)) => line.add(text, at, known, self.sink.row, spans),
+            None => self.look_at(rules, piece, line, at, nth, spans),
+        }
+    }
+
+    /// The same as [`skim_suspect`](Self::skim_suspect) for the `nth` suspect of the line, of which
+    /// nothing could be guessed.
+    #[inline(never)]
+    fn look_at(
+        &mut self,
+        rules: &Rules,
+        piece: Piece<'_>,
+        line: &mut Line,
+        at: usize,
+        nth: usize,
+        spans: &mut Vec<Span<How>>,
+    ) -> bool {
+        let text = piece.raw.get(..piece.limit).unwrap_or_default();
+        let Skim {
+            keys,
+            recent,
+            guesses,
+            ..
+        } = &mut self.skim;
+        if let Some((known, bytes)) = keys.find(text, at) {
+            guesses.keep(nth, text, at, bytes, Some(known));
+            return line.add_known(text, at, known, self.sink.row, spans);
+        }
+        if recent.is_other(text, at) {
+            guesses.keep(nth, text, at, OTHER_BEFORE, None);
+            return true;
+        }
+        if Suspects::is_nothing(text, at) {
+            return true;
+        }
+        let Some(end) = piece.newline(at) else {
+            return false;
+        };
+        match Suspects::look(rules.compiled(), piece.raw, line.start, end, at, recent) {
+            Look::Nothing => true,
+            Look::Doubt => false,
+            Look::Name(_) if !self.may_mask() => false,
+            Look::Name(name) => self
+                .member_key(text, line.start, name)
+                .is_some_and(|known| line.add_known(text, name, known, self.sink.row, spans)),
+        }
+    }
+
+    /// Whether a line that ends at `end` needs no closer look, none of whose suspects does.
+    #[inline]
+    fn ends_plain(&self, piece: Piece<'_>, line: &Line, end: usize, spans: &[Span<How>]) -> bool {
+        spans.len() == line.kept
+            || end + 1 >= line.covered
+                && self.is_json(piece.raw.get(line.start..end).unwrap_or_default())
     }
 
     /// Counts the lines before the one that begins at `start`.
