@@ -178,6 +178,35 @@ fn an_error_tells_of_a_row() {
         "Duplicate entry 'x1' for key 'people.ssn'\nIncorrect integer value: 'x2' for column 'ssn' at row 1\nDuplicate entry 'v' for key 'PRIMARY'\n",
         "Duplicate entry '***' for key 'people.ssn'\nIncorrect integer value: '***' for column 'ssn' at row 1\nDuplicate entry 'v' for key 'PRIMARY'\n",
     );
+    // And what a plan is about.
+    for (text, out) in [
+        (
+            "   Filter: ((ssn)::text = 'x1'::text)\n",
+            "   Filter: ((ssn)::text = '***'::text)\n",
+        ),
+        (
+            "   Index Cond: (lower((ssn)::text) = 'x1'::text)\n",
+            "   Index Cond: (lower((ssn)::text) = '***'::text)\n",
+        ),
+        (
+            "   Filter: (ssn = ANY ('{x1,x2}'::text[]))\n",
+            "   Filter: (ssn = ANY ('***'::text[]))\n",
+        ),
+        (
+            " WHERE ((ssn)::text = ANY (ARRAY['x1', 'x2'])) AND id = ANY (ARRAY[1, 2])\n",
+            " WHERE ((ssn)::text = ANY (ARRAY['***', '***'])) AND id = ANY (ARRAY[1, 2])\n",
+        ),
+        (
+            "   Filter: ((ssn <> 'x1'::text) AND (id <> 'v'::text) AND (f(id) = 'w'))\n",
+            "   Filter: ((ssn <> '***'::text) AND (id <> 'v'::text) AND (f(id) = 'w'))\n",
+        ),
+        (
+            "where upper(ssn)='x1' and ssn::varchar = 'x2' and (ssn) = (id)\n",
+            "where upper(ssn)='***' and ssn::varchar = '***' and (ssn) = (id)\n",
+        ),
+    ] {
+        gives(text, out);
+    }
     gives(
         "DETAIL:  Key (lower(ssn::text), id)=(x1, 5) already exists.\n",
         "DETAIL:  Key (lower(ssn::text), id)=(***, 5) already exists.\n",

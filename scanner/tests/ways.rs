@@ -344,6 +344,7 @@ const LINES: &[&str] = &[
     "Duplicate entry 'x' for key 'a.ssn'",
     "<th>ssn<td>x",
     "  password \"x\";",
+    "  Filter: (((ssn)::text = 'x'::text) AND (ssn <> 'y') AND (ssn = ANY ('{x}')))",
     "{'ssn': 'x'",
     "  'y',",
     "ssn: 'x",

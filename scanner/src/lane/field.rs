@@ -76,6 +76,17 @@ impl Lane {
         {
             return flow;
         }
+        if b == b'='
+            && next != Some(b'>')
+            && let Some(hit) = self.expression(at)
+        {
+            let key = Key {
+                start: at,
+                name: (at, at),
+                quote: None,
+            };
+            return self.compared(key, at + 1, hit, limit, closed);
+        }
         let floor = match self.frame {
             Frame::Row => self.row.cell,
             Frame::Start | Frame::Line | Frame::Block | Frame::Painted => self.line,
@@ -130,6 +141,124 @@ impl Lane {
             },
         };
         self.value(key, at, after, hit, limit, closed)
+    }
+
+    /// The field in an expression of SQL that is compared: `((ssn)::text`, `lower(ssn)`, before the
+    /// sign at `at`.
+    pub(super) fn expression(&self, at: usize) -> Option<Hit> {
+        let floor = match self.frame {
+            Frame::Row => self.row.cell,
+            Frame::Start | Frame::Line | Frame::Block | Frame::Painted => self.line_floor(at),
+        };
+        let floor = floor.max(at.saturating_sub(EXPRESSION_MAX)).min(at);
+        let mut text = self.slice(floor, at).trim_ascii_end();
+        let part = |b: &u8| crate::name::is_word(*b) || matches!(b, b'_' | b' ');
+        let kind = text.iter().rev().take_while(|b| part(b)).count();
+        let head = text.get(..text.len() - kind)?;
+        let cast = head.strip_suffix(b"::").filter(|_| kind > 0);
+        text = cast.unwrap_or(text);
+        if text.last() != Some(&b')') {
+            let name = text.iter().rev().take_while(|b| part(b)).count();
+            let name = text.get(text.len() - name..)?;
+            return cast.and_then(|_| self.rules.compiled().field(name));
+        }
+        let mut depth = 0;
+        let open = text.iter().rposition(|b| {
+            depth += match b {
+                b')' => 1,
+                b'(' => -1,
+                _ => 0,
+            };
+            depth == 0
+        })?;
+        let name = |b: &u8| !crate::name::is_word(*b) && *b != b'_';
+        let inside = text.get(open + 1..)?.split(name);
+        let mut words = inside.filter(|word| !word.is_empty());
+        words.find_map(|word| self.rules.compiled().field(word))
+    }
+
+    /// What an expression of SQL is compared with, from `after` on: a string, or a list of them.
+    pub(super) fn compared(
+        &mut self,
+        key: Key,
+        after: usize,
+        hit: Hit,
+        limit: usize,
+        closed: bool,
+    ) -> Flow {
+        let rest = self.slice(after, limit);
+        let v = after + rest.iter().take_while(|b| **b == b' ').count();
+        let v = match self.any_of(v, limit, closed) {
+            None => return self.more_after(v.saturating_sub(1)),
+            Some(size) => v + size,
+        };
+        match self.byte(v).filter(|_| v < limit) {
+            None if !closed => self.more_after(v - 1),
+            Some(b'\'') => {
+                let quote = Quote {
+                    mark: b'\'',
+                    slashes: 0,
+                    doubled: false,
+                    tripled: false,
+                };
+                self.quoted(key, v, quote, hit, limit, closed, false)
+            }
+            Some(b'[') if v > after + 4 => {
+                self.inner = Inner::Container {
+                    hit,
+                    depth: 0,
+                    slashes: 0,
+                    doubled: false,
+                };
+                At(v)
+            }
+            _ => At(after),
+        }
+    }
+
+    /// `ssn <> '…'` of SQL: `at` is the second sign.
+    pub(super) fn unequal(&mut self, at: usize, limit: usize, closed: bool) -> Option<Flow> {
+        let sign = at.checked_sub(1)?;
+        if self.byte(sign) != Some(b'<') || self.byte(sign.checked_sub(1)?) != Some(b' ') {
+            return None;
+        }
+        let floor = match self.frame {
+            Frame::Row => self.row.cell,
+            Frame::Start | Frame::Line | Frame::Block | Frame::Painted => self.line_floor(at),
+        };
+        let key = self.key(sign, floor.min(sign));
+        let named = key.and_then(|key| {
+            let name = self.slice(key.name.0, key.name.1);
+            self.rules.compiled().field(name)
+        });
+        let hit = named.or_else(|| self.expression(sign))?;
+        let key = Key {
+            start: sign,
+            name: (sign, sign),
+            quote: None,
+        };
+        Some(self.compared(key, at + 1, hit, limit, closed))
+    }
+
+    /// The size of `ANY (` or `ANY (ARRAY` before a list; `None`: more is needed.
+    fn any_of(&self, v: usize, limit: usize, closed: bool) -> Option<usize> {
+        const LISTS: [&[u8]; 5] = [
+            b"ANY (ARRAY[",
+            b"ANY ('",
+            b"ANY(ARRAY[",
+            b"ANY('",
+            b"ANY ((",
+        ];
+        let rest = self.slice(v, limit);
+        let mut more = false;
+        for list in LISTS {
+            let near = rest.get(..list.len()).unwrap_or(rest);
+            if near == list {
+                return Some(list.len() - 1);
+            }
+            more |= near.len() < list.len() && list.starts_with(near);
+        }
+        (closed || !more || rest.is_empty()).then_some(0)
     }
 
     /// Whether a line that ends with the value at hand is text: it has not shown any separator of
@@ -383,6 +512,13 @@ impl Lane {
                 None => return self.more_after(v.saturating_sub(1)),
                 Some((_, true)) => return At(v),
                 Some((size, false)) => v += size,
+            }
+        }
+        if sep == b'=' && !arrow && key.quote.is_none() {
+            match self.any_of(v, limit, closed) {
+                None => return self.more(v),
+                Some(0) => {}
+                Some(_) => return self.compared(key, after, hit, limit, closed),
             }
         }
         match self.wrapper(v, limit, closed) {
@@ -1425,6 +1561,8 @@ fn has_words(inner: &[u8], size: usize) -> bool {
 const COLONS_MAX: usize = 64;
 /// A longer type is none that stands before a value.
 const TYPE_MAX: usize = 24;
+/// An expression that is compared is not longer.
+const EXPRESSION_MAX: usize = 128;
 /// A longer word ends no text.
 const HEREDOC_MAX: usize = 64;
 /// A longer tag is none that stands before a value.

@@ -144,6 +144,7 @@ impl Lane {
             b'"' | b'\'' => self.quoted_behind(at, limit, closed),
             b';' => self.entity(at, limit, closed),
             b'>' if let Some(flow) = self.glimpsed(at, limit, closed) => flow,
+            b'>' if let Some(flow) = self.unequal(at, limit, closed) => flow,
             b'>' => self.tag(at),
             b'(' if let Some(flow) = self.failing_row(at, limit, closed) => flow,
             b'[' | b'(' if let Some(flow) = self.list_opens(at, limit, closed) => flow,
