@@ -136,6 +136,8 @@ pub(crate) struct Lane {
     sql: create::Created,
     /// An `INSERT` filled a protected column: for how many lines that matters.
     inserts: Option<(Hit, u32)>,
+    /// Parameters of it that stand for protected values: `$2`.
+    params: Vec<(u32, Hit)>,
     path: Vec<(Level, Vec<u8>)>,
     /// Where the policy's own detectors have looked.
     own: own::Looked,
@@ -424,6 +426,7 @@ impl Lane {
             names: None,
             sql: create::Created::default(),
             inserts: None,
+            params: Vec::new(),
             path: Vec::new(),
             own: own::Looked::default(),
             echo: VecDeque::new(),

@@ -209,6 +209,9 @@ pub(crate) fn header(rules: &Compiled, line: &[u8]) -> Option<Table> {
         let text = text.replace(['┌', '┬', '┐', '┏', '┳', '┓'], "│");
         return piped(rules, text.as_bytes());
     }
+    if let Some(one) = doubled_bars(line) {
+        return delimited(rules, &one, b'|');
+    }
     if line.contains(&b'|') || memchr::memmem::find(line, b"\xe2").is_some() {
         if let Some(found) = asciidoc(rules, line) {
             return Some(found);
@@ -237,6 +240,27 @@ pub(crate) fn header(rules: &Compiled, line: &[u8]) -> Option<Table> {
         return Some(found);
     }
     spaced(rules, line)
+}
+
+/// A header of Jira, `||id||ssn||`, with one bar for two: its rows have one.
+fn doubled_bars(line: &[u8]) -> Option<Vec<u8>> {
+    let line = trim(line);
+    let inner = line.strip_prefix(b"||")?.strip_suffix(b"||")?;
+    let bars = memchr::memchr_iter(b'|', inner).count();
+    let pairs = memchr::memmem::find_iter(inner, b"||").count();
+    if pairs == 0 || bars != 2 * pairs {
+        return None;
+    }
+    let mut one = vec![b'|'];
+    let mut last = 0;
+    for b in inner {
+        if *b != b'|' || last != b'|' {
+            one.push(*b);
+        }
+        last = *b;
+    }
+    one.push(b'|');
+    Some(one)
 }
 
 /// Whether a header may begin with a cell that has no name, or a number in it: `,name`, `2fa,`.

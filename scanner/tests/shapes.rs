@@ -89,6 +89,39 @@ fn a_list_of_columns_tells_what_rows_have() {
     );
 }
 
+/// Paths of jq, and parameters of statements.
+#[test]
+fn a_value_follows_what_names_it() {
+    for (text, out) in [
+        (
+            "[[\"users\",0,\"ssn\"],\"x1\"]\n[[\"users\",0,\"city\"],\"v\"]\n[[\"users\",0,\"ssn\"]]\n",
+            "[[\"users\",0,\"ssn\"],\"***\"]\n[[\"users\",0,\"city\"],\"v\"]\n[[\"users\",0,\"ssn\"]]\n",
+        ),
+        (
+            "[\n  [\n    \"users\",\n    0,\n    \"ssn\"\n  ],\n  \"x1\"\n]\n[\n  [\n    \"city\"\n  ],\n  \"v\"\n]\n",
+            "[\n  [\n    \"users\",\n    0,\n    \"ssn\"\n  ],\n  \"***\"\n]\n[\n  [\n    \"city\"\n  ],\n  \"v\"\n]\n",
+        ),
+        (
+            "[\"users\",0,\"ssn\"]\n\"x1\"\n[\"users\",0,\"city\"]\n\"v\"\n",
+            "[\"users\",0,\"ssn\"]\n\"***\"\n[\"users\",0,\"city\"]\n\"v\"\n",
+        ),
+        (
+            "LOG:  execute a: INSERT INTO t (id, ssn) VALUES ($1,$2)\nDETAIL:  parameters: $1 = '1', $2 = 'x1'\n",
+            "LOG:  execute a: INSERT INTO t (id, ssn) VALUES ($1,$2)\nDETAIL:  parameters: $1 = '1', $2 = '***'\n",
+        ),
+        (
+            "LOG:  execute a: SELECT 1 FROM t WHERE id = $1 AND ssn = $2\nDETAIL:  Parameters: $1 = '1', $2 = 'x1'\n",
+            "LOG:  execute a: SELECT 1 FROM t WHERE id = $1 AND ssn = $2\nDETAIL:  Parameters: $1 = '1', $2 = '***'\n",
+        ),
+        (
+            "||id||ssn||\n|1|x1|\n|2|x2|\n",
+            "||id||ssn||\n|1|***|\n|2|***|\n",
+        ),
+    ] {
+        gives(text, out);
+    }
+}
+
 /// Of a list of names whose beginning is too far away only the first ones are known to be others.
 #[test]
 fn a_long_list_of_columns_is_in_doubt() {

@@ -78,7 +78,7 @@ impl Lane {
         }
         if b == b'='
             && next != Some(b'>')
-            && let Some(hit) = self.expression(at)
+            && let Some(hit) = self.parameter_hit(at).or_else(|| self.expression(at))
         {
             let key = Key {
                 start: at,
@@ -953,6 +953,9 @@ impl Lane {
             return self.more(v);
         };
         self.changed = Some((end, hit));
+        if self.byte(at) == Some(b'=') && self.parameter(v, end, hit) {
+            return At(end.max(after));
+        }
         let kept = self.slice(v, end);
         if !value::is_nothing(kept) && !kept.iter().all(|b| *b == b'*') {
             let place = match style {

@@ -346,6 +346,9 @@ impl Lane {
         self.inserts = self
             .inserts
             .and_then(|(hit, lines)| Some((hit, lines.checked_sub(1)?)));
+        if self.inserts.is_none() {
+            self.params.clear();
+        }
         let above = self.above;
         self.above = (!cut && to - from <= LINE_CONTEXT).then_some((from, to));
         let no_row = self.frame == Frame::Row && !self.row.is_row && self.row.index == 0;

@@ -122,6 +122,93 @@ impl Lane {
         }
     }
 
+    /// A path ends with a protected name, as `jq --stream` and `jq path(..)` write it, and its value
+    /// follows: `[["users",0,"ssn"],"…"]`, or in the next line. `end` is where the name ends.
+    pub(super) fn streamed(&mut self, end: usize, limit: usize, closed: bool) -> Option<Flow> {
+        if self.frame != Frame::Line {
+            return None;
+        }
+        let floor = self.line_floor(end).min(end);
+        let key = self.key(end, floor)?;
+        let quote = key.quote.filter(|q| !q.doubled && q.mark == b'"')?;
+        let hit = self
+            .rules
+            .compiled()
+            .field(self.slice(key.name.0, key.name.1))?;
+        let open = self.path_before(key.start)?;
+        let within = match self.before_list(open) {
+            Before::Open => true,
+            Before::Line => false,
+            Before::Key(_) | Before::List | Before::Other => return None,
+        };
+        let rest = self.slice(end, limit);
+        let near = rest.get(..STREAM_MAX).unwrap_or(rest);
+        let blank = |at: usize| {
+            let rest = near.get(at..).unwrap_or_default();
+            at + (rest.len() - rest.trim_ascii_start().len())
+        };
+        let more = !closed && near.len() < STREAM_MAX;
+        let mut at = blank(0);
+        for wanted in [b']', b','] {
+            if wanted == b',' && !within {
+                continue;
+            }
+            match near.get(at) {
+                None if more => return Some(self.more_after(end.saturating_sub(1))),
+                Some(b) if *b == wanted => at = blank(at + 1),
+                _ => return None,
+            }
+        }
+        let v = end + at;
+        let lines = memchr::memchr_iter(b'\n', near.get(..at).unwrap_or_default()).count();
+        match near.get(at) {
+            None if more => return Some(self.more_after(end.saturating_sub(1))),
+            Some(b'"') if within || lines > 0 => {}
+            _ => return None,
+        }
+        let newline = memchr::memrchr(b'\n', near.get(..at).unwrap_or_default());
+        let value = Key {
+            start: v,
+            name: (v, v),
+            quote: Some(quote),
+        };
+        let flow = self.quoted(value, v, quote, hit, limit, closed, false);
+        if let (At(_), Some(newline)) = (&flow, newline) {
+            self.sink.row += lines as u64;
+            self.line = end + newline + 1;
+            self.line_cut = false;
+            self.above = None;
+        }
+        Some(flow)
+    }
+
+    /// The same where the name ends its line, at `at`.
+    pub(super) fn streamed_below(&mut self, at: usize, limit: usize, closed: bool) -> Option<Flow> {
+        let end = at - usize::from(at > 0 && self.byte(at - 1) == Some(b'\r'));
+        if self.byte(end.checked_sub(1)?) != Some(b'"') {
+            return None;
+        }
+        self.streamed(end, limit, closed)
+    }
+
+    /// Where the path begins whose last name stands at `start`: strings and numbers.
+    fn path_before(&self, start: usize) -> Option<usize> {
+        let floor = start.saturating_sub(LOOK_BACK / 2);
+        let text = self.slice(floor, start);
+        let mut inside = false;
+        for (k, b) in text.iter().enumerate().rev() {
+            match b {
+                b'"' => inside = !inside,
+                _ if inside => {}
+                b'[' => return Some(floor + k),
+                b',' | b'0'..=b'9' => {}
+                b if b.is_ascii_whitespace() => {}
+                _ => return None,
+            }
+        }
+        None
+    }
+
     /// A member of an object says the name of a protected field, under `key`.
     pub(super) fn described_name(&mut self, key: &Key, hit: Hit) {
         let Some(quote) = key.quote.filter(|q| !q.doubled) else {
@@ -618,6 +705,8 @@ impl Lane {
     }
 }
 
+/// A value stands so near behind its path.
+const STREAM_MAX: usize = 256;
 /// A longer word is none of JSON's.
 const WORD_MAX: usize = 256;
 

@@ -329,6 +329,7 @@ impl Lane {
                     *doubt = true;
                 }
                 match hit.or(any) {
+                    Some(hit) if self.parameter(start, end, hit) => {}
                     Some(hit) if any.is_some() => {
                         self.mask_part(start, end, hit, place, "sql");
                     }
@@ -351,6 +352,31 @@ impl Lane {
                     .max(at + 1))
             }
         }
+    }
+
+    /// Whether what stands for a value is a parameter (`$2`), whose value a log says in the next
+    /// lines.
+    pub(super) fn parameter(&mut self, start: usize, end: usize, hit: Hit) -> bool {
+        let Some(number) = self.slice(start, end).strip_prefix(b"$").and_then(number) else {
+            return false;
+        };
+        if self.params.len() < PARAMETERS_MAX {
+            self.params.push((number, hit));
+        }
+        self.inserts = Some((hit, INSERT_LINES));
+        true
+    }
+
+    /// The field whose value the parameter before the sign at `at` is.
+    pub(super) fn parameter_hit(&self, at: usize) -> Option<Hit> {
+        if self.params.is_empty() {
+            return None;
+        }
+        let before = self.slice(at.saturating_sub(16), at).trim_ascii_end();
+        let sign = memchr::memrchr(b'$', before)?;
+        let number = number(before.get(sign + 1..)?)?;
+        let param = self.params.iter().rev().find(|(n, _)| *n == number);
+        param.map(|(_, hit)| *hit)
     }
 
     /// The rest of a string that is too long to be waited for and not protected: it is looked at
@@ -452,6 +478,18 @@ impl Lane {
     }
 }
 
+/// The number of a parameter.
+fn number(digits: &[u8]) -> Option<u32> {
+    let plain = digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(digits)
+        .ok()
+        .filter(|_| plain)?
+        .parse()
+        .ok()
+}
+
+/// More parameters are not remembered.
+const PARAMETERS_MAX: usize = 256;
 /// So many lines behind an `INSERT` an error may tell of its row.
 const INSERT_LINES: u32 = 8;
 

@@ -76,6 +76,7 @@ impl Lane {
             return At(limit);
         };
         match b {
+            b'\n' if let Some(flow) = self.streamed_below(at, limit, closed) => flow,
             b'\n' => {
                 if self.frame == Frame::Line {
                     self.line_of_lists(at);
@@ -168,6 +169,9 @@ impl Lane {
             }
             b']' | b'}' => {
                 if b == b']' {
+                    if let Some(flow) = self.streamed(at, limit, closed) {
+                        return flow;
+                    }
                     self.listed_name(at);
                 }
                 if self.rules.compiled().has_paths
