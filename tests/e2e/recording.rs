@@ -298,7 +298,13 @@ fn a_session_that_may_goes_on_without_the_recorder_and_all_are_told() -> Result<
         ensure!(part.get("mode") == Some(&"best-effort".into()), "{part}");
         say("after")?;
         let port = *world.bastion()?.other_ports()?.first().context("a port")?;
-        let (_, metrics) = crate::service::page(port, "/metrics")?;
+        // The recorder lists the part before the session has heard of it.
+        let metrics = loop {
+            let (_, metrics) = crate::service::page(port, "/metrics")?;
+            if metrics.contains("bastion_sessions_unrecorded 0\n") || Instant::now() >= until {
+                break metrics;
+            }
+        };
         for line in [
             "bastion_recordings_lost_total 1",
             "bastion_sessions_unrecorded 0",
