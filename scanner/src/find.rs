@@ -6,6 +6,8 @@
 use crate::work;
 
 const BLOCK: usize = 64;
+/// So much is looked at byte by byte first.
+const NEAR: usize = 8;
 
 /// The next event at or after `from`: a byte at which a key, a value or a line may end or begin.
 /// Brackets count only where `brackets` says so.
@@ -16,7 +18,12 @@ pub(crate) fn event(text: &[u8], from: usize, brackets: bool) -> Option<usize> {
 }
 
 fn search(text: &[u8], from: usize, brackets: bool) -> Option<usize> {
-    let mut at = from;
+    // Where there are events, the next one is near.
+    let near = text.len().min(from.saturating_add(NEAR));
+    if let Some(found) = slow(text, from, near, brackets) {
+        return Some(found);
+    }
+    let mut at = near.max(from);
     loop {
         let rest = text.get(at..)?;
         let Some(block) = rest.first_chunk::<BLOCK>() else {

@@ -1067,8 +1067,16 @@ pub(crate) fn is_unreadable(b: u8) -> bool {
 
 /// How many bytes are unreadable.
 pub(crate) fn unreadable(width: Width, text: &[u8]) -> usize {
-    let count =
-        |bytes: &[u8]| -> usize { bytes.iter().map(|b| usize::from(is_unreadable(*b))).sum() };
+    let count = |bytes: &[u8]| -> usize {
+        // Most texts have none; that is seen without a branch for each byte.
+        if bytes
+            .iter()
+            .fold(true, |all, b| all & matches!(*b, 1..0xc0))
+        {
+            return 0;
+        }
+        bytes.iter().map(|b| usize::from(is_unreadable(*b))).sum()
+    };
     match width {
         Width::Portable => count(text),
         #[cfg(target_arch = "x86_64")]

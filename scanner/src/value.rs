@@ -293,7 +293,17 @@ pub(crate) fn quoted_end(
 }
 
 /// Whether a value says that there is none.
+#[inline]
 pub(crate) fn is_nothing(value: &[u8]) -> bool {
+    // What begins with another byte says something.
+    let may_be = matches!(
+        value.first(),
+        None | Some(b'(' | b'<' | b'[' | b'~' | b'\\' | b'n' | b'N' | b'u' | b'U')
+    );
+    may_be && is_word_for_nothing(value)
+}
+
+fn is_word_for_nothing(value: &[u8]) -> bool {
     const NOTHING: [&[u8]; 17] = [
         b"(nil)",
         b"null",
@@ -313,12 +323,7 @@ pub(crate) fn is_nothing(value: &[u8]) -> bool {
         b"[null]",
         b"",
     ];
-    // What begins with another byte is none of them.
-    let may_be = matches!(
-        value.first(),
-        None | Some(b'(' | b'<' | b'[' | b'~' | b'\\' | b'n' | b'N' | b'u' | b'U')
-    );
-    value.len() <= 10 && may_be && NOTHING.iter().any(|n| value.eq_ignore_ascii_case(n))
+    value.len() <= 10 && NOTHING.iter().any(|n| value.eq_ignore_ascii_case(n))
 }
 
 /// How a bare value ends.

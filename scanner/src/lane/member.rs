@@ -4,6 +4,7 @@
 //! the key and with a delimiter of JSON behind the value. Anything else is the byte machine's.
 
 use super::Lane;
+use crate::endings::OTHER_BEFORE;
 use crate::mask::Place;
 use crate::rules::{Action, Hit, Mask};
 use crate::simd::{self, Pattern};
@@ -52,16 +53,20 @@ pub(super) struct Known {
 }
 
 /// What the suspects of a line were, in their order: those of the next line are mostly the same.
+/// Everything here depends on the bytes alone that are compared.
 #[derive(Clone, Debug)]
-pub(super) struct Guesses([Option<Guess>; GUESSES]);
+pub(super) struct Guesses {
+    /// Words that are nothing, by their last bytes and the suspect's.
+    others: [u64; GUESSES],
+    /// Protected keys, with their quotes, the byte before and the colon behind them.
+    keys: [Option<(Pattern, Known)>; GUESSES],
+}
 
-/// What is known of a suspect by the bytes before it and the two from it on.
-#[derive(Clone, Copy, Debug)]
-struct Guess {
-    /// It depends on these bytes alone.
-    by: Pattern,
-    /// Of the end of no protected key there is nothing to be known.
-    known: Option<Known>,
+/// What is known of a suspect.
+pub(super) enum Guess<'a> {
+    Nothing,
+    Key(&'a Known),
+    Unknown,
 }
 
 const GUESSES: usize = 16;
@@ -70,40 +75,69 @@ const PLACE: usize = 30;
 
 impl Guesses {
     pub(super) fn new() -> Self {
-        Self([None; GUESSES])
+        Self {
+            // No suspect stands behind such bytes.
+            others: [u64::MAX; GUESSES],
+            keys: [None; GUESSES],
+        }
     }
 
+    /// The bytes up to the one behind the suspect `at`.
     #[inline]
     fn near(text: &[u8], at: usize) -> Option<&[u8; 32]> {
         text.get(at.checked_sub(PLACE)?..)?.first_chunk()
     }
 
-    /// What is known of the `nth` suspect of a line, if it is what it was in the line before.
+    /// Those of them that say of a word that it is nothing.
     #[inline]
-    pub(super) fn find(&self, nth: usize, text: &[u8], at: usize) -> Option<Option<&Known>> {
-        let near = Self::near(text, at)?;
-        let guess = self.0.get(nth % GUESSES)?.as_ref()?;
-        guess.by.fits(near).then_some(guess.known.as_ref())
+    fn last(near: &[u8; 32]) -> u64 {
+        let last = near
+            .get(PLACE - OTHER_BEFORE..)
+            .and_then(<[u8]>::first_chunk);
+        last.map_or(0, |last| u64::from_le_bytes(*last))
     }
 
-    /// Keeps what a suspect is, as its byte and so many before it say, and with them a colon behind
-    /// it if it is `known`.
+    /// What is known of the `nth` suspect of a line, if it is what it was in a line before.
+    #[inline(always)]
+    pub(super) fn find(&self, nth: usize, text: &[u8], at: usize) -> Guess<'_> {
+        let Some(near) = Self::near(text, at) else {
+            return Guess::Unknown;
+        };
+        if self.others.get(nth % GUESSES) == Some(&Self::last(near)) {
+            return Guess::Nothing;
+        }
+        match self.keys.get(nth % GUESSES) {
+            Some(Some((by, known))) if by.fits(near) => Guess::Key(known),
+            _ => Guess::Unknown,
+        }
+    }
+
+    /// Keeps that the `nth` suspect is nothing, as [`Recent::is_other`] says.
+    ///
+    /// [`Recent::is_other`]: crate::endings::Recent::is_other
     #[cold]
-    pub(super) fn keep(
+    pub(super) fn keep_other(&mut self, nth: usize, text: &[u8], at: usize) {
+        if let Some(near) = Self::near(text, at)
+            && let Some(other) = self.others.get_mut(nth % GUESSES)
+        {
+            *other = Self::last(near);
+        }
+    }
+
+    /// Keeps the key before the `nth` suspect, which [`Keys::find`] knows by so many bytes.
+    #[cold]
+    pub(super) fn keep_key(
         &mut self,
         nth: usize,
         text: &[u8],
         at: usize,
-        before: usize,
-        known: Option<Known>,
+        (known, bytes): (Known, usize),
     ) {
         if let Some(near) = Self::near(text, at)
-            && let Some(from) = PLACE.checked_sub(before)
-            && let Some(guess) = self.0.get_mut(nth % GUESSES)
+            && let Some(from) = PLACE.checked_sub(bytes)
+            && let Some(key) = self.keys.get_mut(nth % GUESSES)
         {
-            let to = PLACE + 1 + usize::from(known.is_some());
-            let by = Pattern::new(near, from..to);
-            *guess = Some(Guess { by, known });
+            *key = Some((Pattern::new(near, from..near.len()), known));
         }
     }
 }

@@ -12,9 +12,9 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::grid::Grid;
-use super::member::{self, Guesses, Keys, Known};
+use super::member::{self, Guess, Guesses, Keys, Known};
 use super::{CONTEXT, Frame, Html, Inner, LINE_CONTEXT, Lane};
-use crate::endings::{OTHER_BEFORE, Recent};
+use crate::endings::Recent;
 use crate::rules::Rules;
 use crate::simd::{self, Maps, Span, Width};
 use crate::sink::How;
@@ -283,6 +283,15 @@ struct Line {
     kept: usize,
     /// So many of its suspects have been looked at.
     suspects: usize,
+}
+
+/// What a suspect is for its line.
+enum Seen {
+    Clear,
+    /// The same, and the line ends.
+    End,
+    /// The line needs a closer look.
+    Doubt,
 }
 
 impl Line {
@@ -583,15 +592,14 @@ impl Lane {
             let before = |stop: &&u16| base + simd::place(**stop) < first;
             let skipped = stops.iter().take_while(before).count();
             let mut any = false;
-            for stop in stops.iter().skip(skipped) {
+            for stop in stops.get(skipped..).unwrap_or_default() {
                 let at = base + simd::place(*stop);
                 if stop & simd::END == 0 {
                     any = true;
-                    if !self.skim_suspect(rules, piece, text, line, at, spans) {
-                        return None;
-                    }
-                    if text.get(at) != Some(&b'\n') {
-                        continue;
+                    match self.skim_suspect(rules, piece, text, line, at, spans) {
+                        Seen::Clear => continue,
+                        Seen::Doubt => return None,
+                        Seen::End => {}
                     }
                 }
                 if !self.ends_plain(piece, line, at, spans) {
@@ -611,9 +619,8 @@ impl Lane {
         }
     }
 
-    /// Whether the suspect `at` needs no closer look: it is nothing, or the end of a protected key
-    /// whose value is added to `spans`.
-    #[inline]
+    /// What the suspect `at` is for its line. The value of a protected key is added to `spans`.
+    #[inline(always)]
     fn skim_suspect(
         &mut self,
         rules: &Rules,
@@ -622,22 +629,38 @@ impl Lane {
         line: &mut Line,
         at: usize,
         spans: &mut Vec<Span<How>>,
-    ) -> bool {
+    ) -> Seen {
         // What stands before it is part of a value that is covered.
         if at < line.covered {
-            return !piece.is_control(at);
+            return match text.get(at) {
+                None | Some(0 | 8 | 0x1b) => Seen::Doubt,
+                Some(b'\n') => Seen::End,
+                Some(_) => Seen::Clear,
+            };
         }
         let nth = line.suspects;
-        line.suspects += 1;
-        match self.skim.guesses.find(nth, text, at) {
-            Some(None) => true,
-            Some(Some(known)) => line.add(text, at, known, self.sink.row, spans),
-            None => self.look_at(rules, piece, line, at, nth, spans),
+        line.suspects = nth.wrapping_add(1);
+        // No newline is a quote, or stands behind a word that is known to be nothing.
+        let clear = match self.skim.guesses.find(nth, text, at) {
+            Guess::Nothing => return Seen::Clear,
+            Guess::Key(known) => {
+                return if line.add(text, at, known, self.sink.row, spans) {
+                    Seen::Clear
+                } else {
+                    Seen::Doubt
+                };
+            }
+            Guess::Unknown => self.look_at(rules, piece, line, at, nth, spans),
+        };
+        match text.get(at) {
+            _ if !clear => Seen::Doubt,
+            Some(b'\n') => Seen::End,
+            _ => Seen::Clear,
         }
     }
 
-    /// The same as [`skim_suspect`](Self::skim_suspect) for the `nth` suspect of the line, of which
-    /// nothing could be guessed.
+    /// Whether the suspect `at` needs no closer look, the `nth` one of the line, of which nothing
+    /// could be guessed.
     #[inline(never)]
     fn look_at(
         &mut self,
@@ -656,11 +679,11 @@ impl Lane {
             ..
         } = &mut self.skim;
         if let Some((known, bytes)) = keys.find(text, at) {
-            guesses.keep(nth, text, at, bytes, Some(known));
+            guesses.keep_key(nth, text, at, (known, bytes));
             return line.add_known(text, at, known, self.sink.row, spans);
         }
         if recent.is_other(text, at) {
-            guesses.keep(nth, text, at, OTHER_BEFORE, None);
+            guesses.keep_other(nth, text, at);
             return true;
         }
         if Suspects::is_nothing(text, at) {
