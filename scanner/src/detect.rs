@@ -35,6 +35,18 @@ impl Region<'_> {
         self.at(i.checked_sub(1)?)
     }
 
+    /// The same, where no escape of a string (`\n`, `\u00e9`) ends there: a value may begin behind one.
+    fn joined(&self, i: usize) -> Option<u8> {
+        self.before(i).filter(|_| self.behind_escape(i) != Some(i))
+    }
+
+    /// Where the escape ends that `i` stands in or right behind.
+    fn behind_escape(&self, i: usize) -> Option<usize> {
+        let slash = i - (1..=6.min(i)).find(|back| self.at(i - back) == Some(b'\\'))?;
+        let end = slash + 1 + escape(self.text.get(slash + 1..)?);
+        (end > slash + 1 && end >= i).then_some(end)
+    }
+
     /// The end of the bytes from `i` on that satisfy `f`, and whether it is certain.
     fn run(&self, i: usize, max: usize, f: impl Fn(u8) -> bool) -> (usize, bool) {
         let rest = self.text.get(i..).unwrap_or_default();
@@ -51,6 +63,20 @@ pub(crate) fn is_local(b: u8) -> bool {
     b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'+' | b'-') || (0x80..0xd0).contains(&b)
 }
 
+/// The size of an escape behind its backslash, in a string of JSON or C; 0 if it is not known, or stands for itself.
+fn escape(text: &[u8]) -> usize {
+    let hex = |n: usize| match text.get(1..=n) {
+        Some(digits) if digits.iter().all(u8::is_ascii_hexdigit) => 1 + n,
+        _ => 0,
+    };
+    match text.first() {
+        Some(b'b' | b'f' | b'n' | b'r' | b't' | b'v') => 1,
+        Some(b'u') => hex(4),
+        Some(b'x') => hex(2),
+        _ => 0,
+    }
+}
+
 /// Where a token begins that ends at `end` and that may become an address or another value.
 pub(crate) fn token_start(text: &[u8], end: usize) -> usize {
     let mut start = end;
@@ -61,19 +87,25 @@ pub(crate) fn token_start(text: &[u8], end: usize) -> usize {
         }
         start -= 1;
     }
-    while start < end
-        && text
-            .get(start)
-            .is_some_and(|b| !b.is_ascii_alphanumeric() && !(0xc0..0xd0).contains(b))
-    {
+    while start < end && text.get(start).is_some_and(|b| !begins_token(*b)) {
         start += 1;
     }
     start
 }
 
+fn begins_token(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || (0xc0..0xd0).contains(&b)
+}
+
 /// An e-mail address around the `@` at `at`.
 pub(crate) fn email(r: Region<'_>, at: usize) -> Found {
-    let start = token_start(r.text, at);
+    let mut start = token_start(r.text, at);
+    // The letters of an escape before it are no part of it.
+    if r.before(start) == Some(b'\\') {
+        start += escape(r.text.get(start..at).unwrap_or_default());
+        let marks = r.text.get(start..at).unwrap_or_default();
+        start += marks.iter().take_while(|b| !begins_token(**b)).count();
+    }
     if start == at || r.text.get(start..at) == Some(b"git") {
         return Found::No(at + 1);
     }
@@ -170,9 +202,15 @@ pub(crate) fn digits(r: Region<'_>, i: usize, wants: impl Fn(Detector) -> bool) 
             Found::More(i)
         };
     }
-    if !edge {
-        return Found::No(end);
-    }
+    // Behind an escape one may begin, too.
+    let i = match edge {
+        true => i,
+        false => match r.behind_escape(i) {
+            Some(to) if to < end => to,
+            _ => return Found::No(end),
+        },
+    };
+    let size = end - i;
     if size == 3 && wants(Detector::UsSsn) {
         match ssn(r, i) {
             Found::No(_) => {}
@@ -494,7 +532,7 @@ fn iban(r: Region<'_>, i: usize) -> Found {
     let Some((_, length)) = IBANS.iter().find(|(c, _)| c.as_slice() == country) else {
         return Found::No(i);
     };
-    if r.before(start)
+    if r.joined(start)
         .is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_')
     {
         return Found::No(i);
@@ -657,7 +695,7 @@ fn north_american(groups: &[(usize, u8)]) -> (bool, bool) {
 /// A JSON web token whose `eyJ` begins at `i`.
 pub(crate) fn jwt(r: Region<'_>, i: usize) -> Found {
     let url = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
-    if r.before(i).is_some_and(url) {
+    if r.joined(i).is_some_and(url) {
         return Found::No(i + 3);
     }
     let (end, certain) = r.run(i, usize::MAX, |b| url(b) || b == b'.');
@@ -692,7 +730,7 @@ pub(crate) fn aws(r: Region<'_>, i: usize) -> Found {
         return Found::No(i + 1);
     };
     if !matches!(r.text.get(start..i), Some(b"AK" | b"AS"))
-        || r.before(start)
+        || r.joined(start)
             .is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_')
     {
         return Found::No(i + 1);
@@ -726,7 +764,7 @@ pub(crate) fn github(r: Region<'_>, i: usize) -> Found {
         };
     let start = i - size;
     let (end, certain) = r.run(i + 1, 255, |b| b.is_ascii_alphanumeric() || b == b'_');
-    if r.before(start)
+    if r.joined(start)
         .is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_')
     {
         return Found::No(i + 1);
@@ -759,7 +797,7 @@ pub(crate) fn slack(r: Region<'_>, i: usize) -> Found {
             Some(b'a' | b'b' | b'e' | b'o' | b'p' | b'r' | b's')
         )
         && head.get(4) == Some(&b'-')
-        && !r.before(start).is_some_and(|b| b.is_ascii_alphanumeric());
+        && !r.joined(start).is_some_and(|b| b.is_ascii_alphanumeric());
     if !good {
         return Found::No(i + 1);
     }
@@ -906,6 +944,43 @@ mod tests {
         ] {
             assert!(matches!(first_digits(near), Found::No(_)), "{near}");
         }
+    }
+
+    #[test]
+    fn a_value_may_begin_behind_an_escape_and_not_inside_of_one() {
+        for escape in [r"\n", r"\\t", r"\u0018", r"\u00e9", r"\xA9"] {
+            let text = format!("{escape}131-45-1438");
+            let size = escape.len();
+            // From the first digit of the run on, which may belong to the escape.
+            let run = text.trim_end_matches("-45-1438");
+            let at = run.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+            assert_eq!(
+                digits(closed(&text), at, |_| true),
+                Found::Value(size, text.len(), Detector::UsSsn),
+                "{text}"
+            );
+            let text = format!("{escape}joe@example.com");
+            assert_eq!(
+                email(closed(&text), size + 3),
+                Found::Value(size, text.len(), Detector::Email),
+                "{text}"
+            );
+            let text = format!("{escape}AKIAX2KKQUKA7TSPMI3O");
+            assert_eq!(
+                aws(closed(&text), size + 2),
+                Found::Value(size, text.len(), Detector::AwsKey),
+                "{text}"
+            );
+        }
+        for near in [
+            r"\q131-45-1438",
+            r"\u001131-45-1438",
+            "n131-45-1438",
+            r"\u0131-45-1438",
+        ] {
+            assert!(matches!(first_digits(near), Found::No(_)), "{near}");
+        }
+        assert_eq!(email(closed(r"\u0018@f.fA"), 6), Found::No(7));
     }
 
     #[test]

@@ -190,6 +190,7 @@ enum Inner {
         hit: Hit,
         name: Vec<u8>,
         depth: u32,
+        within: markup::Within,
     },
     /// A row of values in JSON.
     List(lists::List),
@@ -214,7 +215,9 @@ enum Until {
     Line,
     /// So many bytes at least, and then the end of a string as PHP dumps it.
     Dumped(usize),
-    Tag,
+    Tag(markup::Within),
+    /// The end of a CDATA section.
+    Section,
 }
 
 /// Where in a row we are.

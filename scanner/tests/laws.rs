@@ -237,12 +237,66 @@ fn texts_that_were_read_otherwise_in_pieces() {
             "x".repeat(1579)
         ),
         "[ssn:protected] => type('password', 'x1') ".to_owned(),
+        "\"ssn\":\n[1]b".to_owned(),
+        format!(
+            "<ssn><![CDATA[{}<a>]]></ssn> <ssn>{}  \nx</ssn>\n",
+            "x1 ".repeat(30_000),
+            "x1 ".repeat(30_000)
+        ),
     ] {
         let whole = scan(&rules, [text.as_bytes()]);
         for size in [1, 7, 100, 1000] {
             let cut = scan(&rules, text.as_bytes().chunks(size));
             assert!(cut == whole, "{size}: {}", difference(&cut, &whole));
         }
+    }
+}
+
+/// A line with nothing but a protected key is none of a row, whatever table stands above it.
+#[test]
+fn a_key_below_a_header_is_no_value() {
+    let rules = rules();
+    for head in ["id       ssn", "ssn", "  name   ssn   city", "ssn   city"] {
+        let text = format!("{head}\npassword:\n  a: x1y2z3\n  b: 1\n");
+        for size in [1, 2, 7, 100] {
+            let out = scan(&rules, text.as_bytes().chunks(size));
+            let want = format!("{head}\npassword:\n  a: \"***\"\n  b: \"***\"\n");
+            assert_eq!(String::from_utf8(out).unwrap(), want, "{size}");
+        }
+    }
+}
+
+/// What only looks like a key, or like an element, masks nothing behind its string or line.
+#[test]
+fn what_opens_nothing_masks_nothing_behind() {
+    let rules = rules();
+    for text in [
+        r#"["Enter ssn: ", "a"]"#,
+        r#"["Enter ssn:","a"]"#,
+        "{\n  \"prompt\": \"password= \",\n  \"b\": 1\n}\n",
+        r#"{"log": "{\"ssn\":", "b": 1}"#,
+        r#"{"log": "{\"ssn\": ", "b": "c"}"#,
+        r#"{"body": "{\"prompt\": \"ssn: \", \"b\": \"c\"}"}"#,
+        "{\"help\": \"login <password>\", \"b\": \"c\"}\nd\n",
+        "{\"help\": [\"<password>\"],\n\"b\": \"c\"}\n",
+        "usage: login <user> <password>\nlogged in\n$ ls\na b c\n",
+    ] {
+        for size in [1, 2, 7, 100] {
+            let out = scan(&rules, text.as_bytes().chunks(size));
+            assert_eq!(String::from_utf8(out).unwrap(), text, "{size}");
+        }
+    }
+    let text = "log: <password>\n  <a>x1</a>\n</password>\nx1\n";
+    for size in [1, 2, 7, 100] {
+        let out = scan(&rules, text.as_bytes().chunks(size));
+        let want = text.replacen("x1", "***", 1);
+        assert_eq!(String::from_utf8(out).unwrap(), want, "{size}");
+    }
+    let text = "  <user>      who\n  <password>  how\n  -v          all\n";
+    for size in [1, 2, 7, 100] {
+        let out = scan(&rules, text.as_bytes().chunks(size));
+        let want = text.replace("how", "***");
+        assert_eq!(String::from_utf8(out).unwrap(), want, "{size}");
     }
 }
 

@@ -260,7 +260,26 @@ impl Lane {
                     end => end,
                 }
             }
-            Until::Tag => memchr::memchr(b'<', rest).map(|i| at + i),
+            Until::Tag(within) => {
+                let size = memchr::memchr3(b'<', b'\n', b'\r', rest);
+                let text = rest.get(..size.unwrap_or(rest.len())).unwrap_or_default();
+                within.ends(text).or(size).map(|i| at + i)
+            }
+            Until::Section => {
+                let found = memchr::memmem::find(rest, b"]]>").map(|i| at + i);
+                let upto = found.unwrap_or_else(|| {
+                    let open = rest.iter().rev().take(2).take_while(|b| **b == b']');
+                    limit - if closed { 0 } else { open.count() }
+                });
+                self.pass_to(at);
+                self.drop_to(upto);
+                self.pos = upto;
+                if found.is_none() {
+                    return if closed { At(limit) } else { self.more(upto) };
+                }
+                self.swallowed();
+                return At(upto + 3);
+            }
         };
         self.pass_to(at);
         match end {

@@ -231,7 +231,8 @@ impl Lane {
         }
         let content = self.slice(from, to).trim_ascii();
         let word = |b: &u8| b.is_ascii_alphabetic() || matches!(b, b'_' | b' ');
-        if self.table.as_ref().is_some_and(Table::is_single) && content.iter().all(word) {
+        let single = self.table.as_ref().is_some_and(Table::is_single);
+        if single && (content.iter().all(word) || self.is_key(from, to)) {
             return false;
         }
         from = to - self.slice(from, to).trim_ascii_start().len();

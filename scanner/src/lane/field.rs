@@ -580,6 +580,11 @@ impl Lane {
                 } else {
                     quote
                 };
+                match self.closes_string(&key, v, quote, limit, closed) {
+                    None => return self.more_after(v.saturating_sub(1)),
+                    Some(true) if prefix == 0 => return At(v + quote.len()),
+                    Some(_) => {}
+                }
                 return self.quoted(
                     key,
                     v + prefix,
@@ -609,6 +614,58 @@ impl Lane {
             return At(v);
         }
         self.bare(key, at, after, v, hit, limit, closed, leads)
+    }
+
+    /// Whether a quote behind a key ends the string that the key stands in: `["Enter ssn: ", "a"]`,
+    /// `"{\"ssn\":", "a"`. `None`: more is needed.
+    fn closes_string(
+        &self,
+        key: &Key,
+        v: usize,
+        quote: Quote,
+        limit: usize,
+        closed: bool,
+    ) -> Option<bool> {
+        if quote.tripled || quote.doubled {
+            return Some(false);
+        }
+        let open = match key.quote {
+            // Backslashes in pairs stand for themselves.
+            Some(inner) if inner.slashes == 0 && quote.slashes > 0 => {
+                inner.mark == quote.mark && quote.slashes.is_multiple_of(2)
+            }
+            Some(inner) => inner.mark == quote.mark && inner.slashes > quote.slashes,
+            None if quote.slashes > 0 => self.inside_escaped(v, quote),
+            None => self
+                .inside_quote(v)
+                .is_some_and(|outer| outer.mark == quote.mark && outer.slashes == 0),
+        };
+        if !open {
+            return Some(false);
+        }
+        let rest = self.slice(v + quote.len(), limit);
+        let rest = rest.get(..SPACES_MAX).unwrap_or(rest);
+        match rest.iter().find(|b| !matches!(b, b' ' | b'\t')) {
+            None if !closed && rest.len() < SPACES_MAX => None,
+            next => Some(matches!(
+                next,
+                None | Some(b',' | b']' | b'}' | b':' | b'\n' | b'\r')
+            )),
+        }
+    }
+
+    /// Whether quotes with as many backslashes as `quote` leave one open before `at` on this line.
+    fn inside_escaped(&self, at: usize, quote: Quote) -> bool {
+        let from = self.line.max(at.saturating_sub(LOOK_BACK));
+        let (mut open, mut slashes) = (false, 0);
+        for b in self.slice(from, at) {
+            match *b {
+                b'\\' => slashes += 1,
+                b if b == quote.mark && slashes == quote.slashes => (open, slashes) = (!open, 0),
+                _ => slashes = 0,
+            }
+        }
+        open
     }
 
     /// The size of `Some(`, `Decimal(` and the like before a quote; `None`: more is needed.
@@ -705,7 +762,7 @@ impl Lane {
                     // A slot of R: `[1] "…"`.
                     let line = rest.get(spaces..).unwrap_or_default();
                     if dumped::number(line).is_none() && !closed && line.len() < TYPE_MAX {
-                        return self.more_after(limit.saturating_sub(1));
+                        return self.more(v + spaces);
                     }
                     self.block = Some(Block {
                         indent: 0,
@@ -1243,7 +1300,7 @@ impl Lane {
     }
 
     /// The quote that was opened on this line before `at` and not closed.
-    fn inside_quote(&self, at: usize) -> Option<Outer> {
+    pub(super) fn inside_quote(&self, at: usize) -> Option<Outer> {
         let from = self.line.max(at.saturating_sub(LOOK_BACK));
         let mut open: Option<Outer> = None;
         let mut last = b' ';
@@ -1562,6 +1619,8 @@ fn has_words(inner: &[u8], size: usize) -> bool {
 
 /// More colons fill no gap.
 const COLONS_MAX: usize = 64;
+/// So many spaces stand between a string and the comma behind it at most.
+const SPACES_MAX: usize = 32;
 /// A longer type is none that stands before a value.
 const TYPE_MAX: usize = 24;
 /// An expression that is compared is not longer.
@@ -1588,11 +1647,11 @@ fn seen_by(rest: &[u8], closed: bool) -> Option<bool> {
 
 /// A quote around a key.
 #[derive(Clone, Copy, Debug)]
-struct Outer {
+pub(super) struct Outer {
     at: usize,
-    mark: u8,
+    pub(super) mark: u8,
     /// Backslashes before it.
-    slashes: usize,
+    pub(super) slashes: usize,
 }
 
 /// The size of a word that says how what follows authorises: it is no secret.

@@ -6,6 +6,7 @@ use crate::{table, value};
 use super::Flow::At;
 use crate::table::COLUMNS_MAX;
 
+use super::field::Outer;
 use super::row::trimmed;
 use super::{Flow, Html, Inner, Lane, Until, VALUE_MAX};
 
@@ -110,9 +111,30 @@ impl Lane {
                 hit,
                 name: lower,
                 depth: 1,
+                within: self.element_within(open),
             };
         }
         next
+    }
+
+    /// Where an element ends at the latest whose tag begins at `open`.
+    fn element_within(&self, open: usize) -> Within {
+        if self.is_far(open) {
+            return Within::Text;
+        }
+        let before = self.slice(self.line, open).trim_ascii_start();
+        let marked = before
+            .iter()
+            .find(|b| !matches!(b, b'+' | b'-' | b'>' | b' ' | b'\t'));
+        match self.inside_quote(open) {
+            _ if marked.is_none_or(|b| *b == b'<') => Within::Start,
+            Some(Outer {
+                mark: b'"',
+                slashes,
+                ..
+            }) => Within::String { slashes },
+            _ => Within::Line,
+        }
     }
 
     fn closing_tag(&mut self, open: usize, at: usize, name: &[u8]) -> Flow {
@@ -188,7 +210,13 @@ impl Lane {
 
     /// A piece of a protected element.
     pub(super) fn element(&mut self, limit: usize, closed: bool) -> Flow {
-        let Inner::Element { hit, name, depth } = self.inner.clone() else {
+        let Inner::Element {
+            hit,
+            name,
+            depth,
+            mut within,
+        } = self.inner.clone()
+        else {
             return At(self.pos);
         };
         let at = self.pos;
@@ -196,13 +224,34 @@ impl Lane {
         let Some(&b) = rest.first() else {
             return At(limit);
         };
+        if within == Within::Start {
+            // `  <password>  The password to set`, as programs describe their arguments.
+            let spaces = rest
+                .iter()
+                .take(BLANKS_MAX)
+                .take_while(|b| matches!(b, b' ' | b'\t'));
+            let spaces = spaces.count();
+            within = match rest.get(spaces) {
+                None if !closed => return self.more_after(limit.saturating_sub(1)),
+                None | Some(b'<' | b'\n' | b'\r') => Within::Text,
+                Some(_) if spaces > 1 => Within::Line,
+                Some(_) => Within::Text,
+            };
+            if let Inner::Element { within: known, .. } = &mut self.inner {
+                *known = within;
+            }
+        }
+        let rest = self.slice(at, limit);
         if b == b'<' {
             if rest.starts_with(b"<![CDATA[") {
                 let Some(end) = memchr::memmem::find(rest, b"]]>") else {
-                    if rest.len() > VALUE_MAX || closed {
-                        self.mask(at + 9, limit, hit, Place::Inside, "markup");
-                        self.swallow_until(Until::Tag);
-                        return At(limit);
+                    if rest.len() > VALUE_MAX + 12 || closed {
+                        // What may end it is seen when more comes.
+                        let open = rest.iter().rev().take(2).take_while(|b| **b == b']');
+                        let upto = limit - if closed { 0 } else { open.count() };
+                        self.mask(at + 9, upto, hit, Place::Inside, "markup");
+                        self.swallow_until(Until::Section);
+                        return At(upto);
                     }
                     return self.more(at);
                 };
@@ -212,7 +261,15 @@ impl Lane {
             if b"<![CDATA[".starts_with(rest) && !closed {
                 return self.more_after(limit.saturating_sub(1));
             }
-            let Some(end) = rest.iter().take(INNER_TAG_MAX).position(|b| *b == b'>') else {
+            let end = rest.iter().take(INNER_TAG_MAX).position(|b| *b == b'>');
+            if within
+                .ends(rest.get(1..end.unwrap_or(rest.len())).unwrap_or_default())
+                .is_some()
+            {
+                self.inner = Inner::Text;
+                return At(at + 1);
+            }
+            let Some(end) = end else {
                 if rest.len() >= INNER_TAG_MAX {
                     // It is none: what stands in it has left.
                     self.inner = Inner::Text;
@@ -261,18 +318,44 @@ impl Lane {
                     hit,
                     name,
                     depth: depth - 1,
+                    within,
                 },
                 (true, false) if !own && name != b"td" => Inner::Element {
                     hit,
                     name,
                     depth: depth + 1,
+                    within,
                 },
                 _ if ends_row => Inner::Text,
-                _ => Inner::Element { hit, name, depth },
+                _ => Inner::Element {
+                    hit,
+                    name,
+                    depth,
+                    within,
+                },
             };
             return At(at + end + 1);
         }
         if b == b'\n' {
+            let spaces = rest.iter().take(BLANKS_MAX);
+            let spaces = spaces.take_while(|b| b.is_ascii_whitespace()).count();
+            let next = rest.get(spaces).copied();
+            match within {
+                Within::Start | Within::Text => {}
+                Within::Line if next.is_none() && !closed => {
+                    return self.more_after(limit.saturating_sub(1));
+                }
+                // Where a tag begins the next line it was markup all the same.
+                Within::Line if next == Some(b'<') => {
+                    if let Inner::Element { within, .. } = &mut self.inner {
+                        *within = Within::Text;
+                    }
+                }
+                Within::Line | Within::String { .. } => {
+                    self.inner = Inner::Text;
+                    return At(at);
+                }
+            }
             self.sink.row += 1;
             self.line = at + 1;
             self.line_cut = false;
@@ -283,17 +366,27 @@ impl Lane {
             return At(at + 1);
         }
         let size = rest.iter().position(|b| matches!(b, b'<' | b'\n' | b'\r'));
-        let Some(size) = size.or(closed.then_some(rest.len())) else {
+        let text = rest.get(..size.unwrap_or(rest.len())).unwrap_or_default();
+        let ends = within.ends(text);
+        let Some(size) = ends.or(size).or(closed.then_some(rest.len())) else {
             if rest.len() > VALUE_MAX {
                 self.mask(at, limit, hit, Place::Inside, "markup");
-                self.swallow_until(Until::Tag);
+                self.swallow_until(Until::Tag(within));
                 return At(limit);
             }
             return self.more(at);
         };
-        let size = trimmed(rest, size);
+        // Of what is too long the end is not looked at.
+        let size = match size {
+            0..=VALUE_MAX => trimmed(rest, size),
+            _ => size,
+        };
         if !value::is_nothing(self.slice(at, at + size)) && self.slice(at, at + size) != b"&nbsp;" {
             self.mask(at, at + size, hit, Place::Inside, "markup");
+        }
+        if ends.is_some() {
+            self.inner = Inner::Text;
+            return At(at + size);
         }
         At(at + size.max(1))
     }
@@ -445,6 +538,43 @@ const VOID: [&[u8]; 8] = [
 /// Tables in tables, so deep.
 const TABLES_MAX: u32 = 16;
 
+/// What an element that nobody closes stands in, and ends with: `usage: login <user> <password>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Within {
+    /// A line that begins with a tag, and nothing else so far.
+    Start,
+    /// Markup: there it goes on.
+    Text,
+    /// A line that begins with something else.
+    Line,
+    /// A string in such a line, whose quote has so many backslashes before it.
+    String {
+        /// The backslashes.
+        slashes: usize,
+    },
+}
+
+impl Within {
+    /// Where in the text it ends: before the backslashes of a quote.
+    pub(super) fn ends(self, text: &[u8]) -> Option<usize> {
+        let slashes = match self {
+            Self::Start | Self::Text => return None,
+            Self::Line => return memchr::memchr(b'\n', text),
+            Self::String { slashes } => slashes,
+        };
+        memchr::memchr2_iter(b'"', b'\n', text).find_map(|at| {
+            let (before, after) = text.split_at_checked(at)?;
+            let size = before.iter().rev().take_while(|b| **b == b'\\').count();
+            match after.first() {
+                Some(b'\n') => Some(at),
+                _ => (size <= slashes).then_some(at - size),
+            }
+        })
+    }
+}
+
+/// More blanks than these stand in no list of arguments.
+const BLANKS_MAX: usize = 64;
 /// A tag inside of a protected element is at most this long.
 const INNER_TAG_MAX: usize = 4096;
 

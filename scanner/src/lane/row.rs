@@ -78,6 +78,12 @@ impl Lane {
         true
     }
 
+    /// Whether a cell is nothing but a protected key and its colon, as no value is.
+    pub(super) fn is_key(&self, from: usize, to: usize) -> bool {
+        let name = self.slice(from, to).strip_suffix(b":");
+        name.is_some_and(|name| self.rules.compiled().field(name).is_some())
+    }
+
     /// Whether nothing has been seen yet that tells the row from other text.
     pub(super) fn may_be_text(&self) -> bool {
         self.frame == Frame::Row && self.row.index == 0 && self.row.separators == 0

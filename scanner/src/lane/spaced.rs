@@ -108,6 +108,9 @@ impl Lane {
             Some(_) if self.row.index == 0 && ends_line && cols > 1 && !ruled => {
                 return self.not_a_row();
             }
+            Some(_) if self.row.index == 0 && self.is_key(at, at + kept) => {
+                return self.not_a_row();
+            }
             Some(_)
                 if cols == 1
                     && !self
@@ -125,6 +128,10 @@ impl Lane {
                     self.mask(at, at + kept, hit, Place::Cell, "table");
                 }
                 self.row.separators += 1;
+            }
+            // A line that begins with a protected key is none of a row.
+            None if self.row.index == 0 && whole && self.is_key(at, at + kept) => {
+                return self.not_a_row();
             }
             None => {
                 self.pos = self.pos.max(at);
