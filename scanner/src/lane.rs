@@ -174,6 +174,8 @@ enum Inner {
         depth: usize,
         slashes: usize,
         doubled: bool,
+        /// It stands in a string, and ends with it.
+        string: bool,
     },
     /// The rest of a value that was too long, or whose quote did not end with the line.
     Swallow {

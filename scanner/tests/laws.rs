@@ -286,6 +286,17 @@ fn what_opens_nothing_masks_nothing_behind() {
             assert_eq!(String::from_utf8(out).unwrap(), text, "{size}");
         }
     }
+    for (text, secret) in [
+        ("[\"A password:[x1\",\"wXk\",[{\"id\":[\" V\"]}]]\n", "x1"),
+        ("[\"a ssn='x1\",\"8\",\",'\"]\n", "x1"),
+        ("{\"log\": \"map[password:u\",\n\"b\": \",\"}\n", "u"),
+    ] {
+        for size in [1, 2, 7, 100] {
+            let out = scan(&rules, text.as_bytes().chunks(size));
+            let want = text.replace(&format!("{secret}\""), "***\"");
+            assert_eq!(String::from_utf8(out).unwrap(), want, "{size}");
+        }
+    }
     let text = "log: <password>\n  <a>x1</a>\n</password>\nx1\n";
     for size in [1, 2, 7, 100] {
         let out = scan(&rules, text.as_bytes().chunks(size));

@@ -15,6 +15,7 @@ impl Lane {
             depth,
             slashes,
             doubled,
+            string,
         } = self.inner
         else {
             return At(self.pos);
@@ -30,6 +31,7 @@ impl Lane {
                     depth: depth + 1,
                     slashes,
                     doubled,
+                    string,
                 };
                 At(at + 1)
             }
@@ -42,6 +44,7 @@ impl Lane {
                         depth: depth - 1,
                         slashes,
                         doubled,
+                        string,
                     }
                 };
                 At(at + 1)
@@ -74,6 +77,22 @@ impl Lane {
                             self.inner = Inner::Text; // The field around it has ended.
                             return At(at + 1);
                         }
+                    }
+                }
+                if string && quote.mark == b'"' {
+                    // In one with as many backslashes the next quote ends it, where no string begins.
+                    let before = self.slice(at.saturating_sub(1), at).first().copied();
+                    let begins = before.is_none_or(|b| {
+                        b.is_ascii_whitespace()
+                            || matches!(b, b'[' | b'{' | b'(' | b',' | b':' | b'=')
+                    });
+                    match self.closer(at + quote.len(), limit, closed) {
+                        None => return self.more(at),
+                        Some(true) if quote.slashes == slashes && !begins => {
+                            self.inner = Inner::Text;
+                            return At(at);
+                        }
+                        Some(_) => {}
                     }
                 }
                 let quote = if doubled && quote.mark == b'"' {
@@ -120,6 +139,7 @@ impl Lane {
                     );
                 if !key && !value::is_nothing(self.slice(at, end)) {
                     let place = match (slashes, doubled) {
+                        _ if string => Place::Inside,
                         (_, true) => Place::Doubled,
                         (0, _) => Place::Literal,
                         (1, _) => Place::Escaped,

@@ -160,6 +160,7 @@ impl Lane {
                 depth: 0,
                 slashes: 0,
                 doubled: false,
+                string: false,
             };
             self.frame = Frame::Line;
             self.pos = brace;

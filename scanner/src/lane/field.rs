@@ -209,6 +209,7 @@ impl Lane {
                     depth: 0,
                     slashes: 0,
                     doubled: false,
+                    string: false,
                 };
                 At(v)
             }
@@ -549,6 +550,7 @@ impl Lane {
                     depth: 0,
                     slashes: key.quote.map_or(0, |q| q.slashes),
                     doubled: false,
+                    string: self.in_string(&key, v),
                 };
                 return At(v + size);
             }
@@ -580,20 +582,16 @@ impl Lane {
                 } else {
                     quote
                 };
-                match self.closes_string(&key, v, quote, limit, closed) {
-                    None => return self.more_after(v.saturating_sub(1)),
+                match self.closes_string(&key, v + prefix, quote, limit, closed) {
+                    None => return self.more(v),
                     Some(true) if prefix == 0 => return At(v + quote.len()),
-                    Some(_) => {}
+                    // A word that ends with it.
+                    Some(true) => {}
+                    Some(false) => {
+                        let yaml = leads && sep == b':';
+                        return self.quoted(key, v + prefix, quote, hit, limit, closed, yaml);
+                    }
                 }
-                return self.quoted(
-                    key,
-                    v + prefix,
-                    quote,
-                    hit,
-                    limit,
-                    closed,
-                    leads && sep == b':',
-                );
             }
             Some(None) => {}
         }
@@ -610,6 +608,7 @@ impl Lane {
                 depth: 0,
                 slashes: quote.map_or(0, |q| q.slashes),
                 doubled,
+                string: self.in_string(&key, v),
             };
             return At(v);
         }
@@ -643,7 +642,18 @@ impl Lane {
         if !open {
             return Some(false);
         }
-        let rest = self.slice(v + quote.len(), limit);
+        self.closer(v + quote.len(), limit, closed)
+    }
+
+    /// Whether a bare key, whose value begins at `v`, stands in a string.
+    fn in_string(&self, key: &Key, v: usize) -> bool {
+        let outer = || self.inside_quote(v).filter(|outer| outer.mark == b'"');
+        key.quote.is_none() && outer().is_some_and(|outer| outer.slashes == 0)
+    }
+
+    /// Whether what stands at `at` may follow a string of JSON. `None`: more is needed.
+    pub(super) fn closer(&self, at: usize, limit: usize, closed: bool) -> Option<bool> {
+        let rest = self.slice(at, limit);
         let rest = rest.get(..SPACES_MAX).unwrap_or(rest);
         match rest.iter().find(|b| !matches!(b, b' ' | b'\t')) {
             None if !closed && rest.len() < SPACES_MAX => None,
@@ -790,6 +800,7 @@ impl Lane {
                                 depth: 0,
                                 slashes: 0,
                                 doubled: false,
+                                string: false,
                             };
                             At(start)
                         }
@@ -857,7 +868,24 @@ impl Lane {
             Some((at, from)) if at == content => from,
             Some(_) | None => content,
         };
-        match value::quoted_end(self.slice(0, limit), content, from, quote, closed) {
+        let mut end = value::quoted_end(self.slice(0, limit), content, from, quote, closed);
+        // A string that it stands in may end before.
+        if quote.mark == b'\'' && self.in_string(&key, start) {
+            let outer = Outer {
+                at: start,
+                mark: b'"',
+                slashes: 0,
+            };
+            let (End::Quote(upto) | End::Line(upto) | End::Open(upto)) = end;
+            if let Some(close) = self.quote_closes(outer, content, upto) {
+                match self.closer(close + 1, limit, closed) {
+                    None => return self.more(start),
+                    Some(true) => end = End::Quote(close),
+                    Some(false) => {}
+                }
+            }
+        }
+        match end {
             End::Quote(end) => {
                 self.seen = None;
                 if !value::is_nothing(self.slice(content, end)) {
@@ -1164,6 +1192,7 @@ impl Lane {
                     depth: 0,
                     slashes: 0,
                     doubled: false,
+                    string: false,
                 };
                 Some(At(at + 1))
             }

@@ -196,6 +196,7 @@ impl Lane {
                     depth: 0,
                     slashes: 0,
                     doubled: false,
+                    string: false,
                 };
                 self.pos = at;
                 self.frame = Frame::Line;
