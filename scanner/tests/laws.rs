@@ -238,6 +238,8 @@ fn texts_that_were_read_otherwise_in_pieces() {
         ),
         "[ssn:protected] => type('password', 'x1') ".to_owned(),
         "\"ssn\":\n[1]b".to_owned(),
+        "id|ssn|city\n\nINSERT INTO t (id, ssn, c) VALUES (1, |\n".to_owned(),
+        "x\ty\tz\n\"Mia \"\"M\"\" a=1\tpassword=x\tb=2\"".to_owned(),
         format!(
             "<ssn><![CDATA[{}<a>]]></ssn> <ssn>{}  \nx</ssn>\n",
             "x1 ".repeat(30_000),

@@ -35,6 +35,7 @@ impl Lane {
         let cell = self.row.cell;
         let Some(opens) = self.begin_cell(form, end) else {
             self.hold = self.hold.min(cell);
+            self.hold_separator(cell);
             return false;
         };
         let unclear = self.unclear_hit();
@@ -90,6 +91,17 @@ impl Lane {
             return false;
         }
         self.next_cell(limit, form.by)
+    }
+
+    /// Where the line may be none of the table after all, the separator before `cell` is text.
+    fn hold_separator(&mut self, cell: usize) {
+        let dormant = self
+            .table
+            .as_ref()
+            .is_some_and(|table| table.dormant.is_some());
+        if dormant && self.row.index > 0 {
+            self.hold = self.hold.min(cell - 1);
+        }
     }
 
     /// Looks at how a cell begins, and counts its row where it has to be counted before. Whether
@@ -397,6 +409,9 @@ impl Lane {
         self.row.closed_quote = false;
         self.row.dropped = false;
         self.pos = at + 1;
+        if self.pos >= self.view.text.len() {
+            self.hold_separator(self.pos);
+        }
         true
     }
 

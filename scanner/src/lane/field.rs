@@ -1014,6 +1014,11 @@ impl Lane {
             let whole = quote.at + 1 == key.start && !colon && !spaced && !schemed;
             let until = if whole { limit } else { end.unwrap_or(limit) };
             match self.quote_closes(quote, v, until) {
+                // Before it the next key may begin.
+                Some(close) if !whole && end.is_none() => {
+                    let before = value::bare_end(self.slice(0, close), v, style, true);
+                    end = before.or(Some(close));
+                }
                 Some(close) => end = Some(close),
                 None if whole
                     && !closed
