@@ -63,7 +63,7 @@ impl Lane {
                     return self.more(at);
                 };
                 let Some(quote) = opening else {
-                    return At(at + 1);
+                    return self.escaped(at, hit, slashes, limit, closed);
                 };
                 if quote.slashes < slashes {
                     self.inner = Inner::Text; // The string around it has ended.
@@ -79,20 +79,14 @@ impl Lane {
                         }
                     }
                 }
-                if string && quote.mark == b'"' {
-                    // In one with as many backslashes the next quote ends it, where no string begins.
-                    let before = self.slice(at.saturating_sub(1), at).first().copied();
-                    let begins = before.is_none_or(|b| {
-                        b.is_ascii_whitespace()
-                            || matches!(b, b'[' | b'{' | b'(' | b',' | b':' | b'=')
-                    });
+                if string && quote.mark == b'"' && quote.slashes == slashes {
                     match self.closer(at + quote.len(), limit, closed) {
                         None => return self.more(at),
-                        Some(true) if quote.slashes == slashes && !begins => {
-                            self.inner = Inner::Text;
+                        Some(true) => {
+                            self.inner = Inner::Text; // As has a string around a bare key.
                             return At(at);
                         }
-                        Some(_) => {}
+                        Some(false) => {}
                     }
                 }
                 let quote = if doubled && quote.mark == b'"' {
@@ -150,6 +144,33 @@ impl Lane {
                 At(end.max(at + 1))
             }
         }
+    }
+
+    /// A backslash before no quote: white space of JSON in a string, or what is no JSON.
+    fn escaped(&mut self, at: usize, hit: Hit, slashes: usize, limit: usize, closed: bool) -> Flow {
+        let rest = self.slice(at, limit);
+        if rest.len() < 2 && !closed {
+            return self.more(at);
+        }
+        if slashes == 0 || matches!(rest.get(1), Some(b'n' | b'r' | b't' | b'\\') | None) {
+            return At(at + 1 + usize::from(slashes > 0 && rest.len() > 1));
+        }
+        let size = rest.iter().skip(1).position(|b| !crate::name::is_word(*b));
+        let Some(size) = size.or(closed.then_some(rest.len() - 1)) else {
+            if rest.len() > VALUE_MAX {
+                self.mask(at, limit, hit, Place::Inside, "json");
+                self.swallow_until(Until::Bare);
+                return At(limit);
+            }
+            return self.more(at);
+        };
+        let place = if slashes == 1 {
+            Place::Escaped
+        } else {
+            Place::Inside
+        };
+        self.mask(at, at + 1 + size, hit, place, "json");
+        At(at + 1 + size)
     }
 
     /// A string in a container: a key if a colon follows, else a value.

@@ -1682,7 +1682,7 @@ fn seen_by(rest: &[u8], closed: bool) -> Option<bool> {
 /// A quote around a key.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Outer {
-    at: usize,
+    pub(super) at: usize,
     pub(super) mark: u8,
     /// Backslashes before it.
     pub(super) slashes: usize,

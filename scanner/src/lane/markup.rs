@@ -8,7 +8,7 @@ use crate::table::COLUMNS_MAX;
 
 use super::field::Outer;
 use super::row::trimmed;
-use super::{Flow, Html, Inner, Lane, Until, VALUE_MAX};
+use super::{Flow, Html, Inner, LOOK_BACK, Lane, Until, VALUE_MAX};
 
 impl Lane {
     /// A tag ends at `at`: its content may be protected.
@@ -126,7 +126,11 @@ impl Lane {
         let marked = before
             .iter()
             .find(|b| !matches!(b, b'+' | b'-' | b'>' | b' ' | b'\t'));
-        match self.inside_quote(open) {
+        let outer = match open.saturating_sub(self.line) {
+            0..=LOOK_BACK => self.inside_quote(open),
+            _ => self.string_of_json(open),
+        };
+        match outer {
             _ if marked.is_none_or(|b| *b == b'<') => Within::Start,
             Some(Outer {
                 mark: b'"',
@@ -135,6 +139,21 @@ impl Lane {
             }) => Within::String { slashes },
             _ => Within::Line,
         }
+    }
+
+    /// The string of JSON that `at` stands in, far from where its line begins: the last quote before is one that opens.
+    fn string_of_json(&self, at: usize) -> Option<Outer> {
+        let back = self.slice(at.saturating_sub(LOOK_BACK), at);
+        let open = memchr::memrchr_iter(b'"', back).find(|k| {
+            let before = back.get(..*k).unwrap_or_default();
+            before.last() != Some(&b'\\')
+        })?;
+        let before = back.get(..open)?.trim_ascii_end().last()?;
+        matches!(before, b'[' | b'{' | b',' | b':').then_some(Outer {
+            at: at - back.len() + open,
+            mark: b'"',
+            slashes: 0,
+        })
     }
 
     fn closing_tag(&mut self, open: usize, at: usize, name: &[u8]) -> Flow {
@@ -567,7 +586,11 @@ impl Within {
             let size = before.iter().rev().take_while(|b| **b == b'\\').count();
             match after.first() {
                 Some(b'\n') => Some(at),
-                _ => (size <= slashes).then_some(at - size),
+                _ if size < slashes => Some(at - size),
+                // As [`crate::value::quoted_end`] has it.
+                _ => (size - slashes)
+                    .is_multiple_of(2 * (slashes + 1))
+                    .then_some(at - slashes),
             }
         })
     }
