@@ -231,6 +231,13 @@ impl Lane {
                 if first == b'(' {
                     return is_footer(rest, end).map(|footer| !footer);
                 }
+                // JSON below a header is no row of it.
+                if first == b'{' && kind == Kind::Spaced {
+                    return match rest.get(1) {
+                        None if !end => None,
+                        next => Some(next != Some(&b'"')),
+                    };
+                }
                 Some(first != b'+')
             }
             Kind::Expanded0 => Some(!matches!(first, b'*' | b' ')),

@@ -1,11 +1,10 @@
 //! Elements and attributes, tables of HTML.
 
 use crate::mask::Place;
+use crate::table::COLUMNS_MAX;
 use crate::{table, value};
 
 use super::Flow::At;
-use crate::table::COLUMNS_MAX;
-
 use super::field::Outer;
 use super::row::trimmed;
 use super::{Flow, Html, Inner, LOOK_BACK, Lane, Until, VALUE_MAX};
@@ -289,17 +288,12 @@ impl Lane {
                 return At(at + 1);
             }
             let Some(end) = end else {
-                if rest.len() >= INNER_TAG_MAX {
-                    // It is none: what stands in it has left.
-                    self.inner = Inner::Text;
-                    self.own.skip(at + INNER_TAG_MAX);
-                    return At(at + INNER_TAG_MAX);
+                if rest.len() < INNER_TAG_MAX && !closed {
+                    return self.more(at);
                 }
-                if closed {
-                    self.inner = Inner::Text;
-                    return At(at + 1);
-                }
-                return self.more_after(limit.saturating_sub(1));
+                // It is none.
+                self.inner = Inner::Text;
+                return At(at + 1);
             };
             let tag = rest.get(1..end).unwrap_or_default();
             let closes = tag.first() == Some(&b'/');
@@ -326,7 +320,12 @@ impl Lane {
             }
             if cell && !closes && kind == b"table" {
                 let (name, depth) = (kind, 1);
-                self.inner = Inner::Element { hit, name, depth };
+                self.inner = Inner::Element {
+                    hit,
+                    name,
+                    depth,
+                    within,
+                };
                 return At(at + end + 1);
             }
             let ends_row =
