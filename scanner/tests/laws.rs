@@ -305,6 +305,12 @@ fn what_opens_nothing_masks_nothing_behind() {
         let want = text.replacen("x1", "***", 1);
         assert_eq!(String::from_utf8(out).unwrap(), want, "{size}");
     }
+    let text = "log: <password>\nx1\n y2\n</password>\nx1\n";
+    for size in [1, 2, 7, 100] {
+        let out = scan(&rules, text.as_bytes().chunks(size));
+        let want = text.replacen("x1", "***", 1).replace("y2", "***");
+        assert_eq!(String::from_utf8(out).unwrap(), want, "{size}");
+    }
     let text = "  <user>      who\n  <password>  how\n  -v          all\n";
     for size in [1, 2, 7, 100] {
         let out = scan(&rules, text.as_bytes().chunks(size));

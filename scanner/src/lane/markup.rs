@@ -355,6 +355,14 @@ impl Lane {
             return At(at + end + 1);
         }
         if b == b'\n' {
+            // A prompt does not wait.
+            let ends = match within {
+                Within::Line if !self.pty => closes(rest, &name),
+                _ => Some(false),
+            };
+            if ends.is_none() && !closed {
+                return self.more(at);
+            }
             let spaces = rest.iter().take(BLANKS_MAX);
             let spaces = spaces.take_while(|b| b.is_ascii_whitespace()).count();
             let next = rest.get(spaces).copied();
@@ -363,8 +371,8 @@ impl Lane {
                 Within::Line if next.is_none() && !closed => {
                     return self.more_after(limit.saturating_sub(1));
                 }
-                // Where a tag begins the next line it was markup all the same.
-                Within::Line if next == Some(b'<') => {
+                // Where its end is near, or a tag begins the next line, it was markup all the same.
+                Within::Line if ends == Some(true) || next == Some(b'<') => {
                     if let Inner::Element { within, .. } = &mut self.inner {
                         *within = Within::Text;
                     }
@@ -595,6 +603,18 @@ impl Within {
     }
 }
 
+/// Whether the element `name` is closed in the lines that follow; `None`: more is needed.
+fn closes(rest: &[u8], name: &[u8]) -> Option<bool> {
+    let near = rest.get(..NEAR_MAX).unwrap_or(rest);
+    let found = memchr::memmem::find_iter(near, b"</").any(|at| {
+        let tag = near.get(at + 2..at + 2 + name.len());
+        tag.is_some_and(|tag| tag.eq_ignore_ascii_case(name))
+    });
+    (found || near.len() == NEAR_MAX).then_some(found)
+}
+
+/// So far behind its line an element is closed that text stands before.
+const NEAR_MAX: usize = 4096;
 /// More blanks than these stand in no list of arguments.
 const BLANKS_MAX: usize = 64;
 /// A tag inside of a protected element is at most this long.
