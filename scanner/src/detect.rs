@@ -130,10 +130,15 @@ pub(crate) fn email(r: Region<'_>, at: usize) -> Found {
         && labels.all(|l| {
             !l.is_empty() && l.len() <= 63 && l.first() != Some(&b'-') && l.last() != Some(&b'-')
         });
-    if good {
-        Found::Value(start, at + 1 + size, Detector::Email)
-    } else {
-        Found::No(at + 1)
+    if !good {
+        return Found::No(at + 1);
+    }
+    // `ada@db.example.com:~$` is a prompt.
+    let end = at + 1 + size;
+    match (r.at(end), r.at(end + 1)) {
+        (Some(b':'), Some(b'~')) => Found::No(end),
+        (Some(b':'), None) if !r.closed => Found::More(start),
+        _ => Found::Value(start, end, Detector::Email),
     }
 }
 
@@ -181,7 +186,7 @@ pub(crate) fn digits(r: Region<'_>, i: usize, wants: impl Fn(Detector) -> bool) 
             found => return found,
         }
     }
-    let edge = !before.is_some_and(|b| {
+    let edge = !r.joined(i).is_some_and(|b| {
         b.is_ascii_alphanumeric()
             || b == b'_'
             || (matches!(b, b'.' | b'-')
@@ -246,6 +251,14 @@ fn ends(r: Region<'_>, end: usize) -> Option<bool> {
 }
 
 fn ssn(r: Region<'_>, i: usize) -> Found {
+    let dash = match gap(r, i + 3) {
+        None => return Found::More(i),
+        Some(gap) if gap.is_empty() || gap == b" " => return Found::No(i),
+        Some(gap) => gap,
+    };
+    if dash != b"-" {
+        return wide_ssn(r, i, dash);
+    }
     let shape = b"ddd-dd-dddd";
     for (k, want) in shape.iter().enumerate() {
         match r.at(i + k) {
@@ -262,17 +275,50 @@ fn ssn(r: Region<'_>, i: usize) -> Found {
         Some(true) => {}
     }
     let text = r.text.get(i..end).unwrap_or_default();
-    let area = text.get(..3).unwrap_or_default();
-    let good = area != b"000"
-        && area != b"666"
-        && area.first() != Some(&b'9')
-        && text.get(4..6) != Some(b"00")
-        && text.get(7..) != Some(b"0000");
-    if good {
+    let part = |range| text.get(range).unwrap_or_default();
+    if is_ssn(part(0..3), part(4..6), part(7..11)) {
         Found::Value(i, end, Detector::UsSsn)
     } else {
         Found::No(i)
     }
+}
+
+/// The same with hyphens that are not ASCII's.
+fn wide_ssn(r: Region<'_>, i: usize, dash: &[u8]) -> Found {
+    let mut at = i;
+    let mut parts = [&b""[..]; 3];
+    for (k, (part, size)) in parts.iter_mut().zip([3, 2, 4]).enumerate() {
+        if k > 0 {
+            let rest = r.text.get(at..).unwrap_or_default();
+            if !rest.starts_with(dash) {
+                let more = !r.closed && dash.starts_with(rest);
+                return if more { Found::More(i) } else { Found::No(i) };
+            }
+            at += dash.len();
+        }
+        let (end, _) = r.run(at, size, |b| b.is_ascii_digit());
+        if end - at < size {
+            let more = !r.closed && end == r.text.len();
+            return if more { Found::More(i) } else { Found::No(i) };
+        }
+        *part = r.text.get(at..end).unwrap_or_default();
+        at = end;
+    }
+    let [area, group, serial] = parts;
+    match ends(r, at) {
+        None => Found::More(i),
+        Some(true) if is_ssn(area, group, serial) => Found::Value(i, at, Detector::UsSsn),
+        Some(_) => Found::No(i),
+    }
+}
+
+/// Whether the parts of a number may be assigned (SSA: no area 000, 666 or 900–999).
+fn is_ssn(area: &[u8], group: &[u8], serial: &[u8]) -> bool {
+    area != b"000"
+        && area != b"666"
+        && area.first() != Some(&b'9')
+        && group != b"00"
+        && serial != b"0000"
 }
 
 /// The lengths of groups in which cards are written, after what they may begin with.
@@ -289,14 +335,11 @@ fn card(r: Region<'_>, i: usize) -> Found {
             Some(_) => Found::No(i),
         };
     }
-    let Some(gap) = r.at(end) else {
-        return if r.closed {
-            Found::No(i)
-        } else {
-            Found::More(i)
-        };
+    let gap = match gap(r, end) {
+        None => return Found::More(i),
+        Some(gap) => gap,
     };
-    if !matches!(gap, b' ' | b'-') || !issuer(r.text.get(i..end).unwrap_or_default()) {
+    if gap.is_empty() || !issuer(r.text.get(i..end).unwrap_or_default()) {
         return Found::No(i);
     }
     for groups in CARD_GROUPS {
@@ -308,16 +351,55 @@ fn card(r: Region<'_>, i: usize) -> Found {
     Found::No(i)
 }
 
-fn grouped(r: Region<'_>, i: usize, gap: u8, groups: &[usize]) -> Found {
+/// What stands between two groups of a number, and begins at `at`: a space, a hyphen, or those
+/// that do not break or are narrow. Empty if it is something else; `None`: more is needed.
+fn gap<'a>(r: Region<'a>, at: usize) -> Option<&'a [u8]> {
+    let rest = r.text.get(at..).unwrap_or_default();
+    if !r.closed
+        && GAPS
+            .iter()
+            .any(|gap| gap.len() > rest.len() && gap.starts_with(rest))
+    {
+        return None;
+    }
+    let gap = GAPS.iter().find(|gap| rest.starts_with(gap));
+    Some(gap.map_or(&b""[..], |gap| rest.get(..gap.len()).unwrap_or_default()))
+}
+
+/// The size of a gap that is not ASCII's and begins a text; 0 if none does.
+pub(crate) fn wide_gap(text: &[u8]) -> usize {
+    let gap = GAPS
+        .iter()
+        .find(|gap| gap.len() > 1 && text.starts_with(gap));
+    gap.map_or(0, |gap| gap.len())
+}
+
+/// A space, a hyphen; in UTF-8 the no-break space, the figure, thin, hair and narrow no-break
+/// space, the hyphen, the no-break hyphen and the figure dash.
+const GAPS: [&[u8]; 10] = [
+    b" ",
+    b"-",
+    "\u{a0}".as_bytes(),
+    "\u{2007}".as_bytes(),
+    "\u{2009}".as_bytes(),
+    "\u{200a}".as_bytes(),
+    "\u{202f}".as_bytes(),
+    "\u{2010}".as_bytes(),
+    "\u{2011}".as_bytes(),
+    "\u{2012}".as_bytes(),
+];
+
+fn grouped(r: Region<'_>, i: usize, gap: &[u8], groups: &[usize]) -> Found {
     let mut number = Vec::with_capacity(16);
     let mut at = i;
     for (k, size) in groups.iter().enumerate() {
         if k > 0 {
-            match r.at(at) {
-                None if !r.closed => return Found::More(i),
-                Some(b) if b == gap => at += 1,
-                _ => return Found::No(i),
+            let rest = r.text.get(at..).unwrap_or_default();
+            if !rest.starts_with(gap) {
+                let more = !r.closed && gap.starts_with(rest);
+                return if more { Found::More(i) } else { Found::No(i) };
             }
+            at += gap.len();
         }
         for _ in 0..*size {
             match r.at(at) {
@@ -336,6 +418,14 @@ fn grouped(r: Region<'_>, i: usize, gap: u8, groups: &[usize]) -> Found {
             Found::No(i)
         };
     }
+    let [gap] = gap else {
+        return match ends(r, at) {
+            None => Found::More(i),
+            Some(true) => Found::Value(i, at, Detector::PaymentCard),
+            Some(false) => Found::No(i),
+        };
+    };
+    let gap = *gap;
     // One of many groups of four is a dump, not a card.
     let mut neighbours = 0;
     let mut start = i;
@@ -550,6 +640,13 @@ fn iban(r: Region<'_>, i: usize) -> Found {
                 code.push(b);
             }
             Some(b' ' | b'-') if code.len() % 4 == 0 && r.before(at) != Some(b' ') => {}
+            Some(0xc2 | 0xe2) if code.len() % 4 == 0 && r.before(at).is_some_and(|b| b < 0x80) => {
+                match gap(r, at) {
+                    None => return Found::More(start),
+                    Some(gap) if gap.len() > 1 => at += gap.len() - 1,
+                    Some(_) => return Found::No(i),
+                }
+            }
             Some(_) => return Found::No(i),
         }
         at += 1;

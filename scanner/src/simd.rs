@@ -88,6 +88,8 @@ pub(crate) struct Tables {
     pub(crate) mark: [[u8; 128]; 3],
     /// All ones where runs of digits may be something.
     pub(crate) card: u64,
+    /// Digits before what is not ASCII: it may part groups of them.
+    pub(crate) gaps: u64,
     pub(crate) ssn: u64,
     pub(crate) phone: u64,
     /// All ones where names of fields are looked for.
@@ -121,6 +123,7 @@ impl Tables {
             word: [[0; 128]; 3],
             mark: [[0; 128]; 3],
             card: 0,
+            gaps: 0,
             ssn: 0,
             phone: 0,
             named: 0,
@@ -377,8 +380,10 @@ impl Run {
         found = found | dashes.up::<1>(before.dashes) & (word | high) & named;
         // A carriage return inside of a line.
         found = found | cr.up::<1>(before.cr) & !newline;
-        // Numbers: ddd-dd-dddd, groups of four, fifteen in a row; three digits, one byte, four digits.
-        let d2 = digit & digit.up::<1>(before.digit);
+// Numbers: ddd-dd-dddd, groups of four, fifteen in a row; three digits, one byte, four digits.
+        let behind_digit = digit.up::<1>(before.digit);
+        found = found | behind_digit & high & W::every(t.gaps);
+        let d2 = digit & behind_digit;
         let d4 = d2 & d2.up::<2>(before.d2);
         let d8 = d4 & d4.up::<4>(before.d4);
         let dashed = dash.up::<4>(before.dash);

@@ -97,6 +97,8 @@ impl Suspects {
         let ones = |on: bool| if on { u64::MAX } else { 0 };
         self.tables.card = ones(wants(Detector::PaymentCard));
         self.tables.ssn = ones(wants(Detector::UsSsn));
+        let gaps = [Detector::PaymentCard, Detector::UsSsn, Detector::Iban];
+        self.tables.gaps = ones(gaps.into_iter().any(wants));
         self.tables.phone = ones(wants(Detector::Phone));
         self.tables.named = ones(named);
         // What the terminal does not show.
@@ -130,7 +132,7 @@ impl Suspects {
             self.mark(0, b"<>", ALL, ALL);
             self.mark(1, b"ux#0123456789abcdefABCDEF", b"\\%&", ALL);
             self.mark(5, b"R", b" |", b"[*^");
-            self.mark(6, b"rRnN", b"cCiI", b"\n");
+            self.mark(6, b"rRnNa", b"cCiIm", b"\n");
         }
     }
 
@@ -158,6 +160,11 @@ impl Suspects {
             b'n' | b'N' => {
                 byte(at.wrapping_sub(1)).eq_ignore_ascii_case(&b'c')
                     || !byte(at + 1).eq_ignore_ascii_case(&b's')
+            }
+            // `ma` at the start of a line, which begins no `machine` of a `.netrc`.
+            b'a' => {
+                matches!(byte(at.wrapping_sub(1)), b'm' | b'c' | b'C' | b'i' | b'I')
+                    && !(byte(at.wrapping_sub(1)) == b'm' && byte(at + 1) == b'c')
             }
             // A capital and two digits, where an IBAN has two capitals.
             b'0'..=b'9' => {
@@ -233,7 +240,8 @@ fn is_address(rules: &Compiled, region: Region<'_>, start: usize, at: usize) -> 
     let new = memchr::memrchr(b'@', line).map_or(0, |i| i + 1);
     let line = line.get(new..).unwrap_or_default();
     (rules.detector(Detector::UrlPassword).is_some()
-        && memchr::memmem::find(line, b"://").is_some())
+        && (memchr::memmem::find(line, b"://").is_some()
+            || memchr::memmem::find(line, b":\\/\\/").is_some()))
         || (rules.detector(Detector::Email).is_some() && is_value(detect::email(region, at)))
 }
 
@@ -286,6 +294,9 @@ impl Near<'_> {
         if says(self.back(0)) & HERE != 0 || says(self.back(1)) & BEFORE != 0 {
             return self.look_closely(rules, start, end, recent);
         }
+        if self.back(0) >= 0x80 && self.parts_numbers() {
+            return Look::Doubt;
+        }
         let look = self.ends_name(rules, recent);
         // Of `data` it depends on what follows; behind a space it is the word before it.
         let before = self.text.get(..self.at).unwrap_or_default();
@@ -330,6 +341,9 @@ impl Near<'_> {
                 text.get(start..end)
                     .map_or(b"", |line| line.strip_suffix(b"\r").unwrap_or(line)),
             ),
+            b'a' if before == b'm' => text
+                .get(start..end)
+                .is_some_and(|line| line.starts_with(b"machine ")),
             b'R' | b'r' => starts_something(text.get(start..end).unwrap_or_default(), b == b'R'),
             _ => false,
         };
@@ -347,6 +361,13 @@ impl Near<'_> {
             return Look::Nothing;
         }
         self.ends_name(rules, recent)
+    }
+
+    /// Whether a blank or hyphen of UTF-8 stands here between two digits.
+    fn parts_numbers(self) -> bool {
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        let size = detect::wide_gap(rest);
+        size > 0 && self.back(1).is_ascii_digit() && rest.get(size).is_some_and(u8::is_ascii_digit)
     }
 
     /// Whether the name of a field, or of what holds secrets, may end here.

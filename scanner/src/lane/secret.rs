@@ -13,12 +13,17 @@ impl Lane {
         let Some(hit) = self.rules.compiled().detector(Detector::UrlPassword) else {
             return At(at + 1);
         };
-        match self.slice(at, limit).get(2) {
-            None if !closed => return self.more_after(at + 1),
-            Some(b'/') => {}
+        // JSON may write `:\/\/`.
+        let rest = self.slice(at, limit);
+        let size = [&b"://"[..], b":\\/\\/"].into_iter().find_map(|mark| {
+            let near = rest.get(..mark.len()).unwrap_or(rest);
+            (mark.starts_with(near)).then_some((mark.len(), near.len() == mark.len()))
+        });
+        let from = match size {
+            Some((size, true)) => at + size,
+            Some(_) if !closed => return self.more_after(at),
             _ => return At(at + 2),
-        }
-        let from = at + 3;
+        };
         let rest = self.slice(from, limit);
         let size = rest
             .iter()
@@ -331,6 +336,17 @@ impl Lane {
                     At(limit)
                 }
                 None => self.more(v),
+                // What a help says about it: `--password string   the password`.
+                Some(end) if TYPES.contains(&self.slice(v, end)) => {
+                    match (self.byte(end), self.byte(end + 1)) {
+                        (Some(b' '), None) if !closed => self.more(v),
+                        (Some(b' '), Some(b' ')) => At(end),
+                        _ => {
+                            self.mask(v, end, hit, Place::Word, "argument");
+                            At(end)
+                        }
+                    }
+                }
                 Some(end) => {
                     self.mask(v, end, hit, Place::Word, "argument");
                     At(end)
@@ -340,5 +356,14 @@ impl Lane {
     }
 }
 
+/// Types that programs in Go print behind the name of an argument.
+const TYPES: [&[u8]; 6] = [
+    b"string",
+    b"strings",
+    b"stringArray",
+    b"stringSlice",
+    b"bytesBase64",
+    b"file",
+];
 /// No line of a private key is longer.
 const PEM_LINE_MAX: usize = 4096;
