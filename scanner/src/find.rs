@@ -60,21 +60,22 @@ fn any(block: &[u8; BLOCK]) -> bool {
             | (b == 0xe2);
         found |= u8::from(hit);
     }
-    // A comma or bracket behind a quote, a quote or a space behind a space, the end of an
+    // A comma or bracket behind a quote, a comma before one, a quote or a space behind a space, the end of an
     // entity; what the block before ends with is not known.
     for (a, b) in block.iter().zip(block.iter().skip(1)) {
         let quote = (*a == b'"') | (*a == b'\'');
         let ends = (*b == b',') | (*b == b']') | (*b == b')');
         let opens = (*b == b' ') | (*b == b'"') | (*b == b'\'');
         let entity = (*a == b't') & (*b == b';');
-        let hit = (ends & quote) | ((*a == b' ') & opens) | entity;
+        let comma = (*a == b',') & ((*b == b'"') | (*b == b'<'));
+        let hit = (ends & quote) | ((*a == b' ') & opens) | entity | comma;
         found |= u8::from(hit);
     }
     found |= u8::from(matches!(
         block.first(),
         Some(b',' | b']' | b')' | b'"' | b'\'' | b';')
     ));
-    found |= u8::from(block.last() == Some(&b' '));
+    found |= u8::from(matches!(block.last(), Some(b' ' | b',')));
     found != 0
 }
 
@@ -94,7 +95,9 @@ pub(crate) fn slow(text: &[u8], from: usize, to: usize, brackets: bool) -> Optio
             BRACKET => brackets,
             ENDS => {
                 let before = at.checked_sub(1).and_then(|i| text.get(i));
-                matches!(before, Some(b'"' | b'\'')) || brackets && b == b']'
+                matches!(before, Some(b'"' | b'\''))
+                    || brackets && b == b']'
+                    || b == b',' && matches!(text.get(at + 1), None | Some(b'"' | b'<'))
             }
             // Behind a word and one space.
             QUOTE => {

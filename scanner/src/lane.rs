@@ -11,6 +11,7 @@ mod create;
 mod delimited;
 mod dumped;
 mod encoded;
+mod entity;
 mod expanded;
 mod field;
 mod grid;
@@ -32,6 +33,8 @@ mod secret;
 mod skim;
 mod spaced;
 mod sql;
+mod strings;
+mod symbol;
 mod text;
 mod yaml;
 
@@ -118,6 +121,8 @@ pub(crate) struct Lane {
     lists: Option<lists::Lists>,
     /// Where a protected value ended: what it becomes may follow.
     changed: Option<(usize, Hit)>,
+    /// A protected string ended here: it may go on in the next line.
+    joins: Option<strings::Joins>,
     /// The line said a name and its value: it is no header.
     told: bool,
     /// A `data` whose members may be base64.
@@ -296,8 +301,6 @@ enum BlockKind {
     Continued,
     /// Lines that go on with it up to this quote.
     Quoted(u8),
-    /// Strings in lines of their own, which belong to the one above: Python's `pprint`.
-    Wrapped,
     /// Lines up to one that is a word, of which this is kept.
     Heredoc(u32),
     /// The next line is the value, as PHP's `var_dump` writes it: with its type.
@@ -309,18 +312,38 @@ enum BlockKind {
     Vector,
     /// Every line up to the next member, as PHP's `print_r` writes it.
     Printed,
+    /// Lines that begin with a string, which is part of the one above it.
+    Strings,
+    /// Lines up to the one in which this quote closes, or up to another `NAME=value`.
+    Open(u8),
+    /// The next line, since a backslash ended the one before it.
+    Escaped,
+    /// Lines that are indented further, until one looks like a key (INI).
+    Indented,
+    /// The headers of a part of a form, and then its body up to a boundary, whose hash is `indent`.
+    Part { body: bool },
+    /// Lines of a `.netrc`.
+    Netrc,
 }
 
 impl BlockKind {
     /// Whether its lines are told by what they begin with.
     fn is_dump(self) -> bool {
         match self {
-            Self::Dumped | Self::Numbered | Self::Vector | Self::Printed => true,
+            Self::Dumped
+            | Self::Numbered
+            | Self::Vector
+            | Self::Printed
+            | Self::Strings
+            | Self::Open(_)
+            | Self::Escaped
+            | Self::Part { .. }
+            | Self::Netrc => true,
             Self::Map
             | Self::Literal
             | Self::Continued
+            | Self::Indented
             | Self::Quoted(_)
-            | Self::Wrapped
             | Self::Heredoc(_) => false,
         }
     }
@@ -421,6 +444,7 @@ impl Lane {
             pair: None,
             lists: None,
             changed: None,
+            joins: None,
             told: false,
             data: None,
             depth: 0,

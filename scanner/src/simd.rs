@@ -380,7 +380,7 @@ impl Run {
         found = found | dashes.up::<1>(before.dashes) & (word | high) & named;
         // A carriage return inside of a line.
         found = found | cr.up::<1>(before.cr) & !newline;
-// Numbers: ddd-dd-dddd, groups of four, fifteen in a row; three digits, one byte, four digits.
+        // Numbers: ddd-dd-dddd, groups of four, fifteen in a row; three digits, one byte, four digits.
         let behind_digit = digit.up::<1>(before.digit);
         found = found | behind_digit & high & W::every(t.gaps);
         let d2 = digit & behind_digit;

@@ -599,8 +599,13 @@ pub(crate) fn is_separator(c: char) -> bool {
 }
 
 fn piped(rules: &Compiled, line: &[u8]) -> Option<Table> {
+    // Node's `console.table` says `(index)`.
+    let bracketed = |cell: &[u8]| {
+        let inner = cell.strip_prefix(b"(").and_then(|c| c.strip_suffix(b")"));
+        inner.is_some_and(is_name)
+    };
     piped_with(rules, line, |cell| {
-        is_name(bare(cell)) || is_expression(cell)
+        is_name(bare(cell)) || is_expression(cell) || bracketed(cell)
     })
 }
 
@@ -717,6 +722,15 @@ fn spaced(rules: &Compiled, line: &[u8]) -> Option<Table> {
         .iter()
         .all(|(_, _, name)| is_name(bare(name.as_bytes())))
     {
+        return None;
+    }
+    // `  password   set the password`: what a command can do.
+    let words = |name: &str| name.split(' ').count();
+    let told = match found.as_slice() {
+        [_, (_, _, name)] => words(name) > 2 || words(name) > 1 && line.starts_with(b" "),
+        _ => false,
+    };
+    if told || found.iter().any(|(_, _, name)| words(name) > 4) {
         return None;
     }
     let cols = found

@@ -62,6 +62,10 @@ pub(crate) fn key_before(text: &[u8], sep: usize, floor: usize) -> Option<Key> {
     match last {
         b'"' | b'\'' | b'`' => quoted_key(text, end - 1, floor),
         b']' => bracket_key(text, end - 1, floor),
+        // A binary of Erlang: `<<"ssn">> =>`.
+        b'>' if text.get(..end).is_some_and(|t| t.ends_with(b"\">>")) && end >= floor + 3 => {
+            quoted_key(text, end - 3, floor)
+        }
         b'*' if text.get(end.wrapping_sub(2)) == Some(&b'*') => bare_key(text, end - 2, floor),
         _ => bare_key(text, end, floor),
     }
@@ -382,7 +386,8 @@ fn word_end(text: &[u8], start: usize, nested: bool, closed: bool) -> Option<usi
             return closed.then_some(at);
         };
         let ends = match b {
-            b if b.is_ascii_whitespace() => true,
+            // FIX puts 0x01 between its fields.
+            b if b <= b' ' => true,
             b'"' | b'\'' | b'`' | b'\\' | b'<' => at > start,
             b')' | b']' | b'}' => {
                 let after = text.get(at..).unwrap_or_default();

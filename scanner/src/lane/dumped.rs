@@ -33,12 +33,16 @@ impl Lane {
             BlockKind::Printed => {
                 block.lines < PRINTED_MAX && !matches!(first, Some(b'[' | b')' | b'('))
             }
-            BlockKind::Dumped => true,
-            BlockKind::Map
+            BlockKind::Strings | BlockKind::Open(_) | BlockKind::Part { .. } | BlockKind::Netrc => {
+                self.goes_on(block, rest, indent, end)?
+            }
+            BlockKind::Dumped
+            | BlockKind::Escaped
+            | BlockKind::Map
             | BlockKind::Literal
             | BlockKind::Continued
+            | BlockKind::Indented
             | BlockKind::Quoted(_)
-            | BlockKind::Wrapped
             | BlockKind::Heredoc(_) => true,
         };
         self.block = Some(Block {
@@ -61,6 +65,14 @@ impl Lane {
         limit: usize,
         newline: Option<usize>,
     ) -> bool {
+        match block.kind {
+            BlockKind::Strings => return self.string_line(block, at, limit, newline),
+            BlockKind::Open(mark) => return self.quoted_line(block, mark, at, limit, newline),
+            BlockKind::Escaped => return self.escaped_line(block, at, limit, newline),
+            BlockKind::Part { body: false } => return self.part_header(block, at, limit),
+            BlockKind::Netrc => return self.netrc_line(limit, newline),
+            _ => {}
+        }
         let line = self.slice(at, limit);
         let skip = match block.kind {
             BlockKind::Numbered => number(line).unwrap_or(0),

@@ -3,7 +3,7 @@
 use crate::mask::Place;
 use crate::rules::Hit;
 use crate::table::Kind;
-use crate::value::{self, End, Key, Quote, Style};
+use crate::value::{self, End, KEY_MAX, Key, Quote, Style};
 
 use super::Flow::{At, More};
 use super::pair::Paired;
@@ -20,8 +20,16 @@ impl Lane {
         } else {
             None
         };
-        if b == b':' && next == Some(b'/') {
+        if b == b':' && next == Some(b'\\') && at + 2 >= limit && !closed {
+            return self.more_after(at);
+        }
+        if b == b':'
+            && (next == Some(b'/') || next == Some(b'\\') && self.byte(at + 2) == Some(b'/'))
+        {
             return self.url(at, limit, closed);
+        }
+        if let Some(flow) = self.entities(at, limit, closed) {
+            return flow;
         }
         let mut after = at + 1;
         match (b, next) {
@@ -97,8 +105,20 @@ impl Lane {
             _ => at,
         };
         let Some(key) = self.key(ends, floor.min(ends)) else {
-            return At(after);
+            return match self.unusual(at, ends, floor.min(ends), None) {
+                Some((key, hit)) => self.value(key, at, after, hit, limit, closed),
+                None => At(after),
+            };
         };
+        // A keyword of Lisp behind another one: `[:ssn :city]`.
+        if b == b':'
+            && self.is_keyword(key.start)
+            && self.byte(at - 1) == Some(b' ')
+            && next.is_some_and(|b| b.is_ascii_alphabetic())
+            && self.opened(key.start).and_then(|open| self.byte(open)) != Some(b'{')
+        {
+            return At(after);
+        }
         // A string that ends like a key: `"email:": "value"`.
         let outer = key.start.checked_sub(1).and_then(|i| self.byte(i));
         if b == b':'
@@ -123,6 +143,11 @@ impl Lane {
         } else {
             compiled.field(name)
         };
+        if hit.is_none()
+            && let Some((key, hit)) = self.unusual(at, ends, floor.min(ends), Some(key))
+        {
+            return self.value(key, at, after, hit, limit, closed);
+        }
         let hit = match hit {
             Some(hit) => hit,
             None => match self.pair(&key, after, limit, closed) {
@@ -264,7 +289,7 @@ impl Lane {
 
     /// Whether a line that ends with the value at hand is text: it has not shown any separator of
     /// the table that it may be a row of.
-    fn is_text(&self) -> bool {
+    pub(super) fn is_text(&self) -> bool {
         let kind = self.table.as_ref().map(|table| table.kind);
         self.frame == Frame::Line
             || self.frame == Frame::Row
@@ -318,7 +343,7 @@ impl Lane {
             }
             if !matches!(
                 b,
-                b' ' | b'\t' | b'"' | b'\'' | b'`' | b'\\' | b']' | b'*' | b':'
+                b' ' | b'\t' | b'"' | b'\'' | b'`' | b'\\' | b']' | b'*' | b':' | b'>'
             ) {
                 let escaped = || {
                     self.slice(last.saturating_sub(5), last + 1)
@@ -335,6 +360,65 @@ impl Lane {
             }
         }
         value::key_before(self.text(), at, floor)
+    }
+
+    /// A protected name that is not written like others, before the separator at `at`: with the
+    /// number of an element behind it (`ssn[0]`, `ssn[]`, `ssn.0`), behind an escape (`\r\nssn`),
+    /// or with parameters (`SSN;TYPE=home:`, `ssn;lang-en:`).
+    fn unusual(
+        &self,
+        at: usize,
+        ends: usize,
+        floor: usize,
+        key: Option<Key>,
+    ) -> Option<(Key, Hit)> {
+        let compiled = self.rules.compiled();
+        if compiled.fields.is_empty() {
+            return None;
+        }
+        let field = |key: Key| {
+            let name = self.slice(key.name.0, key.name.1);
+            let hit = if compiled.has_paths {
+                compiled.field_under(name, self.parent())
+            } else {
+                compiled.field(name)
+            };
+            hit.map(|hit| (key, hit))
+        };
+        if let Some(key) = key {
+            let name = self.slice(key.name.0, key.name.1);
+            let mut escapes = memchr::memrchr_iter(b'\\', name);
+            let last = escapes.find(|i| matches!(name.get(i + 1), Some(b'n' | b'r' | b't')));
+            if let Some(i) = last {
+                let from = key.name.0 + i + 2;
+                let name = (from, key.name.1);
+                let found = field(Key {
+                    start: from,
+                    name,
+                    ..key
+                });
+                if found.is_some() {
+                    return found;
+                }
+            }
+        }
+        let before = self.slice(floor, ends);
+        if let Some(name) = without_element(before.trim_ascii_end()) {
+            let found = value::key_before(self.text(), floor + name, floor).and_then(field);
+            if found.is_some() {
+                return found;
+            }
+        }
+        if self.byte(at) == Some(b':') && !self.line_cut && at - self.line.min(at) <= KEY_MAX {
+            let from = self.line.max(floor);
+            let size = parametrised(self.slice(from, at))?;
+            return field(Key {
+                start: from,
+                name: (from, from + size),
+                quote: None,
+            });
+        }
+        None
     }
 
     /// Whether only marks of a list, a comment or a quotation stand before the key.
@@ -431,7 +515,7 @@ impl Lane {
                 hit,
                 limit,
                 closed,
-                leads && !arrow && sep == b':' && !spaced,
+                leads && !arrow && sep == b':' && !spaced && !self.is_code(&key),
             );
         }
         if leads && sep == b':' || key.quote.is_some() {
@@ -526,6 +610,26 @@ impl Lane {
             None => return self.more(v),
             Some(size) => v += size,
         }
+        match self.named_body(&key, v, leads, limit, closed) {
+            None => return self.more(v),
+            Some(0) => {}
+            Some(size) => {
+                self.inner = Inner::Container {
+                    hit,
+                    depth: 0,
+                    slashes: 0,
+                    doubled: false,
+                    string: false,
+                };
+                return At(v + size);
+            }
+        }
+        if sep == b'=' {
+            match told_kind(self.slice(v, limit), closed) {
+                None => return self.more(v),
+                Some(size) => v += size,
+            }
+        }
         // Types that a dump of Go writes before a value: `(string) (len=3) "abc"`.
         while self.byte(v) == Some(b'(') {
             match kind_before(self.slice(v, limit), closed) {
@@ -535,8 +639,7 @@ impl Lane {
             }
         }
         if self.byte(v) == Some(b'(')
-            && key.quote.is_some()
-            && let Some(flow) = self.listed_value(v, hit, limit, closed)
+            && let Some(flow) = self.listed_value(v, key.quote.is_some(), hit, limit, closed)
         {
             return flow;
         }
@@ -676,6 +779,94 @@ impl Lane {
             }
         }
         open
+    }
+
+    /// Whether a line that ends with a colon is one of a program: `if not password:`.
+    fn is_code(&self, key: &Key) -> bool {
+        const WORDS: [&[u8]; 10] = [
+            b"if ",
+            b"elif ",
+            b"while ",
+            b"for ",
+            b"with ",
+            b"except ",
+            b"case ",
+            b"class ",
+            b"else if ",
+            b"def ",
+        ];
+        let name = self.slice(key.name.0, key.name.1);
+        WORDS.iter().any(|word| name.starts_with(word))
+    }
+
+    /// How much stands before the brace of a value that has its type before it, as Rust, C# and
+    /// Swift print one: `Secret { inner: "…" }`; 0 if it is none. `None`: more is needed.
+    fn named_body(
+        &self,
+        key: &Key,
+        v: usize,
+        leads: bool,
+        limit: usize,
+        closed: bool,
+    ) -> Option<usize> {
+        let rest = self.slice(v, limit);
+        let part = |b: &&u8| crate::name::is_word(**b) || matches!(b, b'_' | b'.' | b':');
+        let word = rest.iter().take(NAMED_MAX).take_while(part).count();
+        if !rest.first().is_some_and(u8::is_ascii_uppercase) || word == NAMED_MAX {
+            return Some(0);
+        }
+        match (rest.get(word), rest.get(word + 1), rest.get(word + 2)) {
+            (None, ..) | (Some(b' '), None, _) | (Some(b' '), Some(b'{'), None) if !closed => None,
+            (Some(b' '), Some(b'{'), next) => {
+                let ends = matches!(next, Some(b'\n' | b'\r'));
+                let opens = ends && leads || !ends && self.opened(key.start).is_some();
+                Some(if opens { word + 1 } else { 0 })
+            }
+            _ => Some(0),
+        }
+    }
+
+    /// A string behind what says its type, or behind a word: `Just "…"`, `<<"…">>`, `~c"…"`,
+    /// `Password(Inner("…"))`, `0x55d0 "…"`. What stands before it, from `v` to `end`, is part of
+    /// the value unless it says a type.
+    fn typed_string(
+        &mut self,
+        key: Key,
+        (v, end): (usize, usize),
+        hit: Hit,
+        limit: usize,
+        closed: bool,
+    ) -> Option<Flow> {
+        if key.quote.is_some_and(|q| q.slashes > 0 || q.doubled) {
+            return None;
+        }
+        let rest = self.slice(end, limit);
+        let j = end
+            + rest
+                .iter()
+                .take_while(|b| matches!(b, b' ' | b'\t'))
+                .count();
+        if j >= limit && !closed {
+            return Some(self.more(v));
+        }
+        if self.byte(j) != Some(b'"') || j >= limit || self.inside_quote(key.start).is_some() {
+            return None;
+        }
+        let text = self.slice(0, limit);
+        let Some(quote) = value::opening(text, j, closed) else {
+            return Some(self.more(v));
+        };
+        let quote = quote?;
+        let content = j + quote.len();
+        if let End::Open(_) = value::quoted_end(text, content, content, quote, closed)
+            && limit - content <= VALUE_MAX
+        {
+            return Some(self.more(v));
+        }
+        if !says_type(self.slice(v, end)) {
+            self.mask(v, end, hit, Place::Inside, "key-value");
+        }
+        Some(self.quoted(key, j, quote, hit, limit, closed, false))
     }
 
     /// The size of `Some(`, `Decimal(` and the like before a quote; `None`: more is needed.
@@ -892,15 +1083,7 @@ impl Lane {
                     self.mask(content, end, hit, Place::Inside, "key-value");
                 }
                 self.changed = Some((end + quote.len(), hit));
-                let newline = matches!(self.byte(end + 1), Some(b'\n' | b'\r'));
-                if newline && quote.mark == b'\'' && key.quote.is_some() && self.is_text() {
-                    self.block = Some(Block {
-                        indent: 0,
-                        kind: BlockKind::Wrapped,
-                        hit,
-                        lines: 0,
-                    });
-                }
+                self.may_join(&key, quote, end + quote.len(), hit);
                 At(end.max(content) + usize::from(end == content && quote.tripled))
             }
             End::Line(end) => {
@@ -914,10 +1097,15 @@ impl Lane {
                     self.swallow_until(Until::Text(quote));
                     return At(end);
                 }
-                if yaml && self.is_text() {
+                let sets = key.quote.is_none()
+                    && quote.len() == 1
+                    && start.checked_sub(1).and_then(|i| self.byte(i)) == Some(b'=')
+                    && self.leads(key.start);
+                if (yaml || sets) && self.is_text() {
                     self.block = Some(Block {
                         indent,
                         kind: match quote.slashes {
+                            _ if !yaml => BlockKind::Open(quote.mark),
                             0 => BlockKind::Quoted(quote.mark),
                             _ => BlockKind::Continued,
                         },
@@ -1042,11 +1230,37 @@ impl Lane {
             }
             return self.more(v);
         };
+        let address = spaced && !colon && self.slice(v, end).starts_with(b"0x");
+        if (matches!(style, Style::Json | Style::Fields) || address)
+            && let Some(flow) = self.typed_string(key, (v, end), hit, limit, closed)
+        {
+            return flow;
+        }
+        // A backslash at the end of a line says that the value goes on in the next one.
+        let lasts = matches!(self.byte(end), Some(b'\n' | b'\r'))
+            && matches!(style, Style::Line | Style::Assignment);
+        let whole = self.slice(v, end);
+        let escaped = lasts && whole.last() == Some(&b'\\') && self.is_text();
+        let end = match whole.strip_suffix(b"\\") {
+            Some(rest) if escaped => v + rest.trim_ascii_end().len(),
+            _ => end,
+        };
         self.changed = Some((end, hit));
         if self.byte(at) == Some(b'=') && self.parameter(v, end, hit) {
             return At(end.max(after));
         }
         let kept = self.slice(v, end);
+        if kept == b"<" && colon && leads && lasts && self.is_text() {
+            // The members of an object of protobuf follow.
+            let indent = self.indent_of(key.start);
+            self.block = Some(Block {
+                indent,
+                kind: BlockKind::Map,
+                hit,
+                lines: 0,
+            });
+            return At(end);
+        }
         if !value::is_nothing(kept) && !kept.iter().all(|b| *b == b'*') {
             let place = match style {
                 Style::Json => match key.quote {
@@ -1071,7 +1285,18 @@ impl Lane {
                 "key-value"
             };
             self.mask(v, end, hit, place, format);
-            if style == Style::Line
+            if escaped || lasts && style == Style::Assignment && spaced && self.is_text() {
+                self.block = Some(Block {
+                    indent,
+                    kind: if escaped {
+                        BlockKind::Escaped
+                    } else {
+                        BlockKind::Indented
+                    },
+                    hit,
+                    lines: 0,
+                });
+            } else if style == Style::Line
                 && colon
                 && self.is_text()
                 && matches!(self.byte(end), None | Some(b'\n' | b'\r'))
@@ -1088,7 +1313,7 @@ impl Lane {
     }
 
     /// The bracket before `at` on this line that is still open.
-    fn opened(&self, at: usize) -> Option<usize> {
+    pub(super) fn opened(&self, at: usize) -> Option<usize> {
         let mut depth = 0i32;
         let from = self.line.max(at.saturating_sub(LOOK_BACK));
         for (k, b) in self.slice(from, at).iter().enumerate().rev() {
@@ -1109,17 +1334,29 @@ impl Lane {
     fn has_fields(&self, at: usize) -> bool {
         match self.byte(at) {
             Some(b'{') => true,
-            Some(b'[') => self.slice(at.saturating_sub(3), at) == b"map",
+            // A type before it: `map[…]`, `User(…)`, `User[…]`.
+            Some(b'[' | b'(') => at
+                .checked_sub(1)
+                .and_then(|i| self.byte(i))
+                .is_some_and(crate::name::is_word),
             _ => false,
         }
     }
 
     /// A list of Python in brackets, `('a', 'b')`: all of it is the value.
-    fn listed_value(&mut self, v: usize, hit: Hit, limit: usize, closed: bool) -> Option<Flow> {
+    fn listed_value(
+        &mut self,
+        v: usize,
+        numbers: bool,
+        hit: Hit,
+        limit: usize,
+        closed: bool,
+    ) -> Option<Flow> {
         let rest = self.slice(v, limit);
         match rest.get(1) {
             None if !closed => return Some(self.more(v)),
-            Some(b'"' | b'\'' | b'0'..=b'9') => {}
+            Some(b'"' | b'\'') => {}
+            Some(b'0'..=b'9') if numbers => {}
             _ => return None,
         }
         let mut open: Option<u8> = None;
@@ -1146,24 +1383,6 @@ impl Lane {
         };
         self.mask(v + 1, v + 1 + size, hit, Place::Inside, "key-value");
         Some(At(v + 1 + size))
-    }
-
-    /// A symbol of Ruby and its value in a list: `[:ssn, "…"]`; `at` is the colon.
-    fn symbol(&mut self, at: usize, limit: usize, closed: bool) -> Option<Flow> {
-        if at.checked_sub(1).and_then(|i| self.byte(i)) != Some(b'[') {
-            return None;
-        }
-        let rest = self.slice(at + 1, limit);
-        let size = rest
-            .iter()
-            .take(64)
-            .take_while(|b| crate::name::is_word(**b) || **b == b'_');
-        let size = size.count();
-        match rest.get(size) {
-            None if !closed && size < 64 => Some(self.more_after(at)),
-            Some(b',') if size > 0 => Some(self.tuple(at + 1 + size, limit, closed)),
-            _ => None,
-        }
     }
 
     /// A member as PHP serializes it, `s:3:"ssn";s:5:"value";`: `at` is the last colon before its
@@ -1647,6 +1866,64 @@ fn kind_before(rest: &[u8], closed: bool) -> Option<usize> {
     }
 }
 
+/// Where a name ends that has the number of an element behind it.
+fn without_element(before: &[u8]) -> Option<usize> {
+    let inner = before.strip_suffix(b"]");
+    let rest = inner.unwrap_or(before);
+    let digits = rest.iter().rev().take(8).take_while(|b| b.is_ascii_digit());
+    let digits = digits.count();
+    let rest = rest.get(..rest.len() - digits)?;
+    let name = match inner {
+        Some(_) => rest.strip_suffix(b"["),
+        None => rest.strip_suffix(b".").filter(|_| digits > 0),
+    };
+    name.map(<[u8]>::len)
+}
+
+/// The size of a name with parameters behind it, as vCards and LDIF write it: `TEL;TYPE=home`.
+fn parametrised(before: &[u8]) -> Option<usize> {
+    let size = memchr::memchr(b';', before).filter(|size| *size > 0)?;
+    let (name, rest) = before.split_at_checked(size)?;
+    let part = |b: &u8| crate::name::is_word(*b) || matches!(b, b'_' | b'-' | b'.');
+    let parameter = |p: &[u8]| {
+        p.starts_with(b"lang-")
+            || p == b"binary"
+            || p.contains(&b'=')
+            || p.len() > 1 && p.iter().all(u8::is_ascii_uppercase)
+    };
+    let mut parameters = rest.get(1..)?.split(|b| *b == b';');
+    let plain = !before.contains(&b' ') && name.iter().all(part);
+    (plain && parameters.all(parameter)).then_some(size)
+}
+
+/// The size of the type that `snmpwalk` says before a value, `STRING: `; 0 if there is none.
+/// `None`: more is needed.
+fn told_kind(rest: &[u8], closed: bool) -> Option<usize> {
+    const KINDS: [&[u8]; 8] = [
+        b"STRING: ",
+        b"Hex-STRING: ",
+        b"INTEGER: ",
+        b"OID: ",
+        b"IpAddress: ",
+        b"Counter32: ",
+        b"Counter64: ",
+        b"Gauge32: ",
+    ];
+    if !closed && KINDS.iter().any(|kind| kind.starts_with(rest)) {
+        return None;
+    }
+    let kind = KINDS.iter().find(|kind| rest.starts_with(kind));
+    Some(kind.map_or(0, |kind| kind.len()))
+}
+
+/// Whether what stands before a string says its type.
+fn says_type(before: &[u8]) -> bool {
+    const TYPES: [&[u8]; 9] = [
+        b"Just", b"Some", b"Right", b"Ok", b"~c", b"~s", b"@", b"L", b"r#",
+    ];
+    TYPES.contains(&before) || before.ends_with(b"(") || before.ends_with(b"<<")
+}
+
 /// Whether a list has something else than a number in it.
 fn has_words(inner: &[u8], size: usize) -> bool {
     !inner.iter().take(size).all(u8::is_ascii_digit)
@@ -1664,6 +1941,8 @@ const EXPRESSION_MAX: usize = 128;
 const HEREDOC_MAX: usize = 64;
 /// A longer tag is none that stands before a value.
 const TAG_MAX: usize = 256;
+/// A longer word is no type before a brace.
+const NAMED_MAX: usize = 64;
 
 /// Whether PHP says here who may see a property, instead of a value; `None`: more is needed.
 fn seen_by(rest: &[u8], closed: bool) -> Option<bool> {

@@ -17,6 +17,7 @@ impl Lane {
         self.line = self.pos;
         self.line_cut = false;
         self.changed = None;
+        self.joins = None;
         self.told = false;
         self.names = None;
         if self.table.is_none() {
@@ -57,6 +58,16 @@ impl Lane {
         if self.is_painted() {
             self.frame = Frame::Painted;
             return true;
+        }
+        if self.table.is_none() {
+            match self.begins_netrc(end) {
+                None => return false,
+                Some(true) => {
+                    self.frame = Frame::Block;
+                    return true;
+                }
+                Some(false) => {}
+            }
         }
         if let Some(kind) = self.table.as_ref().map(|t| t.kind) {
             match self.may_be_row(kind, end) {
@@ -367,6 +378,7 @@ impl Lane {
             }
         }
         self.frame = Frame::Start;
+        self.joined(to);
         self.data_line(from, to);
         self.note_painted(at);
         if was_row {
@@ -384,6 +396,8 @@ impl Lane {
             return;
         }
         self.numbered(from, to);
+        self.form_part(from, to, above);
+        self.opens_body(from, to);
         // A move of the cursor ends a line, but no table.
         if self.painted && self.slice(from, to).iter().all(u8::is_ascii_whitespace) {
             return;

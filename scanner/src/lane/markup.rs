@@ -74,10 +74,16 @@ impl Lane {
             return next;
         }
         let local = name.rsplit(|b| *b == b':').next().unwrap_or_default();
-        let mut hit = self.rules.compiled().field(local);
+        // `C<password()>` of Perl's documentation is none.
+        let rest = body.get(size..).unwrap_or_default();
+        let is_tag = rest
+            .first()
+            .is_none_or(|b| b.is_ascii_whitespace() || *b == b'/');
+        let mut hit = self.rules.compiled().field(local).filter(|_| is_tag);
         if hit.is_none() {
             hit = attribute(body, &[b"name", b"key", b"field", b"id"])
-                .and_then(|n| self.rules.compiled().field(&n));
+                .and_then(|n| self.rules.compiled().field(&n))
+                .filter(|_| has_attributes(rest));
         }
         match lower.as_slice() {
             b"td" => {
@@ -563,6 +569,48 @@ const VOID: [&[u8]; 8] = [
 ];
 /// Tables in tables, so deep.
 const TABLES_MAX: u32 = 16;
+/// Whether nothing but attributes stands behind the name of a tag: what begins with `<` somewhere
+/// in a program ends with the next `>`, whatever it says.
+fn has_attributes(rest: &[u8]) -> bool {
+    let apart = |rest: &[u8]| rest.first().is_none_or(u8::is_ascii_whitespace);
+    let name = |b: &&u8| {
+        b.is_ascii_alphanumeric()
+            || **b >= 0x80
+            || matches!(
+                b,
+                b'_' | b'-' | b'.' | b':' | b'@' | b'#' | b'*' | b'(' | b')' | b'[' | b']'
+            )
+    };
+    let mut rest = rest;
+    loop {
+        let next = rest.trim_ascii_start();
+        if matches!(next, b"" | b"/" | b"?") {
+            return true;
+        }
+        let size = next.iter().take_while(name).count();
+        if size == 0 || !apart(rest) {
+            return false;
+        }
+        rest = next.get(size..).unwrap_or_default();
+        let Some(value) = rest.trim_ascii_start().strip_prefix(b"=") else {
+            continue;
+        };
+        let value = value.trim_ascii_start();
+        let end = match value.first() {
+            Some(mark @ (b'"' | b'\'')) => {
+                value.iter().skip(1).position(|b| b == mark).map(|i| i + 2)
+            }
+            _ => {
+                let plain = |b: &&u8| !b.is_ascii_whitespace() && !matches!(b, b'"' | b'\'' | b'`');
+                Some(value.iter().take_while(plain).count()).filter(|size| *size > 0)
+            }
+        };
+        let Some(end) = end else {
+            return false;
+        };
+        rest = value.get(end..).unwrap_or_default();
+    }
+}
 
 /// What an element that nobody closes stands in, and ends with: `usage: login <user> <password>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -262,6 +262,7 @@ impl Lane {
         if let Some(lists) = &mut self.lists {
             lists.forget(keep);
         }
+        self.joins = self.joins.and_then(|joins| joins.moved(keep));
         self.changed = self
             .changed
             .and_then(|(at, hit)| Some((at.checked_sub(keep)?, hit)));

@@ -325,9 +325,15 @@ impl Lane {
             .compiled()
             .field(self.slice(key.name.0, key.name.1))
             .filter(|_| match before {
+                // A binary of Erlang.
+                [.., b'{', b'<', b'<'] => key.quote.is_some(),
+                // An atom of it, before a string.
+                [.., b'{'] if key.quote.is_none() => {
+                    matches!(self.byte(at + 1), None | Some(b'"' | b'<'))
+                }
                 [.., b'[' | b'(' | b'{'] => key.quote.is_some(),
-                // A symbol of Ruby.
-                [.., b'[', b':'] => key.quote.is_none(),
+                // A symbol of Ruby or Elixir.
+                [.., b'[' | b'{' | b'(', b':'] => key.quote.is_none(),
                 _ => false,
             })
             // A pattern is no name.
@@ -338,16 +344,26 @@ impl Lane {
         else {
             return next;
         };
+        let in_list = is_in_list(before);
+        let atom = key.quote.is_none() && before.last() == Some(&b'{');
         let rest = self.slice(at + 1, limit);
         let spaces = rest
             .iter()
             .take(TUPLE_BACK)
             .take_while(|b| b.is_ascii_whitespace())
             .count();
-        let v = at + 1 + spaces;
+        let mut v = at + 1 + spaces;
         if v >= limit {
             return if closed { next } else { self.more_after(at) };
         }
+        let binary = match (self.byte(v), self.byte(v + 1), self.byte(v + 2)) {
+            (Some(b'<'), None, _) | (Some(b'<'), Some(b'<'), None) if !closed => {
+                return self.more(v);
+            }
+            (Some(b'<'), Some(b'<'), Some(b'"')) => 2,
+            _ => 0,
+        };
+        v += binary;
         let text = self.slice(0, limit);
         let (from, to, after) = match value::opening(text, v, closed) {
             None => return self.more(v),
@@ -381,15 +397,17 @@ impl Lane {
         let spaces = rest
             .iter()
             .take(TUPLE_BACK)
-            .take_while(|b| b.is_ascii_whitespace())
+            .take_while(|b| b.is_ascii_whitespace() || binary > 0 && **b == b'>')
             .count();
         match rest.get(spaces) {
             None if !closed && spaces < TUPLE_BACK => return self.more(v),
             Some(b']' | b')' | b'}') => {}
             _ => return next,
         }
-        // Two names are a list of names.
-        if is_wordy(self.slice(from, to)) || value::is_nothing(self.slice(from, to)) {
+        // Two names are a list of names, unless it stands in a list of pairs or begins with an atom.
+        let value = self.slice(from, to);
+        let listed = atom || in_list && self.rules.compiled().field(value).is_none();
+        if is_wordy(value) && !listed || value::is_nothing(self.slice(from, to)) {
             return next;
         }
         let place = if from == v {
@@ -428,7 +446,8 @@ impl Lane {
         let name = name.trim_ascii_start();
         let labelled = label
             .iter()
-            .all(|b| b.is_ascii_uppercase() || matches!(b, b'_' | b'\t'));
+            .all(|b| b.is_ascii_uppercase() || matches!(b, b'_' | b'\t'))
+            || is_cookie(label);
         let single = name
             .iter()
             .all(|b| crate::name::is_word(*b) || matches!(b, b'_' | b'-' | b'.'));
@@ -581,6 +600,34 @@ fn is_wordy(text: &[u8]) -> bool {
         word.iter().all(u8::is_ascii_alphabetic)
             && (rest.iter().all(u8::is_ascii_lowercase) || word.iter().all(u8::is_ascii_uppercase))
     })
+}
+
+/// Whether the bracket that a text ends with opens a member of a list of lists, as far as what
+/// stands before it says.
+fn is_in_list(before: &[u8]) -> bool {
+    let Some((open, outer)) = before.split_last() else {
+        return false;
+    };
+    matches!(
+        (open, outer.trim_ascii_end()),
+        (b'[' | b'(', [.., b'['] | [.., b']' | b')', b','])
+    )
+}
+
+/// Whether the cells before the last tab are those of a line of a cookie jar, but for its name and
+/// its value: domain, whether its hosts get it, path, whether only over TLS, when it ends.
+fn is_cookie(label: &[u8]) -> bool {
+    let mut cells = label.split(|b| *b == b'\t');
+    let truth = |cell: Option<&[u8]>| matches!(cell, Some(b"TRUE" | b"FALSE"));
+    cells.next().is_some_and(|domain| domain.contains(&b'.'))
+        && truth(cells.next())
+        && cells.next().is_some_and(|path| path.starts_with(b"/"))
+        && truth(cells.next())
+        && cells
+            .next()
+            .is_some_and(|end| end.iter().all(u8::is_ascii_digit))
+        && cells.next() == Some(b"")
+        && cells.next().is_none()
 }
 
 /// Whether what stands behind a name and a gap is its value: one word that is no word of a

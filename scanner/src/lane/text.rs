@@ -129,6 +129,7 @@ impl Lane {
             b'_' => self.detector(Detector::GithubToken, detect::github, at, limit, closed),
             b'K' => self.private_key(at, limit, closed),
             b'-' if let Some(flow) = self.changed(at, limit, closed) => flow,
+            b'-' if let Some(flow) = self.mapped(at, limit, closed) => flow,
             b'-' => match self.slice(at.saturating_sub(4), at) {
                 [b'x', b'o', b'x', _] => match self.detector(
                     Detector::SlackToken,
@@ -149,6 +150,7 @@ impl Lane {
             b'>' => self.tag(at),
             b'(' if let Some(flow) = self.failing_row(at, limit, closed) => flow,
             b'[' | b'(' if let Some(flow) = self.list_opens(at, limit, closed) => flow,
+            b'(' if let Some(flow) = self.list_pair(at, limit, closed) => flow,
             b'(' => self.insert(at),
             b',' => match self.tuple(at, limit, closed) {
                 At(next) if next == at + 1 => {

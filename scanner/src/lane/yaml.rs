@@ -40,16 +40,11 @@ impl Lane {
             return self.in_dump(block, indent, end);
         }
         if matches!(first, b'\n' | b'\r') {
-            if matches!(block.kind, BlockKind::Continued | BlockKind::Wrapped) {
+            if matches!(block.kind, BlockKind::Continued | BlockKind::Indented) {
                 self.block = None;
                 return Some(false);
             }
             return Some(true);
-        }
-        if block.kind == BlockKind::Wrapped {
-            let goes_on = indent > 0 && matches!(first, b'\'' | b'"');
-            self.block = self.block.filter(|_| goes_on);
-            return Some(goes_on);
         }
         let item = first == b'-' && block.kind == BlockKind::Map && indent == block.indent;
         if item {
@@ -132,34 +127,18 @@ impl Lane {
             self.frame = Frame::Line;
             return true;
         }
-        if block.kind == BlockKind::Wrapped {
-            let line = self.slice(at, limit);
-            let quote = line.first().copied().unwrap_or(b'\'');
-            let close = memchr::memrchr(quote, line).filter(|size| *size > 0);
-            let size = close.unwrap_or(line.len());
-            // A key begins with a quote, too.
-            let after = line.get(size + 1..).unwrap_or_default();
-            if memchr::memchr(b':', line.get(..size).unwrap_or_default()).is_some_and(|colon| {
-                line.get(colon - 1) == Some(&quote) && line.get(colon + 1) == Some(&b' ')
-            }) || after.first() == Some(&b':')
-            {
-                self.block = None;
-                self.frame = Frame::Line;
-                return true;
-            }
-            if !after.trim_ascii().is_empty() {
-                self.block = None;
-            }
-            self.mask(at + 1, at + size, block.hit, Place::Inside, "key-value");
-            self.told = true;
-            self.pos = at + size;
-            self.frame = Frame::Line;
-            return true;
-        }
         if block.kind.is_dump() {
             return self.dump_line(block, at.min(limit), limit, newline);
         }
-        if matches!(block.kind, BlockKind::Map | BlockKind::Continued) {
+        if block.kind == BlockKind::Indented && self.is_setting(at, limit) {
+            self.block = None;
+            self.frame = Frame::Line;
+            return true;
+        }
+        if matches!(
+            block.kind,
+            BlockKind::Map | BlockKind::Continued | BlockKind::Indented
+        ) {
             while self.byte(at) == Some(b'-')
                 && matches!(self.byte(at + 1), Some(b' '))
                 && at + 1 < limit
@@ -170,7 +149,7 @@ impl Lane {
                 }
             }
             if let Some(after) = self.block_key(at, limit) {
-                if block.kind == BlockKind::Continued {
+                if matches!(block.kind, BlockKind::Continued | BlockKind::Indented) {
                     self.block = None;
                     self.frame = Frame::Line;
                     return true;

@@ -1,0 +1,255 @@
+//! Values as languages, configuration files and protocols print them, and texts that only look like
+//! that.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::sync::Arc;
+
+use scanner::{Action, Detector, Mask, Options, Rule, Rules, RulesBuilder};
+
+fn rules() -> Arc<Rules> {
+    let names = ["ssn", "password", "session", "api_key"];
+    let fields = Rule::new("fields", Action::Mask(Mask::Redact));
+    let fields = names.iter().fold(fields, |rule, name| rule.field(*name));
+    let all = Rule::new("detectors", Action::Mask(Mask::Redact));
+    let all = Detector::ALL
+        .into_iter()
+        .fold(all, |rule, detector| rule.detector(detector));
+    Arc::new(RulesBuilder::new().rule(fields).rule(all).build().unwrap())
+}
+
+/// Each text becomes the other one, however it is cut; in a terminal, too.
+fn become_of(cases: &[(&str, &str)]) {
+    let ordinary = "ordinary words, so that the line is read in blocks of many bytes each\n";
+    for (text, out) in cases {
+        for pty in [false, true] {
+            let options = Options { pty };
+            for size in [1, 2, 7, 64, 1000] {
+                let got = support::scan(rules(), options, text, size);
+                assert_eq!(String::from_utf8(got).unwrap(), *out, "{text} by {size}");
+            }
+            let long = format!("{0}\n{text}\n{0}", ordinary.repeat(12));
+            let got = support::scan(rules(), options, &long, 1 << 16);
+            let want = format!("{0}\n{out}\n{0}", ordinary.repeat(12));
+            assert_eq!(String::from_utf8(got).unwrap(), want, "{text}");
+        }
+    }
+}
+
+/// None of these texts changes.
+fn stay(texts: &[&str]) {
+    let cases: Vec<(&str, &str)> = texts.iter().map(|text| (*text, *text)).collect();
+    become_of(&cases);
+}
+
+#[test]
+fn strings_go_on_in_the_next_line() {
+    become_of(&[
+        // Python wraps long strings, JavaScript adds them up.
+        (
+            "{'id': 1,\n 'password': 'aaa bbb '\n             'ccc ddd',\n 'z': 'x'}\n",
+            "{'id': 1,\n 'password': '***'\n             '***',\n 'z': 'x'}\n",
+        ),
+        (
+            "{\n  password: 'aaa\\n' +\n    'bbb',\n  city: 'Lund'\n}\n",
+            "{\n  password: '***' +\n    '***',\n  city: 'Lund'\n}\n",
+        ),
+        (
+            "ssn: \"aaa\"\n     \"bbb\"\ncity: \"Lund\"\n",
+            "ssn: \"***\"\n     \"***\"\ncity: \"Lund\"\n",
+        ),
+        // The next line is a key.
+        (
+            "password: 'aaa'\n  'city': 'Lund'\n",
+            "password: '***'\n  'city': 'Lund'\n",
+        ),
+        // Quotes of a file of settings.
+        (
+            "export PASSWORD=\"one\ntwo\\\" x\nthree\"\nCITY=\"Lund\"\n",
+            "export PASSWORD=\"***\nx**\nx**\"\nCITY=\"Lund\"\n",
+        ),
+        (
+            "PASSWORD='one\nCITY=Lund\nB=c\n",
+            "PASSWORD='***\nCITY=Lund\nB=c\n",
+        ),
+        (
+            "password=one \\\n  two \\\n  three\ncity=Lund\n",
+            "password=*** \\\n  *** \\\n  ***\ncity=Lund\n",
+        ),
+        (
+            "password = one\n  two\n  next = 1\ncity = Lund\n",
+            "password = \"***\"\n  ***\n  next = 1\ncity = Lund\n",
+        ),
+        (
+            "password = <<-EOT\n    one\n    two\n  EOT\ncity = \"Lund\"\n",
+            "password = <<-EOT\n    ***\n    ***\n  EOT\ncity = \"Lund\"\n",
+        ),
+    ]);
+}
+
+#[test]
+fn dumps_of_languages_are_read() {
+    become_of(&[
+        (
+            "{:id 1, :ssn \"x1\", :city \"Lund\"}\n",
+            "{:id 1, :ssn \"***\", :city \"Lund\"}\n",
+        ),
+        (
+            "(:id 1 :user/ssn #uuid \"x1\" :city \"Lund\")\n",
+            "(:id 1 :user/ssn #uuid \"***\" :city \"Lund\")\n",
+        ),
+        (
+            "((id . 1) (ssn . \"x1\") (\"password\" . \"x2\") (city . \"Lund\"))\n",
+            "((id . 1) (ssn . \"***\") (\"password\" . \"***\") (city . \"Lund\"))\n",
+        ),
+        (
+            "[{id,1},{ssn,\"x1\"},{<<\"password\">>,<<\"x2\">>},{city,\"Lund\"}]\n",
+            "[{id,1},{ssn,\"***\"},{<<\"password\">>,<<\"***\">>},{city,\"Lund\"}]\n",
+        ),
+        (
+            "#{ssn => <<\"x1\">>,<<\"password\">> => <<\"x2\">>,city => <<\"Lund\">>}\n",
+            "#{ssn => <<\"***\">>,<<\"password\">> => <<\"***\">>,city => <<\"Lund\">>}\n",
+        ),
+        (
+            "Map(ssn -> x1, \"password\" -> \"x2\", city -> Lund)\n",
+            "Map(ssn -> ***, \"password\" -> \"***\", city -> Lund)\n",
+        ),
+        (
+            "User {id = 1, ssn = Just \"x1\", city = Just \"Lund\"}\n",
+            "User {id = 1, ssn = Just \"***\", city = Just \"Lund\"}\n",
+        ),
+        (
+            "User { ssn: Secret { inner: \"x1\" }, password: Some(Inner(\"x2\")), city: \"Lund\" }\n",
+            "User { ssn: Secret { inner: \"***\" }, password: Some(Inner(\"***\")), city: \"Lund\" }\n",
+        ),
+        (
+            "User(id=1, password=two words, city=Lund)\n",
+            "User(id=1, password=***, city=Lund)\n",
+        ),
+        (
+            "(char *) ssn = 0x55d0 \"x1\"\ncity = \"Lund\"\n",
+            "(char *) ssn = *** \"***\"\ncity = \"Lund\"\n",
+        ),
+        (
+            "password {\n  value: \"x1\"\n  n: 3\n}\ncity: \"Lund\"\n",
+            "password {\n  value: \"***\"\n  n: \"***\"\n}\ncity: \"Lund\"\n",
+        ),
+        (
+            "[[\"user\",\"bob\"],[\"password\",\"hunter\"],[\"host\",\"db\"]]\n",
+            "[[\"user\",\"bob\"],[\"password\",\"***\"],[\"host\",\"db\"]]\n",
+        ),
+        (
+            "json.ssn[0] = \"x1\";\nuser[ssn][]=x2&b=1\n",
+            "json.ssn[0] = \"***\";\nuser[ssn][]=***&b=1\n",
+        ),
+        (
+            "<div data-a=\"{&quot;ssn&quot;:&quot;x1&quot;,&quot;n&quot;:2}\">\n",
+            "<div data-a=\"{&quot;ssn&quot;:&quot;***&quot;,&quot;n&quot;:2}\">\n",
+        ),
+        (
+            "  'ssn' <font color='#888a85'>=&gt;</font> <small>string</small> <font>'x1'</font> <i>(2)</i>\n",
+            "  'ssn' <font color='#888a85'>=&gt;</font> <small>string</small> <font>'***'</font> <i>(2)</i>\n",
+        ),
+        (
+            "<ssn>x1</ssn><password>\n  x2\n</password><city>Lund</city>\n",
+            "<ssn>***</ssn><password>\n  ***\n</password><city>Lund</city>\n",
+        ),
+    ]);
+}
+
+#[test]
+fn protocols_and_their_files_are_read() {
+    become_of(&[
+        (
+            "--X\r\nContent-Disposition: form-data; name=\"ssn\"\r\nContent-Type: text/plain\r\n\r\none\r\n\r\n-----BEGIN\r\n--X\r\nContent-Disposition: form-data; name=\"city\"\r\n\r\nLund\r\n--X--\r\n",
+            "--X\r\nContent-Disposition: form-data; name=\"ssn\"\r\nContent-Type: text/plain\r\n\r\nx**\r\n\r\nx**\r\n--X\r\nContent-Disposition: form-data; name=\"city\"\r\n\r\nLund\r\n--X--\r\n",
+        ),
+        (
+            "machine example.com login ada@example.com password x1\n  login bob\n  password x2\n\nother\n",
+            "machine example.com login *** password ***\n  login bob\n  password ***\n\nother\n",
+        ),
+        (
+            "ssn;lang-en: x1\nX-SSN;TYPE=home:x2\ncity;lang-en: Lund\n",
+            "ssn;lang-en: x**\nX-SSN;TYPE=home:x**\ncity;lang-en: Lund\n",
+        ),
+        (
+            "x.com\tFALSE\t/\tFALSE\t0\tsession\tx1y2\n",
+            "x.com\tFALSE\t/\tFALSE\t0\tsession\t***\n",
+        ),
+        (
+            "send: b'POST / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\nssn=x1&b=1'\n",
+            "send: b'POST / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\nssn=***&b=1'\n",
+        ),
+        (
+            "APP-MIB::ssn.0 = STRING: \"x1\"\n",
+            "APP-MIB::ssn.0 = STRING: \"***\"\n",
+        ),
+    ]);
+}
+
+#[test]
+fn what_a_detector_knows_stands_anywhere() {
+    become_of(&[
+        // The letter of an escape is no part of a word.
+        (
+            "{\"m\":\"a\\n131-45-1438\\tb\\nAKIAX2KKQUKA7TSPMI3O\"}\n",
+            "{\"m\":\"a\\n***\\tb\\n***\"}\n",
+        ),
+        (
+            "{\"m\":\"\\r4374920289033002\\nDE17994669278410113391\"}\n",
+            "{\"m\":\"\\r***\\n***\"}\n",
+        ),
+        (
+            "4374\u{a0}9202\u{a0}8903\u{a0}3002, 4374\u{2009}9202\u{2009}8903\u{2009}3002\n",
+            "x**, x**\n",
+        ),
+        (
+            "131\u{2011}45\u{2011}1438 10\u{a0}000 kr\n",
+            "x** 10\u{a0}000 kr\n",
+        ),
+        (
+            "DE17\u{202f}9946\u{202f}6927\u{202f}8410\u{202f}1133\u{202f}91\n",
+            "x**\n",
+        ),
+        (
+            "\"u\":\"postgres:\\/\\/bob:x1y2@db\\/x\"\n",
+            "\"u\":\"postgres:\\/\\/bob:***@db\\/x\"\n",
+        ),
+    ]);
+}
+
+#[test]
+fn texts_that_look_like_it_stay() {
+    stay(&[
+        "Usage: x [OPTIONS] <USER> <PASSWORD>\n\nArguments:\n  <USER>      the user\n  <PASSWORD>  the password of the user\n\nOptions:\n  -p, --port <PORT>   port to listen on [default: 80]\n  -h, --help          Print help\n",
+        "      --password <PASSWORD>\n          The password of the user\n\n      --ssn <SSN>\n          The number\n\n  -h, --help\n          Print help\n",
+        "  --password string   Password to use (default \"\")\n",
+        "Commands:\n  password   set the password\n  user       manage users\n  ssn        manage numbers\n\nFlags:\n  -h, --help     help for x\n",
+        "List<Password> list = new ArrayList<>();\nMap<String, Password> m;\nfoo();\nbar(1, 2);\n",
+        "if ($a < $b) {\n  f(name => 'password', $x->y, 1);\n  g(2);\n}\n",
+        "=item C<password()>\n\nReturn the password.\n\n=item C<account()>\n",
+        "class Password:\n    def check(self):\n        return True\n",
+        "if not password:\n    raise ValueError(x)\n",
+        "(:ssn user)\n[:ssn :password]\n(select-keys m [:ssn :city])\n",
+        "lrwxrwxrwx 1 root root 7 Nov 26 10:00 password -> ../x\n",
+        ".password {\n  color: red;\n}\n",
+        "machine learning is fun\nmake[1]: Entering directory '/a/b'\n",
+        "ada@web-1.example.com:~$ ls\n",
+        "fields = [\"ssn\", \"password\"]\n[\"password\",\"ssn\"]\n",
+        "# Netscape HTTP Cookie File\nx.com\tFALSE\t/\tFALSE\t0\tcity\tLund\n",
+        "cat <<EOF > x\nhello\nEOF\n",
+    ]);
+}
+
+/// A CDATA section that is longer than what is waited for ends where it ends.
+#[test]
+fn long_cdata_ends_with_its_own_mark() {
+    let body = format!("{}<x> secret ]] > </x> secret ]", "q".repeat(62_000));
+    let text = format!("<a><password><![CDATA[{body}]]></password><city>Lund</city></a>\n");
+    let out = "<a><password><![CDATA[***]]></password><city>Lund</city></a>\n";
+    for size in [1 << 16, 8192, 1000, 997] {
+        let got = support::scan(rules(), Options::default(), &text, size);
+        assert_eq!(String::from_utf8(got).unwrap(), out, "{size}");
+    }
+}
