@@ -238,6 +238,7 @@ fn texts_that_were_read_otherwise_in_pieces() {
         ),
         "[ssn:protected] => type('password', 'x1') ".to_owned(),
         "\"ssn\":\n[1]b".to_owned(),
+        "'[ssn:protected] => (1, 'x'),\n".to_owned(),
         "id|ssn|city\n\nINSERT INTO t (id, ssn, c) VALUES (1, |\n".to_owned(),
         "x\ty\tz\n\"Mia \"\"M\"\" a=1\tpassword=x\tb=2\"".to_owned(),
         format!(
@@ -291,6 +292,7 @@ fn what_opens_nothing_masks_nothing_behind() {
     for (text, secret) in [
         ("[\"A password:[x1\",\"wXk\",[{\"id\":[\" V\"]}]]\n", "x1"),
         ("[\"a ssn='x1\",\"8\",\",'\"]\n", "x1"),
+        ("[\"a ssn: `x1\",\n\"8\",\n\",'\"]\n", "x1"),
         ("{\"log\": \"map[password:u\",\n\"b\": \",\"}\n", "u"),
     ] {
         for size in [1, 2, 7, 100] {

@@ -1061,7 +1061,7 @@ impl Lane {
         };
         let mut end = value::quoted_end(self.slice(0, limit), content, from, quote, closed);
         // A string that it stands in may end before.
-        if quote.mark == b'\'' && self.in_string(&key, start) {
+        if matches!(quote.mark, b'\'' | b'`') && self.in_string(&key, start) {
             let outer = Outer {
                 at: start,
                 mark: b'"',
@@ -1203,7 +1203,7 @@ impl Lane {
             let until = if whole { limit } else { end.unwrap_or(limit) };
             match self.quote_closes(quote, v, until) {
                 // Before it the next key may begin.
-                Some(close) if !whole && end.is_none() => {
+                Some(close) if !whole => {
                     let before = value::bare_end(self.slice(0, close), v, style, true);
                     end = before.or(Some(close));
                 }
