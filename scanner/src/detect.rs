@@ -717,8 +717,10 @@ fn phone(r: Region<'_>, i: usize) -> Found {
                 Some(false) => {}
             }
         }
+        // One byte stands before the last four: so the fast path knows them.
+        let near = matches!(groups, [(3, _), (3, _)] | [(1, _), (3, _), (3, _)]);
         at = match phone_gap(r, end) {
-            Gap::To(next) if goes_on => next,
+            Gap::To(next) if goes_on && (plus || !near || next == end + 1) => next,
             Gap::More if goes_on => return Found::More(i),
             _ => break,
         };
@@ -963,6 +965,7 @@ mod tests {
             "x415-555-2671",     // in a word
             "415  555  2671",    // columns
             "415-555-2671-9",    // a serial number
+            "415-555) 2671",     //
             "+2026-11-26 13:00", // a line that a diff added
             "+0100",             // a time zone
             "+05:30",            //

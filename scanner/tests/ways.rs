@@ -251,6 +251,7 @@ const MARKS: &[&str] = &[
 const LINES: &[&str] = &[
     "the build of a small crate took longer than it should",
     "Compiling scan v0.1.2 (/src/scan)",
+    "call 415-555) 2671 or (415) 555-2671, 1.415.555.2671, 415 555 2671; +49 30 1234567 and 415) (555-2671",
     "  - item: value",
     "{\"id\":1,\"name\":\"row number 1\",\"ssn\":\"131-45-1438\",\"account_number\":\"294018020001\",\"ok\":true}",
     "{\"id\": 2, \"ssn\": \"131-45-1438\", \"email\": null, \"tags\": [\"a\", \"ssn\"]}",
