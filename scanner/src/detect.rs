@@ -763,16 +763,26 @@ fn phone_gap(r: Region<'_>, end: usize) -> Gap {
     }
 }
 
-/// Whether 8 to 15 digits behind a `+` may be a number: a country code that somebody has, its length where the plan
-/// has one length only, and no date. A group is its size and its first digit.
+/// Whether the digits behind a `+` may be a number: a country code that somebody has, as many digits as its plan
+/// has, and neither a date nor a fraction. A group is its size and its first digit.
 fn is_international(r: Region<'_>, i: usize, groups: &[(usize, u8)], total: usize) -> bool {
     let mut digits = (i..).map_while(|at| r.at(at)).filter(u8::is_ascii_digit);
-    let plausible = match (digits.next(), digits.next()) {
-        (Some(b'1' | b'7'), _) => total == 11,
-        (Some(b'0'), _) | (Some(b'2'), Some(b'8')) | (Some(b'8'), Some(b'3' | b'9')) => false,
-        _ => (8..=PHONE_MAX).contains(&total),
+    let least = match (digits.next().unwrap_or(0), digits.next().unwrap_or(0)) {
+        (b'1' | b'7', _) => return total == 11,
+        (b'0', _) | (b'2', b'8') | (b'8', b'3' | b'9') => return false,
+        // Three digits of country code, which the smallest countries have.
+        (b'2', b'1'..=b'6' | b'9')
+        | (b'3' | b'5' | b'6' | b'9', b'5' | b'7'..=b'9')
+        | (b'4', b'2')
+        | (b'5', b'0')
+        | (b'8', b'0' | b'5' | b'7' | b'8')
+        | (b'9', b'6') => 8,
+        _ => 9,
     };
-    plausible && !matches!(groups, [(4, _), (2, _), (2, _), ..])
+    // Registries of domains write a point, too, and more digits behind it.
+    let fraction = matches!(groups, [(size, _), (..8, _)] if r.at(i + size) == Some(b'.'));
+    let date = matches!(groups, [(4, _), (2, _), (2, _), ..]);
+    (least..=PHONE_MAX).contains(&total) && !date && !fraction
 }
 
 /// Whether groups are a number of the North American plan (three, three and four digits, a 1 before them or not; no
@@ -937,6 +947,9 @@ mod tests {
             ("+1.415.555.2671", "1.415.555.2671"),
             ("tel:+33-1-23-45-67-89;", "33-1-23-45-67-89"),
             ("+49(30)1234567", "49(30)1234567"),
+            // As registries of domains write it.
+            ("+44.2079460958", "44.2079460958"),
+            ("+1.4155552671", "1.4155552671"),
             ("(415) 555-2671", "415) 555-2671"),
             ("415-555-2671", "415-555-2671"),
             ("415.555.2671", "415.555.2671"),
@@ -968,6 +981,9 @@ mod tests {
             "415-555) 2671",     //
             "+2026-11-26 13:00", // a line that a diff added
             "+0100",             // a time zone
+            "+20261126",         // a date
+            "+44100000",         // a rate: no number there is so short
+            "+52.5200066",       // a latitude
             "+05:30",            //
             "+1 415 555 267",    // the plan of +1 has eleven digits
             "+1234567",          // too short
