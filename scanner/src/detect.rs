@@ -237,10 +237,18 @@ pub(crate) fn digits(r: Region<'_>, i: usize, wants: impl Fn(Detector) -> bool) 
     Found::No(end)
 }
 
+/// Digits behind a number that may be taken back before it is judged.
+const TAKEN_BACK: usize = 8;
+
 /// Whether a number that ends at `end` goes on there; `None`: more is needed.
 fn ends(r: Region<'_>, end: usize) -> Option<bool> {
     match r.at(end) {
         None => r.closed.then_some(true),
+        // More digits may still be taken back, by the program that prints them.
+        Some(b) if b.is_ascii_digit() => {
+            let (_, certain) = r.run(end, TAKEN_BACK, |b| b.is_ascii_digit());
+            certain.then_some(false)
+        }
         Some(b) if b.is_ascii_alphanumeric() || b == b'_' => Some(false),
         Some(b'.' | b'-') => match r.at(end + 1) {
             None => r.closed.then_some(true),
