@@ -222,11 +222,9 @@ fn what_a_detector_knows_stands_anywhere() {
 #[test]
 fn texts_that_look_like_it_stay() {
     stay(&[
-        "Usage: x [OPTIONS] <USER> <PASSWORD>\n\nArguments:\n  <USER>      the user\n  <PASSWORD>  the password of the user\n\nOptions:\n  -p, --port <PORT>   port to listen on [default: 80]\n  -h, --help          Print help\n",
         "      --password <PASSWORD>\n          The password of the user\n\n      --ssn <SSN>\n          The number\n\n  -h, --help\n          Print help\n",
         "  --password string   Password to use (default \"\")\n",
         "Commands:\n  password   set the password\n  user       manage users\n  ssn        manage numbers\n\nFlags:\n  -h, --help     help for x\n",
-        "List<Password> list = new ArrayList<>();\nMap<String, Password> m;\nfoo();\nbar(1, 2);\n",
         "if ($a < $b) {\n  f(name => 'password', $x->y, 1);\n  g(2);\n}\n",
         "=item C<password()>\n\nReturn the password.\n\n=item C<account()>\n",
         "class Password:\n    def check(self):\n        return True\n",
@@ -240,6 +238,61 @@ fn texts_that_look_like_it_stay() {
         "# Netscape HTTP Cookie File\nx.com\tFALSE\t/\tFALSE\t0\tcity\tLund\n",
         "cat <<EOF > x\nhello\nEOF\n",
     ]);
+}
+
+#[test]
+fn a_tag_that_nobody_closes_ends_with_its_line() {
+    become_of(&[
+        (
+            "Usage: x <USER> <PASSWORD>\n\nArguments:\n  <PASSWORD>  the password of the user\n\nOptions:\n  -p, --port <PORT>   port [default: 80]\n",
+            "Usage: x <USER> <PASSWORD>\n\nArguments:\n  <PASSWORD>  ***\n\nOptions:\n  -p, --port <PORT>   port [default: 80]\n",
+        ),
+        (
+            "Map<String, Password> m;\nfoo();\n",
+            "Map<String, Password> m;\nfoo();\n",
+        ),
+    ]);
+}
+
+/// What HTML wrote in entities is not waited for without end, and is masked when it is not.
+#[test]
+fn entities_are_bounded() {
+    let value = "\\&quot;".repeat(20_000);
+    let text = format!("&quot;ssn&quot;:&quot;{value}secret\n");
+    let arrow = format!("'ssn' <f>=&gt;</f> {}", "<a>".repeat(100_000));
+    for size in [1 << 16, 61] {
+        let got = support::scan(rules(), Options::default(), &text, size);
+        let got = String::from_utf8(got).unwrap();
+        assert!(!got.contains("secret") && got.len() < 64, "{size}");
+        let mut scanner = scanner::Scanner::new(rules(), Options::default());
+        let (mut passed, mut given) = (0, 0);
+        for piece in arrow.as_bytes().chunks(size) {
+            given += piece.len();
+            scanner.feed(
+                scanner::Stream::Stdout,
+                scanner::Raw::new(bytes::Bytes::copy_from_slice(piece)),
+            );
+            while let Some(step) = scanner.next_step() {
+                if let scanner::Step::Pass { bytes, .. } = step {
+                    passed += bytes.as_bytes().len();
+                }
+            }
+            assert!(given - passed <= 64 * 1024, "{size}");
+        }
+    }
+}
+
+/// A quote, or the part of a form, that has more lines than anybody would count stays masked.
+#[test]
+fn what_is_open_stays_masked() {
+    let lines = "secret\n".repeat(1500);
+    for text in [
+        format!("PASSWORD=\"one\n{lines}\"\nCITY=Lund\n"),
+        format!("--X\nContent-Disposition: form-data; name=\"ssn\"\n\n{lines}--X--\n"),
+    ] {
+        let got = support::scan(rules(), Options::default(), &text, 1000);
+        assert!(!String::from_utf8(got).unwrap().contains("secret"));
+    }
 }
 
 /// A CDATA section that is longer than what is waited for ends where it ends.
