@@ -394,8 +394,8 @@ struct Html {
     headed_row: bool,
     /// How many columns the head at hand has.
     wide: usize,
-    /// Columns in which a cell of a row above goes on, for so many rows.
-    spans: Vec<(usize, usize)>,
+    /// For how many rows a cell of a row above goes on in a column.
+    spans: Vec<usize>,
     /// The table that this one stands in, and how many do.
     outer: Option<Box<Self>>,
     deep: u32,

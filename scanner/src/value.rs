@@ -186,7 +186,12 @@ fn bare_key(text: &[u8], end: usize, floor: usize) -> Option<Key> {
 /// The quote that opens at `at`, if one does; `None` inside: more is needed.
 pub(crate) fn opening(text: &[u8], at: usize, closed: bool) -> Option<Option<Quote>> {
     let rest = text.get(at..).unwrap_or_default();
-    let slashes = rest.iter().take_while(|b| **b == b'\\').count();
+    // Each read may look at many of them again.
+    let (blocks, _) = rest.as_chunks::<64>();
+    let blocks = blocks.iter().take_while(|block| **block == [b'\\'; 64]);
+    let blocks = blocks.count() * 64;
+    let more = rest.iter().skip(blocks).take_while(|b| **b == b'\\');
+    let slashes = blocks + more.count();
     let Some(mark) = rest.get(slashes) else {
         return if closed { Some(None) } else { None };
     };

@@ -167,7 +167,8 @@ impl Lane {
                     };
                 }
                 if by == b',' {
-                    match is_statement(rest, end) {
+                    let cols = self.table.as_ref().map_or(0, |table| table.columns);
+                    match is_statement(rest, cols, end) {
                         Some(false) => {}
                         other => return other.map(|other| !other),
                     }
@@ -657,8 +658,9 @@ fn goes_on_as_rule(line: &[u8], end: bool) -> Option<bool> {
     }
 }
 
-/// Whether a line is an `INSERT` or a `COPY`, and no row of CSV; `None`: more is needed.
-fn is_statement(line: &[u8], end: bool) -> Option<bool> {
+/// Whether a line is a whole `INSERT` or `COPY`, and no row of CSV with so many columns; `None`: more
+/// is needed.
+fn is_statement(line: &[u8], cols: usize, end: bool) -> Option<bool> {
     let begins = |word: &[u8]| {
         let size = word.len().min(line.len());
         let same = line.get(..size).zip(word.get(..size));
@@ -675,10 +677,86 @@ fn is_statement(line: &[u8], end: bool) -> Option<bool> {
     if size.is_none() && near.len() < LINE_CONTEXT && !end {
         return None;
     }
-    let line = near.get(..size.unwrap_or(near.len())).unwrap_or_default();
+    let Some(line) = near.get(..size.unwrap_or(near.len())) else {
+        return Some(false);
+    };
+    // A row is the fast path's, whatever it begins with.
+    if line.split(|b| *b == b',').count() == cols {
+        return Some(false);
+    }
+    let copies = line.first().is_some_and(|b| b.eq_ignore_ascii_case(&b'c'));
+    Some(if copies {
+        is_copy(line)
+    } else {
+        is_insert(line)
+    })
+}
+
+/// `COPY a.b (c, d) FROM stdin;` and nothing more.
+fn is_copy(line: &[u8]) -> bool {
     let line = line.trim_ascii_end();
-    let tail = line.get(line.len().saturating_sub(6)..).unwrap_or_default();
-    Some(line.last() == Some(&b';') || tail.eq_ignore_ascii_case(b"values"))
+    let tail = line.get(4..).and_then(target);
+    tail.and_then(|(listed, rest)| word(rest, b"from").filter(|_| listed))
+        .and_then(|rest| word(rest, b"stdin"))
+        .is_some_and(|rest| rest == b";")
+}
+
+/// `INSERT INTO a.b (c, d) VALUES`, and perhaps lists of values up to a semicolon.
+fn is_insert(line: &[u8]) -> bool {
+    let tail = line.get(11..).and_then(target);
+    let Some(mut rest) = tail.and_then(|(_, rest)| word(rest, b"values")) else {
+        return false;
+    };
+    rest = rest.trim_ascii();
+    let (mut depth, mut quoted, mut ends) = (0_usize, false, rest.is_empty());
+    for b in rest {
+        match b {
+            _ if ends => return false,
+            b'\'' => quoted = !quoted,
+            _ if quoted => {}
+            b'(' => depth += 1,
+            b')' if depth > 0 => depth -= 1,
+            _ if depth > 0 => {}
+            b';' => ends = true,
+            b',' | b' ' => {}
+            _ => return false,
+        }
+        if quoted && depth == 0 {
+            return false;
+        }
+    }
+    ends
+}
+
+/// The name of a table and its columns, if they are told: whether they are, and what follows.
+fn target(line: &[u8]) -> Option<(bool, &[u8])> {
+    let part = |b: &u8| crate::name::is_word(*b) || matches!(b, b'_' | b'$');
+    let quote = |b: &u8| matches!(b, b'"' | b'`');
+    let line = line.trim_ascii_start();
+    let name = |b: &&u8| part(b) || quote(b) || **b == b'.';
+    let size = line.iter().take_while(name).count();
+    let rest = line.get(size..)?.trim_ascii_start();
+    if size == 0 || line.first()?.is_ascii_digit() {
+        return None;
+    }
+    let Some(list) = rest.strip_prefix(b"(") else {
+        return Some((false, rest));
+    };
+    let close = memchr::memchr(b')', list)?;
+    let (names, rest) = list.split_at_checked(close)?;
+    let is_name = |name: &[u8]| {
+        let name = name.trim_ascii();
+        name.iter().all(|b| part(b) || quote(b))
+            && name.first().is_some_and(|b| !b.is_ascii_digit())
+    };
+    let all = names.split(|b| *b == b',').all(is_name);
+    all.then(|| Some((true, rest.get(1..)?)))?
+}
+
+/// What follows a word, which spaces may stand before.
+fn word<'a>(line: &'a [u8], word: &[u8]) -> Option<&'a [u8]> {
+    let (head, rest) = line.trim_ascii_start().split_at_checked(word.len())?;
+    head.eq_ignore_ascii_case(word).then_some(rest)
 }
 
 /// So many lines behind an empty one a row may come that goes on with the table.

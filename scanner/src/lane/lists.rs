@@ -429,6 +429,13 @@ impl Lane {
         if !row || lists.at == Some(at) {
             return None;
         }
+        if matches!(before, Before::Line) {
+            match self.begins_text(at, limit, closed) {
+                None => return Some(self.more_after(at)),
+                Some(true) => return None,
+                Some(false) => {}
+            }
+        }
         let rest = self.slice(at + 1, limit).trim_ascii_start();
         match rest.first() {
             None if !closed => {
@@ -452,6 +459,22 @@ impl Lane {
             text: None,
         });
         Some(At(at + 1))
+    }
+
+    /// Whether a line begins with a word in brackets, as logs do (`[12345] started`), and not with a
+    /// list, which nothing follows; `None`: more is needed.
+    fn begins_text(&self, at: usize, limit: usize, closed: bool) -> Option<bool> {
+        let rest = self.slice(at, limit);
+        let near = rest.get(..STREAM_MAX).unwrap_or(rest);
+        let quote = memchr::memchr3(b'"', b'\'', b'\n', near).unwrap_or(near.len());
+        let opens = |text: &[u8]| memchr::memchr2(b'[', b'{', text).is_some();
+        match memchr::memchr(b']', near).map(|end| (end, near.get(end + 1))) {
+            Some((end, _)) if quote < end || near.get(1..end).is_some_and(opens) => Some(false),
+            None if quote < near.len() => Some(false),
+            None | Some((_, None)) if !closed && near.len() < STREAM_MAX => None,
+            Some((_, Some(b))) => Some(!matches!(b, b'\r' | b'\n' | b',' | b']')),
+            None | Some((_, None)) => Some(false),
+        }
     }
 
     /// A line ends, at `at`, perhaps with a name; whether the names still stand for what follows.

@@ -88,7 +88,6 @@ impl Lane {
         match lower.as_slice() {
             b"td" => {
                 self.html.data = true;
-                self.html.heads.clear();
                 let wide = self.html.begin_cell(body);
                 let held = self.held_column(self.html.cols.iter().copied());
                 self.stop_before(at, held);
@@ -168,11 +167,12 @@ impl Lane {
                 let content = self.content(open);
                 let is_name = table::is_name(content);
                 let hit = self.rules.compiled().field(content).filter(|_| is_name);
+                let may_be_head = is_name || matches!(content, b"" | b"&nbsp;");
                 if self.html.index == 1 && !self.html.headed_row {
                     self.html.last = hit;
                 }
                 match &mut self.html.names {
-                    Some(names) if is_name && names.len() < 256 => names.push(hit),
+                    Some(names) if may_be_head && names.len() < 256 => names.push(hit),
                     names => *names = None,
                 }
             }
@@ -318,14 +318,19 @@ impl Lane {
                 .eq_ignore_ascii_case(&name);
             let own = tag.last() == Some(&b'/');
             let kind = body.get(..size).unwrap_or_default().to_ascii_lowercase();
-            let cell = name == b"td" && depth == 1;
+            let cell = name == b"td";
             // A cell may have no end of its own.
-            if cell && !closes && matches!(kind.as_slice(), b"td" | b"th" | b"tr") {
+            if cell && depth == 1 && !closes && matches!(kind.as_slice(), b"td" | b"th" | b"tr") {
                 self.inner = Inner::Text;
                 return At(at + 1);
             }
-            if cell && !closes && kind == b"table" {
-                let (name, depth) = (kind, 1);
+            // All of a table in a cell belongs to the cell.
+            if cell && (kind == b"table" && !(closes && depth == 1) || depth > 1) {
+                let depth = match (kind == b"table", closes) {
+                    (true, true) => depth - 1,
+                    (true, false) if !own => depth + 1,
+                    _ => depth,
+                };
                 self.inner = Inner::Element {
                     hit,
                     name,
@@ -344,7 +349,7 @@ impl Lane {
                     depth: depth - 1,
                     within,
                 },
-                (true, false) if !own && name != b"td" => Inner::Element {
+                (true, false) if !own && !cell => Inner::Element {
                     hit,
                     name,
                     depth: depth + 1,
@@ -427,8 +432,8 @@ impl Lane {
 impl Html {
     /// A cell begins: how many columns it has. Those of rows above may go on beside it.
     fn begin_cell(&mut self, tag: &[u8]) -> usize {
-        while let Some(span) = self.spans.iter_mut().find(|s| s.0 == self.index && s.1 > 0) {
-            span.1 -= 1;
+        while let Some(rows) = self.spans.get_mut(self.index).filter(|rows| **rows > 0) {
+            *rows -= 1;
             self.index += 1;
         }
         let number = |name: &[u8]| {
@@ -441,9 +446,12 @@ impl Html {
         };
         let wide = number(b"colspan").map_or(1, |n| n.clamp(1, COLUMNS_MAX));
         let rows = number(b"rowspan").map_or(1, |n| n.clamp(1, 1 << 16));
-        if rows > 1 && self.spans.len() + wide <= COLUMNS_MAX {
-            self.spans
-                .extend((self.index..self.index + wide).map(|c| (c, rows - 1)));
+        let to = self.index + wide;
+        if rows > 1 && to <= COLUMNS_MAX {
+            self.spans.resize(self.spans.len().max(to), 0);
+            for span in self.spans.iter_mut().take(to).skip(self.index) {
+                *span = (*span).max(rows - 1);
+            }
         }
         wide
     }
@@ -451,22 +459,25 @@ impl Html {
     /// A row begins.
     fn begin_row(&mut self) {
         // Cells that stand at the end of the row before.
-        for span in self.spans.iter_mut().filter(|s| s.0 >= self.index) {
-            span.1 = span.1.saturating_sub(1);
+        for rows in self.spans.iter_mut().skip(self.index) {
+            *rows = rows.saturating_sub(1);
         }
-        self.spans.retain(|s| s.1 > 0);
         self.index = 0;
     }
 
     /// A row that had nothing but heads names columns; with the row above it, if that did, too.
     fn end_header(&mut self) {
+        let heads = std::mem::take(&mut self.heads);
         if self.data {
+            // Of a row of both a corner is empty, or it is data behind its head.
             self.headed = false;
-        } else if !self.heads.is_empty() {
-            let heads = std::mem::take(&mut self.heads);
-            if !std::mem::replace(&mut self.headed, true) {
-                self.cols.clear();
+            if heads.len() < 2 {
+                return;
             }
+        } else if !heads.is_empty() && !std::mem::replace(&mut self.headed, true) {
+            self.cols.clear();
+        }
+        if heads.iter().any(Option::is_some) || !self.data {
             self.cols.resize(self.cols.len().max(heads.len()), None);
             for (col, head) in self.cols.iter_mut().zip(heads) {
                 *col = col.or(head);
@@ -494,34 +505,33 @@ impl Lane {
         if tag.last() == Some(&b'/') || memchr::memmem::find(tag, b"&gt;").is_some() {
             return next;
         }
-        // It ends in this line, with its tag.
-        let rest = self.slice(at + 1, limit);
-        let Some(size) = memchr::memchr3(b'<', b'\n', b'&', rest) else {
-            if rest.len() > VALUE_MAX {
-                self.mask(at + 1, limit, hit, Place::Inside, "markup");
-                self.swallow_until(Until::Line);
-                return At(limit);
-            }
-            return if closed { next } else { self.more_after(at) };
+        // It ends in this line, with its tag. Other entities belong to the value.
+        let looked = match self.seen.take() {
+            Some((seen, from)) if seen == at + 1 => from.saturating_sub(at + 1),
+            Some(_) | None => 0,
         };
-        let mut size = size;
-        // Other entities belong to the value.
+        let rest = self.slice(at + 1, limit);
+        let mut size = looked;
         loop {
             let tail = rest.get(size..).unwrap_or_default();
-            let near = tail.get(..5).unwrap_or(tail);
-            match near {
+            size += memchr::memchr3(b'<', b'\n', b'&', tail).unwrap_or(tail.len());
+            let near = rest.get(size..).unwrap_or_default();
+            match near.get(..5).unwrap_or(near) {
                 b"&lt;/" => break,
-                _ if near.len() < 5 && b"&lt;/".starts_with(near) && !closed => {
+                near if near.len() < 5 && b"&lt;/".starts_with(near) => {
+                    if rest.len() > VALUE_MAX {
+                        self.mask(at + 1, limit, hit, Place::Inside, "markup");
+                        self.swallow_until(Until::Line);
+                        return At(limit);
+                    }
+                    if closed {
+                        return next;
+                    }
+                    self.seen = Some((at + 1, at + 1 + size));
                     return self.more_after(at);
                 }
-                [b'&', ..] if !near.starts_with(b"&lt;") => {}
+                [b'&', ..] if !near.starts_with(b"&lt;") => size += 1,
                 _ => return next,
-            }
-            let after = rest.get(size + 1..).unwrap_or_default();
-            match memchr::memchr3(b'<', b'\n', b'&', after) {
-                Some(more) => size += 1 + more,
-                None if closed || rest.len() > VALUE_MAX => return next,
-                None => return self.more_after(at),
             }
         }
         let from = at + 1;

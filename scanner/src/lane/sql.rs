@@ -1,6 +1,7 @@
 //! INSERT.
 
 use crate::mask::Place;
+use crate::name::NAME_MAX;
 use crate::rules::Hit;
 use crate::value::{End, Quote};
 use crate::{find, value};
@@ -18,14 +19,16 @@ impl Lane {
             return next;
         }
         self.creates_before(at);
-        let before = self.slice(self.line_floor(at), at);
-        let alone = before.trim_ascii();
-        let nothing = alone.is_empty();
-        let named = alone.eq_ignore_ascii_case(b"values");
+        let words = self.slice(self.line_floor(at), at).trim_ascii_end();
+        let nothing = words.is_empty();
+        let head = words.len().checked_sub(6).map(|at| words.split_at(at));
+        let named = head.filter(|(_, tail)| tail.eq_ignore_ascii_case(b"values"));
+        let alone = named.is_some_and(|(head, _)| head.iter().all(u8::is_ascii_whitespace));
+        let named = named.is_some();
         if let Some(Values { cols, .. }) = self.values.take_if(|values| match values.next {
             Next::List | Next::Columns => false,
-            Next::Word => named,
-            Next::Row => named || nothing,
+            Next::Word => alone,
+            Next::Row => alone || nothing,
         }) {
             self.inner = Inner::Sql {
                 cols,
@@ -36,11 +39,7 @@ impl Lane {
             };
             return next;
         }
-        let words = self.slice(self.line_floor(at), at).trim_ascii_end();
-        let tail = words
-            .get(words.len().saturating_sub(6)..)
-            .unwrap_or_default();
-        if tail.eq_ignore_ascii_case(b"values") {
+        if named {
             let far = self.is_far(at).then(|| self.long_columns(at)).flatten();
             let head = self.slice(self.line_floor(at), at).trim_ascii_end();
             let head = head.get(..head.len() - 6).unwrap_or_default().trim_ascii();
@@ -73,14 +72,7 @@ impl Lane {
             }
             return next;
         }
-        let statement = words.rsplit(|b| *b == b';').next().unwrap_or_default();
-        let mut last = statement
-            .rsplit(u8::is_ascii_whitespace)
-            .filter(|word| !word.is_empty());
-        let lists = match (last.next(), last.next()) {
-            (Some(name), _) if name.eq_ignore_ascii_case(b"insert") => true,
-            (_, word) => word.is_some_and(|word| word.eq_ignore_ascii_case(b"into")),
-        };
+        let lists = lists_columns(self.slice(self.line_floor(at), at).trim_ascii_end());
         self.create(at);
         if lists {
             self.names = Some(Names::columns(at + 1));
@@ -99,6 +91,9 @@ impl Lane {
             }
             return cols;
         }
+        let head = head
+            .get(head.len().saturating_sub(NAME_MAX)..)
+            .unwrap_or(head);
         let name = head.rsplit(|b| matches!(b, b' ' | b'.')).next();
         let name = column(name.unwrap_or_default()).to_ascii_lowercase();
         self.sql.columns(&name)
@@ -495,6 +490,27 @@ const INSERT_LINES: u32 = 8;
 
 /// What may stand between the columns of an `INSERT` and its values.
 const OVERRIDING: [&[u8]; 2] = [b"overriding system value", b"overriding user value"];
+
+/// Whether columns follow a text: `INSERT INTO t`, `insert`. Nothing before a bracket is looked at.
+fn lists_columns(words: &[u8]) -> bool {
+    let ends = |b: &u8| b.is_ascii_whitespace() || matches!(b, b'(' | b';');
+    let at = words.iter().rposition(ends).map_or(0, |at| at + 1);
+    let (before, name) = words.split_at(at);
+    if before.last().is_some_and(|b| matches!(b, b'(' | b';')) {
+        return before.last() == Some(&b';') && name.eq_ignore_ascii_case(b"insert");
+    }
+    if name.eq_ignore_ascii_case(b"insert") {
+        return true;
+    }
+    let before = before.trim_ascii_end();
+    let Some((head, into)) = before.len().checked_sub(4).map(|at| before.split_at(at)) else {
+        return false;
+    };
+    into.eq_ignore_ascii_case(b"into")
+        && head
+            .last()
+            .is_none_or(|b| b.is_ascii_whitespace() || *b == b';')
+}
 
 /// Whether a string may have ended at a quote that a backslash stands before.
 fn ends_early(text: &[u8]) -> bool {
