@@ -1657,7 +1657,10 @@ impl Lane {
         let field = |name: &[u8]| self.rules.compiled().field(name);
         let part = |b: &u8| !crate::name::is_word(*b) && *b != b'_';
         let hits: Vec<Option<Hit>> = names
-            .filter(|names| !names.contains(&b')'))
+            .filter(|names| {
+                let count = |b| memchr::memchr_iter(b, names).count();
+                count(b'(') == count(b')')
+            })
             .unwrap_or_default()
             .split(|b| *b == b',')
             .map(|name| field(name.trim_ascii()).or_else(|| name.split(part).find_map(field)))
