@@ -278,6 +278,7 @@ fn what_opens_nothing_masks_nothing_behind() {
         r#"["Enter ssn:","a"]"#,
         "{\n  \"prompt\": \"password= \",\n  \"b\": 1\n}\n",
         r#"{"log": "{\"ssn\":", "b": 1}"#,
+        &format!(r#"[{}"p[ssn:","note"]"#, r#""a\\","\"b", "#.repeat(100)),
         r#"{"log": "{\"ssn\": ", "b": "c"}"#,
         r#"{"body": "{\"prompt\": \"ssn: \", \"b\": \"c\"}"}"#,
         "{\"help\": \"login <password>\", \"b\": \"c\"}\nd\n",

@@ -739,7 +739,7 @@ impl Lane {
             Some(inner) => inner.mark == quote.mark && inner.slashes > quote.slashes,
             None if quote.slashes > 0 => self.inside_escaped(v, quote),
             None => self
-                .inside_quote(v)
+                .string_at(v)
                 .is_some_and(|outer| outer.mark == quote.mark && outer.slashes == 0),
         };
         if !open {
@@ -750,7 +750,7 @@ impl Lane {
 
     /// Whether a bare key, whose value begins at `v`, stands in a string.
     fn in_string(&self, key: &Key, v: usize) -> bool {
-        let outer = || self.inside_quote(v).filter(|outer| outer.mark == b'"');
+        let outer = || self.string_at(v).filter(|outer| outer.mark == b'"');
         key.quote.is_none() && outer().is_some_and(|outer| outer.slashes == 0)
     }
 

@@ -130,11 +130,7 @@ impl Lane {
         let marked = before
             .iter()
             .find(|b| !matches!(b, b'+' | b'-' | b'>' | b' ' | b'\t'));
-        let outer = match open.saturating_sub(self.line) {
-            0..=LOOK_BACK => self.inside_quote(open),
-            _ => self.string_of_json(open),
-        };
-        match outer {
+        match self.string_at(open) {
             _ if marked.is_none_or(|b| *b == b'<') => Within::Start,
             Some(Outer {
                 mark: b'"',
@@ -142,6 +138,14 @@ impl Lane {
                 ..
             }) => Within::String { slashes },
             _ => Within::Line,
+        }
+    }
+
+    /// The string that `at` stands in.
+    pub(super) fn string_at(&self, at: usize) -> Option<Outer> {
+        match at.saturating_sub(self.line) {
+            0..=LOOK_BACK => self.inside_quote(at),
+            _ => self.string_of_json(at),
         }
     }
 
