@@ -284,6 +284,7 @@ fn what_opens_nothing_masks_nothing_behind() {
         "{\"help\": \"login <password>\", \"b\": \"c\"}\nd\n",
         "{\"help\": [\"<password>\"],\n\"b\": \"c\"}\n",
         "usage: login <user> <password>\nlogged in\n$ ls\na b c\n",
+        "  -p, --key <password>\n  -v\n",
     ] {
         for size in [1, 2, 7, 100] {
             let out = scan(&rules, text.as_bytes().chunks(size));
@@ -308,11 +309,27 @@ fn what_opens_nothing_masks_nothing_behind() {
         let want = text.replacen("x1", "***", 1);
         assert_eq!(String::from_utf8(out).unwrap(), want, "{size}");
     }
-    let text = "log: <password>\nx1\n y2\n</password>\nx1\n";
-    for size in [1, 2, 7, 100] {
-        let out = scan(&rules, text.as_bytes().chunks(size));
-        let want = text.replacen("x1", "***", 1).replace("y2", "***");
-        assert_eq!(String::from_utf8(out).unwrap(), want, "{size}");
+    for text in [
+        "log: <password>\nx1\n y2\n</password>\nx1\n",
+        "usage: <password>\nx1\n y2\n</password>\nx1\n",
+    ] {
+        for size in [1, 2, 7, 100] {
+            let out = scan(&rules, text.as_bytes().chunks(size));
+            let want = text.replacen("x1", "***", 1).replace("y2", "***");
+            assert_eq!(String::from_utf8(out).unwrap(), want, "{size}");
+        }
+    }
+    // In a terminal, too, where nothing waits for the end.
+    let mut terminal = Scanner::new(Arc::clone(&rules), Options { pty: true });
+    terminal.feed(
+        Stream::Stdout,
+        Raw::new(Bytes::from_static(b"text <ssn>\nx1y2z3\n")),
+    );
+    terminal.end();
+    while let Some(step) = terminal.next_step() {
+        if let Step::Pass { bytes, .. } = step {
+            assert!(!String::from_utf8_lossy(bytes.as_bytes()).contains("x1"));
+        }
     }
     let text = "  <user>      who\n  <password>  how\n  -v          all\n";
     for size in [1, 2, 7, 100] {

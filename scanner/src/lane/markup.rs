@@ -137,7 +137,8 @@ impl Lane {
                 slashes,
                 ..
             }) => Within::String { slashes },
-            _ => Within::Line,
+            _ if is_usage(before) => Within::Line,
+            _ => Within::Text,
         }
     }
 
@@ -633,7 +634,7 @@ pub(super) enum Within {
     Start,
     /// Markup: there it goes on.
     Text,
-    /// A line that begins with something else.
+    /// A line of help.
     Line,
     /// A string in such a line, whose quote has so many backslashes before it.
     String {
@@ -663,6 +664,14 @@ impl Within {
             }
         })
     }
+}
+
+/// Whether a tag behind `before` names an argument, as a line of help has it: `usage: login <user> `, `-p, --password `.
+fn is_usage(before: &[u8]) -> bool {
+    let head = before.get(..5).unwrap_or_default();
+    head.eq_ignore_ascii_case(b"usage")
+        || before.first() == Some(&b'-')
+        || matches!(before.last(), Some(b'\'' | b'`' | b'[' | b'('))
 }
 
 /// Whether the element `name` is closed in the lines that follow; `None`: more is needed.
