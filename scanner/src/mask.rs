@@ -6,6 +6,7 @@ use sha2::Sha256;
 use unicode_width::UnicodeWidthChar;
 
 use crate::rules::Mask;
+use crate::simd::rows::Plan;
 use crate::simd::{self, Cover, Kinds, Width};
 
 /// Where a value stands, as far as it matters for what may replace it.
@@ -96,34 +97,51 @@ pub(crate) fn short(
 /// What is written in the place of a short value, if it is as plain as that.
 #[inline(always)]
 pub(crate) fn cover(kinds: Kinds, mask: Mask, place: Place) -> Cover {
+    let Some(plan) = plan(mask, place).filter(|_| kinds.plain == kinds.all) else {
+        return Cover::Nothing;
+    };
+    if kinds.counted.count_ones() >= plan.least {
+        let marks = if kinds.number == kinds.all {
+            kinds.all & !kinds.counted
+        } else {
+            0
+        };
+        return Cover::Last {
+            bits: marks,
+            count: plan.last,
+            with: b'*',
+        };
+    }
+    match plan.stars {
+        Some(count) => Cover::Stars(count),
+        None => Cover::Keep {
+            bits: 0,
+            with: plan.with,
+        },
+    }
+}
+
+/// What is written in the place of short values of printable ASCII; `None` where a key, or what
+/// stands around them, is needed for that.
+#[inline(always)]
+pub(crate) fn plan(mask: Mask, place: Place) -> Option<Plan> {
     let cell = match place {
         Place::Cell => true,
         Place::Inside | Place::Word => false,
-        Place::Literal | Place::Escaped | Place::Doubled => return Cover::Nothing,
+        Place::Literal | Place::Escaped | Place::Doubled => return None,
     };
-    if kinds.plain != kinds.all {
-        return Cover::Nothing;
-    }
-    let all = |with| Cover::Keep { bits: 0, with };
-    match mask {
-        Mask::Token | Mask::StableToken | Mask::Format => Cover::Nothing,
-        Mask::Drop if cell => all(b' '),
-        Mask::Drop => Cover::Stars(0),
-        Mask::Last4 if kinds.counted.count_ones() >= LAST_OF as u32 => {
-            let marks = if kinds.number == kinds.all {
-                kinds.all & !kinds.counted
-            } else {
-                0
-            };
-            Cover::Last {
-                bits: marks,
-                count: LAST as u32,
-                with: b'*',
-            }
-        }
-        Mask::Redact | Mask::Last4 if cell => all(b'*'),
-        Mask::Redact | Mask::Last4 => Cover::Stars(3),
-    }
+    let (least, stars, with) = match mask {
+        Mask::Token | Mask::StableToken | Mask::Format => return None,
+        Mask::Drop => (u32::MAX, 0, b' '),
+        Mask::Redact => (u32::MAX, 3, b'*'),
+        Mask::Last4 => (LAST_OF as u32, 3, b'*'),
+    };
+    Some(Plan {
+        least,
+        last: LAST as u32,
+        stars: (!cell).then_some(stars),
+        with,
+    })
 }
 
 /// The columns that a terminal needs for `text`.

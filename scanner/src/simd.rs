@@ -14,6 +14,8 @@ use std::sync::OnceLock;
 
 use bytes::BytesMut;
 
+pub(crate) mod rows;
+
 /// How blocks are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Width {
@@ -49,6 +51,7 @@ impl Width {
             {
                 if is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
                     && is_x86_feature_detected!("avx512vbmi")
                     && is_x86_feature_detected!("avx512vbmi2")
                     && is_x86_feature_detected!("gfni")
@@ -788,14 +791,38 @@ pub(crate) const NEWLINE: u32 = 1 << 31;
 /// Where the cells of rows end, as numbers, and what else has to be known of them.
 #[derive(Debug, Default)]
 pub(crate) struct Separators {
-    /// Where separators stand, and newlines, which have the bit [`NEWLINE`].
-    pub(crate) ends: Vec<u32>,
-    /// Where suspects stand, for [`values`].
-    pub(crate) suspects: Vec<u32>,
+    /// Where separators stand, and newlines, which have the bit [`NEWLINE`]: ascending, and below
+    /// `size`; then [`BEHIND`] numbers more.
+    ends: Vec<u32>,
+    /// Where suspects stand, in order, for [`rows`]; the last number is none.
+    suspects: Vec<u32>,
+    /// How long the text is.
+    size: usize,
     /// Whether there is a quote.
     pub(crate) quotes: bool,
     /// Whether there may be controls but for newlines.
     pub(crate) controls: bool,
+}
+
+/// So many numbers can be read at once.
+const BEHIND: usize = 16;
+
+impl Separators {
+    /// Where separators stand, and newlines, which have the bit [`NEWLINE`].
+    pub(crate) fn ends(&self) -> &[u32] {
+        let size = self.ends.len().saturating_sub(BEHIND);
+        self.ends.get(..size).unwrap_or_default()
+    }
+
+    /// Where suspects stand, if these are listed at all.
+    pub(crate) fn suspects(&self) -> &[u32] {
+        self.suspects.split_last().map_or(&[], |(_, all)| all)
+    }
+
+    /// For how many numbers there is room.
+    pub(crate) fn capacity(&self) -> usize {
+        self.ends.capacity() + self.suspects.capacity()
+    }
 }
 
 /// Finds where `by` stands in `text`, of which `newlines` and `suspects` are maps.
@@ -808,17 +835,19 @@ pub(crate) fn separators(
 ) {
     out.ends.clear();
     out.suspects.clear();
+    out.size = text.len();
     match width {
         #[cfg(target_arch = "x86_64")]
         Width::Avx512 => {
-            let maps = newlines.iter().copied().zip(suspects.iter().copied());
             // SAFETY: the width says that the CPU has these instructions.
-            unsafe { x86::separators_avx512(text, (by, quote), maps, out) }
+            unsafe { x86::separators_avx512(text, (by, quote), (newlines, suspects), out) }
         }
         #[cfg(target_arch = "x86_64")]
         Width::Avx2 => separators_of(text, (by, quote), out),
         Width::Portable => separators_of(text, (by, quote), out),
     }
+    out.ends.extend([0; BEHIND]);
+    out.suspects.push(u32::MAX);
 }
 
 fn separators_of(text: &[u8], (by, quote): (u8, u8), out: &mut Separators) {
@@ -874,90 +903,6 @@ fn stops_of(newlines: &[u64], suspects: &[u64], out: &mut Vec<u16>) {
 pub(crate) fn place(stop: u16) -> usize {
     usize::from(stop & !END)
 }
-
-/// A text with rows, in which protected cells are found.
-pub(crate) struct Rows<'a, H> {
-    pub(crate) text: &'a [u8],
-    /// Where it begins, as others count.
-    pub(crate) base: usize,
-    /// Where something is to be looked at, unless it stands in a protected cell.
-    pub(crate) suspects: &'a [u64],
-    pub(crate) shape: Shape<'a, H>,
-}
-
-/// Where the cells of a row are.
-pub(crate) enum Shape<'a, H> {
-    /// At separators, so many `cells` in a row, of which those in `columns` are protected, told by
-    /// their numbers. There is no quote in the text. In `tight` rows no space stands behind the
-    /// first separator.
-    Separated {
-        by: &'a Separators,
-        cells: usize,
-        tight: bool,
-        columns: &'a [(usize, H)],
-    },
-    /// Between bars at fixed places, which `bars` has as a map, up to the one at `reach`; protected
-    /// ones begin and end at fixed places, too, or end with the row. What is suspect where
-    /// `inside` has a bit belongs to one of them.
-    Aligned {
-        bars: &'a [u64],
-        reach: usize,
-        inside: &'a [u64],
-        columns: &'a [(usize, usize, H)],
-    },
-}
-
-/// Where the next row begins, from the beginning of the text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Next {
-    pub(crate) start: usize,
-    /// Its first separator in the list, and a suspect that stands before those in it.
-    pub(crate) end: usize,
-    pub(crate) suspect: usize,
-    /// How many rows there were.
-    pub(crate) rows: u64,
-}
-
-/// Finds what stands in protected cells, without the spaces around it, in rows from `next` on: up
-/// to a row that is not as plain as that, or as long as there are at most `most` in `found`. Other
-/// suspects have to be `clear`, which is told the row, too.
-#[inline]
-pub(crate) fn values<H: Copy>(
-    width: Width,
-    rows: &Rows<'_, H>,
-    next: &mut Next,
-    (found, most): (&mut Vec<Span<H>>, usize),
-    clear: impl FnMut(Range<usize>, usize) -> bool,
-    how: impl Fn(&mut H, u64),
-) {
-    match width {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: the width says that the CPU has these instructions.
-        Width::Avx512 => unsafe { x86::values_avx512(rows, next, (found, most), clear, how) },
-        #[cfg(target_arch = "x86_64")]
-        Width::Avx2 => {}
-        Width::Portable => {}
-    }
-}
-
-/// What a value may begin with that is surely not the word or sign for none, and no rule.
-#[cfg(target_arch = "x86_64")]
-#[expect(
-    clippy::indexing_slicing,
-    reason = "every index is known to be in the array when this is compiled"
-)]
-const PLAIN_STARTS: [bool; 256] = {
-    let mut all = [false; 256];
-    let mut b = 0u8;
-    while b < 128 {
-        all[b as usize] = b.is_ascii_alphanumeric() && !matches!(b, b'n' | b'N' | b'u' | b'U');
-        b += 1;
-    }
-    all
-};
-/// No word for none is longer.
-#[cfg(target_arch = "x86_64")]
-const NONE_MAX: usize = 10;
 
 /// What a byte of a value is, a bit each.
 mod kind {
@@ -1107,8 +1052,8 @@ mod x86 {
     use bytes::BytesMut;
 
     use super::{
-        BLOCK, Block, Cover, GAP_MAX, KINDS, Kinds, Map, Maps, NONE_MAX, Next, PLAIN_STARTS, RUN,
-        Rows, Run, Separators, Shape, Span, Tables, Words, class, kind,
+        BLOCK, Block, Cover, GAP_MAX, KINDS, Kinds, Map, Maps, RUN, Run, Separators, Span, Tables,
+        Words, class, kind,
     };
 
     /// Where any of three bytes stands, a bit for each place.
@@ -1657,7 +1602,23 @@ mod x86 {
     ) -> Option<usize> {
         let all = u64::MAX >> (BLOCK - size);
         // SAFETY: no byte behind the value is read.
-        let b = unsafe { _mm512_maskz_loadu_epi8(all, value.cast()) };
+        let bytes = unsafe { _mm512_maskz_loadu_epi8(all, value.cast()) };
+        let (new, size) = replacement(bytes, all, decide)?;
+        // SAFETY: there is room for a block.
+        unsafe { store(to, new, size) };
+        Some(size)
+    }
+
+    /// What `decide` says of a value, which stands in a block where `all` has bits, from the first
+    /// one on; how many bytes of that count. Where the value keeps its length, what stands behind it
+    /// stays.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,bmi1,bmi2,popcnt,lzcnt")]
+    fn replacement(
+        bytes: __m512i,
+        all: u64,
+        decide: impl Fn(Kinds) -> Cover,
+    ) -> Option<(__m512i, usize)> {
         // SAFETY: the table has 128 bytes; loads need no alignment.
         let (low, high) = unsafe {
             (
@@ -1665,8 +1626,8 @@ mod x86 {
                 _mm512_loadu_si512(KINDS.as_ptr().add(64).cast()),
             )
         };
-        let kinds = _mm512_permutex2var_epi8(low, b, high);
-        let ascii = all & !_mm512_movepi8_mask(b);
+        let kinds = _mm512_permutex2var_epi8(low, bytes, high);
+        let ascii = all & !_mm512_movepi8_mask(bytes);
         let are = |kind: u8| {
             _mm512_mask_test_epi8_mask(ascii, kinds, _mm512_set1_epi8(kind.cast_signed()))
         };
@@ -1676,25 +1637,22 @@ mod x86 {
             number: are(kind::NUMBER),
             plain: are(kind::PLAIN),
         };
-        let (new, size) = match decide(kinds) {
-            Cover::Nothing => return None,
-            Cover::Stars(count) => (_mm512_set1_epi8(b'*'.cast_signed()), count.min(BLOCK)),
-            Cover::Keep { bits, with } => {
-                let with = _mm512_set1_epi8(with.cast_signed());
-                (_mm512_mask_mov_epi8(with, bits, b), size)
-            }
+        let size = all.count_ones() as usize;
+        let keep = |bits: u64, with: u8| {
+            let with = _mm512_set1_epi8(with.cast_signed());
+            Some((_mm512_mask_mov_epi8(with, bits | !all, bytes), size))
+        };
+        match decide(kinds) {
+            Cover::Nothing => None,
+            Cover::Stars(count) => Some((_mm512_set1_epi8(b'*'.cast_signed()), count.min(BLOCK))),
+            Cover::Keep { bits, with } => keep(bits, with),
             Cover::Last { bits, count, with } => {
                 // As many ones as are kept, moved to the highest places that count.
                 let first = kinds.counted.count_ones().saturating_sub(count);
                 let last = u64::MAX.checked_shl(first).unwrap_or(0);
-                let bits = bits | _pdep_u64(last, kinds.counted);
-                let with = _mm512_set1_epi8(with.cast_signed());
-                (_mm512_mask_mov_epi8(with, bits, b), size)
+                keep(bits | _pdep_u64(last, kinds.counted), with)
             }
-        };
-        // SAFETY: there is room for a block.
-        unsafe { store(to, new, size) };
-        Some(size)
+        }
     }
 
     /// # Safety
@@ -1813,7 +1771,7 @@ mod x86 {
     pub(super) unsafe fn separators_avx512(
         text: &[u8],
         (by, quote): (u8, u8),
-        maps: impl Iterator<Item = (u64, u64)>,
+        (newlines, suspects): (&[u64], &[u64]),
         out: &mut Separators,
     ) {
         let mut each = [0u8; BLOCK];
@@ -1822,31 +1780,68 @@ mod x86 {
         }
         // SAFETY: there are 64 bytes; loads need no alignment.
         let each = unsafe { _mm512_loadu_si512(each.as_ptr().cast()) };
-        let (by, quote, space) = (
-            _mm512_set1_epi8(by.cast_signed()),
-            _mm512_set1_epi8(quote.cast_signed()),
-            _mm512_set1_epi8(b' '.cast_signed()),
-        );
-        let flag = _mm512_set1_epi8(i8::MIN);
-        let (mut quotes, mut controls) = (0, 0);
-        for ((block, (newline, suspect)), at) in
-            text.chunks(BLOCK).zip(maps).zip((0i32..).step_by(BLOCK))
-        {
-            let all = u64::MAX >> (BLOCK - block.len());
-            // SAFETY: no byte behind the block is read.
-            let bytes = unsafe { _mm512_maskz_loadu_epi8(all, block.as_ptr().cast()) };
-            let newline = newline & all;
-            quotes |= _mm512_mask_cmpeq_epi8_mask(all, bytes, quote);
-            controls |= _mm512_mask_cmplt_epu8_mask(all & !newline, bytes, space);
-            let ends = _mm512_mask_cmpeq_epi8_mask(all, bytes, by) | newline;
-            let marked = _mm512_mask_add_epi8(each, newline, each, flag);
-            // SAFETY: the CPU has the instructions.
+        let every = |b: u8| _mm512_set1_epi8(b.cast_signed());
+        let (by, quote, space, flag) = (every(by), every(quote), every(b' '), every(0x80));
+        // The least byte there is, of those that differ from a quote and of those that are no
+        // newline.
+        let (mut quotes, mut least) = (every(0xff), every(0xff));
+        let words = newlines.iter().zip(suspects);
+        let mut blocks = text.chunks(BLOCK).zip(words);
+        let mut at = 0u32;
+        loop {
+            let Separators { ends, suspects, .. } = out;
+            // As many as some blocks can have, and a block that is written behind.
+            ends.reserve((GROUP + 1) * BLOCK);
+            suspects.reserve((GROUP + 1) * BLOCK);
+            let (first_end, first) = (ends.len(), suspects.len());
+            // SAFETY: these are in what was reserved.
+            let (mut end, mut place) = unsafe {
+                (
+                    ends.as_mut_ptr().add(first_end),
+                    suspects.as_mut_ptr().add(first),
+                )
+            };
+            let (ends_from, from) = (end, place);
+            let mut left = GROUP;
+            while left > 0
+                && let Some((block, (newline, suspect))) = blocks.next()
+            {
+                left -= 1;
+                let all = u64::MAX >> (BLOCK - block.len());
+                // SAFETY: no byte behind the block is read.
+                let bytes = unsafe {
+                    if block.len() == BLOCK {
+                        _mm512_loadu_si512(block.as_ptr().cast())
+                    } else {
+                        // What stands behind is no quote, and no control.
+                        _mm512_mask_loadu_epi8(every(!0), all, block.as_ptr().cast())
+                    }
+                };
+                let (newline, suspect) = (newline & all, suspect & all);
+                quotes = _mm512_min_epu8(quotes, _mm512_xor_si512(bytes, quote));
+                least = _mm512_min_epu8(least, _mm512_mask_mov_epi8(bytes, newline, space));
+                let found = all & _mm512_cmpeq_epi8_mask(bytes, by) | newline;
+                let marked = _mm512_mask_add_epi8(each, newline, each, flag);
+                let packed = _mm512_maskz_compress_epi8(found, marked);
+                // SAFETY: there is room for what is left of the group, and a block more.
+                unsafe {
+                    numbers(packed, at, found.count_ones(), end);
+                    end = end.add(found.count_ones() as usize);
+                    place = places(suspect, at, place);
+                }
+                at = at.wrapping_add(BLOCK as u32);
+            }
+            // SAFETY: so many have been written.
             unsafe {
-                numbers(ends, marked, at, &mut out.ends);
-                numbers(suspect & all, each, at, &mut out.suspects);
+                ends.set_len(first_end + end.offset_from_unsigned(ends_from));
+                suspects.set_len(first + place.offset_from_unsigned(from));
+            }
+            if left > 0 {
+                break;
             }
         }
-        (out.quotes, out.controls) = (quotes != 0, controls != 0);
+        out.quotes = _mm512_testn_epi8_mask(quotes, quotes) != 0;
+        out.controls = _mm512_cmplt_epu8_mask(least, space) != 0;
     }
 
     /// # Safety
@@ -1896,368 +1891,61 @@ mod x86 {
         unsafe { out.set_len(out.len() + to.offset_from_unsigned(first)) };
     }
 
-    /// Adds the bytes of a block that `map` has as numbers, from `at` on; the sign of a byte becomes
-    /// that of its number.
+    /// So many blocks are listed before room is made.
+    const GROUP: usize = 8;
+
+    /// Writes bytes as numbers, from `at` on; the sign of a byte becomes that of its number.
     ///
     /// # Safety
     ///
-    /// The CPU has the instructions.
+    /// The CPU has the instructions, and there is room for 64.
     #[inline]
     #[target_feature(
         enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,gfni,bmi1,bmi2,popcnt,lzcnt"
     )]
-    unsafe fn numbers(map: u64, bytes: __m512i, at: i32, out: &mut Vec<u32>) {
+    unsafe fn numbers(bytes: __m512i, at: u32, count: u32, to: *mut u32) {
         let kept = _mm512_set1_epi32((super::NEWLINE | 0x3f).cast_signed());
-        let at = _mm512_set1_epi32(at);
-        let packed = _mm512_maskz_compress_epi8(map, bytes);
-        let size = map.count_ones() as usize;
-        let parts = [
-            _mm512_extracti32x4_epi32::<0>(packed),
-            _mm512_extracti32x4_epi32::<1>(packed),
-            _mm512_extracti32x4_epi32::<2>(packed),
-            _mm512_extracti32x4_epi32::<3>(packed),
-        ];
-        out.reserve(BLOCK);
-        let mut to = out.spare_capacity_mut().as_mut_ptr();
-        for part in parts.into_iter().take(size.div_ceil(16).max(1)) {
-            let part = _mm512_and_si512(_mm512_cvtepi8_epi32(part), kept);
-            // SAFETY: there is room for 64, and each of at most four parts has 16.
-            unsafe {
-                _mm512_storeu_si512(to.cast(), _mm512_or_si512(part, at));
-                to = to.add(16);
-            }
-        }
-        // SAFETY: these have been written.
-        unsafe { out.set_len(out.len() + size) };
-    }
-
-    /// # Safety
-    ///
-    /// The CPU has the instructions.
-    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,bmi1,bmi2,popcnt,lzcnt")]
-    pub(super) unsafe fn values_avx512<H: Copy>(
-        rows: &Rows<'_, H>,
-        next: &mut Next,
-        (found, most): (&mut Vec<Span<H>>, usize),
-        mut clear: impl FnMut(Range<usize>, usize) -> bool,
-        how: impl Fn(&mut H, u64),
-    ) {
-        found.reserve(most.saturating_sub(found.len()));
-        match rows.shape {
-            Shape::Separated {
-                by,
-                cells,
-                tight,
-                columns,
-            } => {
-                let shape = (by, cells, tight, columns);
-                // SAFETY: the CPU has the instructions, and there is room for `most`.
-                unsafe { separated(rows, shape, next, (found, most), &mut clear, &how) };
-            }
-            Shape::Aligned {
-                bars,
-                reach,
-                inside,
-                columns,
-            } => {
-                while found.len() + columns.len() <= most {
-                    let at = (*next, reach, inside);
-                    // SAFETY: the CPU has the instructions, and there is room for `most`.
-                    let row = unsafe { aligned(rows, bars, columns, at, found, &mut clear, &how) };
-                    let Some(end) = row else { return };
-                    next.start = end + 1;
-                    next.rows += 1;
-                }
-            }
-        }
-    }
-
-    /// Adds the values of rows whose cells separators end.
-    ///
-    /// # Safety
-    ///
-    /// The CPU has the instructions, and `found` has room for `most`.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,bmi1,bmi2,popcnt,lzcnt")]
-    unsafe fn separated<H: Copy>(
-        rows: &Rows<'_, H>,
-        (by, cells, tight, columns): (&Separators, usize, bool, &[(usize, H)]),
-        next: &mut Next,
-        (found, most): (&mut Vec<Span<H>>, usize),
-        clear: &mut impl FnMut(Range<usize>, usize) -> bool,
-        how: &impl Fn(&mut H, u64),
-    ) {
-        if !(1..=16).contains(&cells) || columns.iter().any(|(index, _)| *index >= cells) {
-            return;
-        }
-        let (all, newline) = (u16::MAX >> (16 - cells), 1 << (cells - 1));
-        let flag = _mm512_set1_epi32(super::NEWLINE.cast_signed());
-        let place = |end: u32| (end & !super::NEWLINE) as usize;
-        let text = rows.text;
-        let (mut at, mut done) = (*next, found.len());
-        'rows: while done + columns.len() <= most
-            && let Some(ends) = by.ends.get(at.end..at.end + cells)
-        {
-            // SAFETY: there are so many numbers.
-            let numbers = unsafe { _mm512_maskz_loadu_epi32(all, ends.as_ptr().cast()) };
-            let newlines = _mm512_test_epi32_mask(numbers, flag);
-            // SAFETY: there are so many.
-            let (start, end) = (at.start, place(unsafe { *ends.get_unchecked(cells - 1) }));
-            // The last one is a newline, and no other.
-            if newlines != newline || start >= end || end >= text.len() {
-                break;
-            }
-            // SAFETY: it stands before the end.
-            let first = unsafe { *text.get_unchecked(start) };
-            if matches!(
-                first,
-                b'\n' | b'\r' | b'{' | b'[' | b'}' | b']' | b'<' | b'\\' | b' '
-            ) {
-                break;
-            }
-            // SAFETY: there is an end at least.
-            let second = place(unsafe { *ends.get_unchecked(0) }) + 1;
-            if tight && text.get(second) == Some(&b' ') {
-                break;
-            }
-            let mut len = done;
-            for (index, hit) in columns {
-                // SAFETY: there are more ends than that.
-                let (from, to) = unsafe {
-                    let from = match index.checked_sub(1) {
-                        Some(before) => place(*ends.get_unchecked(before)) + 1,
-                        None => start,
-                    };
-                    (from, place(*ends.get_unchecked(*index)))
-                };
-                if from >= to {
-                    continue;
-                }
-                if to > end {
-                    break 'rows;
-                }
-                // SAFETY: both stand before the end of the row.
-                let (first, last) =
-                    unsafe { (*text.get_unchecked(from), *text.get_unchecked(to - 1)) };
-                if first <= b' ' || last <= b' ' || !(is_plain(first) || to - from > NONE_MAX) {
-                    break 'rows;
-                }
-                let span = (rows.base + from, rows.base + to);
-                // SAFETY: there is room for one of each column.
-                unsafe { put(found, &mut len, span, hit, |hit| how(hit, at.rows)) };
-            }
-            // SAFETY: these have been written.
-            let spans = unsafe { std::slice::from_raw_parts(found.as_ptr().add(done), len - done) };
-            while let Some(suspect) = by.suspects.get(at.suspect)
-                && *suspect as usize <= end
-            {
-                at.suspect += 1;
-                let suspect = *suspect as usize;
-                let place = rows.base + suspect;
-                // A name at the end of a value may make the row a header.
-                let inside = spans.iter().any(|s| place > s.from && place < s.to)
-                    && !(by.controls && matches!(text.get(suspect), None | Some(0 | 8 | 0x1b)));
-                // Those before it are of lines that were looked at in another way.
-                if !inside
-                    && suspect >= start
-                    && !ask(clear, rows.base + start..rows.base + end, place)
-                {
-                    break 'rows;
-                }
-            }
-            done = len;
-            at.start = end + 1;
-            at.end += cells;
-            at.rows += 1;
-            next.clone_from(&at);
-        }
-        // SAFETY: these have been written.
-        unsafe { found.set_len(done) };
-    }
-
-    /// Writes a span behind those that are there, so that it is the one before `len`.
-    ///
-    /// # Safety
-    ///
-    /// There is room for it.
-    #[inline(always)]
-    unsafe fn put<H: Copy>(
-        found: &mut Vec<Span<H>>,
-        len: &mut usize,
-        (from, to): (usize, usize),
-        how: &H,
-        change: impl FnOnce(&mut H),
-    ) {
-        // SAFETY: what the caller promises; all of the span is written.
-        unsafe {
-            let span = found.as_mut_ptr().add(*len);
-            (&raw mut (*span).from).write(from);
-            (&raw mut (*span).to).write(to);
-            (&raw mut (*span).how).copy_from_nonoverlapping(how, 1);
-            change(&mut (*span).how);
-        }
-        *len += 1;
-    }
-
-    /// Whether a value that begins so is surely no word or sign for none, and no rule.
-    #[inline(always)]
-    fn is_plain(first: u8) -> bool {
-        PLAIN_STARTS.get(usize::from(first)) == Some(&true)
-    }
-
-    /// Adds the values of a row with bars at fixed places, if it is a plain one; where it ends.
-    ///
-    /// # Safety
-    ///
-    /// The CPU has the instructions, and `found` has room for one of each column.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,bmi1,bmi2,popcnt,lzcnt")]
-    unsafe fn aligned<H: Copy>(
-        rows: &Rows<'_, H>,
-        bars: &[u64],
-        columns: &[(usize, usize, H)],
-        (next, reach, inside): (Next, usize, &[u64]),
-        found: &mut Vec<Span<H>>,
-        clear: &mut impl FnMut(Range<usize>, usize) -> bool,
-        how: &impl Fn(&mut H, u64),
-    ) -> Option<usize> {
-        let start = next.start;
-        let row = rows.text.get(start..)?;
-        if matches!(row.first()?, b'\n' | b'\r' | b'+' | b'(' | b'-') {
-            return None;
-        }
-        // No byte of a row may be a control, or not ASCII.
-        let least = _mm512_set1_epi8(0x20);
-        let bar = _mm512_set1_epi8(b'|'.cast_signed());
-        let mut size = 0;
-        let mut wanted = bars.iter();
-        loop {
-            let block = row.get(size..)?;
-            let all = u64::MAX >> (BLOCK - block.len().min(BLOCK)).min(BLOCK - 1);
-            // SAFETY: no byte behind the row is read, which has one at least.
-            let bytes = unsafe {
-                if block.is_empty() {
-                    return None;
-                }
-                _mm512_maskz_loadu_epi8(all, block.as_ptr().cast())
-            };
-            let wanted = wanted.next().copied().unwrap_or(0);
-            if _mm512_cmpeq_epi8_mask(bytes, bar) & wanted != wanted {
-                return None;
-            }
-            let odd = _mm512_mask_cmplt_epi8_mask(all, bytes, least);
-            if odd != 0 {
-                size += odd.trailing_zeros() as usize;
-                break;
-            }
-            size += BLOCK;
-        }
-        let end = start + size;
-        if size <= reach || row.get(size) != Some(&b'\n') {
-            return None;
-        }
-        let kept = found.len();
-        let mut len = kept;
-        let space = _mm512_set1_epi8(b' '.cast_signed());
-        for (from, to, hit) in columns {
-            let (from, to) = (*from, size.min(*to));
-            let cell = row.get(from..to)?;
-            if !(1..=BLOCK).contains(&cell.len()) {
-                return None;
-            }
-            let all = u64::MAX >> (BLOCK - cell.len());
-            // SAFETY: no byte behind the cell is read.
-            let bytes = unsafe { _mm512_maskz_loadu_epi8(all, cell.as_ptr().cast()) };
-            let inner = _mm512_mask_cmpneq_epi8_mask(all, bytes, space);
-            if inner == 0 {
-                continue;
-            }
-            let to = from + BLOCK - inner.leading_zeros() as usize;
-            let from = from + inner.trailing_zeros() as usize;
-            let first = *row.get(from)?;
-            let dash = matches!(first, b'-' | b'=' | b':' | b'+' | b'|');
-            if !(is_plain(first) || to - from > NONE_MAX && !dash) {
-                return None;
-            }
-            let at = rows.base + start;
-            // SAFETY: there is room for one of each column.
-            unsafe {
-                put(found, &mut len, (at + from, at + to), hit, |hit| {
-                    how(hit, next.rows);
-                });
-            }
-        }
-        // SAFETY: the CPU has the instructions.
-        let is_clear = unsafe {
-            is_clear(rows, start, end, clear, |at, window| {
-                // There are no controls in the row.
-                let map = inside.get((at - start) / BLOCK);
-                window & !map.copied().unwrap_or(0)
-            })
+        let at = _mm512_set1_epi32(at.cast_signed());
+        let number = |bytes| {
+            let number = _mm512_and_si512(_mm512_cvtepi8_epi32(bytes), kept);
+            _mm512_or_si512(number, at)
         };
-        if !is_clear {
-            return None;
+        // SAFETY: what the caller promises.
+        unsafe {
+            _mm512_storeu_si512(to.cast(), number(_mm512_castsi512_si128(bytes)));
+            if count > 16 {
+                let parts = [
+                    _mm512_extracti32x4_epi32::<1>(bytes),
+                    _mm512_extracti32x4_epi32::<2>(bytes),
+                    _mm512_extracti32x4_epi32::<3>(bytes),
+                ];
+                for (k, part) in parts.into_iter().enumerate() {
+                    _mm512_storeu_si512(to.add(16 + 16 * k).cast(), number(part));
+                }
+            }
         }
-        // SAFETY: these have been written.
-        unsafe { found.set_len(len) };
-        Some(end)
     }
 
-    /// Whether nothing from `start` to `end`, both with it, is to be looked at: all suspects are
-    /// clear, but for those that are not `outside` of protected cells, or are controls: of a place
-    /// and a window of suspects from there on it gives those.
+    /// Writes where a word has bits, from `at` on; where the next one goes. Mostly there is none or
+    /// one.
     ///
     /// # Safety
     ///
-    /// The CPU has the instructions.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,bmi1,bmi2,popcnt,lzcnt")]
-    unsafe fn is_clear<H>(
-        rows: &Rows<'_, H>,
-        start: usize,
-        end: usize,
-        clear: &mut impl FnMut(Range<usize>, usize) -> bool,
-        outside: impl Fn(usize, u64) -> u64,
-    ) -> bool {
-        // In windows from where the row begins: rows of a table have about the same length, so that
-        // a CPU foresees in which one something is, which it cannot in the words of the map.
-        let bit = start % BLOCK;
-        let mut words = rows
-            .suspects
-            .get(start / BLOCK..)
-            .unwrap_or_default()
-            .iter();
-        let mut next = words.next().copied().unwrap_or(0);
-        let mut from = start;
-        while from <= end {
-            let this = std::mem::replace(&mut next, words.next().copied().unwrap_or(0));
-            // The second shift in two steps: there is none of 64.
-            let window = this >> bit | next << 1 << (BLOCK - 1 - bit);
-            let behind = BLOCK - 1 - (end - from).min(BLOCK - 1);
-            let mut left = match window << behind >> behind {
-                0 => 0,
-                window => outside(from, window),
-            };
-            while left != 0 {
-                let at = from + left.trailing_zeros() as usize;
-                left &= left - 1;
-                if !ask(clear, rows.base + start..rows.base + end, rows.base + at) {
-                    return false;
+    /// There is room for as many, and one more.
+    #[inline(always)]
+    unsafe fn places(word: u64, at: u32, to: *mut u32) -> *mut u32 {
+        let (mut word, mut to) = (word, to);
+        // SAFETY: what the caller promises.
+        unsafe {
+            loop {
+                *to = at.wrapping_add(word.trailing_zeros());
+                to = to.add(usize::from(word != 0));
+                word &= word.wrapping_sub(1);
+                if word == 0 {
+                    return to;
                 }
             }
-            from += BLOCK;
         }
-        true
-    }
-
-    /// A call of its own, so that it stays out of the loop.
-    #[inline(never)]
-    fn ask(
-        clear: &mut impl FnMut(Range<usize>, usize) -> bool,
-        row: Range<usize>,
-        at: usize,
-    ) -> bool {
-        clear(row, at)
     }
 
     /// Whether something in a run is not readable: no more than one test for all of it.
@@ -2472,13 +2160,13 @@ mod tests {
                     let maps = (got.newline.as_slice(), got.suspect.as_slice());
                     separators(*width, &text, by, maps, &mut seps);
                     separators_of(&text, by, &mut want);
-                    prop_assert_eq!(&seps.ends, &want.ends);
+                    prop_assert_eq!(seps.ends(), &want.ends);
                     prop_assert_eq!(seps.quotes, want.quotes);
                     let controls = text.iter().any(|b| *b < b' ' && *b != b'\n');
                     prop_assert!(seps.controls || !controls);
-                    if !seps.suspects.is_empty() {
+                    if !seps.suspects().is_empty() {
                         let places = (0..text.len()).filter(|k| has(&got.suspect, *k));
-                        let listed = seps.suspects.iter().map(|at| *at as usize);
+                        let listed = seps.suspects().iter().map(|at| *at as usize);
                         prop_assert!(places.eq(listed));
                     }
                 }

@@ -8,7 +8,7 @@ use crate::hold::{Ends, Held, Holds, Record, Rows};
 use crate::mask::{self, Keyed, Place};
 use crate::rules::{Action, Hit, Mask, Rules};
 use crate::simd::{self, Span, Width};
-use crate::{Coverage, Noted};
+use crate::{Coverage, Noted, table, value};
 
 /// The most verdicts that are kept until somebody takes them; later ones are only counted.
 const VERDICTS_MAX: usize = 4096;
@@ -364,6 +364,50 @@ impl Sink {
         from
     }
 
+    /// Lets rows of `raw` go from `next` on, with the values of protected columns replaced, as long
+    /// as they are plain. Only where no rule withholds or refuses, and everything before them has
+    /// left.
+    pub(crate) fn cover_rows(
+        &mut self,
+        raw: &Bytes,
+        rows: &simd::rows::Rows<'_, How>,
+        next: &mut simd::rows::Next,
+        is_clear: impl FnMut(Range<usize>, usize) -> bool,
+        format: &'static str,
+        width: Width,
+    ) {
+        let start = rows.base + next.start;
+        self.make_room(raw, start, raw.len().saturating_sub(start));
+        self.expect_verdicts();
+        let mut judge = Columns {
+            raw,
+            is_clear,
+            format,
+            // As places in the text count.
+            offset: self.offset.wrapping_sub(next.start as u64),
+            row: self.row,
+        };
+        let kept = self.verdicts.len();
+        let mut left = simd::rows::Left {
+            out: &mut self.out,
+            verdicts: &mut self.verdicts,
+            most: VERDICTS_MAX,
+            unnoted: 0,
+        };
+        simd::rows::cover(width, rows, next, &mut judge, &mut left);
+        let unnoted = left.unnoted;
+        let noted = self.verdicts.iter().skip(kept);
+        let masked = unnoted + noted.map(|noted| noted.length).sum::<u64>();
+        let size = (rows.base + next.start - start) as u64;
+        self.coverage.masked += masked;
+        self.coverage.passed += size - masked;
+        self.offset += size;
+        self.row += next.rows;
+        if masked > 0 {
+            self.rest = Rest::Dropped;
+        }
+    }
+
     /// Notes values that have been replaced, and what stood between them from `from` on. Where
     /// the last one ends.
     fn covered(&mut self, from: usize, spans: &[Span<How>], format: &'static str) -> usize {
@@ -476,6 +520,51 @@ impl Sink {
             record.sealed();
         }
         self.rows.end();
+    }
+}
+
+/// What a row of a table says.
+struct Columns<'a, F> {
+    raw: &'a [u8],
+    is_clear: F,
+    format: &'static str,
+    offset: u64,
+    row: u64,
+}
+
+impl<F: FnMut(Range<usize>, usize) -> bool> simd::rows::Judge for Columns<'_, F> {
+    type How = How;
+    type Verdict = Noted;
+
+    fn is_clear(&mut self, row: Range<usize>, at: usize) -> bool {
+        (self.is_clear)(row, at)
+    }
+
+    fn value(&self, cell: Range<usize>) -> Option<Range<usize>> {
+        let text = self.raw.get(cell.clone())?;
+        let value = text.trim_ascii();
+        let from = cell.start + (text.len() - text.trim_ascii_start().len());
+        if value::is_nothing(value) {
+            Some(from..from)
+        } else {
+            (!table::is_dashes(value)).then(|| from..from + value.len())
+        }
+    }
+
+    fn plan(&self, how: How) -> Option<simd::rows::Plan> {
+        mask::plan(how.mask, how.place)
+    }
+
+    #[inline(always)]
+    fn verdict(&self, how: How, value: Range<usize>, row: u64) -> Noted {
+        Noted {
+            hit: how.hit,
+            format: self.format,
+            offset: self.offset.wrapping_add(value.start as u64),
+            length: (value.end - value.start) as u64,
+            end: self.offset.wrapping_add(value.end as u64),
+            row: self.row.wrapping_add(row),
+        }
     }
 }
 

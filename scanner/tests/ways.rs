@@ -757,6 +757,34 @@ fn rows_after_an_open_quote_are_masked() {
     }
 }
 
+/// Values of any size, and of other kinds of bytes than the row before has, are replaced alike; what
+/// stands behind stars that are as long as the value is not lost.
+#[test]
+fn values_of_any_size_are_replaced() {
+    let kinds = ["a", "9", "-", " ", "n", "z9-", "null", "\\", "é"];
+    for by in [",", "\t", "|"] {
+        let mut delimited = format!("id{by}ssn{by}note{by}account_number\n");
+        let mut aligned = String::from(
+            " id  |                   ssn                    | note | account_number \n\
+             -----+------------------------------------------+------+----------------\n",
+        );
+        for (k, kind) in (0..280).zip(kinds.iter().cycle()) {
+            let (size, other) = (k % 71, 70 - k % 71);
+            let first: String = kind.chars().cycle().take(size).collect();
+            let last = "7".repeat(other);
+            delimited += &format!("{k}{by}{first}{by}x y{by}{last}\n");
+            let cell: String = first.chars().take(40).collect();
+            aligned += &format!(" {k:>3} | {cell:<40} | x y  | {:>14.14} \n", &last);
+        }
+        for kind in 0..5 {
+            for size in [700, 40_000] {
+                check(delimited.as_bytes(), kind, size, false).unwrap();
+                check(aligned.as_bytes(), kind, size, false).unwrap();
+            }
+        }
+    }
+}
+
 /// A row whose protected cell says another protected name may be the header of the next table.
 #[test]
 fn a_name_in_a_protected_cell_may_begin_a_table() {

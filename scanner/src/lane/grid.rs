@@ -10,8 +10,9 @@ use super::skim::{Gone, Piece, SPANS_MAX, Upcoming};
 use super::{Lane, VALUE_MAX};
 use crate::endings::Recent;
 use crate::mask::Place;
-use crate::rules::{Action, Compiled, Hit, Mask};
-use crate::simd::{self, Next, Rows, Separators, Shape, Span};
+use crate::rules::{Action, Compiled, Hit, Mask, Rules};
+use crate::simd::rows::{self, Next, Rows, Shape};
+use crate::simd::{self, Separators, Span};
 use crate::sink::How;
 use crate::suspect::{Look, Suspects};
 use crate::table::{self, COLUMNS_MAX, Kind, Table};
@@ -102,7 +103,7 @@ impl Grid {
 
     /// Gives back room that few texts need: what is kept between two reads is bounded.
     pub(super) fn shrink(&mut self) {
-        if self.by.ends.capacity() + self.by.suspects.capacity() > NUMBERS_MAX {
+        if self.by.capacity() > NUMBERS_MAX {
             self.forget();
             self.by = Separators::default();
         }
@@ -157,8 +158,8 @@ impl Grid {
         if matches!(table.kind, Kind::Delimited { .. }) {
             self.need_maps(table.kind, piece);
             let from = from.saturating_sub(piece.base);
-            self.next = self.by.ends.partition_point(|end| place(*end) < from);
-            let suspects = &self.by.suspects;
+            self.next = self.by.ends().partition_point(|end| place(*end) < from);
+            let suspects = self.by.suspects();
             self.suspect = suspects.partition_point(|at| (*at as usize) < from);
         }
     }
@@ -245,7 +246,7 @@ impl Grid {
         if !self.quotes.is_empty() && self.opens_quote(piece, start, end) {
             return false;
         }
-        let ends = self.by.ends.get(self.next..self.next + self.cells);
+        let ends = self.by.ends().get(self.next..self.next + self.cells);
         let is_last = |to: u32| piece.base + place(to) == end;
         let Some(ends) = ends.filter(|ends| ends.last().is_some_and(|to| is_last(*to))) else {
             return false;
@@ -267,17 +268,8 @@ impl Grid {
         true
     }
 
-    /// Finds the protected values of rows from the one at `at` on, as long as these are plain ones
-    /// without a quote; where the next row begins, and how many there were.
-    #[inline]
-    fn plain_rows(
-        &mut self,
-        rules: &Compiled,
-        recent: &mut Recent,
-        piece: Piece<'_>,
-        at: usize,
-        row: u64,
-    ) -> (usize, u64) {
+    /// What rows look like that can be read at once, if there are such.
+    fn plain<'a>(&'a self, piece: Piece<'a>) -> Option<Rows<'a, How>> {
         let shape = match self.kind {
             Some(Kind::Delimited { .. }) if self.quotes.is_empty() => Shape::Separated {
                 by: &self.by,
@@ -291,33 +283,16 @@ impl Grid {
                 inside: &self.inside,
                 columns: &self.placed,
             },
-            _ => return (at, 0),
+            _ => return None,
         };
         let text = piece.raw.get(piece.base..piece.limit).unwrap_or_default();
         // Of a longer row the byte machine does not wait for the end.
-        if text.len() > VALUE_MAX {
-            return (at, 0);
-        }
-        let rows = Rows {
+        (text.len() <= VALUE_MAX && rows::is_fast(piece.width)).then_some(Rows {
             text,
             base: piece.base,
             suspects: piece.suspects_map(),
             shape,
-        };
-        let mut next = Next {
-            start: at - piece.base,
-            end: self.next,
-            suspect: self.suspect,
-            rows: 0,
-        };
-        let clear = |line: Range<usize>, at| {
-            Suspects::look(rules, piece.raw, line.start, line.end, at, recent) == Look::Nothing
-        };
-        let how = |how: &mut How, rows| how.row = row + rows;
-        let found = (&mut self.found, SPANS_MAX);
-        simd::values(piece.width, &rows, &mut next, found, clear, how);
-        (self.next, self.suspect) = (next.end, next.suspect);
-        (piece.base + next.start, next.rows)
+        })
     }
 
     /// Whether a cell of a row begins with a quote.
@@ -472,6 +447,45 @@ impl Column {
 }
 
 impl Lane {
+    /// Lets rows of the table go from the one at `at` on, as long as they are plain ones without a
+    /// quote; where the next one begins, and how many there were.
+    fn plain_rows(
+        &mut self,
+        rules: &Rules,
+        piece: Piece<'_>,
+        at: usize,
+        grid: &mut Grid,
+        gone: &mut Gone,
+        format: &'static str,
+    ) -> (usize, u64) {
+        // What has left of a line is not written again.
+        if gone.to > at || grid.plain(piece).is_none() {
+            return (at, 0);
+        }
+        self.cover(rules, piece, gone, &mut grid.found, format);
+        self.leave(piece, gone, at);
+        let Some(plain) = grid.plain(piece) else {
+            return (at, 0);
+        };
+        let mut next = Next {
+            start: at - piece.base,
+            end: grid.next,
+            suspect: grid.suspect,
+            rows: 0,
+        };
+        let recent = self.skim.recent.as_mut();
+        let clear = |line: Range<usize>, at| {
+            let rules = rules.compiled();
+            Suspects::look(rules, piece.raw, line.start, line.end, at, recent) == Look::Nothing
+        };
+        self.sink
+            .cover_rows(piece.raw, &plain, &mut next, clear, format, piece.width);
+        (grid.next, grid.suspect) = (next.end, next.suspect);
+        let at = piece.base + next.start;
+        (gone.to, gone.counted) = (at, at);
+        (at, next.rows)
+    }
+
     /// Rows of the table, from the line at `from` on.
     pub(super) fn skim_rows(&mut self, piece: Piece<'_>, from: usize, gone: &mut Gone) -> usize {
         let rules = self.rules.clone();
@@ -486,17 +500,9 @@ impl Lane {
         self.at_line(piece, gone, from);
         let (mut at, mut rows) = (from, 0);
         loop {
-            let recent = self.skim.recent.as_mut();
-            let (next, plain) = grid.plain_rows(rules.compiled(), recent, piece, at, self.sink.row);
-            if plain > 0 {
-                self.after_lines(gone, next, plain);
-                at = next;
-                rows += plain;
-                if grid.found.len() + grid.hits.len() > SPANS_MAX {
-                    self.cover(&rules, piece, gone, &mut grid.found, format);
-                    continue;
-                }
-            }
+            let (next, plain) = self.plain_rows(&rules, piece, at, &mut grid, gone, format);
+            at = next;
+            rows += plain;
             let Some(end) = piece.newline(at) else { break };
             let kept = grid.found.len();
             let mut suspects = piece.suspects(at);

@@ -86,7 +86,7 @@ pub(super) struct Piece<'a> {
     maps: &'a Maps,
 }
 
-impl Piece<'_> {
+impl<'a> Piece<'a> {
     /// The next place that a bitmap from `base` on has.
     #[inline]
     pub(super) fn next(self, map: &[u64], from: usize) -> Option<usize> {
@@ -102,7 +102,7 @@ impl Piece<'_> {
     }
 
     /// All suspects from `from` on.
-    pub(super) fn suspects(&self, from: usize) -> Upcoming<'_> {
+    pub(super) fn suspects(self, from: usize) -> Upcoming<'a> {
         let at = from.saturating_sub(self.base);
         let mut words = self.maps.suspect.get(at / 64..).unwrap_or_default().iter();
         let word = words.next().map_or(0, |w| w & (u64::MAX << (at % 64)));
@@ -150,11 +150,11 @@ impl Piece<'_> {
     }
 
     /// The map of all suspects.
-    pub(super) fn suspects_map(&self) -> &[u64] {
+    pub(super) fn suspects_map(self) -> &'a [u64] {
         &self.maps.suspect
     }
 
-    pub(super) fn newlines(&self) -> &[u64] {
+    pub(super) fn newlines(self) -> &'a [u64] {
         &self.maps.newline
     }
 
@@ -348,7 +348,7 @@ pub(super) struct Gone {
     /// What stands before it has left.
     pub(super) to: usize,
     /// The lines before it have been counted.
-    counted: usize,
+    pub(super) counted: usize,
 }
 
 impl Lane {
@@ -749,7 +749,7 @@ impl Lane {
     }
 
     /// What stands before `to` leaves as it came.
-    fn leave(&mut self, piece: Piece<'_>, gone: &mut Gone, to: usize) {
+    pub(super) fn leave(&mut self, piece: Piece<'_>, gone: &mut Gone, to: usize) {
         let from = std::mem::replace(&mut gone.to, to);
         if self.may_mask() {
             self.sink.pass_part(piece.raw, from..to);
