@@ -387,17 +387,14 @@ impl Sink {
             offset: self.offset.wrapping_sub(next.start as u64),
             row: self.row,
         };
-        let kept = self.verdicts.len();
         let mut left = simd::rows::Left {
             out: &mut self.out,
             verdicts: &mut self.verdicts,
             most: VERDICTS_MAX,
-            unnoted: 0,
+            masked: 0,
         };
         simd::rows::cover(width, rows, next, &mut judge, &mut left);
-        let unnoted = left.unnoted;
-        let noted = self.verdicts.iter().skip(kept);
-        let masked = unnoted + noted.map(|noted| noted.length).sum::<u64>();
+        let masked = left.masked;
         let size = (rows.base + next.start - start) as u64;
         self.coverage.masked += masked;
         self.coverage.passed += size - masked;

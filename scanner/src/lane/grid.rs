@@ -275,6 +275,8 @@ impl Grid {
                 by: &self.by,
                 cells: self.cells,
                 tight: self.notes_air,
+                // Of a longer row the byte machine does not wait for the end.
+                longest: VALUE_MAX,
                 columns: &self.numbered,
             },
             Some(Kind::Aligned { boxed: false }) => Shape::Aligned {
@@ -286,8 +288,7 @@ impl Grid {
             _ => return None,
         };
         let text = piece.raw.get(piece.base..piece.limit).unwrap_or_default();
-        // Of a longer row the byte machine does not wait for the end.
-        (text.len() <= VALUE_MAX && rows::is_fast(piece.width)).then_some(Rows {
+        rows::is_fast(piece.width).then_some(Rows {
             text,
             base: piece.base,
             suspects: piece.suspects_map(),

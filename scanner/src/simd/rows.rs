@@ -29,6 +29,8 @@ pub(crate) enum Shape<'a, H> {
         by: &'a Separators,
         cells: usize,
         tight: bool,
+        /// A row with more bytes is not read here.
+        longest: usize,
         columns: &'a [(usize, H)],
     },
     /// Between bars at fixed places, which `bars` has as a map, up to the one at `reach`; protected
@@ -89,8 +91,8 @@ pub(crate) struct Left<'a, V> {
     /// What is kept of values, as long as there are fewer than `most`.
     pub(crate) verdicts: &'a mut Vec<V>,
     pub(crate) most: usize,
-    /// How many bytes were replaced of which nothing is kept.
-    pub(crate) unnoted: u64,
+    /// How many bytes were replaced.
+    pub(crate) masked: u64,
 }
 
 /// Whether [`cover`] does anything.
@@ -240,9 +242,15 @@ mod x86 {
                 by,
                 cells,
                 tight,
+                longest,
                 columns,
             } => {
-                let shape = Cells { by, cells, tight };
+                let shape = Cells {
+                    by,
+                    cells,
+                    tight,
+                    longest,
+                };
                 // SAFETY: the CPU has the instructions.
                 unsafe { separated(rows, shape, columns, next, judge, (&mut page, left)) };
             }
@@ -575,6 +583,7 @@ mod x86 {
         by: &'a Separators,
         cells: usize,
         tight: bool,
+        longest: usize,
     }
 
     /// A row whose cells separators end: the first of these, what stands before, and the newline.
@@ -698,7 +707,12 @@ mod x86 {
         judge: &mut J,
         (page, left): (&mut Page<'_>, &mut Left<'_, J::Verdict>),
     ) {
-        let Cells { by, cells, tight } = shape;
+        let Cells {
+            by,
+            cells,
+            tight,
+            longest,
+        } = shape;
         let (text, size) = (rows.text.as_ptr(), rows.text.len());
         let mut start = next.start;
         let here = by.ends().get(next.end..).unwrap_or_default();
@@ -726,7 +740,7 @@ mod x86 {
         // SAFETY: the CPU has the instructions.
         let looks = unsafe { looks() };
         let (all, newline) = (u32::from(u16::MAX >> (16 - cells)), 1u32 << (cells - 1));
-        let (mut row, mut done) = (next.rows, 0usize);
+        let (mut row, mut done, mut masked) = (next.rows, 0usize, 0usize);
         // SAFETY: the CPU has the instructions.
         let mut memos = [unsafe { Memo::none() }; N];
         // SAFETY: there are so many ends, with more numbers behind the last one, and such a suspect.
@@ -743,7 +757,10 @@ mod x86 {
                 let numbers = _mm512_loadu_si512(ends.cast());
                 let end = (*ends.add(cells.wrapping_sub(1)) & !NEWLINE) as usize;
                 // The last one is a newline, and no other.
-                if u32::from(_mm512_movepi32_mask(numbers)) & all != newline || end >= before {
+                if u32::from(_mm512_movepi32_mask(numbers)) & all != newline
+                    || end >= before
+                    || end.wrapping_sub(start) > longest
+                {
                     break;
                 }
                 if OTHER_STARTS.get(usize::from(*text.add(start))) != Some(&false)
@@ -754,6 +771,7 @@ mod x86 {
                 copy(text, moved, start, end);
                 let mut here = moved;
                 let mut found = [(0, 0); N];
+                let mut hidden = 0usize;
                 let line = Plain {
                     text,
                     ends,
@@ -774,6 +792,9 @@ mod x86 {
                 }
                 if !sure {
                     break;
+                }
+                for (from, to) in &found {
+                    hidden = hidden.wrapping_add(to.wrapping_sub(*from));
                 }
                 while *suspect as usize <= end {
                     let place = *suspect as usize;
@@ -799,7 +820,7 @@ mod x86 {
                 ends = ends.add(cells);
                 row = row.wrapping_add(1);
                 done = done.wrapping_add(1);
-                (noted, looked) = (slot, suspect);
+                (noted, looked, masked) = (slot, suspect, masked.wrapping_add(hidden));
             }
             let count = noted.offset_from_unsigned(first_slot);
             left.verdicts.set_len(left.verdicts.len() + count);
@@ -808,6 +829,7 @@ mod x86 {
         page.len = (moved as usize)
             .wrapping_add(start)
             .wrapping_sub(page.to as usize);
+        left.masked += masked as u64;
         next.start = start;
         next.end += done * cells;
         next.rows = row;
@@ -829,7 +851,12 @@ mod x86 {
         judge: &mut J,
         (page, left): (&mut Page<'_>, &mut Left<'_, J::Verdict>),
     ) -> bool {
-        let Cells { by, cells, tight } = shape;
+        let Cells {
+            by,
+            cells,
+            tight,
+            longest,
+        } = shape;
         let text = rows.text;
         let start = next.start;
         let Some((last, inner)) = by
@@ -845,6 +872,7 @@ mod x86 {
         if last & NEWLINE == 0
             || inner.iter().any(|end| end & NEWLINE != 0)
             || start >= end
+            || end - start > longest
             || !page.has_room(start, end, values.len())
             || text
                 .get(start)
@@ -942,10 +970,9 @@ mod x86 {
     ) {
         for value in values.iter().filter(|v| v.from < v.to) {
             let place = value.from..value.to;
+            left.masked += place.len() as u64;
             if left.verdicts.len() < left.most {
                 left.verdicts.push(judge.verdict(value.how, place, row));
-            } else {
-                left.unnoted += place.len() as u64;
             }
         }
     }
@@ -1045,7 +1072,7 @@ mod x86 {
         let before = (start.saturating_add(room)).min(size.saturating_sub(2 * BLOCK));
         // SAFETY: the CPU has the instructions.
         let looks = unsafe { looks() };
-        let (mut row, mut done) = (next.rows, 0usize);
+        let (mut row, mut done, mut masked) = (next.rows, 0usize, 0usize);
         // SAFETY: the CPU has the instructions.
         let mut memos = [unsafe { Memo::none() }; N];
         // SAFETY: all of the text that is read begins at most a block behind what is before that
@@ -1081,7 +1108,7 @@ mod x86 {
                 if long <= shape.reach || *text.add(end) != b'\n' {
                     break;
                 }
-                let mut sure = true;
+                let (mut sure, mut hidden) = (true, 0usize);
                 for k in 0..N {
                     let (Some(value), Some(memo)) = (values.get(k), memos.get_mut(k)) else {
                         break;
@@ -1112,6 +1139,7 @@ mod x86 {
                         _mm512_storeu_si512(at.cast(), new);
                     }
                     if memo.to > 0 {
+                        hidden = hidden.wrapping_add(memo.to.wrapping_sub(memo.from));
                         let found = cell.wrapping_add(memo.from)..cell.wrapping_add(memo.to);
                         slot.write(judge.verdict(value.how, found, row));
                         slot = slot.add(1);
@@ -1131,11 +1159,12 @@ mod x86 {
                 start = end.wrapping_add(1);
                 row = row.wrapping_add(1);
                 done = done.wrapping_add(1);
-                noted = slot;
+                (noted, masked) = (slot, masked.wrapping_add(hidden));
             }
             let count = noted.offset_from_unsigned(first_slot);
             left.verdicts.set_len(left.verdicts.len() + count);
         }
+        left.masked += masked as u64;
         page.len += start - next.start;
         (next.start, next.rows) = (start, row);
     }
