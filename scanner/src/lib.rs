@@ -256,9 +256,9 @@ pub struct Coverage {
     pub unreadable: u64,
 }
 
-/// So much is looked at in one go, and what is left behind it where that is little.
+/// So much is looked at in one go, and what is left behind it where that is little: twice as much
+/// where nothing is open, since each slice has a price of its own.
 const SLICE: usize = 32 * 1024;
-const SLICE_MAX: usize = SLICE + SLICE / 16;
 
 /// Scans one channel's output.
 #[derive(Debug)]
@@ -440,15 +440,20 @@ impl Scanner {
     /// whatever the caller reads at once. Slices end with lines where they can.
     fn read(&mut self, stream: Stream, bytes: &Bytes) {
         let mut rest = bytes.clone();
-        while rest.len() > SLICE_MAX
-            && let Some(near) = rest.get(..SLICE)
-        {
-            let size = memchr::memrchr(b'\n', near).map_or(SLICE, |at| at + 1);
+        while !rest.is_empty() {
+            let lane = match stream {
+                Stream::Stdout => &self.stdout,
+                Stream::Stderr => &self.stderr,
+            };
+            let most = if lane.rests() { 2 * SLICE } else { SLICE };
+            let size = match rest.get(..most) {
+                Some(near) if rest.len() > most + most / 16 => {
+                    memchr::memrchr(b'\n', near).map_or(most, |at| at + 1)
+                }
+                _ => rest.len(),
+            };
             let slice = rest.split_to(size);
             self.read_slice(stream, &slice);
-        }
-        if !rest.is_empty() {
-            self.read_slice(stream, &rest);
         }
     }
 

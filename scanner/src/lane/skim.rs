@@ -472,6 +472,11 @@ impl Lane {
         end + 1
     }
 
+    /// Whether little of what has come is kept: nothing is open, but for a line at most that was cut.
+    pub(crate) fn rests(&self) -> bool {
+        self.skim.cut.is_some() || self.ready()
+    }
+
     /// Whether a line begins and nothing is open that would tell what it is.
     fn ready(&self) -> bool {
         let len = self.view.text.len();
