@@ -265,6 +265,10 @@ async fn proxy(
     let direction = direction(&grant);
     let rules = grant.rules();
     let holding = hold::Holding::new(&rooms.holds, &grant, &notices, origin, &access);
+    if rules.may_hold() {
+        // Nothing is sealed, and what was released does not end, while a client takes nothing.
+        client.writer.hurry();
+    }
     let ids = holding.ids();
     let refused = |what: &str| write_refusal(rooms, &asked, what);
     let keeper = session.recording.keeper();

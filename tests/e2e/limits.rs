@@ -312,6 +312,30 @@ fn whoever_reads_nothing_is_told_why_it_ended() -> Result<()> {
     Ok(())
 }
 
+/// Where a rule holds, the long wait is for nobody: what is held is sealed in time, and a release ends.
+#[test]
+fn whoever_reads_nothing_is_not_waited_for_where_a_rule_holds() -> Result<()> {
+    let world = World::start(&Setup {
+        limits: "write_stall = \"3s\"".to_owned(),
+        ..crate::holds::setup()
+    })?;
+    let client = world.signed_in()?;
+    let mut command = client.ssh();
+    command.args([&client.on("vault"), "--", "yes"]);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut still = Running::start("ssh", &mut command)?;
+    let stderr = still.stderr()?;
+    let mut stdout = still.raw_stdout()?;
+    stdout.read_exact(&mut [0; 1024])?;
+    stderr.expect("bastion: the client has not read for too long")?;
+    ensure!(still.wait()?.code() == Some(255));
+    drop(stdout);
+    Ok(())
+}
+
 /// Others on the same connection go on: only the channel that stands still is closed.
 #[test]
 fn whoever_reads_nothing_cuts_nobody_beside() -> Result<()> {

@@ -209,7 +209,7 @@ impl Stall {
     }
 
     /// The same where nobody reads behind the client: a program that stands still is not there.
-    pub(super) fn of_a_program(&self) -> Self {
+    fn of_a_program(&self) -> Self {
         Self {
             unread: self.silent,
             ..self.clone()
@@ -297,7 +297,7 @@ impl ClientReader {
 pub(crate) struct ClientWriter {
     half: ChannelWriteHalf<server::Msg>,
     pub(super) handle: server::Handle,
-    pub(super) stall: Stall,
+    stall: Stall,
     /// How long it is waited for with a last line.
     patience: Duration,
     pub(super) ends: Arc<Ends>,
@@ -381,6 +381,11 @@ impl ClientWriter {
         if let Some(reply) = self.form.answer(Opened::Yes) {
             reply.accept().await;
         }
+    }
+
+    /// Does not wait any longer for a client that goes on answering than for one that does not.
+    pub(crate) fn hurry(&mut self) {
+        self.stall = self.stall.of_a_program();
     }
 
     /// Whether the channel is bytes alone, without lines of ours and without a status.

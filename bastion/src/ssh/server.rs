@@ -696,7 +696,7 @@ impl Connection {
         let id = channel.id();
         let form = Form::asked(reply);
         let mut client = self.common.bytes(channel, form, None, handle);
-        client.writer.stall = client.writer.stall.of_a_program();
+        client.writer.hurry();
         let ended = self.started(id, &client);
         let jump = Jump {
             target,
