@@ -3,7 +3,6 @@
 //! Each function looks at a place in a text where a match may stand (an `@`, the first digit of a
 //! run) and says whether one does, or that more of the text is needed to tell.
 
-use crate::name::is_word;
 use crate::rules::Detector;
 
 /// A piece of a text: it ends at `limit`, for certain if it is `closed`.
@@ -691,7 +690,8 @@ const PHONE_MAX: usize = 15;
 /// American plan. A sign or a bracket before the first digit may have left already: it stays.
 fn phone(r: Region<'_>, i: usize) -> Found {
     let plus = r.before(i) == Some(b'+');
-    if plus && i >= 2 && r.at(i - 2).is_some_and(is_word) {
+    let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    if plus && r.joined(i - 1).is_some_and(word) {
         return Found::No(i);
     }
     let mut room = [(0, 0); PHONE_MAX];
@@ -962,6 +962,9 @@ mod tests {
             ("415-555-2671", "415-555-2671"),
             ("415.555.2671", "415.555.2671"),
             ("1-415-555-2671", "1-415-555-2671"),
+            // Behind an escape, and behind a space that is none of ASCII.
+            ("\\n+4930123456", "4930123456"),
+            ("\u{a0}+4930123456", "4930123456"),
             // What follows is another number.
             ("+493012345678 2026-11-26", "493012345678"),
             ("+49 30 1234567 2026-11-26", "49 30 1234567"),
