@@ -95,20 +95,11 @@ pub enum ServeError {
 /// Everything that keeps it from starting. Once it accepts, it ends by signal only.
 pub fn run(config: Config, options: Options) -> Result<(), ServeError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(workers().map_err(ServeError::Runtime)?)
         .enable_all()
         .thread_name("bastion")
         .build()
         .map_err(ServeError::Runtime)?;
     runtime.block_on(serve(config, options))
-}
-
-/// Threads that carry connections: for half of the cores. What a session prints costs its recorder
-/// more than it costs here, so that these have work for the other half; and a session's tasks wake
-/// each other for each packet, which is a third more work where other threads take them over.
-fn workers() -> io::Result<usize> {
-    let cores = std::thread::available_parallelism()?.get();
-    Ok((cores / 2).max(1))
 }
 
 async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
