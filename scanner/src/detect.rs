@@ -239,15 +239,17 @@ pub(crate) fn digits(r: Region<'_>, i: usize, wants: impl Fn(Detector) -> bool) 
 /// Digits behind a number that may be taken back before it is judged.
 const TAKEN_BACK: usize = 8;
 
+/// Whether digits stand at `at` that the program which prints them may still take back.
+fn may_be_taken_back(r: Region<'_>, at: usize) -> bool {
+    let (end, certain) = r.run(at, TAKEN_BACK, |b| b.is_ascii_digit());
+    end > at && !certain
+}
+
 /// Whether a number that ends at `end` goes on there; `None`: more is needed.
 fn ends(r: Region<'_>, end: usize) -> Option<bool> {
     match r.at(end) {
         None => r.closed.then_some(true),
-        // More digits may still be taken back, by the program that prints them.
-        Some(b) if b.is_ascii_digit() => {
-            let (_, certain) = r.run(end, TAKEN_BACK, |b| b.is_ascii_digit());
-            certain.then_some(false)
-        }
+        Some(_) if may_be_taken_back(r, end) => None,
         Some(b) if b.is_ascii_alphanumeric() || b == b'_' => Some(false),
         Some(b'.' | b'-') => match r.at(end + 1) {
             None => r.closed.then_some(true),
@@ -272,6 +274,7 @@ fn ssn(r: Region<'_>, i: usize) -> Found {
             None if r.closed => return Found::No(i),
             None => return Found::More(i),
             Some(b) if (*want == b'd' && b.is_ascii_digit()) || b == *want => {}
+            Some(_) if may_be_taken_back(r, i + k) => return Found::More(i),
             Some(_) => return Found::No(i),
         }
     }
@@ -403,7 +406,7 @@ fn grouped(r: Region<'_>, i: usize, gap: &[u8], groups: &[usize]) -> Found {
         if k > 0 {
             let rest = r.text.get(at..).unwrap_or_default();
             if !rest.starts_with(gap) {
-                let more = !r.closed && gap.starts_with(rest);
+                let more = !r.closed && gap.starts_with(rest) || may_be_taken_back(r, at);
                 return if more { Found::More(i) } else { Found::No(i) };
             }
             at += gap.len();

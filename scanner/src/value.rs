@@ -124,7 +124,8 @@ fn bracket_key(text: &[u8], close: usize, floor: usize) -> Option<Key> {
         .iter()
         .rposition(|b| matches!(b, b'[' | b'\n'))?
         + floor;
-    if text.get(from) != Some(&b'[') {
+    // An object within a list is no name.
+    if text.get(from) != Some(&b'[') || text.get(from + 1) == Some(&b'{') {
         return None;
     }
     let (mut start, mut end) = (from + 1, close);

@@ -163,6 +163,14 @@ fn other_lists_stay() {
 
 /// Names behind their values, and values one space behind their names.
 #[test]
+fn a_bracket_and_an_arrow_in_a_string_name_nothing() {
+    gives(
+        "[{\"ssn\":\"x1\",\"v\":\"d] => Z\"},{\"c\":\"7955\"}]\n",
+        "[{\"ssn\":\"***\",\"v\":\"d] => Z\"},{\"c\":\"7955\"}]\n",
+    );
+}
+
+#[test]
 fn a_value_and_its_name_stand_beside_each_other() {
     for (text, out) in [
         (
