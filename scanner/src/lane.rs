@@ -213,6 +213,19 @@ enum Inner {
     },
 }
 
+impl Inner {
+    /// A protected object or array that begins here, in no string.
+    fn container(hit: Hit) -> Self {
+        Self::Container {
+            hit,
+            depth: 0,
+            slashes: 0,
+            doubled: false,
+            string: false,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Until {
     Quote(Quote),

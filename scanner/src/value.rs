@@ -31,6 +31,16 @@ pub(crate) struct Quote {
 }
 
 impl Quote {
+    /// One that stands by itself, in no other.
+    pub(crate) fn plain(mark: u8) -> Self {
+        Self {
+            mark,
+            slashes: 0,
+            doubled: false,
+            tripled: false,
+        }
+    }
+
     /// The bytes that it takes.
     pub(crate) fn len(self) -> usize {
         self.slashes

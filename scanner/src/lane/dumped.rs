@@ -167,13 +167,7 @@ impl Lane {
         if line.last() == Some(&b'{') {
             // Whatever is in it.
             let brace = at + line.len() - 1;
-            self.inner = Inner::Container {
-                hit,
-                depth: 0,
-                slashes: 0,
-                doubled: false,
-                string: false,
-            };
+            self.inner = Inner::container(hit);
             self.frame = Frame::Line;
             self.pos = brace;
             return true;

@@ -220,22 +220,11 @@ impl Lane {
         match self.byte(v).filter(|_| v < limit) {
             None if !closed => self.more_after(v - 1),
             Some(b'\'') => {
-                let quote = Quote {
-                    mark: b'\'',
-                    slashes: 0,
-                    doubled: false,
-                    tripled: false,
-                };
+                let quote = Quote::plain(b'\'');
                 self.quoted(key, v, quote, hit, limit, closed, false)
             }
             Some(b'[') if v > after + 4 => {
-                self.inner = Inner::Container {
-                    hit,
-                    depth: 0,
-                    slashes: 0,
-                    doubled: false,
-                    string: false,
-                };
+                self.inner = Inner::container(hit);
                 At(v)
             }
             _ => At(after),
@@ -614,13 +603,7 @@ impl Lane {
             None => return self.more(v),
             Some(0) => {}
             Some(size) => {
-                self.inner = Inner::Container {
-                    hit,
-                    depth: 0,
-                    slashes: 0,
-                    doubled: false,
-                    string: false,
-                };
+                self.inner = Inner::container(hit);
                 return At(v + size);
             }
         }
@@ -977,22 +960,11 @@ impl Lane {
                     let start = v + spaces;
                     return match self.byte(start) {
                         Some(b'"') => {
-                            let quote = Quote {
-                                mark: b'"',
-                                slashes: 0,
-                                doubled: false,
-                                tripled: false,
-                            };
+                            let quote = Quote::plain(b'"');
                             self.quoted(key, start, quote, hit, limit, closed, false)
                         }
                         _ => {
-                            self.inner = Inner::Container {
-                                hit,
-                                depth: 0,
-                                slashes: 0,
-                                doubled: false,
-                                string: false,
-                            };
+                            self.inner = Inner::container(hit);
                             At(start)
                         }
                     };
@@ -1411,13 +1383,7 @@ impl Lane {
         let rest = self.slice(at + 1, limit);
         match (kind, size) {
             (b'a', Some(_)) => {
-                self.inner = Inner::Container {
-                    hit,
-                    depth: 0,
-                    slashes: 0,
-                    doubled: false,
-                    string: false,
-                };
+                self.inner = Inner::container(hit);
                 Some(At(at + 1))
             }
             (b's', Some(size)) => {

@@ -558,12 +558,7 @@ impl Lane {
             says(b" user ") || says(b" role ") || says(b" login ")
         };
         let sure = mark == b'"' && keyword || mark == b'\'' && account();
-        let quote = Quote {
-            mark,
-            slashes: 0,
-            doubled: false,
-            tripled: false,
-        };
+        let quote = Quote::plain(mark);
         if sure {
             return self.quoted(key, at, quote, hit, limit, closed, false);
         }

@@ -522,12 +522,7 @@ fn ends_early(text: &[u8]) -> bool {
 
 /// A quote of SQL.
 fn sql_quote(mark: u8) -> Quote {
-    Quote {
-        mark,
-        slashes: 0,
-        doubled: false,
-        tripled: false,
-    }
+    Quote::plain(mark)
 }
 
 /// So much of a long string is looked at in one go.

@@ -111,12 +111,7 @@ impl Lane {
         self.frame = Frame::Line;
         let open = at + usize::from(!matches!(self.byte(at), Some(b'"' | b'\'')));
         let mark = self.byte(open).unwrap_or(b'"');
-        let quote = Quote {
-            mark,
-            slashes: 0,
-            doubled: false,
-            tripled: false,
-        };
+        let quote = Quote::plain(mark);
         let content = open + 1;
         let found = value::quoted_end(self.slice(0, limit), content, content, quote, true);
         let (end, after) = match found {
@@ -147,12 +142,7 @@ impl Lane {
         newline: Option<usize>,
     ) -> bool {
         self.frame = Frame::Line;
-        let quote = Quote {
-            mark,
-            slashes: 0,
-            doubled: false,
-            tripled: false,
-        };
+        let quote = Quote::plain(mark);
         let (end, after) = match value::quoted_end(self.slice(0, limit), at, at, quote, true) {
             End::Quote(end) => {
                 self.block = None;

@@ -70,13 +70,7 @@ impl Lane {
                 Some(quote) => Some(self.quoted(key, v, quote?, hit, limit, closed, false)),
             },
             Some(b'[' | b'{') => {
-                self.inner = Inner::Container {
-                    hit,
-                    depth: 0,
-                    slashes: 0,
-                    doubled: false,
-                    string: false,
-                };
+                self.inner = Inner::container(hit);
                 Some(At(v))
             }
             _ => None,
