@@ -256,13 +256,29 @@ fn failures_and_offers_are_as_many_as_is_set() -> Result<()> {
 
 /// `ssh` with a command that prints without end; whoever calls reads as much of it as it likes.
 fn endless(client: &Client<'_>, stderr: Stdio) -> Result<Running> {
+    prints(client, "box", "cat /dev/zero", stderr)
+}
+
+/// `ssh` with this command on this target, running.
+fn prints(client: &Client<'_>, target: &str, does: &str, stderr: Stdio) -> Result<Running> {
     let mut command = client.ssh();
-    command.args([&client.on("box"), "--", "cat /dev/zero"]);
+    command.args([&client.on(target), "--", does]);
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(stderr);
     Running::start("ssh", &mut command)
+}
+
+/// Reads a little of what it prints, then nothing, and wants it to be told why it ended.
+fn told_why(mut still: Running) -> Result<()> {
+    let stderr = still.stderr()?;
+    let mut stdout = still.raw_stdout()?;
+    stdout.read_exact(&mut [0; 1024])?;
+    stderr.expect("bastion: the client has not read for too long")?;
+    ensure!(still.wait()?.code() == Some(255));
+    drop(stdout);
+    Ok(())
 }
 
 /// A client that stands still is not waited for, and nobody else is cut with it.
@@ -302,14 +318,7 @@ fn a_client_that_does_not_read_is_cut() -> Result<()> {
 fn whoever_reads_nothing_is_told_why_it_ended() -> Result<()> {
     let world = limits("write_stall = \"3s\"\nreader_stall = \"3s\"")?;
     let client = world.signed_in()?;
-    let mut still = endless(&client, Stdio::piped())?;
-    let stderr = still.stderr()?;
-    let mut stdout = still.raw_stdout()?;
-    stdout.read_exact(&mut [0; 1024])?;
-    stderr.expect("bastion: the client has not read for too long")?;
-    ensure!(still.wait()?.code() == Some(255));
-    drop(stdout);
-    Ok(())
+    told_why(endless(&client, Stdio::piped())?)
 }
 
 /// Where a rule holds, the long wait is for nobody: what is held is sealed in time, and a release ends.
@@ -320,20 +329,7 @@ fn whoever_reads_nothing_is_not_waited_for_where_a_rule_holds() -> Result<()> {
         ..crate::holds::setup()
     })?;
     let client = world.signed_in()?;
-    let mut command = client.ssh();
-    command.args([&client.on("vault"), "--", "yes"]);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut still = Running::start("ssh", &mut command)?;
-    let stderr = still.stderr()?;
-    let mut stdout = still.raw_stdout()?;
-    stdout.read_exact(&mut [0; 1024])?;
-    stderr.expect("bastion: the client has not read for too long")?;
-    ensure!(still.wait()?.code() == Some(255));
-    drop(stdout);
-    Ok(())
+    told_why(prints(&client, "vault", "yes", Stdio::piped())?)
 }
 
 /// Others on the same connection go on: only the channel that stands still is closed.
