@@ -134,8 +134,9 @@ fn bracket_key(text: &[u8], close: usize, floor: usize) -> Option<Key> {
         .iter()
         .rposition(|b| matches!(b, b'[' | b'\n'))?
         + floor;
-    // An object within a list is no name.
-    if text.get(from) != Some(&b'[') || text.get(from + 1) == Some(&b'{') {
+    // A list with an arrow in one of its strings is no name.
+    let listed = |b: &u8| matches!(b, b',' | b']' | b'{' | b'}');
+    if text.get(from) != Some(&b'[') || text.get(from..close)?.iter().any(listed) {
         return None;
     }
     let (mut start, mut end) = (from + 1, close);

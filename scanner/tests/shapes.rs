@@ -168,6 +168,13 @@ fn a_bracket_and_an_arrow_in_a_string_name_nothing() {
         "[{\"ssn\":\"x1\",\"v\":\"d] => Z\"},{\"c\":\"7955\"}]\n",
         "[{\"ssn\":\"***\",\"v\":\"d] => Z\"},{\"c\":\"7955\"}]\n",
     );
+    gives(
+        "{\"ssn\":[true,\"x\"],\"password\":true,\"v\":\"d] => Z\",\"name\":\"rd] =>\"}\n",
+        "{\"ssn\":[\"***\",\"***\"],\"password\":\"***\",\"v\":\"d] => Z\",\"name\":\"rd] =>\"}\n",
+    );
+    // Two backslashes do not keep a string open.
+    let text = "{\"a\":\"b\\\\\",\"id\":\"] ssn:\",\"c\":\"d\"}\n";
+    gives(text, text);
 }
 
 #[test]

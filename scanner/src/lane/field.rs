@@ -1533,7 +1533,7 @@ impl Lane {
                         slashes,
                     });
                 }
-                Some(quote) if *b == quote.mark && slashes <= quote.slashes => open = None,
+                Some(quote) if *b == quote.mark && quote.closes(slashes) => open = None,
                 None | Some(_) => {}
             }
             slashes = if *b == b'\\' { slashes + 1 } else { 0 };
@@ -1549,8 +1549,8 @@ impl Lane {
             match *b {
                 b'\n' => return None,
                 b'\\' => slashes += 1,
-                b if b == quote.mark && slashes <= quote.slashes => {
-                    return Some(from + k - slashes);
+                b if b == quote.mark && quote.closes(slashes) => {
+                    return Some(from + k - slashes.min(quote.slashes));
                 }
                 _ => slashes = 0,
             }
@@ -1935,6 +1935,14 @@ pub(super) struct Outer {
     pub(super) mark: u8,
     /// Backslashes before it.
     pub(super) slashes: usize,
+}
+
+impl Outer {
+    /// Whether a quote with that many backslashes before it closes this one. Within a quote that
+    /// has none, two stand for one that is part of the text.
+    fn closes(self, slashes: usize) -> bool {
+        slashes <= self.slashes || self.slashes == 0 && slashes.is_multiple_of(2)
+    }
 }
 
 /// The size of a word that says how what follows authorises: it is no secret.
