@@ -6,6 +6,8 @@
 //! jumps from one to the next, and what stands around an event decides.
 
 mod aligned;
+mod behind;
+mod condition;
 mod container;
 mod create;
 mod delimited;
@@ -30,6 +32,7 @@ mod recall;
 mod row;
 mod screen;
 mod secret;
+mod setting;
 mod skim;
 mod spaced;
 mod sql;
@@ -52,6 +55,7 @@ use crate::term::{Term, View};
 use crate::value::Quote;
 use crate::work;
 use crate::{Coverage, Noted};
+pub(crate) use behind::{ends_value, opens_pair};
 pub(crate) use create::created_name;
 pub(crate) use encoded::opens_data;
 pub(crate) use joint::Spans;
@@ -191,6 +195,8 @@ enum Inner {
     Pem {
         hit: Hit,
         lines: u32,
+        /// Something stands before each of its lines: the number of the line, the time of a log.
+        prefixed: bool,
     },
     /// A protected element: what it contains up to `</name`.
     Element {

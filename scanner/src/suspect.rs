@@ -66,6 +66,14 @@ impl Suspects {
         }
         // `data` of a Kubernetes Secret.
         endings.push(*b"ata");
+        // A value that may stand before its name, in another line.
+        if !rules.fields.is_empty() {
+            endings.push(*b"eul");
+        }
+        // `IDENTIFIED BY '…'`.
+        if rules.field(b"password").is_some() {
+            endings.push(*b"dei");
+        }
         endings.sort_unstable();
         endings.dedup();
         let each = endings.len().div_ceil(8).max(1);
@@ -270,6 +278,12 @@ fn starts_something(line: &[u8], upper: bool) -> bool {
         || crate::lane::created_name(line).is_some()
 }
 
+/// Whether a text ends with the word behind which SQL says a password.
+fn ends_identified(text: &[u8]) -> bool {
+    let tail = text.len().checked_sub(10).and_then(|at| text.get(at..));
+    tail.is_some_and(|tail| tail.eq_ignore_ascii_case(b"identified"))
+}
+
 /// A place in a text.
 #[derive(Clone, Copy)]
 struct Near<'a> {
@@ -303,6 +317,8 @@ impl Near<'_> {
         if look == Look::Nothing
             && self.back(1).is_ascii_alphanumeric()
             && !crate::lane::opens_data(before)
+            && !crate::lane::ends_value(before)
+            && !ends_identified(before)
         {
             recent.keep_other(&rules.endings, self.text, self.at);
         }
@@ -374,7 +390,13 @@ impl Near<'_> {
     #[inline]
     fn ends_name(self, rules: &Compiled, recent: &mut Recent) -> Look {
         let word = self.at.saturating_sub(usize::from(self.back(1) == b' '));
-        if self.opens_data(word) {
+        if self.opens_data(word)
+            || crate::lane::opens_pair(self.text, word)
+            || self
+                .text
+                .get(..word)
+                .is_some_and(|text| ends_identified(text) && rules.field(b"password").is_some())
+        {
             return Look::Doubt;
         }
         if recent.may_end(&rules.endings, self.text, word) {

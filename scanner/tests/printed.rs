@@ -219,6 +219,44 @@ fn what_a_detector_knows_stands_anywhere() {
     ]);
 }
 
+/// Each line of a key may have something before it.
+#[test]
+fn keys_in_quotations_and_logs_are_read() {
+    let body = "MIIEpAIBAAKCAQEA7bq98mMKJFfkNpUBeAQOP3UYcCsTLPeWnqVBSAC9QmfXAPqG";
+    let lines = [
+        "-----BEGIN RSA PRIVATE KEY-----",
+        "Proc-Type: 4,ENCRYPTED",
+        "",
+        body,
+        body,
+        "YcCsTLPe==",
+        "-----END RSA PRIVATE KEY-----",
+        "ordinary",
+    ];
+    let masked = lines.map(|line| {
+        if line.len() > 40 || line.ends_with("==") {
+            "***"
+        } else {
+            line
+        }
+    });
+    for prefix in [
+        "> ",
+        "conf/a-b.pem:12:",
+        "    12\t",
+        "Nov 26 10:00:00 web1 app[12]: ",
+        "web_1  | ",
+    ] {
+        let text = |lines: [&str; 8]| lines.map(|line| format!("{prefix}{line}\n")).concat();
+        become_of(&[(&text(lines), &text(masked))]);
+    }
+    // Without an end.
+    become_of(&[(
+        &format!("> -----BEGIN PRIVATE KEY-----\n> {body}\n> YcCs\n> ordinary words\n> ordinary\n"),
+        "> -----BEGIN PRIVATE KEY-----\n> ***\n> ***\n> ordinary words\n> ordinary\n",
+    )]);
+}
+
 #[test]
 fn texts_that_look_like_it_stay() {
     stay(&[

@@ -409,6 +409,185 @@ fn markup_has_its_ways() {
     }
 }
 
+/// A value stands before its name, with members between them or not, in one line or in several.
+#[test]
+fn a_value_stands_before_its_name() {
+    for (text, out) in [
+        (
+            "[{\"Value\":\"x1\",\"Type\":\"SecureString\",\"Version\":3,\"Name\":\"/app/password\"},{\"Value\":\"v\",\"Type\":\"String\",\"Name\":\"/app/city\"}]\n",
+            "[{\"Value\":\"***\",\"Type\":\"SecureString\",\"Version\":3,\"Name\":\"/app/password\"},{\"Value\":\"v\",\"Type\":\"String\",\"Name\":\"/app/city\"}]\n",
+        ),
+        (
+            "{\"value\":{\"a\":\"x1\"},\"meta\":{\"b\":[1,\"}\"]},\"name\":\"ssn\"}\n{\"value\":7,\"labels\":{\"name\":\"ssn\"}}\n",
+            "{\"value\":{\"a\":\"***\"},\"meta\":{\"b\":[1,\"}\"]},\"name\":\"ssn\"}\n{\"value\":7,\"labels\":{\"name\":\"ssn\"}}\n",
+        ),
+        (
+            "{\n  \"a\": [\n    {\n      \"value\": \"x1\",\n      \"type\": \"String\",\n      \"name\": \"ssn\"\n    },\n    {\n      \"value\": \"v\",\n      \"type\": \"String\",\n      \"name\": \"city\"\n    }\n  ]\n}\n",
+            "{\n  \"a\": [\n    {\n      \"value\": \"***\",\n      \"type\": \"String\",\n      \"name\": \"ssn\"\n    },\n    {\n      \"value\": \"v\",\n      \"type\": \"String\",\n      \"name\": \"city\"\n    }\n  ]\n}\n",
+        ),
+        (
+            "{\n  \"Value\": {\n    \"a\": \"x1\"\n  },\n  \"Name\": \"ssn\"\n}\n",
+            "{\n  \"Value\": {\n    \"a\": \"***\"\n  },\n  \"Name\": \"ssn\"\n}\n",
+        ),
+        (
+            "{\n  value: 'x1',\n  enabled: true,\n  name: 'ssn'\n}\n{ value: 'x2', name: 'ssn' }\n{ value: 'v', name: 'city' }\n",
+            "{\n  value: '***',\n  enabled: true,\n  name: 'ssn'\n}\n{ value: '***', name: 'ssn' }\n{ value: 'v', name: 'city' }\n",
+        ),
+        (
+            "{'value': \"it's x1\", 'type': 'x', 'name': 'ssn'}\n{:value=>\"x2\", :name=>\"ssn\"}\n",
+            "{'value': \"***\", 'type': 'x', 'name': 'ssn'}\n{:value=>\"***\", :name=>\"ssn\"}\n",
+        ),
+        (
+            "{\"j\":\"{\\\"value\\\":\\\"x1\\\",\\\"type\\\":1,\\\"name\\\":\\\"ssn\\\"}\"}\n",
+            "{\"j\":\"{\\\"value\\\":\\\"***\\\",\\\"type\\\":1,\\\"name\\\":\\\"ssn\\\"}\"}\n",
+        ),
+        (
+            "<property value=\"x1\" type=\"x\" name=\"ssn\"/>\n<property value=\"v\" type=\"x\" name=\"city\"/>\n",
+            "<property value=\"***\" type=\"x\" name=\"ssn\"/>\n<property value=\"v\" type=\"x\" name=\"city\"/>\n",
+        ),
+        (
+            "env:\n  - type: String\n    value: x1\n    note: |\n      v1\n      v2\n    name: ssn\n  - value: v3\n    name: city\n- value: \"x2\"\n  name: ssn\n- {value: x3, name: ssn}\n",
+            "env:\n  - type: String\n    value: x**\n    note: |\n      v1\n      v2\n    name: ssn\n  - value: v3\n    name: city\n- value: \"***\"\n  name: ssn\n- {value: \"***\", name: ssn}\n",
+        ),
+        // Below it nothing names it.
+        (
+            "a:\n  value: v1\n  b:\n    name: ssn\nc:\n  value: v2\nname: ssn\n  value: v3\n\n  name: ssn\n",
+            "a:\n  value: v1\n  b:\n    name: ssn\nc:\n  value: v2\nname: ssn\n  value: x**\n\n  name: ssn\n",
+        ),
+    ] {
+        gives(text, out);
+    }
+}
+
+/// A value is not waited for longer than what may name it, and not in a line of its own.
+#[test]
+fn what_may_be_named_is_soon_decided() {
+    for pty in [false, true] {
+        let mut scanner = scanner::Scanner::new(rules(), Options { pty });
+        let mut take = |text: &str| {
+            let raw = scanner::Raw::new(bytes::Bytes::copy_from_slice(text.as_bytes()));
+            scanner.feed(scanner::Stream::Stdout, raw);
+            let mut out = Vec::new();
+            while let Some(step) = scanner.next_step() {
+                if let scanner::Step::Pass { bytes, .. } = step {
+                    out.extend_from_slice(bytes.as_bytes());
+                }
+            }
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(take("value: v1\r\n"), "value: v1\r\n");
+        assert_eq!(take("  value: v2\r\n$ "), "  value: v2\r\n$ ");
+        assert_eq!(take("\r\n{\"value\": \"v3\"}"), "\r\n{\"value\": \"v3\"}");
+        let long = format!("\r\n{{\"value\": 1, \"a\": \"{}", "b ".repeat(600));
+        assert_eq!(take(&long), long);
+    }
+}
+
+/// What a statement compares a column with, and what it sets it to.
+#[test]
+fn conditions_of_sql_are_read() {
+    for (text, out) in [
+        (
+            "select * from t where ssn IN ('x1','x2') and city in ('v')\nselect a from t where ssn not in ( 'x1', 12 ) or id in (1)\n",
+            "select * from t where ssn IN ('***','***') and city in ('v')\nselect a from t where ssn not in ( '***', *** ) or id in (1)\n",
+        ),
+        (
+            "DELETE FROM t WHERE lower(ssn) IN (\n  'x1',\n  'x2'\n) AND id = 'v';\n",
+            "DELETE FROM t WHERE lower(ssn) IN (\n  '***',\n  '***'\n) AND id = 'v';\n",
+        ),
+        (
+            "select 1 from t where ssn IN (select ssn from u where id = 'v')\n",
+            "select 1 from t where ssn IN (select ssn from u where id = 'v')\n",
+        ),
+        (
+            "select * from t where ssn LIKE 'x1%' and city like 'v' or u.ssn not ilike '%x2'\n",
+            "select * from t where ssn LIKE '***' and city like 'v' or u.ssn not ilike '***'\n",
+        ),
+        (
+            "WHERE ssn BETWEEN 'x1' AND 'x2' AND city BETWEEN 'v1' AND 'v2'\n",
+            "WHERE ssn BETWEEN '***' AND '***' AND city BETWEEN 'v1' AND 'v2'\n",
+        ),
+        (
+            "where ssn IS DISTINCT FROM 'x1' and ssn >= 'x2' and ssn < 5 and ssn != 'x3' and ssn > 'x4'\n",
+            "where ssn IS DISTINCT FROM '***' and ssn >= '***' and ssn < 5 and ssn != '***' and ssn > '***'\n",
+        ),
+        (
+            "   Filter: (((ssn)::text ~~ 'x1%'::text) AND (ssn !~* 'x2'::text) AND ((ssn)::text >= 'x3'::text) AND (city ~~ 'v'::text))\n",
+            "   Filter: (((ssn)::text ~~ '***'::text) AND (ssn !~* '***'::text) AND ((ssn)::text >= '***'::text) AND (city ~~ 'v'::text))\n",
+        ),
+        (
+            "UPDATE t SET (id, ssn) = (1,'x1'), city = 'v' WHERE a = (2);\nupdate t set (ssn, b) = ROW('x2', 'v')\n",
+            "UPDATE t SET (id, ssn) = (1,'***'), city = 'v' WHERE a = (2);\nupdate t set (ssn, b) = ROW('***', 'v')\n",
+        ),
+        (
+            "INSERT INTO t (id, ssn) VALUES ROW(1,'x1'), ROW(2,'x2');\n",
+            "INSERT INTO t (id, ssn) VALUES ROW(1,'***'), ROW(2,'***');\n",
+        ),
+        (
+            "CREATE USER 'a'@'%' IDENTIFIED BY 'x1';\nalter user a identified with mysql_native_password by 'x2' require ssl;\nGRANT ALL ON *.* TO a IDENTIFIED BY PASSWORD 'x3';\nSET PASSWORD FOR 'a'@'b' = 'x4';\n",
+            "CREATE USER 'a'@'%' IDENTIFIED BY '***';\nalter user a identified with mysql_native_password by '***' require ssl;\nGRANT ALL ON *.* TO a IDENTIFIED BY PASSWORD '***';\nSET PASSWORD FOR 'a'@'b' = '***';\n",
+        ),
+        (
+            "Violation of UNIQUE KEY constraint 'UQ_t_ssn'. Cannot insert duplicate key in object 'dbo.t'. The duplicate key value is (x1, x2).\n",
+            "Violation of UNIQUE KEY constraint 'UQ_t_ssn'. Cannot insert duplicate key in object 'dbo.t'. The duplicate key value is (***).\n",
+        ),
+        // Other texts, and columns.
+        (
+            "names like 'password', and a password like 'open sesame' in it\nif ssn in ('a', 'b'):\ncat password > 'a file'\nselect ssn from t where city IN ('v')\nThe user identified by 'v1' came by 'v2'.\n",
+            "names like 'password', and a password like 'open sesame' in it\nif ssn in ('a', 'b'):\ncat password > 'a file'\nselect ssn from t where city IN ('v')\nThe user identified by '***' came by 'v2'.\n",
+        ),
+    ] {
+        gives(text, out);
+    }
+}
+
+/// A word, a name, a space and a value; a text up to a word.
+#[test]
+fn lines_that_set_a_name_are_read() {
+    for (text, out) in [
+        (
+            "setenv SSN x1\nsetenv CITY v\nset -gx SSN \"x2 x3\"\nset -x CITY v\nset -e SSN v\n",
+            "setenv SSN ***\nsetenv CITY v\nset -gx SSN \"***\"\nset -x CITY v\nset -e SSN v\n",
+        ),
+        (
+            "ENV SSN x1 x2\nENV CITY v\nENV SSN=x3 CITY=v\n    proxy_set_header X-Password \"x4\";\n    fastcgi_param SSN x5;\n    fastcgi_param CITY v;\n",
+            "ENV SSN ***\nENV CITY v\nENV SSN=*** CITY=v\n    proxy_set_header X-Password \"***\";\n    fastcgi_param SSN ***;\n    fastcgi_param CITY v;\n",
+        ),
+        (
+            "PASSWORD=$(cat <<EOT\nx1\nx2\nEOT\n)\nCITY=v\nexport PASSWORD=\"$(cat <<'EOT'\nx3\nEOT\n)\"\n",
+            "PASSWORD=$(cat <<EOT\n***\n***\nEOT\n)\nCITY=v\nexport PASSWORD=\"$(cat <<'EOT'\n***\nEOT\n)\"\n",
+        ),
+        (
+            "password = <<EOT # it is new\nx1\nEOT\npassword = <<-'EOT' > file\n  x2\n  EOT\ncity = v\n",
+            "password = <<EOT # it is new\n***\nEOT\npassword = <<-'EOT' > file\n  ***\n  EOT\ncity = v\n",
+        ),
+    ] {
+        gives(text, out);
+    }
+}
+
+/// A field of a form ends where the next one begins, an option of help before what is said of it.
+#[test]
+fn a_field_of_a_form_ends() {
+    for (text, out) in [
+        (
+            "ssn=x1&city=Lund&a[b]=%20+c\ncurl -d 'ssn=x2&city=Lund' http://h/\ncurl -d \"a=1&password=x3&city=Lund\" h\n",
+            "ssn=***&city=Lund&a[b]=%20+c\ncurl -d 'ssn=***&city=Lund' http://h/\ncurl -d \"a=1&password=***&city=Lund\" h\n",
+        ),
+        // A value with such signs is whole.
+        (
+            "PASSWORD=x1&b=x2\nssn=x3&x4\nexport password=x5 x6&a=b\n\"PASSWORD=x1&b=x2\"\n",
+            "PASSWORD=***\nssn=***\nexport password=***\n\"PASSWORD=***\"\n",
+        ),
+        (
+            "Usage: a [--ssn=SSN] [--city=CITY]\n  --ssn=SSN        the number\n  --password=x1    the password\n",
+            "Usage: a [--ssn=SSN] [--city=CITY]\n  --ssn=SSN        the number\n  --password=***    the password\n",
+        ),
+    ] {
+        gives(text, out);
+    }
+}
+
 /// What is too long to be waited for is masked, whatever stands in it.
 #[test]
 fn an_escaped_element_without_an_end_is_masked() {

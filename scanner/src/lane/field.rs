@@ -1,6 +1,7 @@
 //! A key, its separator and the value after it.
 
 use crate::mask::Place;
+use crate::name::Words;
 use crate::rules::Hit;
 use crate::table::Kind;
 use crate::value::{self, End, KEY_MAX, Key, Quote, Style};
@@ -59,7 +60,7 @@ impl Lane {
                     .and_then(|i| self.byte(i))
                     .is_some_and(|b| matches!(b, b'!' | b'<' | b'>' | b'~' | b'*' | b'^')) =>
             {
-                return At(at + 1);
+                return self.unequal(at, limit, closed).unwrap_or(At(at + 1));
             }
             _ => {}
         }
@@ -86,7 +87,16 @@ impl Lane {
         }
         if b == b'='
             && next != Some(b'>')
-            && let Some(hit) = self.parameter_hit(at).or_else(|| self.expression(at))
+            && let Some(flow) = self.set_list(at, limit, closed)
+        {
+            return flow;
+        }
+        if b == b'='
+            && next != Some(b'>')
+            && let Some(hit) = self
+                .parameter_hit(at)
+                .or_else(|| self.expression(at))
+                .or_else(|| self.set_password(at))
         {
             let key = Key {
                 start: at,
@@ -231,22 +241,18 @@ impl Lane {
         }
     }
 
-    /// `ssn <> '…'` of SQL: `at` is the second sign.
+    /// `ssn <> '…'` of SQL, `ssn >= '…'`: `at` is the last sign.
     pub(super) fn unequal(&mut self, at: usize, limit: usize, closed: bool) -> Option<Flow> {
-        let sign = at.checked_sub(1)?;
-        if self.byte(sign) != Some(b'<') || self.byte(sign.checked_sub(1)?) != Some(b' ') {
+        let last = at.checked_sub(1)?;
+        let sign = match self.byte(last)? {
+            b'<' | b'>' | b'!' => last,
+            b' ' if self.is_condition(at) => at,
+            _ => return None,
+        };
+        if self.byte(sign.checked_sub(1)?) != Some(b' ') {
             return None;
         }
-        let floor = match self.frame {
-            Frame::Row => self.row.cell,
-            Frame::Start | Frame::Line | Frame::Block | Frame::Painted => self.line_floor(at),
-        };
-        let key = self.key(sign, floor.min(sign));
-        let named = key.and_then(|key| {
-            let name = self.slice(key.name.0, key.name.1);
-            self.rules.compiled().field(name)
-        });
-        let hit = named.or_else(|| self.expression(sign))?;
+        let hit = self.operand(sign)?;
         let key = Key {
             start: sign,
             name: (sign, sign),
@@ -1202,6 +1208,13 @@ impl Lane {
             }
             return self.more(v);
         };
+        let assigns =
+            !colon && !spaced && !arrow && (style == Style::Assignment || outer.is_some());
+        let end = if assigns {
+            self.assigned(&key, v, end)
+        } else {
+            end
+        };
         let address = spaced && !colon && self.slice(v, end).starts_with(b"0x");
         if (matches!(style, Style::Json | Style::Fields) || address)
             && let Some(flow) = self.typed_string(key, (v, end), hit, limit, closed)
@@ -1233,7 +1246,10 @@ impl Lane {
             });
             return At(end);
         }
-        if !value::is_nothing(kept) && !kept.iter().all(|b| *b == b'*') {
+        if !value::is_nothing(kept)
+            && !kept.iter().all(|b| *b == b'*')
+            && !self.is_placeholder(&key, kept)
+        {
             let place = match style {
                 Style::Json => match key.quote {
                     Some(q) if q.doubled => Place::Doubled,
@@ -1282,6 +1298,55 @@ impl Lane {
             }
         }
         At(end.max(after))
+    }
+
+    /// Where a value behind `=` ends that goes on up to `end` otherwise: before the next field of a
+    /// form (`ssn=…&city=Lund`), or before what a text of help says about an option.
+    fn assigned(&self, key: &Key, v: usize, end: usize) -> usize {
+        let value = self.slice(v, end);
+        if self.slice(key.start.saturating_sub(2), key.start) == b"--"
+            && let Some(size) = memchr::memmem::find(value, b"  ").filter(|size| *size > 0)
+        {
+            return v + size;
+        }
+        let name = self.slice(key.name.0, key.name.1);
+        // Variables of a shell have other names, and values with anything in them.
+        if !name.iter().any(u8::is_ascii_lowercase) {
+            return end;
+        }
+        let mut parts = value.split(|b| *b == b'&');
+        let first = parts.next().map_or(0, <[u8]>::len);
+        let part = |b: &u8| {
+            crate::name::is_word(*b)
+                || matches!(
+                    b,
+                    b'_' | b'-' | b'.' | b'~' | b'%' | b'+' | b'*' | b'[' | b']' | b'#' | b'/'
+                )
+        };
+        let field = |field: &[u8]| {
+            let mut sides = field.splitn(2, |b| *b == b'=');
+            let name = sides.next().unwrap_or_default();
+            !name.is_empty()
+                && name.iter().all(part)
+                && sides.next().is_some_and(|value| value.iter().all(part))
+        };
+        let encoded = |b: &u8| part(b) || matches!(b, b'@' | b':' | b',' | b'!' | b'$');
+        let form = value
+            .get(..first)
+            .is_some_and(|value| value.iter().all(encoded));
+        if first < value.len() && form && parts.all(field) {
+            v + first
+        } else {
+            end
+        }
+    }
+
+    /// Whether a text of help says a name for the value of an option: `--ssn=SSN`.
+    fn is_placeholder(&self, key: &Key, value: &[u8]) -> bool {
+        let upper = |b: &u8| b.is_ascii_uppercase() || matches!(b, b'_' | b'-');
+        self.slice(key.start.saturating_sub(2), key.start) == b"--"
+            && value.iter().all(upper)
+            && Words::of(self.slice(key.name.0, key.name.1)).ends_with(Words::of(value).joined())
     }
 
     /// The bracket before `at` on this line that is still open.
@@ -1487,23 +1552,36 @@ impl Lane {
         Some(At(v + size))
     }
 
-    /// A text up to a line that is the word behind `<<`, as Terraform and shells write it.
+    /// A text up to a line that is the word behind `<<`, as Terraform and shells write it, also what
+    /// a command prints: `$(cat <<EOT`.
     fn heredoc(&mut self, v: usize, hit: Hit, limit: usize, closed: bool) -> Option<Flow> {
+        const COMMANDS: [&[u8]; 4] = [b"$(cat ", b"\"$(cat ", b"`cat ", b"\"`cat "];
         let rest = self.slice(v, limit);
+        let command = COMMANDS.iter().find(|command| rest.starts_with(command));
+        let begins = |command: &&[u8]| command.starts_with(rest);
+        if command.is_none() && !closed && COMMANDS.iter().any(begins) {
+            return Some(self.more(v));
+        }
+        let skip = command.map_or(0, |command| command.len());
+        let rest = rest.get(skip..).unwrap_or_default();
         let text = rest.strip_prefix(b"<<").or_else(|| {
-            let begins = rest == b"<" && !closed;
+            let begins = b"<<".starts_with(rest) && !closed && (skip > 0 || !rest.is_empty());
             begins.then_some(&[][..])
         })?;
         let near = text.get(..HEREDOC_MAX).unwrap_or(text);
         let Some(line) = memchr::memchr2(b'\n', b'\r', near) else {
             return (text.len() < HEREDOC_MAX && !closed).then(|| self.more(v));
         };
-        let word = near.get(..line).unwrap_or_default().trim_ascii_end();
+        let word = near.get(..line).unwrap_or_default();
         let word = word
             .strip_prefix(b"-")
             .or(word.strip_prefix(b"~"))
-            .unwrap_or(word);
-        let word = super::sql::column(word);
+            .unwrap_or(word)
+            .trim_ascii_start();
+        // Something else may stand behind it: a comment, a file, a bracket.
+        let ends = |b: &u8| b.is_ascii_whitespace() || matches!(b, b')' | b';' | b'|' | b'>');
+        let size = word.iter().position(ends).unwrap_or(word.len());
+        let word = super::sql::column(word.get(..size).unwrap_or_default());
         let name = |b: &u8| crate::name::is_word(*b) || *b == b'_';
         if word.is_empty() || !word.iter().all(name) || !self.is_text() {
             return None;
@@ -1515,7 +1593,7 @@ impl Lane {
             hit,
             lines: 0,
         });
-        Some(At(v + 2 + line))
+        Some(At(v + skip + 2 + line))
     }
 
     /// The quote that was opened on this line before `at` and not closed.

@@ -69,6 +69,16 @@ impl Lane {
                 Some(false) => {}
             }
         }
+        if self.table.is_none() {
+            match self.begins_setting(end) {
+                None => return false,
+                Some(true) => {
+                    self.frame = Frame::Line;
+                    return true;
+                }
+                Some(false) => {}
+            }
+        }
         if let Some(kind) = self.table.as_ref().map(|t| t.kind) {
             match self.may_be_row(kind, end) {
                 None => return false,

@@ -7,6 +7,7 @@ use crate::value::{End, Key, Quote};
 use crate::{table, value};
 
 use super::Flow::At;
+use super::behind::BEHIND_MAX;
 use super::{Flow, Frame, LOOK_BACK, Lane, Pair, Until, VALUE_MAX, first_char};
 
 impl Lane {
@@ -65,10 +66,13 @@ impl Lane {
                 self.pair = None;
                 return self.named_behind(key, after, limit, closed);
             }
-            let item = between
-                .split(|b| *b == b'\n')
-                .skip(1)
-                .any(|l| l.trim_ascii_start().starts_with(b"- "));
+            // Another item of YAML, or a line that a map of it ends with.
+            let column = key.start.saturating_sub(self.line);
+            let item = between.split(|b| *b == b'\n').skip(1).any(|line| {
+                let text = line.trim_ascii_start();
+                let ends = key.quote.is_none() && !attribute && !text.is_empty();
+                text.starts_with(b"- ") || ends && line.len() - text.len() < column
+            });
             return if leaves(between) || item {
                 self.named_behind(key, after, limit, closed)
             } else {
@@ -108,40 +112,9 @@ impl Lane {
         Paired::No
     }
 
-    /// A value before its name, in one line: `{"value": "…", "name": "ssn"}`, and so in a tag.
-    fn named_behind(&mut self, key: &Key, after: usize, limit: usize, closed: bool) -> Paired {
-        let before = self.slice(self.line_floor(key.start), key.start);
-        let tag = memchr::memrchr2(b'<', b'>', before);
-        let tag = tag.is_some_and(|at| before.get(at) == Some(&b'<'));
-        let attribute = tag && self.byte(after.wrapping_sub(1)) == Some(b'=');
-        let rest = self.slice(after, limit);
-        if !attribute && key.quote.is_none() {
-            match rest.get(..2) {
-                Some(b" '") => return self.named_error(after + 1, limit, closed),
-                None if b" '".starts_with(rest) && !closed => return Paired::More,
-                _ => {}
-            }
-        }
-        if !attribute && key.quote.is_none_or(|q| q.doubled || q.slashes > 0) {
-            return Paired::No;
-        }
-        let near = rest.get(..BEHIND_MAX).unwrap_or(rest);
-        let line = memchr::memchr(b'\n', near);
-        let text = near.get(..line.unwrap_or(near.len())).unwrap_or_default();
-        match name_behind(text, attribute) {
-            Some(Some(name)) => match self.rules.compiled().field(name) {
-                Some(hit) => Paired::Value(hit),
-                None => Paired::No,
-            },
-            Some(None) => Paired::No,
-            None if line.is_none() && !closed && near.len() < BEHIND_MAX => Paired::More,
-            None => Paired::No,
-        }
-    }
-
     /// A value in an error of MySQL, whose quote stands at `at`, and its column or key behind it:
     /// `'…' for column 'ssn'`.
-    fn named_error(&self, at: usize, limit: usize, closed: bool) -> Paired {
+    pub(super) fn named_error(&self, at: usize, limit: usize, closed: bool) -> Paired {
         let rest = self.slice(at, limit);
         let near = rest.get(..BEHIND_MAX).unwrap_or(rest);
         let line = memchr::memchr(b'\n', near);
@@ -535,6 +508,9 @@ impl Lane {
                 }
             };
         }
+        if let Some(flow) = self.condition(at, limit, closed) {
+            return flow;
+        }
         let Some(key) = self.key(end, floor.min(end)) else {
             return next;
         };
@@ -686,7 +662,7 @@ const TYPES: [&[u8]; 8] = [
 ];
 
 /// Whether a key says that its value is a name.
-fn is_name_of_name(words: &Words) -> bool {
+pub(super) fn is_name_of_name(words: &Words) -> bool {
     const NAMES: [&[u8]; 15] = [
         b"field",
         b"variable",
@@ -716,71 +692,6 @@ fn is_name_of_value(words: &Words) -> bool {
         || words.ends_with(b"values")
         || words.ends_with(b"val")
         || words.joined() == b"v"
-}
-
-/// A name is looked for so far behind its value.
-const BEHIND_MAX: usize = 1024;
-
-/// The name that a text says behind the value that it begins with: `"…", "name": "ssn"`, or
-/// `"…" name="ssn"` in a tag. `None`: it ends before.
-fn name_behind(text: &[u8], attribute: bool) -> Option<Option<&[u8]>> {
-    let skip = |text: &[u8], at: usize| {
-        let rest = text.get(at..).unwrap_or_default();
-        at + (rest.len() - rest.trim_ascii_start().len())
-    };
-    // A string without its quotes, and what stands behind it.
-    let string = |at: usize| {
-        let mark = *text.get(at)?;
-        let mut end = at + 1;
-        while *text.get(end)? != mark {
-            end += 1 + usize::from(text.get(end) == Some(&b'\\'));
-        }
-        Some((text.get(at + 1..end)?, end + 1))
-    };
-    let mut at = skip(text, 0);
-    match text.get(at)? {
-        b'"' => at = string(at)?.1,
-        b'\'' if attribute => at = string(at)?.1,
-        b'{' | b'[' | b'\\' => return Some(None),
-        _ => {
-            let rest = text.get(at..)?;
-            at += memchr::memchr3(b',', b'}', b'>', rest)?;
-        }
-    }
-    at = skip(text, at);
-    let name = if attribute {
-        let rest = text.get(at..)?;
-        let size = memchr::memchr2(b'=', b'>', rest)?;
-        at += size + 1;
-        if rest.get(size) == Some(&b'>') {
-            return Some(None);
-        }
-        rest.get(..size)?
-    } else {
-        if *text.get(at)? != b',' {
-            return Some(None);
-        }
-        at = skip(text, at + 1);
-        if *text.get(at)? != b'"' {
-            return Some(None);
-        }
-        let (name, next) = string(at)?;
-        at = skip(text, next);
-        if *text.get(at)? != b':' {
-            return Some(None);
-        }
-        at += 1;
-        name
-    };
-    if !is_name_of_name(&Words::of(name)) {
-        return Some(None);
-    }
-    at = skip(text, at);
-    match text.get(at)? {
-        b'"' => Some(Some(string(at)?.0)),
-        b'\'' if attribute => Some(Some(string(at)?.0)),
-        _ => Some(None),
-    }
 }
 
 /// How many braces open in a text, less those that close.

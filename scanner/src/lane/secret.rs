@@ -1,11 +1,11 @@
 //! Detectors with a shape of their own: URLs, private keys, arguments of a command.
 
 use crate::mask::Place;
-use crate::rules::Detector;
+use crate::rules::{Detector, Hit};
 use crate::value::{self, Key, Quote, Style};
 
 use super::Flow::At;
-use super::{Flow, Inner, Lane, Until, VALUE_MAX};
+use super::{Flow, Frame, Inner, Lane, Until, VALUE_MAX};
 
 impl Lane {
     /// A password in a URL: `at` is the colon of `://`.
@@ -105,20 +105,38 @@ impl Lane {
         } else {
             return At(at + 1);
         };
-        let begins = self.slice(at.saturating_sub(48), at);
-        if memchr::memmem::rfind(begins, b"-----BEGIN ").is_none() {
+        let from = at.saturating_sub(48);
+        let begins = memchr::memmem::rfind(self.slice(from, at), b"-----BEGIN ");
+        let Some(begins) = begins else {
             return At(at + 1);
-        }
-        self.inner = Inner::Pem { hit, lines: 0 };
+        };
+        let before = self.slice(self.line_floor(at), from + begins);
+        let marks = |b: &u8| matches!(b, b' ' | b'\t' | b'|' | b'+');
+        let prefixed = self.frame == Frame::Line
+            && !before.iter().all(marks)
+            && memchr::memchr3(b'"', b'\'', b'\\', before).is_none();
+        self.inner = Inner::Pem {
+            hit,
+            lines: 0,
+            prefixed,
+        };
         At(at + size)
     }
 
     /// A piece of a private key's body.
     pub(super) fn pem(&mut self, limit: usize, closed: bool) -> Flow {
-        let Inner::Pem { hit, lines } = self.inner else {
+        let Inner::Pem {
+            hit,
+            lines,
+            prefixed,
+        } = self.inner
+        else {
             return At(self.pos);
         };
         let at = self.pos;
+        if prefixed && self.line == at && self.byte(at) != Some(b'\n') {
+            return self.pem_line(hit, lines, limit, closed);
+        }
         let rest = self.slice(at, limit);
         let Some(&b) = rest.first() else {
             return At(limit);
@@ -136,6 +154,7 @@ impl Lane {
                     Inner::Pem {
                         hit,
                         lines: lines + 1,
+                        prefixed,
                     }
                 };
                 At(at + 1)
@@ -210,6 +229,51 @@ impl Lane {
                 At(at)
             }
         }
+    }
+
+    /// A line of a private key that has something before it, as `cat -n`, `grep -n`, a quotation or
+    /// a log: its last word is part of the key.
+    fn pem_line(&mut self, hit: Hit, lines: u32, limit: usize, closed: bool) -> Flow {
+        const HEADERS: [&[u8]; 6] = [
+            b"Proc-Type:",
+            b"DEK-Info:",
+            b"Version:",
+            b"Comment:",
+            b"Hash:",
+            b"Charset:",
+        ];
+        let at = self.pos;
+        let rest = self.slice(at, limit);
+        let near = rest.get(..PREFIXED_MAX).unwrap_or(rest);
+        let line = memchr::memchr(b'\n', near);
+        let cut = near.len() == PREFIXED_MAX;
+        let Some(size) = line.or((closed || cut).then_some(near.len())) else {
+            return self.more(at);
+        };
+        let text = near.get(..size).unwrap_or_default();
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        let body = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=');
+        let from = text.iter().rposition(|b| !body(b)).map_or(0, |i| i + 1);
+        let (from, to) = (at + from, at + text.len());
+        let says = |word: &&[u8]| memchr::memmem::find(text, word).is_some();
+        let head = lines <= HEADER_LINES && (from == to || HEADERS.iter().any(says));
+        let ends = memchr::memmem::find(text, b"-----END ").is_some();
+        if head && !ends {
+            return At(at + size);
+        }
+        let whole = to - from >= PEM_LINE_LEAST;
+        // A line that is shorter is the last one.
+        if !whole || ends {
+            self.inner = Inner::Text;
+        }
+        if ends || from == to || lines < 2 && !whole {
+            return At(at);
+        }
+        self.mask(from, to, hit, Place::Inside, "pem");
+        if line.is_none() && cut {
+            self.swallow_until(Until::Bare);
+        }
+        At(to)
     }
 
     /// `--name value` and `"--name", "value"`: `at` is the first dash.
@@ -367,3 +431,8 @@ const TYPES: [&[u8]; 6] = [
 ];
 /// No line of a private key is longer.
 const PEM_LINE_MAX: usize = 4096;
+/// A line of a key with something before it is not longer; its last word is not shorter, but in the
+/// last line; and so many lines stand before the key itself.
+const PREFIXED_MAX: usize = 1024;
+const PEM_LINE_LEAST: usize = 40;
+const HEADER_LINES: u32 = 6;

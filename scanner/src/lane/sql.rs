@@ -19,7 +19,7 @@ impl Lane {
             return next;
         }
         self.creates_before(at);
-        let words = self.slice(self.line_floor(at), at).trim_ascii_end();
+        let words = without_row(self.slice(self.line_floor(at), at).trim_ascii_end());
         let nothing = words.is_empty();
         let head = words.len().checked_sub(6).map(|at| words.split_at(at));
         let named = head.filter(|(_, tail)| tail.eq_ignore_ascii_case(b"values"));
@@ -41,7 +41,7 @@ impl Lane {
         }
         if named {
             let far = self.is_far(at).then(|| self.long_columns(at)).flatten();
-            let head = self.slice(self.line_floor(at), at).trim_ascii_end();
+            let head = without_row(self.slice(self.line_floor(at), at).trim_ascii_end());
             let head = head.get(..head.len() - 6).unwrap_or_default().trim_ascii();
             let head = OVERRIDING
                 .iter()
@@ -275,6 +275,18 @@ impl Lane {
                 At(at + 1)
             }
             b' ' | b'\t' | b'\r' => At(at + 1),
+            b'R' | b'r' if depth == 0 => {
+                let near = rest.get(..4).unwrap_or(rest);
+                if near.eq_ignore_ascii_case(b"row(") {
+                    return At(at + 3);
+                }
+                let begins = b"row(".get(..near.len());
+                if !closed && begins.is_some_and(|row| row.eq_ignore_ascii_case(near)) {
+                    return self.more_after(at.saturating_sub(1));
+                }
+                self.inner = Inner::Text;
+                At(at)
+            }
             _ if depth == 0 => {
                 self.inner = Inner::Text;
                 At(at)
@@ -470,6 +482,17 @@ impl Lane {
     fn sql_literal(&mut self, start: usize, end: usize, hit: Hit) {
         // A number becomes a string, which SQL takes anywhere.
         self.mask(start, end, hit, Place::Word, "sql");
+    }
+}
+
+/// A text without the `ROW` that it ends with, behind `VALUES`.
+fn without_row(words: &[u8]) -> &[u8] {
+    let tail = words.len().checked_sub(10).and_then(|at| words.get(at..));
+    match tail {
+        Some(tail) if tail.eq_ignore_ascii_case(b"values row") => {
+            words.get(..words.len() - 4).unwrap_or_default()
+        }
+        _ => words,
     }
 }
 
