@@ -2,7 +2,7 @@
 
 use unicode_width::UnicodeWidthChar;
 
-use crate::name::is_word;
+use crate::name::{NAME_MAX, is_word};
 use crate::rules::{Compiled, Hit};
 
 /// The most columns that are told apart; a protected one behind them masks the rest of the row.
@@ -335,12 +335,14 @@ fn is_label(cell: &[u8], name: &[u8], by: u8) -> bool {
         && name.iter().any(u8::is_ascii_alphabetic)
         && name.iter().all(letters);
     let expression = by == b'\t' && is_expression(name);
-    let quoted = name.len() < cell.len() && name.len() <= 128;
-    is_name(bare(name))
+    let quoted = name.len() < cell.len();
+    let may_be = is_name(bare(name))
         || quoted
         || numbered
         || expression
-        || name.is_empty() && !matches!(by, b',' | b';')
+        || name.is_empty() && !matches!(by, b',' | b';');
+    // A longer one may have been forgotten in part (`Names`).
+    may_be && name.len() <= NAME_MAX
 }
 
 /// Whether a cell may be the name of a column.

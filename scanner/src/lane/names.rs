@@ -17,6 +17,8 @@ pub(super) struct Names {
     /// How many names there were.
     count: usize,
     list: List,
+    /// What the name at hand says, where so many spaces follow it that not all of them are kept.
+    said: Option<Option<Hit>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +40,7 @@ impl Names {
             cols: Vec::new(),
             count: 0,
             list: List::Columns,
+            said: None,
         }
     }
 
@@ -54,6 +57,9 @@ impl Names {
                 }
             };
             let Some(size) = end else {
+                if let List::Header(by) = self.list {
+                    self.begun(rules, text, to, by);
+                }
                 // The end of a name says what it is.
                 self.from = self.from.max(to.saturating_sub(KEPT_MAX));
                 return;
@@ -61,7 +67,7 @@ impl Names {
             let name = rest.get(..size).unwrap_or_default();
             self.count += 1;
             match self.list {
-                List::Header(by) => match table::name_of(rules, name, by) {
+                List::Header(by) => match self.ended(rules, name, by) {
                     Some(hit) => push_column(&mut self.cols, hit),
                     // Behind the last column that is told apart it does not matter.
                     None if self.cols.len() >= COLUMNS_MAX => {}
@@ -81,6 +87,38 @@ impl Names {
             if self.from > to {
                 return;
             }
+        }
+    }
+
+    /// Looks at a name of a header whose end is not there, before its beginning is forgotten.
+    fn begun(&mut self, rules: &Compiled, text: &[u8], to: usize, by: u8) {
+        let rest = text.get(self.from..to).unwrap_or_default();
+        let spaces = rest.len() - rest.trim_ascii_end().len();
+        let name = rest.trim_ascii();
+        let is_none = match self.said {
+            Some(_) => !name.is_empty(),
+            None if name.is_empty() => false,
+            None if spaces > NAME_MAX => {
+                self.said = table::name_of(rules, name, by);
+                self.said.is_none()
+            }
+            None => spaces + name.len() > KEPT_MAX,
+        };
+        if is_none && self.cols.len() < COLUMNS_MAX {
+            self.list = List::Text;
+        } else if is_none {
+            self.said = Some(None);
+        }
+        if self.said.is_some() {
+            self.from = to;
+        }
+    }
+
+    /// What the name of a header says that ends here.
+    fn ended(&mut self, rules: &Compiled, rest: &[u8], by: u8) -> Option<Option<Hit>> {
+        match self.said.take() {
+            Some(said) => rest.trim_ascii().is_empty().then_some(said),
+            None => table::name_of(rules, rest, by),
         }
     }
 }
@@ -120,6 +158,7 @@ impl Lane {
                     cols: Vec::new(),
                     count: 0,
                     list: List::Header(by),
+                    said: None,
                 })
         })
     }
@@ -189,5 +228,6 @@ pub(super) fn column_at(cols: &[Option<Hit>], index: usize) -> Option<Hit> {
     cols.get(index.min(COLUMNS_MAX - 1)).copied().flatten()
 }
 
-/// As much of a name is kept: more than is compared, so that one that is too long is known as such.
-const KEPT_MAX: usize = 2 * NAME_MAX;
+/// As much of a name is kept, and of the spaces behind it: more than is compared, so that one that is
+/// too long is known as such.
+const KEPT_MAX: usize = 3 * NAME_MAX;

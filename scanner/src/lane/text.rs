@@ -97,8 +97,11 @@ impl Lane {
                         // The cursor went back: what follows is a line of its own.
                         self.line = at + 1;
                         self.line_cut = false;
-                        if self.frame == Frame::Line {
-                            self.frame = Frame::Start;
+                        match self.frame {
+                            Frame::Line => self.frame = Frame::Start,
+                            // Where this is no row, what stands before it has been read as text.
+                            Frame::Row => self.keep_before_row(),
+                            Frame::Start | Frame::Block | Frame::Painted => {}
                         }
                     }
                 }
