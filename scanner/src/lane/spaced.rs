@@ -58,7 +58,12 @@ impl Lane {
                 break;
             }
             // One space is enough where the next column begins.
-            if spaces == 1 && b != b' ' && !ruled && self.begins_column(column) {
+            if spaces == 1
+                && b != b' '
+                && !ruled
+                && self.begins_column(column)
+                && !self.awaits_value(at, stop - 1)
+            {
                 whole = true;
                 stop -= 1;
                 column -= 1;
@@ -69,7 +74,10 @@ impl Lane {
             };
             if c == ' ' {
                 spaces += 1;
-                if spaces >= 2 && !(ruled && bound != usize::MAX) {
+                if spaces >= 2
+                    && !(ruled && bound != usize::MAX)
+                    && !self.awaits_value(at, stop + 1 - spaces)
+                {
                     whole = true;
                     stop -= 1;
                     column -= 1;
@@ -151,6 +159,20 @@ impl Lane {
         self.pos = stop;
         self.row.scan = stop;
         stop < len
+    }
+
+    /// Whether a text ends with a protected argument, whose value follows: `--ssn`, `["--ssn",`.
+    fn awaits_value(&self, from: usize, to: usize) -> bool {
+        let text = self.slice(from, to);
+        let word =
+            memchr::memrchr(b' ', text).map_or(text, |at| text.get(at + 1..).unwrap_or_default());
+        let mark = |b: &u8| matches!(b, b'[' | b'(' | b'{' | b'"' | b'\'' | b'`' | b',');
+        let size = word.iter().take_while(|b| mark(b)).count();
+        let name = word.get(size..).and_then(|word| word.strip_prefix(b"--"));
+        let name = name.unwrap_or_default();
+        let size = name.iter().rev().take_while(|b| mark(b)).count();
+        let name = name.get(..name.len() - size).unwrap_or_default();
+        !name.is_empty() && self.rules.compiled().field(name).is_some()
     }
 
     /// Whether a column begins exactly here, and it or the one before is protected.
