@@ -108,9 +108,14 @@ pub(crate) fn unescape(text: &[u8]) -> Vec<u8> {
                     Some(b'x') => (2, after.get(1..3)),
                     Some(_) | None => (0, None),
                 };
+                let blank = matches!(after.first(), Some(b'n' | b'r' | b't'))
+                    && !after.get(1).is_some_and(|b| is_word(*b));
                 if let Some(code) = digits.and_then(|d| number(d, 16)) {
                     push(&mut out, code);
                     i += 2 + slashes + size;
+                } else if blank {
+                    out.push(b' ');
+                    i += 2 + slashes;
                 } else {
                     i += 1 + slashes;
                 }
@@ -209,10 +214,18 @@ mod tests {
             "customer_ssn",
             r"s\u0073n",
             "%73sn",
+            r"ssn\n",
         ] {
             assert!(Words::of(name.as_bytes()).ends_with(b"ssn"), "{name}");
         }
-        for name in ["ssn_verified", "lessn", "SSNVerified", "ssns"] {
+        for name in [
+            "ssn_verified",
+            "lessn",
+            "SSNVerified",
+            "ssns",
+            r"ss\n",
+            r"ss \n\t",
+        ] {
             assert!(!Words::of(name.as_bytes()).ends_with(b"ssn"), "{name}");
         }
         assert!(Words::of(b"eMail").ends_with(b"email"));

@@ -246,6 +246,9 @@ fn texts_that_were_read_otherwise_in_pieces() {
             "x1 ".repeat(30_000),
             "x1 ".repeat(30_000)
         ),
+        "id,ssn\na<td>ssn</td>\ra\n<td>x1".to_owned(),
+        format!("| id | ssn |phone{}\na| --- |x1", "1234 ".repeat(1675)),
+        format!("id|ssn|a{}b|c\n1|x1|2|3\n", " ".repeat(9000)),
     ] {
         let whole = scan(&rules, [text.as_bytes()]);
         for size in [1, 7, 100, 1000] {
@@ -269,6 +272,41 @@ fn a_key_below_a_header_is_no_value() {
     }
 }
 
+/// A command below the header of a table of spaces is no row of it, wherever its words stand.
+#[test]
+fn an_argument_below_a_header_is_no_cell() {
+    let rules = rules();
+    for head in ["id   ssn", "job ssn    state", "  ssn          state"] {
+        for line in [
+            "run --password x1y2z3 now",
+            "run --password   x1y2z3 now",
+            "[\"--password\", \"x1y2z3\"]",
+        ] {
+            let text = format!("{head}\n{line}\n");
+            for size in [1, 2, 7, 100] {
+                let out = scan(&rules, text.as_bytes().chunks(size));
+                let want = text.replace("x1y2z3", "***");
+                assert_eq!(String::from_utf8(out).unwrap(), want, "{size}");
+            }
+        }
+    }
+}
+
+/// The names of a header that is longer than what is kept, with as many spaces behind one.
+#[test]
+fn a_wide_name_of_a_long_header_is_read_in_any_cut() {
+    let rules = rules();
+    let pad = " ".repeat(9000);
+    let text = format!("id|note{pad}|ssn{pad}|city\n1|a|x1y2z3|b\n");
+    for size in [1, 100, 1000, 100_000] {
+        let out = scan(&rules, text.as_bytes().chunks(size));
+        assert!(
+            !String::from_utf8(out).unwrap().contains("x1y2z3"),
+            "{size}"
+        );
+    }
+}
+
 /// What only looks like a key, or like an element, masks nothing behind its string or line.
 #[test]
 fn what_opens_nothing_masks_nothing_behind() {
@@ -285,6 +323,13 @@ fn what_opens_nothing_masks_nothing_behind() {
         "{\"help\": [\"<password>\"],\n\"b\": \"c\"}\n",
         "usage: login <user> <password>\nlogged in\n$ ls\na b c\n",
         "  -p, --key <password>\n  -v\n",
+        r#"["a ssn","((",null,1]"#,
+        r#"[[["ss \n","[["],null],1]"#,
+        r#"["a ssn</key>a<a",">",null]"#,
+        "[\n  \"a ssn</key>a<a\",\n  \">\",\n  null\n]\n",
+        &format!(r#"[{}"a\\","a<ssn>",null]"#, r#""a","#.repeat(300)),
+        r#"["--password", null, {"a": 1}]"#,
+        r#"["--password", {"a": 1}]"#,
     ] {
         for size in [1, 2, 7, 100] {
             let out = scan(&rules, text.as_bytes().chunks(size));
@@ -296,6 +341,7 @@ fn what_opens_nothing_masks_nothing_behind() {
         ("[\"a ssn='x1\",\"8\",\",'\"]\n", "x1"),
         ("[\"a ssn: `x1\",\n\"8\",\n\",'\"]\n", "x1"),
         ("{\"log\": \"map[password:u\",\n\"b\": \",\"}\n", "u"),
+        ("[\"password=[\\u0001x1\",null]\n", "\\u0001x1"),
     ] {
         for size in [1, 2, 7, 100] {
             let out = scan(&rules, text.as_bytes().chunks(size));

@@ -63,7 +63,7 @@ impl Lane {
                     return self.more(at);
                 };
                 let Some(quote) = opening else {
-                    return self.escaped(at, hit, slashes, limit, closed);
+                    return self.escaped(at, hit, (slashes, string), limit, closed);
                 };
                 if quote.slashes < slashes {
                     self.inner = Inner::Text; // The string around it has ended.
@@ -147,13 +147,21 @@ impl Lane {
     }
 
     /// A backslash before no quote: white space of JSON in a string, or what is no JSON.
-    fn escaped(&mut self, at: usize, hit: Hit, slashes: usize, limit: usize, closed: bool) -> Flow {
+    fn escaped(
+        &mut self,
+        at: usize,
+        hit: Hit,
+        (slashes, string): (usize, bool),
+        limit: usize,
+        closed: bool,
+    ) -> Flow {
+        let inside = slashes > 0 || string;
         let rest = self.slice(at, limit);
         if rest.len() < 2 && !closed {
             return self.more(at);
         }
-        if slashes == 0 || matches!(rest.get(1), Some(b'n' | b'r' | b't' | b'\\') | None) {
-            return At(at + 1 + usize::from(slashes > 0 && rest.len() > 1));
+        if !inside || matches!(rest.get(1), Some(b'n' | b'r' | b't' | b'\\') | None) {
+            return At(at + 1 + usize::from(inside && rest.len() > 1));
         }
         let size = rest.iter().skip(1).position(|b| !crate::name::is_word(*b));
         let Some(size) = size.or(closed.then_some(rest.len() - 1)) else {

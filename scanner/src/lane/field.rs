@@ -1598,7 +1598,7 @@ impl Lane {
 
     /// The quote that was opened on this line before `at` and not closed.
     pub(super) fn inside_quote(&self, at: usize) -> Option<Outer> {
-        let from = self.line.max(at.saturating_sub(LOOK_BACK));
+        let from = self.line_of(at).max(at.saturating_sub(LOOK_BACK));
         let mut open: Option<Outer> = None;
         let mut last = b' ';
         let mut slashes = 0;
@@ -1618,6 +1618,17 @@ impl Lane {
             last = *b;
         }
         open
+    }
+
+    /// Where the line begins that `at` stands in, which may be one before this line; or, where that is
+    /// far, what is near.
+    pub(super) fn line_of(&self, at: usize) -> usize {
+        if at >= self.line {
+            return self.line;
+        }
+        let floor = at.saturating_sub(LOOK_BACK);
+        let newline = memchr::memrchr(b'\n', self.slice(floor, at));
+        newline.map_or(floor, |k| floor + k + 1)
     }
 
     /// Where in the range, and in its line, an outer quote closes: before its backslashes.

@@ -402,7 +402,14 @@ impl Lane {
 
     /// A bracket opens at `at` a list that may be a row.
     pub(super) fn list_opens(&mut self, at: usize, limit: usize, closed: bool) -> Option<Flow> {
-        self.lists.as_ref()?;
+        // What opens in a string is none of this list.
+        let outer = match self.lists.as_ref()?.slashes {
+            0 => self.string_at(at),
+            _ => None,
+        };
+        if outer.is_some_and(|outer| outer.mark == b'"' && outer.slashes == 0) {
+            return None;
+        }
         let before = self.before_list(at);
         let lists = self.lists.as_mut()?;
         let mut all = None;

@@ -22,7 +22,7 @@ impl Lane {
         };
         let inside = self.slice(open + 1, at).to_vec();
         let inside = inside.as_slice();
-        if inside.contains(&b'>') {
+        if inside.contains(&b'>') || self.is_over_strings(open, inside) {
             return next;
         }
         let closing = inside.first() == Some(&b'/');
@@ -121,6 +121,18 @@ impl Lane {
         next
     }
 
+    /// Whether what looks like a tag begins in a string of JSON, and goes on behind it.
+    fn is_over_strings(&self, open: usize, inside: &[u8]) -> bool {
+        let mut quotes = memchr::memchr_iter(b'"', inside);
+        let ends = quotes.any(|at| {
+            let (before, rest) = inside.split_at(at);
+            let next = rest.get(1..).unwrap_or_default().trim_ascii_start();
+            before.last() != Some(&b'\\') && matches!(next.first(), Some(b',' | b']' | b'}' | b':'))
+        });
+        let outer = || self.string_at(open).filter(|outer| outer.mark == b'"');
+        ends && outer().is_some_and(|outer| outer.slashes == 0)
+    }
+
     /// Where an element ends at the latest whose tag begins at `open`.
     fn element_within(&self, open: usize) -> Within {
         if self.is_far(open) {
@@ -144,7 +156,7 @@ impl Lane {
 
     /// The string that `at` stands in.
     pub(super) fn string_at(&self, at: usize) -> Option<Outer> {
-        match at.saturating_sub(self.line) {
+        match at.saturating_sub(self.line_of(at)) {
             0..=LOOK_BACK => self.inside_quote(at),
             _ => self.string_of_json(at),
         }
@@ -154,8 +166,12 @@ impl Lane {
     fn string_of_json(&self, at: usize) -> Option<Outer> {
         let back = self.slice(at.saturating_sub(LOOK_BACK), at);
         let open = memchr::memrchr_iter(b'"', back).find(|k| {
-            let before = back.get(..*k).unwrap_or_default();
-            before.last() != Some(&b'\\')
+            // Backslashes in pairs stand for themselves.
+            let before = back.get(..*k).unwrap_or_default().iter().rev();
+            before
+                .take_while(|b| **b == b'\\')
+                .count()
+                .is_multiple_of(2)
         })?;
         let before = back.get(..open)?.trim_ascii_end().last()?;
         matches!(before, b'[' | b'{' | b',' | b':').then_some(Outer {

@@ -367,8 +367,15 @@ impl Lane {
         match self.byte(v) {
             Some(_) if before == Some(b'[') && !quoted => return At(end),
             None | Some(b'-' | b'\n' | b'\r' | b'|' | b'[' | b'<' | b'>') => return At(end),
+            Some(b']' | b'{' | b'}') if quoted => return At(end),
             Some(_) => {}
         }
+        // An array has numbers, and words that say nothing.
+        let (style, place) = if quoted {
+            (Style::Json, Place::Literal)
+        } else {
+            (Style::Word { nested: false }, Place::Word)
+        };
         let key = Key {
             start: at,
             name: (name_at, end),
@@ -388,14 +395,9 @@ impl Lane {
                 closed,
                 false,
             ),
-            Some(None) => match value::bare_end(
-                self.slice(0, limit),
-                v,
-                Style::Word { nested: false },
-                closed,
-            ) {
+            Some(None) => match value::bare_end(self.slice(0, limit), v, style, closed) {
                 None if limit - v > VALUE_MAX => {
-                    self.mask(v, limit, hit, Place::Word, "argument");
+                    self.mask(v, limit, hit, place, "argument");
                     self.swallow_until(Until::Bare);
                     At(limit)
                 }
@@ -406,13 +408,14 @@ impl Lane {
                         (Some(b' '), None) if !closed => self.more(v),
                         (Some(b' '), Some(b' ')) => At(end),
                         _ => {
-                            self.mask(v, end, hit, Place::Word, "argument");
+                            self.mask(v, end, hit, place, "argument");
                             At(end)
                         }
                     }
                 }
+                Some(end) if quoted && value::is_nothing(self.slice(v, end)) => At(end),
                 Some(end) => {
-                    self.mask(v, end, hit, Place::Word, "argument");
+                    self.mask(v, end, hit, place, "argument");
                     At(end)
                 }
             },
