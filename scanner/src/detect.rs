@@ -96,8 +96,69 @@ fn begins_token(b: u8) -> bool {
     b.is_ascii_alphanumeric() || (0xc0..0xd0).contains(&b)
 }
 
+/// How else an `@` is written: in a URL, a string of JSON, a page.
+const AT_SIGNS: [&[u8]; 4] = [b"%40", b"\\u0040", b"&#64;", b"&#x40;"];
+
+/// The `@` that is written in another way around the digit at `i`: from where to where. `None`: more
+/// is needed.
+fn encoded_at(r: Region<'_>, i: usize) -> Option<Option<(usize, usize)>> {
+    let mut found = Some(None);
+    for (sign, digits) in AT_SIGNS.into_iter().zip([1, 2, 2, 3]) {
+        let Some(start) = i.checked_sub(digits) else {
+            continue;
+        };
+        let rest = r.text.get(start..).unwrap_or_default();
+        if rest.starts_with(sign) {
+            return Some(Some((start, start + sign.len())));
+        }
+        if !r.closed && rest.len() > digits && sign.starts_with(rest) {
+            found = None;
+        }
+    }
+    found
+}
+
+/// Where an address may begin whose `@` is written in another way and not whole at the end of a
+/// text; the end of the text where none may.
+pub(crate) fn open_at(text: &[u8], end: usize) -> usize {
+    let text = text.get(..end).unwrap_or_default();
+    let near = text.get(end.saturating_sub(6)..).unwrap_or_default();
+    let Some(size) = (1..=near.len()).find(|size| {
+        let tail = near.get(near.len() - size..).unwrap_or_default();
+        matches!(tail.first(), Some(b'%' | b'\\' | b'&'))
+            && AT_SIGNS.iter().any(|sign| sign.starts_with(tail))
+    }) else {
+        return end;
+    };
+    let sign = end - size;
+    let start = token_start(text, sign);
+    let name = text.get(start..sign).unwrap_or_default();
+    if name.iter().any(u8::is_ascii_alphabetic) {
+        start
+    } else {
+        end
+    }
+}
+
+/// An e-mail address whose `@` is written in another way around the digit at `i`.
+pub(crate) fn encoded_email(r: Region<'_>, i: usize) -> Found {
+    match encoded_at(r, i) {
+        None => Found::More(i),
+        Some(None) => Found::No(i),
+        Some(Some((from, to))) => match address(r, from, to) {
+            Found::No(_) => Found::No(i),
+            found => found,
+        },
+    }
+}
+
 /// An e-mail address around the `@` at `at`.
 pub(crate) fn email(r: Region<'_>, at: usize) -> Found {
+    address(r, at, at + 1)
+}
+
+/// The same around one that stands from `at` to `after`.
+fn address(r: Region<'_>, at: usize, after: usize) -> Found {
     let mut start = token_start(r.text, at);
     // The letters of an escape before it are no part of it.
     if r.before(start) == Some(b'\\') {
@@ -108,13 +169,13 @@ pub(crate) fn email(r: Region<'_>, at: usize) -> Found {
     if start == at || r.text.get(start..at) == Some(b"git") {
         return Found::No(at + 1);
     }
-    let (end, certain) = r.run(at + 1, 255, |b| {
+    let (end, certain) = r.run(after, 255, |b| {
         b.is_ascii_alphanumeric() || b == b'.' || b == b'-'
     });
     if !certain {
         return Found::More(start);
     }
-    let domain = r.text.get(at + 1..end).unwrap_or_default();
+    let domain = r.text.get(after..end).unwrap_or_default();
     let size = domain
         .iter()
         .rposition(u8::is_ascii_alphanumeric)
@@ -133,7 +194,7 @@ pub(crate) fn email(r: Region<'_>, at: usize) -> Found {
         return Found::No(at + 1);
     }
     // `ada@db.example.com:~$` is a prompt.
-    let end = at + 1 + size;
+    let end = after + size;
     match (r.at(end), r.at(end + 1)) {
         (Some(b':'), Some(b'~')) => Found::No(end),
         (Some(b':'), None) if !r.closed => Found::More(start),
@@ -179,6 +240,12 @@ pub(crate) fn digits(r: Region<'_>, i: usize, wants: impl Fn(Detector) -> bool) 
     let (end, certain) = r.run(i, 64, |b| b.is_ascii_digit());
     let size = end - i;
     let before = r.before(i);
+    if wants(Detector::Email) && matches!(before, Some(b'%' | b'u' | b'#' | b'x')) {
+        match encoded_email(r, i) {
+            Found::No(_) => {}
+            found => return found,
+        }
+    }
     if wants(Detector::Iban) && before.is_some_and(|b| b.is_ascii_uppercase()) {
         match iban(r, i) {
             Found::No(_) => {}
@@ -385,8 +452,8 @@ pub(crate) fn wide_gap(text: &[u8]) -> usize {
 }
 
 /// A space, a hyphen; in UTF-8 the no-break space, the figure, thin, hair and narrow no-break
-/// space, the hyphen, the no-break hyphen and the figure dash.
-const GAPS: [&[u8]; 10] = [
+/// space, the hyphen, the no-break hyphen, the figure and the en dash, the space of no width.
+const GAPS: [&[u8]; 12] = [
     b" ",
     b"-",
     "\u{a0}".as_bytes(),
@@ -397,6 +464,8 @@ const GAPS: [&[u8]; 10] = [
     "\u{2010}".as_bytes(),
     "\u{2011}".as_bytes(),
     "\u{2012}".as_bytes(),
+    "\u{2013}".as_bytes(),
+    "\u{200b}".as_bytes(),
 ];
 
 fn grouped(r: Region<'_>, i: usize, gap: &[u8], groups: &[usize]) -> Found {

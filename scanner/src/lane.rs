@@ -47,7 +47,7 @@ use bytes::Bytes;
 
 use crate::detect;
 use crate::hold::Holds;
-use crate::rules::{Hit, Rules};
+use crate::rules::{Detector, Hit, Rules};
 use crate::simd::{self, Width};
 use crate::sink::{Left, Sink};
 use crate::table::Table;
@@ -711,6 +711,9 @@ impl Lane {
         let mut until = if end { len } else { len.min(self.hold) };
         if !end {
             // A token that is not whole, or goes on into what is withheld, is withheld.
+            if self.rules.compiled().detector(Detector::Email).is_some() {
+                until = detect::open_at(&self.view.text, until);
+            }
             until = detect::token_start(&self.view.text, until);
             if self.frame == Frame::Start || self.hold == usize::MAX {
                 until = until.min(self.pos);

@@ -136,9 +136,11 @@ impl Suspects {
         if wants(Detector::GithubToken) {
             self.mark(3, b"_p", b"pousr_", b"hb");
         }
+        if named || wants(Detector::Email) {
+            self.mark(1, b"ux#0123456789abcdefABCDEF", b"\\%&", ALL);
+        }
         if named {
             self.mark(0, b"<>", ALL, ALL);
-            self.mark(1, b"ux#0123456789abcdefABCDEF", b"\\%&", ALL);
             self.mark(5, b"R", b" |", b"[*^");
             self.mark(6, b"rRnNa", b"cCiIm", b"\n");
         }
@@ -368,7 +370,8 @@ impl Near<'_> {
             || (b == b'b'
                 && before == b'\\'
                 && crate::table::begins_records(text.get(start..end).unwrap_or_default()))
-            || (matches!(before, b'\\' | b'%' | b'&') && self.is_escape(rules))
+            || (matches!(before, b'\\' | b'%' | b'&')
+                && (self.is_escape(rules) || self.is_at_sign(rules, region)))
             || (before == b'-' && self.back(2) == b'-' && self.is_argument(rules, end))
         {
             return Look::Doubt;
@@ -467,6 +470,14 @@ impl Near<'_> {
         rules.field(local).is_some()
             || crate::lane::attribute(tag, &[b"name", b"key", b"field", b"id"])
                 .is_some_and(|n| rules.field(&n).is_some())
+    }
+
+    /// Whether the escape that begins before stands for the `@` of an address.
+    fn is_at_sign(self, rules: &Compiled, region: Region<'_>) -> bool {
+        let rest = region.text.get(self.at..).unwrap_or_default();
+        let skip = rest.iter().take(2).take_while(|b| !b.is_ascii_digit());
+        rules.detector(Detector::Email).is_some()
+            && is_value(detect::encoded_email(region, self.at + skip.count()))
     }
 
     /// Whether the escape that begins before may belong to a protected name.

@@ -442,22 +442,25 @@ fn word_end(text: &[u8], start: usize, nested: bool, closed: bool) -> Option<usi
     }
 }
 
-/// The end of a value between braces: its last word is the one before a name or a bracket.
+/// The end of a value between braces: its last word is the one before a name or a bracket, also
+/// behind a comma.
 fn fields_end(text: &[u8], start: usize, closed: bool) -> Option<usize> {
     let mut at = start;
     loop {
         let end = word_end(text, at, true, closed)?;
-        let rest = text.get(end..).unwrap_or_default();
+        // A comma may be part of it, if no name follows.
+        let next = end + usize::from(text.get(end) == Some(&b','));
+        let rest = text.get(next..).unwrap_or_default();
         let spaces = rest.iter().take_while(|b| **b == b' ').count();
         match rest.get(spaces) {
             None if !closed => return None,
             Some(b) if spaces > 0 && (is_word(*b) || matches!(b, b'_' | b'-' | b'.')) => {}
             _ => return Some(end),
         }
-        if next_key(text, end + spaces, closed)? > 0 || end + spaces - start > KEY_MAX {
+        at = next + spaces;
+        if next_key(text, at, closed)? > 0 || at - start > KEY_MAX {
             return Some(end);
         }
-        at = end + spaces;
     }
 }
 

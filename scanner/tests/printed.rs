@@ -257,6 +257,25 @@ fn keys_in_quotations_and_logs_are_read() {
     )]);
 }
 
+/// An `@` may be written in another way, a card with other blanks and dashes.
+#[test]
+fn detectors_know_other_ways_to_write() {
+    become_of(&[
+        (
+            "GET /?u=ada%40example.com&b=1 x\n{\"e\":\"ada\\u0040example.com\"}\nada&#64;example.com, ada&#x40;example.com.\n",
+            "GET /?u=***&b=1 x\n{\"e\":\"***\"}\nx**, x**.\n",
+        ),
+        (
+            "4012\u{2013}8888\u{2013}8888\u{2013}1881\n4012\u{200b}8888\u{200b}8888\u{200b}1881\n",
+            "x**\nx**\n",
+        ),
+    ]);
+    stay(&[
+        "50%4\n5%40example.com1\nhttps://registry.npmjs.org/%40babel%2fcore\n\"\\u0040type\": \"x\"\n&#64;media jest%4027.0.0.tgz\n",
+        "pages 10\u{2013}20, 4012\u{2013}8888\n",
+    ]);
+}
+
 #[test]
 fn texts_that_look_like_it_stay() {
     stay(&[

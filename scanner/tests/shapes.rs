@@ -588,6 +588,126 @@ fn a_field_of_a_form_ends() {
     }
 }
 
+/// Values with commas in them, numbers under keywords, words between values, quoted names.
+#[test]
+fn values_have_their_ways() {
+    for (text, out) in [
+        (
+            "User{id=1, ssn=x1, x2, city=Lund} and {ssn=x3, x4}\n{amount=1,234.00, city=Lund}\n",
+            "User{id=1, ssn=***, city=Lund} and {ssn=***}\n{amount=1,234.00, city=Lund}\n",
+        ),
+        (
+            "{Name:Ada B. Ssn:x1, x2 City:Lund}\nUser(id=1, password=x3, city=Lund), f(password=x4) v\n",
+            "{Name:Ada B. Ssn:*** City:Lund}\nUser(id=1, password=***, city=Lund), f(password=***) v\n",
+        ),
+        (
+            "{:id 1, :ssn 12, :city \"Lund\"}\n[:ssn 12]\n(f :ssn 12)\n",
+            "{:id 1, :ssn \"***\", :city \"Lund\"}\n[:ssn 12]\n(f :ssn 12)\n",
+        ),
+        (
+            "['id', 'ssn', 'city']\n[(<Foo at 0x1>, 'x1', 'Lund'), (Foo, 'x2', 'Oslo')]\n",
+            "['id', 'ssn', 'city']\n[(<Foo at 0x1>, '***', 'Lund'), (Foo, '***', 'Oslo')]\n",
+        ),
+        (
+            "\"city\"\t\"Lund\"\n\n\"ssn\"\t\"x1\"\n\n\"password\"\tx2\n",
+            "\"city\"\t\"Lund\"\n\n\"ssn\"\t\"***\"\n\n\"password\"\t***\n",
+        ),
+        (
+            "ERROR:  new row for relation \"p\" violates check constraint \"p_ssn_check\"\nDETAIL:  Failing row contains (1, x1).\n",
+            "ERROR:  new row for relation \"p\" violates check constraint \"p_ssn_check\"\nDETAIL:  Failing row contains (***, ***).\n",
+        ),
+    ] {
+        gives(text, out);
+    }
+}
+
+/// Whatever stands for a value, nothing of it is left, and all that is not protected is.
+#[test]
+fn every_mask_hides_every_form() {
+    const VALUE: &str = "Tz7qK9x2w";
+    let forms = [
+        "{\"a\":1,\"ssn\":\"@\",\"city\":\"Lund\"}\n",
+        "{\"value\":\"@\",\"type\":\"s\",\"name\":\"ssn\"} Lund\n",
+        "{\n  \"value\": \"@\",\n  \"name\": \"ssn\"\n}\nLund\n",
+        "- value: @\n  name: ssn\n- value: Lund\n  name: city\n",
+        "<p value=\"@\" a=\"b\" name=\"ssn\"/>Lund\n",
+        "{\"columns\":[\"id\",\"ssn\"],\"rows\":[[1,\"@\"],[Lund,\"@\"]]}\n",
+        "{\"data\":\"{\\\"ssn\\\":\\\"@\\\",\\\"city\\\":\\\"Lund\\\"}\"}\n",
+        "id,ssn,city\n1,@,Lund\n2,\"@\",Lund\n",
+        " id | ssn       | city\n----+-----------+------\n  1 | @ | Lund\n(1 row)\n",
+        "NAME   SSN         CITY\na      @   Lund\nb      @   Lund\n",
+        "select * from t where ssn IN ('@', '@') and city = 'Lund'\n",
+        "where ssn LIKE '@' and ssn BETWEEN '@' AND '@' and city = 'Lund'\n",
+        "UPDATE t SET (id, ssn) = (1,'@'), city = 'Lund'\n",
+        "INSERT INTO t (id, ssn, city) VALUES ROW(1,'@','Lund');\n",
+        "CREATE USER Lund IDENTIFIED BY '@';\n",
+        "DETAIL:  Key (city, ssn)=(Lund, @) already exists.\n",
+        "setenv SSN @\nset -x SSN '@'\nENV SSN @\nLund\n",
+        "PASSWORD=$(cat <<EOT\n@\nEOT\n)\nLund\n",
+        "ssn=@&city=Lund\n",
+        "--ssn @ --city Lund\n",
+        "User{id=1, ssn=@, @, city=Lund}\n",
+        "{:id 1, :ssn \"@\", :city \"Lund\"}\n",
+        "[{id,1},{ssn,\"@\"},{city,\"Lund\"}]\n",
+        "Map(ssn -> @, city -> Lund)\n",
+        "((ssn . \"@\") (city . \"Lund\"))\n",
+        "password = <<-EOT\n    @\n  EOT\ncity = Lund\n",
+        "ssn: |\n  @\n  @\ncity: Lund\n",
+        "password: 'aaa @\n  @'\ncity: Lund\n",
+        "array(1) {\n  [\"ssn\"]=>\n  string(9) \"@\"\n}\nLund\n",
+        "<ssn>@</ssn><city>Lund</city>\n",
+        "<table><tr><th>ssn</th><th>city</th></tr><tr><td>@</td><td>Lund</td></tr></table>\n",
+        "--X\nContent-Disposition: form-data; name=\"ssn\"\n\n@\n--X--\nLund\n",
+    ];
+    let masks = [
+        Mask::Redact,
+        Mask::Last4,
+        Mask::Token,
+        Mask::StableToken,
+        Mask::Format,
+        Mask::Drop,
+    ];
+    for mask in masks {
+        let rule = Rule::new("r", Action::Mask(mask))
+            .field("ssn")
+            .field("password");
+        let rules = RulesBuilder::new()
+            .rule(rule)
+            .token_key(b"a key of the test")
+            .stable_key(b"another of the test");
+        let rules = Arc::new(rules.build().unwrap());
+        for form in forms {
+            let text = form.replace('@', VALUE);
+            for (pty, size) in [
+                (false, 1),
+                (false, text.len()),
+                (true, 1),
+                (true, text.len()),
+            ] {
+                let out = support::scan(rules.clone(), Options { pty }, &text, size);
+                let out = String::from_utf8(out).unwrap();
+                let what = format!("{mask:?}, {pty}, in pieces of {size}: {out}");
+                let leaks = VALUE
+                    .as_bytes()
+                    .windows(5)
+                    .any(|part| out.contains(std::str::from_utf8(part).unwrap()));
+                assert!(!leaks, "{what}");
+                assert_eq!(
+                    out.matches("Lund").count(),
+                    text.matches("Lund").count(),
+                    "{what}"
+                );
+                let marks = |text: &str| {
+                    text.chars()
+                        .filter(|c| "{}[]()<>\n|".contains(*c))
+                        .collect::<String>()
+                };
+                assert_eq!(marks(&out), marks(&text), "{what}");
+            }
+        }
+    }
+}
+
 /// What is too long to be waited for is masked, whatever stands in it.
 #[test]
 fn an_escaped_element_without_an_end_is_masked() {

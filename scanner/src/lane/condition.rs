@@ -161,6 +161,18 @@ impl Lane {
         sets.then(|| self.rules.compiled().field(b"password"))?
     }
 
+    /// The protected column that a line of PostgreSQL's speaks of, whose next line tells the row:
+    /// `… violates check constraint "people_ssn_check"`.
+    pub(super) fn violated(&self, from: usize, to: usize) -> Option<Hit> {
+        let line = self.slice(from, to);
+        let line = line.get(..super::LINE_CONTEXT).unwrap_or(line);
+        let at = memchr::memmem::find(line, b" violates ")?;
+        memchr::memmem::find(line.get(at..)?, b"constraint")?;
+        let part = |b: &u8| !crate::name::is_word(*b);
+        let mut words = line.split(part).filter(|word| !word.is_empty());
+        words.find_map(|word| self.rules.compiled().field(word))
+    }
+
     /// A row that SQL Server did not take, at its bracket: `The duplicate key value is (…)`. Its
     /// constraint or index says which columns it has.
     pub(super) fn duplicate(&mut self, at: usize, limit: usize, closed: bool) -> Option<Flow> {

@@ -378,6 +378,9 @@ impl Lane {
         if self.inserts.is_none() {
             self.params.clear();
         }
+        if let Some(hit) = self.violated(from, to) {
+            self.inserts = Some((hit, 2));
+        }
         let above = self.above;
         self.above = (!cut && to - from <= LINE_CONTEXT).then_some((from, to));
         let no_row = self.frame == Frame::Row && !self.row.is_row && self.row.index == 0;

@@ -453,6 +453,8 @@ impl Lane {
             }
             // A list of rows.
             Some(b'[' | b'(') if matches!(before, Before::Key(_)) => return None,
+            // The same of Python.
+            Some(b'(') if matches!(before, Before::Line) => return None,
             _ => {}
         }
         if let Some(lists) = &mut self.lists {
@@ -702,6 +704,18 @@ impl Lane {
         let Some(size) = size.or((closed || rest.len() > WORD_MAX).then_some(rest.len())) else {
             return self.more(at);
         };
+        // An object of Python: `<Foo at 0x1>`.
+        if rest.first() == Some(&b'<') {
+            let near = rest.get(..WORD_MAX).unwrap_or(rest);
+            return match memchr::memchr2(b'>', b'\n', near) {
+                None if !closed && near.len() < WORD_MAX => self.more(at),
+                Some(end) if near.get(end) == Some(&b'>') => At(at + end + 1),
+                _ => {
+                    self.inner = Inner::Text;
+                    At(at)
+                }
+            };
+        }
         let word = rest.get(..size).unwrap_or_default();
         let number = word
             .first()
@@ -709,12 +723,14 @@ impl Lane {
         let literal = LITERALS.iter().any(|w| word.eq_ignore_ascii_case(w));
         // What Python and JavaScript write before a value: `Decimal(`, `b'`.
         let wraps = matches!(rest.get(size), Some(b'(' | b'"' | b'\''));
-        if size > WORD_MAX || !(number || literal || wraps && is_identifier(word)) {
+        // A word that nobody quotes: what follows it is the next value.
+        let plain = matches!(rest.get(size), Some(b',' | b']' | b')')) && is_identifier(word);
+        if size > WORD_MAX || !(number || literal || plain || wraps && is_identifier(word)) {
             self.inner = Inner::Text;
             return At(at);
         }
         let end = at + size;
-        if number || literal && !value::is_nothing(self.slice(at, end)) {
+        if number || (literal || plain) && !value::is_nothing(self.slice(at, end)) {
             let place = match self.lists.as_ref().map_or(0, |lists| lists.slashes) {
                 0 => Place::Literal,
                 1 => Place::Escaped,

@@ -417,6 +417,8 @@ impl Lane {
             None => before.split_at(0),
         };
         let name = name.trim_ascii_start();
+        let quoted = name.strip_prefix(b"\"").and_then(|n| n.strip_suffix(b"\""));
+        let name = quoted.filter(|_| tab).unwrap_or(name);
         let labelled = label
             .iter()
             .all(|b| b.is_ascii_uppercase() || matches!(b, b'_' | b'\t'))
@@ -465,15 +467,19 @@ impl Lane {
             return self.more(v);
         };
         let cell = rest.get(..size).unwrap_or_default().trim_ascii_end();
+        let inner = cell.strip_prefix(b"\"").and_then(|c| c.strip_suffix(b"\""));
+        let inner = inner.filter(|c| tab && !c.contains(&b'"'));
+        let from = v + usize::from(inner.is_some());
+        let cell = inner.unwrap_or(cell);
         let cells = cell.contains(&b'\t') || memchr::memmem::find(cell, b"  ").is_some();
         if cell.is_empty() || cells || !is_value(cell) || value::is_nothing(cell) {
             return At(v);
         }
-        let to = v + cell.len();
+        let to = from + cell.len();
         let place = if tab { Place::Inside } else { Place::Cell };
         // `ssn  userId` may be the header of a table, too: then the lines after it are its rows.
         let column = may_be_column(cell);
-        self.mask(v, to, hit, place, "key-value");
+        self.mask(from, to, hit, place, "key-value");
         self.told = !column;
         At(to)
     }

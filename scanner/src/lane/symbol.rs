@@ -37,7 +37,7 @@ impl Lane {
     }
 
     /// What stands behind a keyword and a space: a string, a list, or a string with its kind
-    /// before it (`#uuid "…"`). A word or a number may be anything.
+    /// before it (`#uuid "…"`). A word may be anything, and a number outside of a map.
     fn symbol_value(
         &mut self,
         name: (usize, usize),
@@ -73,6 +73,19 @@ impl Lane {
                 self.inner = Inner::container(hit);
                 Some(At(v))
             }
+            // A number, in a map.
+            Some(b'0'..=b'9' | b'-') if self.in_map(name.0 - 1) => {
+                let Some(end) = value::bare_end(
+                    self.slice(0, limit),
+                    v,
+                    Style::Word { nested: true },
+                    closed,
+                ) else {
+                    return (limit - v <= VALUE_MAX).then(|| self.more(v));
+                };
+                self.mask(v, end, hit, Place::Literal, "key-value");
+                Some(At(end))
+            }
             _ => None,
         }
     }
@@ -84,6 +97,10 @@ impl Lane {
             && byte(2).is_none_or(|b| {
                 b.is_ascii_whitespace() || matches!(b, b'[' | b'{' | b'(' | b',' | b'#')
             })
+    }
+
+    fn in_map(&self, at: usize) -> bool {
+        self.opened(at).and_then(|open| self.byte(open)) == Some(b'{')
     }
 
     fn opens_list(&self, at: usize) -> bool {
