@@ -24,21 +24,29 @@ use crate::session::UNREACHABLE;
 
 /// A signal by its SSH name (RFC 4254, section 6.10).
 #[derive(Clone, Debug)]
-pub(crate) struct Signal(Sig);
+pub(crate) struct Signal {
+    signal: Sig,
+    name: &'static str,
+}
 
 impl Signal {
-    /// The signal, where it is one of the names of the RFC.
+    /// One for the target, where it is one of the names of the RFC, or `USR2`.
     pub(super) fn known(signal: Sig) -> Option<Self> {
-        match signal {
-            Sig::Custom(name) if name == USR2 => Some(Self(Sig::Custom(name))),
-            Sig::Custom(_) => None,
-            signal => Some(Self(signal)),
-        }
+        Self::named(signal, &[USR2])
     }
 
-    /// The name without `SIG`, such as `TERM`. A target's own names are not repeated.
-    pub(crate) fn name(&self) -> &'static str {
-        match self.0 {
+    /// The one that ended a command. A target's own names are not repeated, since no rule has looked
+    /// at them: they become the one that says least.
+    fn of_end(signal: Sig) -> Self {
+        Self::named(signal, &ENDING).unwrap_or(Self {
+            signal: Sig::TERM,
+            name: "TERM",
+        })
+    }
+
+    /// The signal, where it is one of the names of the RFC or of `others`.
+    fn named(signal: Sig, others: &[&'static str]) -> Option<Self> {
+        let name = match &signal {
             Sig::ABRT => "ABRT",
             Sig::ALRM => "ALRM",
             Sig::FPE => "FPE",
@@ -51,9 +59,14 @@ impl Signal {
             Sig::SEGV => "SEGV",
             Sig::TERM => "TERM",
             Sig::USR1 => "USR1",
-            // The only one that `known` lets in: the library has no name for it.
-            Sig::Custom(_) => USR2,
-        }
+            Sig::Custom(name) => others.iter().copied().find(|other| other == name)?,
+        };
+        Some(Self { signal, name })
+    }
+
+    /// The name without `SIG`, such as `TERM`.
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
     }
 }
 
@@ -502,7 +515,7 @@ impl ClientWriter {
                 .handle
                 .exit_signal_request(
                     self.half.id(),
-                    signal.0,
+                    signal.signal,
                     core_dumped,
                     String::new(),
                     String::new(),
@@ -656,9 +669,8 @@ impl TargetReader {
                     ..
                 }) => {
                     return FromTarget::Ended(Ended::Signal {
-                        // Names outside the RFC go on as the one that says least, and the message not
-                        // at all: no rule has looked at either.
-                        signal: Signal::known(signal_name).unwrap_or(Signal(Sig::TERM)),
+                        // The message does not go on at all: no rule has looked at it.
+                        signal: Signal::of_end(signal_name),
                         core_dumped,
                     });
                 }
@@ -718,7 +730,8 @@ impl TargetWriter {
 
     /// A signal for the command.
     pub(crate) async fn signal(&self, signal: Signal) -> Result<(), Gone> {
-        self.half.signal(signal.0).await.map_err(|_| Gone::Closed)
+        let Signal { signal, .. } = signal;
+        self.half.signal(signal).await.map_err(|_| Gone::Closed)
     }
 }
 
@@ -775,7 +788,26 @@ impl Largest {
     }
 }
 
+/// The signal of POSIX that programs wait for and the RFC leaves out.
 const USR2: &str = "USR2";
+/// What else ends a command, by the names of POSIX and Linux; OpenSSH's server has one for all of them.
+const ENDING: [&str; 15] = [
+    USR2,
+    "BUS",
+    "EMT",
+    "IO",
+    "POLL",
+    "PROF",
+    "PWR",
+    "STKFLT",
+    "SYS",
+    "TRAP",
+    "VTALRM",
+    "XCPU",
+    "XFSZ",
+    "LOST",
+    "SIG@openssh.com",
+];
 /// `SSH_EXTENDED_DATA_STDERR` (RFC 4254, section 5.2).
 const STDERR: u32 = 1;
 
