@@ -1,12 +1,13 @@
 //! How sessions end: what was sent arrives, and what the command says is heard, whoever ends first.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
+use tests::files::wait_for_file;
 use tests::peer::ask;
-use tests::process::run;
+use tests::process::{Running, run};
 use tests::world::World;
 
 /// A client that sends everything, says so, and closes its channel at once has sent everything.
@@ -57,5 +58,38 @@ fn a_status_is_heard_after_both_ends_have_closed() -> Result<()> {
     ensure!(through("direct")?.code() == 7);
     let output = through(&client.on("box"))?;
     ensure!(output.code() == 7, "{output:?}");
+    Ok(())
+}
+
+/// The end of the output waits for a client that does not read, and meanwhile its input ends: a multiplexed one closes the
+/// channel by itself once it knows of both, and hears the status all the same.
+#[test]
+fn a_status_is_heard_where_both_ends_cross() -> Result<()> {
+    let world = World::usual()?;
+    let client = world.signed_in()?;
+    let master = client.master("box")?;
+    let place = world.place("crossed-")?;
+    let (closed, heard) = (place.join("closed"), place.join("heard"));
+    let mut command = master.command();
+    // A window and a little more.
+    command.arg(format!(
+        "head -c 2500000 /dev/zero; exec >&- 2>&-; : > {}; cat > /dev/null; : > {}; sleep 1; exit 7",
+        closed.display(),
+        heard.display(),
+    ));
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit());
+    let mut running = Running::start("ssh", &mut command)?;
+    wait_for_file(&closed, &mut running)?;
+    drop(running.stdin());
+    wait_for_file(&heard, &mut running)?;
+    let read = std::io::copy(&mut running.raw_stdout()?, &mut std::io::sink())?;
+    let status = running.wait()?;
+    ensure!(
+        read == 2_500_000 && status.code() == Some(7),
+        "{read} {status}"
+    );
     Ok(())
 }

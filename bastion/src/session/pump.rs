@@ -201,7 +201,6 @@ impl Pump<'_> {
                 recording: &mut *recording,
                 size,
                 queue,
-                client: &*writer,
             };
             let output = async {
                 tokio::try_join!(
@@ -292,7 +291,6 @@ struct Download<'a, 'h> {
     recording: &'a mut Recording,
     size: watch::Receiver<Option<Size>>,
     queue: mpsc::Sender<Outgoing>,
-    client: &'a ClientWriter,
 }
 
 impl Download<'_, '_> {
@@ -318,10 +316,7 @@ impl Download<'_, '_> {
                     FromTarget::Eof => {
                         eof = true;
                         self.end().await?;
-                        // A client that has sent its own closes the channel at ours, and would
-                        // miss the status: it gets both together.
-                        let misses_status = self.client.has_sent_eof() && !self.client.is_bytes();
-                        if !misses_status && !self.holding.withholds() {
+                        if !self.holding.withholds() {
                             self.push(Outgoing::Eof).await?;
                         }
                     }
@@ -629,8 +624,7 @@ async fn deliver(
             // Whoever asked may have ended.
             Outgoing::Told(told) => told.send(()).unwrap_or(()),
             Outgoing::Eof => {
-                client.eof().await.map_err(gone)?;
-                *eof_sent = true;
+                *eof_sent = client.eof_before_status().await.map_err(gone)?;
             }
         }
     }

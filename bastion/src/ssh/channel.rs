@@ -476,18 +476,22 @@ impl ClientWriter {
         self.stall.heard.is_given_up()
     }
 
-    /// Whether the client has said that it sends no more; known before its reader gets there.
-    pub(crate) fn has_sent_eof(&self) -> bool {
-        self.ends.theirs.load(Ordering::Acquire)
-    }
-
     /// No more data comes.
     pub(crate) async fn eof(&self) -> Result<(), Gone> {
-        self.ends.ours.store(true, Ordering::Release);
+        self.ends.ours.store(true, Ordering::SeqCst);
         if !self.form.is_open() {
             return Ok(());
         }
         self.half.eof().await.map_err(|_| Gone::Closed)
+    }
+
+    /// No more data comes, but how the command ended. False where the client has said the same: it
+    /// would close the channel at once, and has to hear both together.
+    pub(crate) async fn eof_before_status(&self) -> Result<bool, Gone> {
+        if !self.is_bytes() && self.ends.are_both() {
+            return Ok(false);
+        }
+        self.eof().await.map(|()| true)
     }
 
     /// How the command ended; at most once.
@@ -570,14 +574,25 @@ impl Ends {
     /// the library answers at once; a status would come too late. Whoever has no other channel is
     /// not read from until the status is out (or for a while), so that the close waits.
     pub(super) fn heard_eof(&self, alone: bool) {
-        self.theirs.store(true, Ordering::Release);
-        if alone && self.ours.load(Ordering::Acquire) && !self.told.load(Ordering::Acquire) {
+        self.theirs.store(true, Ordering::SeqCst);
+        if alone && self.ours.load(Ordering::SeqCst) && !self.told.load(Ordering::Acquire) {
             self.pace.pause();
             // The session may have said it meanwhile.
             if self.told.load(Ordering::Acquire) {
                 self.pace.resume();
             }
         }
+    }
+
+    /// Whether the client has said that it sends no more, now that we are about to say it. At least
+    /// one of both sides sees the other's.
+    fn are_both(&self) -> bool {
+        self.ours.store(true, Ordering::SeqCst);
+        let both = self.theirs.load(Ordering::SeqCst);
+        if both {
+            self.ours.store(false, Ordering::SeqCst);
+        }
+        both
     }
 
     /// Whether the client was given up since it did not read.

@@ -347,14 +347,22 @@ impl Pace {
         self.asked.fetch_or(PAUSE, Ordering::AcqRel);
     }
 
-    /// Reading goes on.
+    /// Reading goes on, once the library has taken what it was handed before.
     pub(super) fn resume(&self) {
-        let before = self.asked.fetch_and(!PAUSE, Ordering::AcqRel);
-        if before & PAUSE != 0
+        let resumed = |asked| (asked & PAUSE != 0).then_some((asked & !PAUSE) | RESUMED);
+        let before = self
+            .asked
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, resumed);
+        if before.is_ok()
             && let Some(reader) = self.reader().take()
         {
             reader.wake();
         }
+    }
+
+    /// Whether a pause has ended since this was asked last.
+    pub(super) fn was_resumed(&self) -> bool {
+        self.asked.fetch_and(!RESUMED, Ordering::AcqRel) & RESUMED != 0
     }
 
     /// Whether nothing is to be read; then `reader` is woken when that ends.
@@ -461,6 +469,7 @@ const HOLD: u8 = 1;
 const NAP: u8 = 2;
 const LONG_NAP: u8 = 4;
 const PAUSE: u8 = 8;
+const RESUMED: u8 = 16;
 
 #[cfg(test)]
 mod model;

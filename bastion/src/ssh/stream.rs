@@ -189,6 +189,12 @@ impl Socket {
             self.pace.resume();
         }
         paced.pause = None;
+        // What ends a pause is handed to the library right before. Its loop takes that, or what the
+        // peer has sent meanwhile, by chance, where it finds both: it finds the peer's a turn later.
+        if self.pace.was_resumed() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         if self.read.is_empty()
             && self.small
             && let Some(nap) = self.pace.nap()
