@@ -482,9 +482,6 @@ impl Session {
             || (self.always && !queue.parts.is_empty());
         queue.scheduled = again;
         drop(queue);
-        if again {
-            crew.schedule_again(self.clone());
-        }
         if bytes > 0 && !over {
             if self.always {
                 crew.syncer.push(Urgent::Sync {
@@ -494,6 +491,10 @@ impl Session {
             } else if news {
                 self.acknowledge();
             }
+        }
+        // Last: whoever says so looks for its next job at once, and telling the other side may take a while.
+        if again {
+            crew.schedule_again(self.clone());
         }
     }
 
