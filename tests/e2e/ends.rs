@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tests::files::wait_for_file;
 use tests::peer::ask;
 use tests::process::{Running, run};
+use tests::ssh::Session;
 use tests::world::World;
 
 /// A client that sends everything, says so, and closes its channel at once has sent everything.
@@ -91,5 +92,43 @@ fn a_status_is_heard_where_both_ends_cross() -> Result<()> {
         read == 2_500_000 && status.code() == Some(7),
         "{read} {status}"
     );
+    Ok(())
+}
+
+/// Clients that go without a word of SSH (threats, row 35): what ran on the target is ended, and its recording is whole.
+#[test]
+fn whoever_goes_without_a_word_leaves_nothing_behind() -> Result<()> {
+    let world = World::usual()?;
+    let client = world.signed_in()?;
+    client.exec("box", "true", b"")?.ok()?;
+    let before = world.bastion()?.open_files()?;
+    for how in ["reset", "half-closed", "killed"] {
+        let command = format!("echo $$; exec cat # {how}");
+        let what = client.told(&json!({ "do": "vanishes", "how": how, "command": command }))?;
+        let mut session = Session::start(&mut tests::peer::script("raw.py", &[&what])?)?;
+        let process = session.stdout.wait("the command's process", |bytes| {
+            let text = std::str::from_utf8(bytes).ok()?;
+            text.split_once('\n')?.0.parse().ok()
+        })?;
+        if how == "killed" {
+            session.running.signal(rustix::process::Signal::KILL)?;
+        }
+        tests::bastion::ended(process).context(how)?;
+        // The other side of what was closed by half is still there, and is told.
+        drop(session.stdin.take());
+        session.end()?;
+        let until = Instant::now() + tests::DEADLINE;
+        while world.bastion()?.open_files()? > before {
+            ensure!(Instant::now() < until, "{how}: open files");
+            std::thread::yield_now();
+        }
+        let cast = world.recordings().of_command(&command)?;
+        ensure!(
+            cast.output() == format!("{process}\r\n")
+                && cast.data("m").concat().contains("the client left"),
+            "{how}: {:?}",
+            cast.events
+        );
+    }
     Ok(())
 }

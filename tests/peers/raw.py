@@ -540,6 +540,22 @@ def leaves(ask):
     return {"stdout": out}
 
 
+def vanishes(ask):
+    """Runs a command, prints its first line, and says no more: by a reset, by the end of its own side, or as somebody
+    kills it. Stays until its input ends."""
+    transport = sign_in(ask)
+    channel = session(transport)
+    channel.exec_command(ask["command"])
+    line = channel.makefile("rb").readline().decode()
+    if ask["how"] == "reset":
+        reset(transport, channel)
+    elif ask["how"] == "half-closed":
+        transport.sock.shutdown(socket.SHUT_WR)
+    print(line, end="", flush=True)
+    sys.stdin.read()
+    os._exit(0)
+
+
 def names(ask):
     """Tries user names, with nothing folded or checked here; says for each what came of `echo in`."""
     answers = []
@@ -978,7 +994,7 @@ does = {"failures": failures, "bad_signatures": bad_signatures, "offers": offers
         "requests": requests, "globals": globals_, "opens": opens, "twice": twice, "run": run,
         "interactive": interactive, "names": names, "leaves": leaves, "held": held, "drip": drip, "flood": flood,
         "connections": connections, "failing": failing,
-        "rekeys": rekeys, "rekeying": rekeying, "alike": alike}
+        "rekeys": rekeys, "rekeying": rekeying, "alike": alike, "vanishes": vanishes}
 answer = does[ask["do"]](ask)
 if answer is not None:
     print(json.dumps(answer))
