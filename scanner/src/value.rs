@@ -112,7 +112,8 @@ fn quoted_key(text: &[u8], close: usize, floor: usize) -> Option<Key> {
                     quote: Some(quote),
                 });
             }
-        } else if before == slashes {
+        } else if before == slashes || slashes == 0 && before.is_multiple_of(2) {
+            // Backslashes in pairs stand for themselves.
             let quote = Quote {
                 mark,
                 slashes,
@@ -120,7 +121,7 @@ fn quoted_key(text: &[u8], close: usize, floor: usize) -> Option<Key> {
                 tripled: false,
             };
             return Some(Key {
-                start: at - before,
+                start: at - slashes,
                 name: (at + 1, name_end),
                 quote: Some(quote),
             });
@@ -296,6 +297,15 @@ pub(crate) fn quoted_end(
             return End::Quote(found); // The field around it ends.
         } else if slashes < quote.slashes {
             return End::Quote(found - slashes);
+        } else if quote.slashes % 2 == 1 && slashes.is_multiple_of(2) {
+            // Backslashes in pairs stand for themselves: the outermost string ends.
+            match next {
+                None if !closed => return End::Open(found - slashes),
+                None | Some(b',' | b']' | b'}' | b':' | b'\n' | b'\r') => {
+                    return End::Quote(found - slashes);
+                }
+                Some(_) => {}
+            }
         } else if (slashes - quote.slashes).is_multiple_of(2 * (quote.slashes + 1)) {
             if quote.mark == b'\'' && quote.slashes == 0 {
                 match next {

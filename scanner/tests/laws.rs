@@ -329,6 +329,11 @@ fn what_opens_nothing_masks_nothing_behind() {
         "[\n  \"a ssn</key>a<a\",\n  \">\",\n  null\n]\n",
         &format!(r#"[{}"a\\","a<ssn>",null]"#, r#""a","#.repeat(300)),
         r#"["--password", null, {"a": 1}]"#,
+        r#"["l)=(us",1,"a)"]"#,
+        r#"["a\\\"ssn\\ :\\","a:",{"b":1}]"#,
+        r#"["\n\\\"ssn\\",":1","a",false]"#,
+        r#"["=>{\"ssn\"=>\\",{"b":"x1"}]"#,
+        r#"["'>{\"ssn\"=>{ \""],[false,"a"]"#,
         r#"["--password", {"a": 1}]"#,
     ] {
         for size in [1, 2, 7, 100] {
@@ -342,6 +347,9 @@ fn what_opens_nothing_masks_nothing_behind() {
         ("[\"a ssn: `x1\",\n\"8\",\n\",'\"]\n", "x1"),
         ("{\"log\": \"map[password:u\",\n\"b\": \",\"}\n", "u"),
         ("[\"password=[\\u0001x1\",null]\n", "\\u0001x1"),
+        ("[\"password:(\",\", '\",\"b\"]\n", "("),
+        ("[\"password:('x1\",\"b\",\"')\"]\n", "'x1"),
+        ("[\"a (password)=(x1\",1,\"a)\"]\n", "x1"),
     ] {
         for size in [1, 2, 7, 100] {
             let out = scan(&rules, text.as_bytes().chunks(size));

@@ -202,6 +202,18 @@ impl Lane {
                 return self.more(at);
             }
         };
+        // Fewer backslashes end the string that the container stands in.
+        let outer = quote.slashes > 0 && {
+            let tail = self.slice(end, limit);
+            let slashes = tail.iter().take_while(|b| **b == b'\\').count();
+            slashes != quote.slashes && tail.get(slashes) == Some(&quote.mark)
+        };
+        if outer {
+            self.seen = None;
+            self.mask(content, end, hit, Place::Inside, "json");
+            self.inner = Inner::Text;
+            return At(end);
+        }
         let close = (end + quote.len()).min(limit);
         let rest = self.slice(close, limit);
         let spaces = rest.iter().take_while(|b| b.is_ascii_whitespace()).count();

@@ -720,13 +720,11 @@ impl Lane {
         if quote.tripled || quote.doubled {
             return Some(false);
         }
+        // Backslashes in pairs stand for themselves.
+        let even = quote.slashes > 0 && quote.slashes.is_multiple_of(2);
         let open = match key.quote {
-            // Backslashes in pairs stand for themselves.
-            Some(inner) if inner.slashes == 0 && quote.slashes > 0 => {
-                inner.mark == quote.mark && quote.slashes.is_multiple_of(2)
-            }
-            Some(inner) => inner.mark == quote.mark && inner.slashes > quote.slashes,
-            None if quote.slashes > 0 => self.inside_escaped(v, quote),
+            Some(inner) => inner.mark == quote.mark && (even || inner.slashes > quote.slashes),
+            None if quote.slashes > 0 && !even => self.inside_escaped(v, quote),
             None => self
                 .string_at(v)
                 .is_some_and(|outer| outer.mark == quote.mark && outer.slashes == 0),
@@ -1396,6 +1394,17 @@ impl Lane {
             Some(b'0'..=b'9') if numbers => {}
             _ => return None,
         }
+        // A string that it stands in may end before.
+        let close = match self.string_closes(v, limit, closed) {
+            None if rest.len() <= VALUE_MAX => return Some(self.more(v)),
+            close => close.flatten(),
+        };
+        if close == Some(v + 1) {
+            return None;
+        }
+        let limit = close.unwrap_or(limit);
+        let closed = closed || close.is_some();
+        let rest = self.slice(v, limit);
         let mut open: Option<u8> = None;
         let mut last = b'(';
         let end = rest.iter().skip(1).position(|b| {
@@ -1620,6 +1629,22 @@ impl Lane {
         open
     }
 
+    /// Where the string of JSON ends that `at` stands in, if it does; `None`: more is needed.
+    fn string_closes(&self, at: usize, limit: usize, closed: bool) -> Option<Option<usize>> {
+        let plain = |outer: &Outer| outer.mark == b'"' && outer.slashes == 0;
+        let Some(outer) = self.string_at(at).filter(plain) else {
+            return Some(None);
+        };
+        match self.quote_closes(outer, at, limit) {
+            Some(close) => {
+                let ends = self.closer(close + 1, limit, closed)?;
+                Some(ends.then_some(close))
+            }
+            None if !closed && memchr::memchr(b'\n', self.slice(at, limit)).is_none() => None,
+            None => Some(None),
+        }
+    }
+
     /// Where the line begins that `at` stands in, which may be one before this line; or, where that is
     /// far, what is near.
     pub(super) fn line_of(&self, at: usize) -> usize {
@@ -1704,7 +1729,13 @@ impl Lane {
 
     /// `(email, city)=(a@b.c, Lund)`, as PostgreSQL tells which row it means: `at` is the sign.
     fn constraint(&mut self, at: usize, limit: usize, closed: bool) -> Flow {
-        let back = self.slice(self.line_floor(at).max(at.saturating_sub(256)), at - 1);
+        // A string of JSON that it stands in has all of it.
+        let outer = self
+            .string_at(at)
+            .filter(|outer| outer.mark == b'"' && outer.slashes == 0);
+        let floor = self.line_floor(at).max(at.saturating_sub(256));
+        let floor = outer.map_or(floor, |outer| floor.max(outer.at + 1));
+        let back = self.slice(floor.min(at - 1), at - 1);
         // An index may be one of an expression: `Key (lower(email::text), id)=(…)`.
         let open = memchr::memmem::rfind(back, b"Key (").map(|i| i + 4);
         let open = open.or_else(|| memchr::memrchr(b'(', back));
@@ -1729,7 +1760,9 @@ impl Lane {
             let next = rest.get(k + 1);
             rest.get(k) == Some(&b')') && next.is_none_or(|b| !crate::name::is_word(*b))
         };
+        let ends_string = outer.and_then(|outer| self.quote_closes(outer, start, limit));
         let line = rest.iter().position(|b| matches!(b, b'\n' | b'\r'));
+        let line = ends_string.map(|at| at - start).or(line);
         let found = (0..line.unwrap_or(rest.len())).find(|k| ends(*k));
         let certain = line.is_some() || closed || found.is_some_and(|k| k + 1 < rest.len());
         if !certain && rest.len() <= VALUE_MAX {
