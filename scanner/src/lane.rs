@@ -135,6 +135,8 @@ pub(crate) struct Lane {
     depth: u32,
     /// Rows of a table without protected columns: none of them is a header.
     body: bool,
+    /// A box has begun, and so many rows followed its first line, and nothing else.
+    framed: Option<u32>,
     /// The columns of a `CREATE TABLE` that is being read.
     creating: Option<create::Creating>,
     html: Html,
@@ -285,6 +287,11 @@ struct Row {
     drawn: bool,
     /// Cells are told by separators alone.
     loose: bool,
+    /// Between bars that do not stand under those of the header.
+    uneven: bool,
+    /// The last cell goes on in this line of a box, and whether the line before ended in a bar.
+    below: bool,
+    closed: bool,
     /// Blanks stand where some separators should.
     skips: bool,
     separators: usize,
@@ -468,6 +475,7 @@ impl Lane {
             data: None,
             depth: 0,
             body: false,
+            framed: None,
             creating: None,
             html: Html::default(),
             values: None,

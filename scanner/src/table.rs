@@ -28,6 +28,8 @@ pub(crate) struct Table {
     pub(crate) dormant: Option<u32>,
     /// A space stands behind separators, as in a sentence.
     pub(crate) airy: bool,
+    /// The line that looks like a header may be the first of a record.
+    pub(crate) record: bool,
 }
 
 /// How cells are told apart.
@@ -93,6 +95,7 @@ impl Table {
             rests: 0,
             dormant: None,
             airy: false,
+            record: false,
         };
         table.tell_span();
         table
@@ -179,6 +182,11 @@ impl Table {
         });
         let lead = false;
         Self::with(Kind::Delimited { by, quote, lead }, cols.collect(), columns)
+    }
+
+    /// Whether only the first of two columns is protected: its name may stand before its value.
+    pub(crate) fn names_its_row(&self) -> bool {
+        self.columns == 2 && self.span == Some((0, 0))
     }
 
     pub(crate) fn is_single(&self) -> bool {
@@ -299,6 +307,9 @@ fn is_odd(cell: &[u8]) -> bool {
             .any(|b| matches!(b, b'{' | b'}' | b'"' | b'\\' | b':' | b';' | b'`'))
         && !matches!(cell.first(), Some(b'-' | b'<' | b'/'))
 }
+
+/// Stands in a header for columns that are left out.
+const ELLIPSIS: &[u8] = b"...";
 
 /// The cells of a header; a separator between quotes is none.
 fn split(line: &[u8], by: u8) -> Vec<&[u8]> {
@@ -446,7 +457,7 @@ fn delimited(rules: &Compiled, line: &[u8], by: u8) -> Option<Table> {
         let hit = match name_of(rules, cell, by) {
             Some(hit) => hit,
             None if cell.is_empty() && outer || at >= COLUMNS_MAX => None,
-            None if is_odd(cell) => {
+            None if is_odd(cell) || cell == ELLIPSIS && at > 0 && at + 1 < columns => {
                 odd = true;
                 None
             }
@@ -600,14 +611,38 @@ pub(crate) fn is_separator(c: char) -> bool {
     matches!(c, '|' | '│' | '┃' | '║' | '╎' | '┆' | '┊' | '╏' | '┇' | '┋')
 }
 
+/// Whether a line is the first or the last of a box.
+pub(crate) fn is_border(line: &[u8]) -> bool {
+    let line = trim(line);
+    let corner = [
+        &b"+-"[..],
+        "┌─".as_bytes(),
+        "╭─".as_bytes(),
+        "┏━".as_bytes(),
+        "╔═".as_bytes(),
+    ];
+    is_rule(line) && corner.iter().any(|corner| line.starts_with(corner))
+}
+
+/// Whether a line of a box has two cells, both with something in them.
+pub(crate) fn is_boxed_pair(line: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(line);
+    let text = text.trim();
+    let inner = text.trim_matches(|c| is_separator(c) || c == ' ');
+    text.starts_with(is_separator)
+        && !is_rule(line)
+        && inner.chars().filter(|c| is_separator(*c)).count() == 1
+}
+
 fn piped(rules: &Compiled, line: &[u8]) -> Option<Table> {
     // Node's `console.table` says `(index)`.
     let bracketed = |cell: &[u8]| {
         let inner = cell.strip_prefix(b"(").and_then(|c| c.strip_suffix(b")"));
         inner.is_some_and(is_name)
     };
+    let boxed = trim(line).first() == Some(&b'|');
     piped_with(rules, line, |cell| {
-        is_name(bare(cell)) || is_expression(cell) || bracketed(cell)
+        is_name(bare(cell)) || is_expression(cell) || bracketed(cell) || boxed && cell == ELLIPSIS
     })
 }
 
@@ -720,10 +755,12 @@ fn spaced(rules: &Compiled, line: &[u8]) -> Option<Table> {
     if found.len() < 2 || found.len() > COLUMNS_MAX {
         return None;
     }
-    if !found
-        .iter()
-        .all(|(_, _, name)| is_name(bare(name.as_bytes())))
-    {
+    // pandas leaves out columns so, behind one of numbers without a name.
+    let omits = found.len() > 3 || line.first() == Some(&b' ') && found.len() > 2;
+    let inner = |at: usize| omits && at > 0 && at + 1 < found.len();
+    if !found.iter().enumerate().all(|(at, (_, _, name))| {
+        is_name(bare(name.as_bytes())) || name.as_bytes() == ELLIPSIS && inner(at)
+    }) {
         return None;
     }
     // `  password   set the password`: what a command can do.

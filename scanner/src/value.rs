@@ -475,7 +475,7 @@ fn fields_end(text: &[u8], start: usize, closed: bool) -> Option<usize> {
 }
 
 /// The size of a `name=` or `name:` at `at`; 0 if there is none; `None`: more is needed.
-fn next_key(text: &[u8], at: usize, closed: bool) -> Option<usize> {
+pub(crate) fn next_key(text: &[u8], at: usize, closed: bool) -> Option<usize> {
     let rest = text.get(at..).unwrap_or_default();
     let name = rest
         .iter()

@@ -11,7 +11,8 @@ use scanner::{Action, Mask, Options, Rule, Rules, RulesBuilder};
 fn rules() -> Arc<Rules> {
     let rule = Rule::new("r", Action::Mask(Mask::Redact))
         .field("ssn")
-        .field("password");
+        .field("password")
+        .detector(scanner::Detector::UrlPassword);
     Arc::new(RulesBuilder::new().rule(rule).build().unwrap())
 }
 
@@ -716,5 +717,202 @@ fn an_escaped_element_without_an_end_is_masked() {
         let out = scan(&long, false, size);
         assert!(!out.contains('x'), "in pieces of {size}: {out}");
         assert!(out.ends_with("city\n"), "in pieces of {size}: {out}");
+    }
+}
+
+/// Bars that stand where somebody wrote them: rows are told by how many there are.
+#[test]
+fn bars_need_not_stand_under_those_of_the_header() {
+    for (text, out) in [
+        // No bar at the end of the lines, or only at that of the header.
+        (
+            "| id | ssn | city\n| 1 | x1 | Lund\n| 2 | x2 | Lund\n| 3 | x3 | Rome\n",
+            "| id | ssn | city\n| 1 | ** | Lund\n| 2 | ** | Lund\n| 3 | ** | Rome\n",
+        ),
+        (
+            "| id | ssn | city |\n|---|---|---|\n| 1 | x1 | Lund\n| 2 | x2 |\n| 3 | x3 | Rome\n",
+            "| id | ssn | city |\n|---|---|---|\n| 1 | ** | Lund\n| 2 | ** |\n| 3 | ** | Rome\n",
+        ),
+        // Where more is missing, a line may go on with the row before: all of it is masked.
+        (
+            "| id | ssn | city |\n| 1 | x1\n| x2 | Lund |\n| 3 | x3 | Rome |\n",
+            "| id | ssn | city |\n| 1 | **\n| ** | ******\n| 3 | ** | Rome |\n",
+        ),
+        (
+            "name | ssn | city\nbob | x1 | Lund\neve smith | x2 | New York\nann |  | Rome\n",
+            "name | ssn | city\nbob | *** | Lund\neve smith | *** | New York\nann |  | Rome\n",
+        ),
+        // Markdown.
+        (
+            "Name | Password\n-----|---------\nbob | x1\n",
+            "Name | Password\n-----|---------\nbob | ***\n",
+        ),
+        (
+            "Name | Password\n:--- | ---:\nAnna Lee | x1\n",
+            "Name | Password\n:--- | ---:\nAnna Lee | ***\n",
+        ),
+        // A bar in a cell: nobody knows in which.
+        (
+            "name | ssn | city\nx | y z | x1 | Lund\n",
+            "name | ssn | city\nx | *** | *** | Lund\n",
+        ),
+        // Where it stands where it should, one before it is in the cell.
+        (
+            "note      | ssn\na | b     | x1\n",
+            "note      | ssn\na | b     | **\n",
+        ),
+        // What a shell is told, and other text.
+        (
+            "name | ssn\nbob | x1\n$ cat a | wc\nada@db:~/a/long/path$ cat a | wc\nuse [a|b]\n",
+            "name | ssn\nbob | ***\n$ cat a | wc\nada@db:~/a/long/path$ cat a | wc\nuse [a|b]\n",
+        ),
+        (
+            "name | ssn | city\na line of text | with a bar\n",
+            "name | ssn | city\na line of text | with a bar\n",
+        ),
+        // Names that leave columns out.
+        (
+            "    name  ssn  ...  city\n0    bob   x1  ...  Lund\n",
+            "    name  ssn  ...  city\n0    bob   **  ...  Lund\n",
+        ),
+        (
+            "name,ssn,...,city\nbob,x1,...,Lund\n",
+            "name,ssn,...,city\nbob,***,...,Lund\n",
+        ),
+        (
+            "| name | ... | ssn |\n| bob | ... | x1 |\n",
+            "| name | ... | ssn |\n| bob | ... | ** |\n",
+        ),
+    ] {
+        gives(text, out);
+    }
+}
+
+/// What a terminal is shown of a text that goes on.
+fn fed(text: &str) -> String {
+    let mut scanner = scanner::Scanner::new(rules(), Options { pty: true });
+    let mut out = Vec::new();
+    for piece in text.as_bytes().chunks(3) {
+        let raw = scanner::Raw::new(bytes::Bytes::copy_from_slice(piece));
+        scanner.feed(scanner::Stream::Stdout, raw);
+        while let Some(step) = scanner.next_step() {
+            if let scanner::Step::Pass { bytes, .. } = step {
+                out.extend_from_slice(bytes.as_bytes());
+            }
+        }
+    }
+    String::from_utf8(out).unwrap()
+}
+
+/// A question under a table does not wait for its answer, what is typed is shown.
+#[test]
+fn under_bars_a_prompt_is_shown_at_once() {
+    for (text, out) in [
+        (
+            "name | ssn\r\nann lee | x1\r\n",
+            "name | ssn\r\nann lee | ***\r\n",
+        ),
+        (
+            "ssn | name\r\nx1abc | bob\r\n",
+            "ssn | name\r\n*** | bob\r\n",
+        ),
+    ] {
+        for prompt in [
+            "ada@db:~/a/b$ cat a | grep ",
+            "Enter it: ",
+            "Login name: ",
+            "mysql> a",
+        ] {
+            assert_eq!(fed(&format!("{text}{prompt}")), format!("{out}{prompt}"));
+        }
+    }
+}
+
+/// A box around names and their values is no table, though its first line looks like a header.
+#[test]
+fn a_box_may_be_a_record() {
+    let boxes = |text: &str| {
+        [
+            text.to_owned(),
+            text.replace('|', "│").replace('+', "┌").replace('-', "─"),
+            text.replace('|', "┃").replace('+', "┏").replace('-', "━"),
+        ]
+    };
+    for (text, out) in [
+        (
+            "+----------+-------+\n| name     | bob   |\n| password | x1    |\n| city     | Lund  |\n| ssn      | plain |\n+----------+-------+\n",
+            "+----------+-------+\n| name     | bob   |\n| password | **    |\n| city     | Lund  |\n| ssn      | ***** |\n+----------+-------+\n",
+        ),
+        // One after the other, the protected name first.
+        (
+            "+----------+------+\n| password | x1   |\n| city     | Lund |\n| ssn      | x2   |\n+----------+------+\n+----------+------+\n| password | x1   |\n| city     | Lund |\n| ssn      | x2   |\n+----------+------+\nend\n",
+            "+----------+------+\n| password | **   |\n| city     | Lund |\n| ssn      | **   |\n+----------+------+\n+----------+------+\n| password | **   |\n| city     | Lund |\n| ssn      | **   |\n+----------+------+\nend\n",
+        ),
+        // A line below the first row: a table, of any words.
+        (
+            "+----------+------+\n| password | city |\n+----------+------+\n| apple    | Lund |\n| b        | Rome |\n+----------+------+\n",
+            "+----------+------+\n| password | city |\n+----------+------+\n| *****    | Lund |\n| *        | Rome |\n+----------+------+\n",
+        ),
+        // And none, but no word.
+        (
+            "+----------+------+\n| password | city |\n| x1       | Lund |\n| b        | Rome |\n+----------+------+\n",
+            "+----------+------+\n| password | city |\n| **       | Lund |\n| *        | Rome |\n+----------+------+\n",
+        ),
+    ] {
+        for (text, out) in boxes(text).iter().zip(boxes(out)) {
+            gives(text, &out);
+        }
+    }
+}
+
+/// A line under a header says nothing of its columns where it has no gaps.
+#[test]
+fn a_rule_may_be_longer_than_its_header() {
+    for rule in [
+        "-".repeat(40),
+        "=".repeat(30),
+        "─".repeat(40),
+        "-".repeat(3),
+    ] {
+        gives(
+            &format!(
+                "NAME      PASSWORD    CITY\n{rule}\nbob       x1          Lund\neve       apple       Rome\n"
+            ),
+            &format!(
+                "NAME      PASSWORD    CITY\n{rule}\nbob       **          Lund\neve       *****       Rome\n"
+            ),
+        );
+    }
+}
+
+/// Parameters of a URL follow its host.
+#[test]
+fn a_url_may_have_parameters_behind_its_host() {
+    for (text, out) in [
+        (
+            "jdbc:sqlserver://h:1433;databaseName=x;user=bob;password=x1;encrypt=true\n",
+            "jdbc:sqlserver://h:1433;databaseName=x;user=bob;password=***;encrypt=true\n",
+        ),
+        (
+            "jdbc:as400://h;password=x@1\n",
+            "jdbc:as400://h;password=***\n",
+        ),
+        (
+            "a://h,password=x1 a://[::1]:7;ssn=x2\n",
+            "a://h,password=*** a://[::1]:7;ssn=***\n",
+        ),
+        (
+            "{\"u\":\"a://h;password=x1\"}\n",
+            "{\"u\":\"a://h;password=***\"}\n",
+        ),
+        ("a://b:c@h:7;password=x1\n", "a://b:***@h:7;password=***\n"),
+        // In a password.
+        ("a://b:c;d=e@h:7\n", "a://b:***@h:7\n"),
+        (
+            "see https://a;b=c and http://a:80;d\n",
+            "see https://a;b=c and http://a:80;d\n",
+        ),
+    ] {
+        gives(text, out);
     }
 }

@@ -79,6 +79,28 @@ impl Lane {
                 }
             }
             let expected = closes_at.saturating_add_signed(self.row.shift);
+            // A row in which the last one broke off, or another row.
+            if self.row.below && table::is_separator(c) && self.only_spaces_before(at) {
+                return self.next_in_box();
+            }
+            if !boxed
+                && c == '|'
+                && self.row.column < expected
+                && !self.row.wide
+                && !self.row.loose
+                && closes_at != usize::MAX
+            {
+                match self.has_bar_at(at, expected - self.row.column, end) {
+                    None => break,
+                    Some(true) => {}
+                    Some(false) if self.may_count() => return self.unaligned(),
+                    Some(false) => {
+                        // Which cells those behind it are is not known.
+                        self.row.loose = true;
+                        self.row.doubt = Doubt::Cells(self.row.index + 1, usize::MAX);
+                    }
+                }
+            }
             if boxed
                 && c == '|'
                 && self.row.separators == 1
@@ -145,6 +167,9 @@ impl Lane {
             if self.row.column > expected.saturating_add(if self.row.wide { 64 } else { 0 })
                 && !self.row.loose
             {
+                if !boxed && !self.row.wide && self.may_count() {
+                    return self.unaligned();
+                }
                 if self.row.separators == 0 {
                     return self.not_a_row();
                 }
@@ -233,9 +258,14 @@ impl Lane {
                 true
             }
             (None, Some(at)) => {
-                if boxed && self.row.index < cells && self.row.separators > 0 {
+                // Where the header has no bar at its end, rows need none.
+                let open = usize::from(closes_at == usize::MAX);
+                if boxed && self.row.index + open < cells && self.row.separators > 0 {
                     // The cell goes on in the next line.
                     self.sink.row += 1;
+                    self.row.closed =
+                        self.slice(self.line, at).trim_ascii_end().last() == Some(&b'|');
+                    self.row.below = true;
                     self.row.wide = true;
                     self.row.loose = true;
                     self.row.cell = at + 1;
@@ -251,5 +281,58 @@ impl Lane {
             }
             (None, None) => false,
         }
+    }
+
+    /// Whether nothing but spaces stands before `at` in its line.
+    fn only_spaces_before(&self, at: usize) -> bool {
+        !self.line_cut && self.slice(self.line, at).iter().all(|b| *b == b' ')
+    }
+
+    /// A line begins like a row where a cell of the row before may go on: it is a row. Where more
+    /// than the last bar is missing in the one before, it may be the rest of it after all.
+    fn next_in_box(&mut self) -> bool {
+        let cells = self.table.as_ref().map_or(0, |t| t.cols.len());
+        let rest = !self.row.closed && self.row.index + 1 < cells;
+        if let Some(table) = &mut self.table {
+            table.rows += 1;
+            table.misses = 0;
+        }
+        self.pos = self.line;
+        self.begin_row();
+        if rest {
+            self.row.doubt = Doubt::Cells(0, usize::MAX);
+        }
+        true
+    }
+
+    /// Whether a separator stands `columns` behind the bar at `at`; `None`: more is needed.
+    fn has_bar_at(&self, at: usize, columns: usize, end: bool) -> Option<bool> {
+        let mut at = at;
+        let mut column = 0;
+        while self.byte(at).is_some_and(|b| b != b'\n') {
+            let (c, size) = char_at(&self.view.text, at, end)?;
+            if column >= columns {
+                return Some(
+                    column == columns && (table::is_separator(c) || matches!(c, ':' | ';')),
+                );
+            }
+            column += unicode_width::UnicodeWidthChar::width(c).unwrap_or(1);
+            at += size;
+        }
+        (end || self.byte(at).is_some()).then_some(false)
+    }
+
+    /// Whether nothing of a cell has left that may be a protected one if cells are counted.
+    fn may_count(&self) -> bool {
+        let span = self.table.as_ref().and_then(|table| table.span);
+        span.is_some_and(|(first, _)| self.row.index <= first)
+    }
+
+    /// The bars of a row do not stand where those of its header do: its cells are counted.
+    fn unaligned(&mut self) -> bool {
+        self.row.uneven = true;
+        self.row.scan = self.row.cell;
+        self.row.counted = self.row.cell;
+        true
     }
 }

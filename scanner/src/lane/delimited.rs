@@ -30,6 +30,13 @@ pub(super) struct Form {
     pub(super) lead: bool,
 }
 
+/// Bars that do not stand under those of the header.
+pub(super) const UNEVEN: Form = Form {
+    by: b'|',
+    quote: 0,
+    lead: false,
+};
+
 impl Lane {
     pub(super) fn delimited(&mut self, form: Form, end: bool) -> bool {
         let cell = self.row.cell;
@@ -45,6 +52,12 @@ impl Lane {
             Some(at) => (at, true),
             None => (self.view.text.len(), end),
         };
+        if self.row.uneven && self.row.doubt == Doubt::Uncounted {
+            if !self.is_simple(limit) {
+                return self.not_a_row();
+            }
+            self.row.counted = limit;
+        }
         if self.row.dropped {
             self.pass_to(self.pos);
             self.drop_to(limit);
@@ -116,6 +129,14 @@ impl Lane {
             self.row.airy = space && (self.row.airy || self.row.index == 1);
             self.row.spaced |= space && self.row.index == 1;
         }
+        if self.row.uneven
+            && self.row.doubt == Doubt::Uncounted
+            && self.counts_at() <= self.row.index
+            && !self.may_be_uneven(end)?
+        {
+            self.row.few = true;
+            return Some(false);
+        }
         if self.row.doubt == Doubt::Uncounted && self.counts_at() <= self.row.index {
             match self.reads_like_text(form, end)? {
                 true => {}
@@ -123,6 +144,47 @@ impl Lane {
             }
         }
         self.opens_quote(form, end)
+    }
+
+    /// Whether the first cell of a line whose bars do not stand under those of the header may be
+    /// protected: a terminal's question does not wait for its answer. `None`: more is needed.
+    fn may_be_uneven(&self, end: bool) -> Option<bool> {
+        if self.row.index > 0 || !self.pty {
+            return Some(true);
+        }
+        let rest = self.slice(self.row.cell, self.view.text.len());
+        let near = rest.get(..LINE_CONTEXT).unwrap_or(rest);
+        let word = near.iter().position(|b| matches!(b, b' ' | b'|' | b'\n'));
+        let (last, next) = match word {
+            None => return (end || near.len() == LINE_CONTEXT).then_some(false),
+            Some(size) => (near.get(..size)?.last(), near.get(size..)?),
+        };
+        let asks = |b: &u8| matches!(b, b'$' | b'#' | b'%' | b'>' | b':' | b'?' | b')' | b']');
+        let question = last.is_none_or(asks);
+        match next {
+            [b'|', ..] => Some(true),
+            [b' '] if !end && !question => None,
+            [b' ', b'|', ..] => Some(!question),
+            _ => Some(false),
+        }
+    }
+
+    /// Whether what is not known yet of a cell, up to `limit`, reads the same in a cell and in a
+    /// line of text: no key, no quote, and nothing that a shell is told (`$ a | b`).
+    fn is_simple(&self, limit: usize) -> bool {
+        let from = self.row.counted.max(self.row.cell).min(limit);
+        let before = from.checked_sub(1).and_then(|at| self.byte(at));
+        let mut before = before.filter(|_| from > self.row.cell).unwrap_or(b' ');
+        self.slice(from, limit).iter().all(|b| {
+            let last = std::mem::replace(&mut before, *b);
+            match b {
+                b' ' => !matches!(last, b'$' | b'#' | b'%' | b'>' | b':'),
+                b'-' => last != b'-',
+                b'\'' => last.is_ascii_alphanumeric(),
+                b'"' | b'`' | b'=' | b'<' | b'{' | b'[' | b'(' | b'\\' => false,
+                _ => last != b':' || b.is_ascii_digit(),
+            }
+        })
     }
 
     /// Whether the line is a sentence as far as it is known: a space stands behind each of its
@@ -419,6 +481,9 @@ impl Lane {
     fn last_cell(&mut self, at: usize, by: u8) -> bool {
         let cells = self.table.as_ref().map_or(0, |t| t.columns);
         let enough = self.row.index + 1 >= cells;
+        if self.row.uneven && !enough {
+            return self.not_a_row();
+        }
         let is_row = enough && (self.row.index > 0 || by == 0 || cells == 1);
         let reached = self.row.broken.map_or(0, |k| k) + self.row.index;
         let broke = !enough
@@ -517,7 +582,10 @@ impl Lane {
             return usize::MAX;
         };
         let Kind::Delimited { by, lead, .. } = table.kind else {
-            return usize::MAX;
+            return match table.span {
+                Some((first, _)) if self.row.uneven => first,
+                _ => usize::MAX,
+            };
         };
         match table.span {
             _ if by == 0 => usize::MAX,
@@ -569,6 +637,9 @@ impl Lane {
         let Some(rest) = cells(line, form, true) else {
             return Some(Doubt::No);
         };
+        let all = self.slice(self.line, cell + size);
+        let padded = memchr::memmem::find(all, b" |").or(memchr::memmem::find(all, b"| "));
+        let tight = self.row.uneven && padded.is_none();
         let table = self.table.as_ref()?;
         let (columns, (first, last)) = (table.columns, table.span?);
         let lead = usize::from(form.lead);
@@ -579,7 +650,7 @@ impl Lane {
             self.row.rest = false;
         }
         // Behind an empty line only a whole row goes on with the table.
-        self.row.few = table.dormant.is_some() && count < columns;
+        self.row.few = (table.dormant.is_some() || self.row.uneven) && count < columns || tight;
         let broken = self.row.broken.unwrap_or(0);
         let more = (broken + count).saturating_sub(columns);
         Some(match (last + more).checked_sub(broken) {

@@ -76,7 +76,7 @@ struct Mapped {
 impl Grid {
     /// Whether rows of this table can be read here.
     pub(super) fn knows(table: &Table) -> bool {
-        if !(2..COLUMNS_MAX).contains(&table.cols.len()) {
+        if !(2..COLUMNS_MAX).contains(&table.cols.len()) || table.record {
             return false;
         }
         match table.kind {

@@ -69,6 +69,13 @@ impl Lane {
                 Some(false) => {}
             }
         }
+        if self.table.as_ref().is_some_and(|t| t.record && t.rows == 0) {
+            match self.goes_on_as_record(end) {
+                None => return false,
+                Some(true) => self.table = None,
+                Some(false) => {}
+            }
+        }
         if self.table.is_none() {
             match self.begins_setting(end) {
                 None => return false,
@@ -94,7 +101,7 @@ impl Lane {
     }
 
     /// The line is a row of the table.
-    fn begin_row(&mut self) {
+    pub(super) fn begin_row(&mut self) {
         self.stop_at_row();
         self.keep_before_row();
         let key = self.row.key;
@@ -243,7 +250,7 @@ impl Lane {
                 Some(first_char(head).is_some_and(table::is_separator))
             }
             Kind::Aligned { boxed: false } | Kind::Ruled | Kind::Spaced => {
-                if first == b'-' {
+                if first == b'-' || first == b':' && kind != Kind::Spaced {
                     return match rest.get(1) {
                         None if !end => None,
                         Some(b'-' | b'+') => goes_on_as_rule(rest, end).map(|rule| !rule),
@@ -302,6 +309,26 @@ impl Lane {
                 Some(goes_on || matches!(first, b'<' | b'>' | b'^'))
             }
         }
+    }
+
+    /// Whether a line below the first one in a box is the next of a record: it begins with a word, as
+    /// few values are.
+    fn goes_on_as_record(&self, end: bool) -> Option<bool> {
+        let rest = self.slice(self.pos, self.view.text.len());
+        let near = rest.get(..LINE_CONTEXT).unwrap_or(rest);
+        let text = String::from_utf8_lossy(near);
+        let text = text.trim_start_matches(' ');
+        let Some(inner) = text.strip_prefix(table::is_separator) else {
+            let more = text.len() < 3 && !end && near.len() < LINE_CONTEXT;
+            return (!more).then_some(false);
+        };
+        let Some((cell, _)) = inner.split_once(|c| table::is_separator(c) || c == '\n') else {
+            return (end || near.len() == LINE_CONTEXT).then_some(false);
+        };
+        let cell = cell.trim();
+        let word = |b: u8| b.is_ascii_alphabetic() || matches!(b, b'_' | b'-' | b'.' | b' ');
+        let named = || self.rules.compiled().field(cell.as_bytes()).is_some();
+        Some(!cell.is_empty() && (cell.bytes().all(word) || named()))
     }
 
     /// Whether a line that begins like JSON or XML is a row: it has as many cells as its header,
@@ -447,13 +474,11 @@ impl Lane {
             }
             self.pair = None;
             self.body = false;
+            self.framed = None;
             return;
         }
         let rule = table::is_rule(line);
-        let piped = line.contains(&b'|')
-            || line.windows(3).any(|w| {
-                first_char(w).is_some_and(table::is_separator) && w.first() == Some(&0xe2)
-            });
+        let piped = has_bars(line);
         if !rule && !piped {
             self.body = false;
         } else if rule && self.table.is_none() {
@@ -471,6 +496,11 @@ impl Lane {
                         }
             });
         }
+        // The first line in a box may be a header: a line follows it then. In a record none does.
+        let record = self.framed.is_some_and(|rows| rows > u32::from(rule))
+            && self.table.is_none()
+            && (rule || above.is_some_and(|(a, b)| table::is_boxed_pair(self.slice(a, b))));
+        self.in_frame(line, rule, piped, above);
         let alike =
             rule && above.is_some_and(|(a, b)| has_bars_at_same_places(self.slice(a, b), line));
         if rule
@@ -497,6 +527,11 @@ impl Lane {
                     .is_none_or(|t| t.rows == 0 && t.kind == Kind::Spaced || t.dormant.is_some());
                 if single {
                     found = table::ruled(compiled, header, line);
+                    // One line under several names says nothing of where they stand.
+                    let names = self.table.as_ref().map_or(0, |t| t.cols.len());
+                    if found.as_ref().is_some_and(Table::is_single) && names > 1 {
+                        found = None;
+                    }
                     if found.as_ref().is_some_and(Table::is_single)
                         && !header.starts_with(b" ")
                         && line.len() < 3
@@ -524,6 +559,13 @@ impl Lane {
             }
             .or_else(|| copied(&rules, line))
             .or_else(|| self.single_column(line));
+        }
+        if record && found.as_ref().is_some_and(Table::names_its_row) {
+            found = None;
+        }
+        if let Some(table) = &mut found {
+            let boxed = table.kind == Kind::Aligned { boxed: true };
+            table.record = boxed && !rule && self.framed.is_some() && table.names_its_row();
         }
         if found.is_some() {
             self.row.key = None;
@@ -562,6 +604,29 @@ impl Lane {
         }
     }
 
+    /// Follows a box from its first line on, up to where it says that it is a table, or ends.
+    fn in_frame(&mut self, line: &[u8], rule: bool, piped: bool, above: Option<(usize, usize)>) {
+        if !rule {
+            self.framed = self
+                .framed
+                .filter(|_| piped)
+                .map(|rows| rows.saturating_add(1));
+            return;
+        }
+        let begins = above.is_none_or(|(a, b)| {
+            let above = self.slice(a, b);
+            table::is_border(above) || !has_bars(above)
+        });
+        self.framed = (begins && table::is_border(line)).then_some(0);
+        if let Some(table) = &mut self.table {
+            table.record = false;
+        }
+        let again = |t: &Table| t.rows == 0 && t.names_its_row();
+        if self.framed.is_some() && self.table.as_ref().is_some_and(again) {
+            self.table = None;
+        }
+    }
+
     /// An empty line may stand in a cell, where nothing is quoted: rows may come behind it.
     fn sleeps(&mut self) -> bool {
         let may = |table: &&mut Table| {
@@ -581,7 +646,7 @@ impl Lane {
 
     /// Whether a line says nothing about those that follow, told without a closer look.
     fn is_plain_line(&self, from: usize, to: usize) -> bool {
-        if self.table.is_some() || self.body || self.creating.is_some() {
+        if self.table.is_some() || self.body || self.framed.is_some() || self.creating.is_some() {
             return false;
         }
         let line = self.slice(from, to);
@@ -788,6 +853,13 @@ fn depth(text: &[u8]) -> i32 {
         _ => 0,
     };
     text.iter().map(one).sum()
+}
+
+/// Whether a line has a separator of cells in it, or what may be one.
+fn has_bars(line: &[u8]) -> bool {
+    let drawn =
+        |w: &[u8]| w.first() == Some(&0xe2) && first_char(w).is_some_and(table::is_separator);
+    line.contains(&b'|') || line.windows(3).any(drawn)
 }
 
 /// Whether two lines have their bars in the same columns. Then the rows do, too, and a bar within a

@@ -203,6 +203,8 @@ impl Lane {
         while let Some(inner) = before
             .strip_prefix(b"|")
             .or_else(|| before.strip_prefix("│".as_bytes()))
+            .or_else(|| before.strip_prefix("┃".as_bytes()))
+            .or_else(|| before.strip_prefix("║".as_bytes()))
         {
             before = inner;
             boxes += 1;
@@ -260,6 +262,7 @@ impl Lane {
             let above = String::from_utf8_lossy(self.slice(a, b));
             let cells = above.split(table::is_separator).count();
             (cells == 2 || (tight && cells > 2)) && !table::is_rule(above.as_bytes())
+                || self.framed.is_some() && table::is_boxed_pair(above.as_bytes())
         });
         let named = cell
             .trim()

@@ -206,6 +206,7 @@ impl Lane {
         if table::header(self.rules.compiled(), line).is_some() {
             self.table = None;
             self.body = false;
+            self.framed = None;
             return Recalled::Unknown;
         }
         if table::is_rule(line) {

@@ -5,6 +5,7 @@ use crate::table::{COLUMNS_MAX, Kind};
 
 use super::create::Creating;
 use super::delimited::Form;
+use super::delimited::UNEVEN;
 use super::encoded::Data;
 use super::{Frame, Html, Inner, Lane, Level, Pair, Values};
 
@@ -38,6 +39,7 @@ impl Lane {
         };
         match kind {
             Kind::Delimited { by, quote, lead } => self.delimited(Form { by, quote, lead }, end),
+            Kind::Aligned { .. } if self.row.uneven => self.delimited(UNEVEN, end),
             Kind::Aligned { boxed } => self.aligned(boxed, end),
             Kind::Spaced | Kind::Ruled => self.spaced(kind == Kind::Ruled, end),
             Kind::Expanded | Kind::Expanded0 => self.expanded(end),

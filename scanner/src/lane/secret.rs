@@ -39,6 +39,7 @@ impl Lane {
             .iter()
             .position(|b| matches!(b, b'/' | b'?' | b'#'))
             .unwrap_or(size);
+        let path = self.parameters(from, token.get(..path).unwrap_or_default(), limit, whole);
         let authority = token.get(..path).unwrap_or_default();
         let user = authority.iter().position(|b| *b == b':');
         let host_at = authority.iter().rposition(|b| *b == b'@');
@@ -62,9 +63,7 @@ impl Lane {
             }
             return At(end + 1);
         }
-        let port = authority
-            .get(colon + 1..)
-            .is_some_and(|p| p.len() <= 5 && p.iter().all(u8::is_ascii_digit));
+        let port = authority.get(colon + 1..).is_some_and(is_port);
         if done && (port || path == size || authority.get(colon + 1) == Some(&b'[')) {
             return At(from + path);
         }
@@ -79,6 +78,23 @@ impl Lane {
             }
             _ => At(from + path),
         }
+    }
+
+    /// How much of what stands behind `://`, from `from` on, is a host: `;name=` may follow it
+    /// (SQL Server's URLs), or stand in the password before it.
+    fn parameters(&self, from: usize, authority: &[u8], limit: usize, closed: bool) -> usize {
+        let begins = |at: &usize| {
+            let before = authority.get(..*at).unwrap_or_default();
+            let colon = memchr::memchr(b':', before);
+            let port = colon
+                .and_then(|at| before.get(at + 1..))
+                .unwrap_or_default();
+            (is_port(port) || before.first() == Some(&b'[') || before.contains(&b'@'))
+                && value::next_key(self.slice(0, limit), from + at + 1, closed) > Some(0)
+        };
+        memchr::memchr3_iter(b';', b',', b'&', authority)
+            .find(begins)
+            .unwrap_or(authority.len())
     }
 
     /// `PRIVATE KEY-----`: the key follows.
@@ -439,3 +455,7 @@ const PEM_LINE_MAX: usize = 4096;
 const PREFIXED_MAX: usize = 1024;
 const PEM_LINE_LEAST: usize = 40;
 const HEADER_LINES: u32 = 6;
+
+fn is_port(text: &[u8]) -> bool {
+    text.len() <= 5 && text.iter().all(u8::is_ascii_digit)
+}

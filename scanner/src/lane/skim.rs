@@ -496,6 +496,7 @@ impl Lane {
                 .as_ref()
                 .is_none_or(|t| self.may_mask() && Grid::knows(t))
             && !self.body
+            && self.framed.is_none()
             && self.block.is_none()
             && self.pair.is_none()
             && self.lists.is_none()
