@@ -104,6 +104,12 @@ pub(crate) struct Lane {
     above: Option<(usize, usize)>,
     /// In this run: what stands from here on is withheld.
     hold: usize,
+    /// In this run: a detector waits for more, and nothing else does.
+    detects: bool,
+    /// Where the last value ends that was replaced.
+    replaced: Option<usize>,
+    /// Over so many bytes of it, and of nothing else, the cursor has gone back.
+    over: usize,
     /// An open value: where its content begins, and up to where no end was found.
     seen: Option<(usize, usize)>,
     frame: Frame,
@@ -455,6 +461,9 @@ impl Lane {
             line_cut: false,
             above: None,
             hold: usize::MAX,
+            detects: false,
+            replaced: None,
+            over: 0,
             seen: None,
             frame: Frame::Start,
             inner: Inner::Text,
@@ -554,12 +563,60 @@ impl Lane {
         let mut rest = raw;
         while let Some(at) = memchr::memchr(8, rest) {
             let (before, after) = rest.split_at(at);
-            self.piece(before);
+            self.written_over(before);
             let (back, after) = after.split_at(1);
+            self.before_backspace();
             self.piece(back);
             rest = after;
         }
+        self.written_over(rest);
+    }
+
+    /// Takes a piece, of which nothing goes that is written over a value that was replaced.
+    fn written_over(&mut self, raw: &[u8]) {
+        if self.over == 0 || raw.is_empty() {
+            return self.piece(raw);
+        }
+        let text = raw.iter().take(self.over);
+        let size = text.take_while(|b| detect::is_local(**b)).count();
+        let (over, rest) = raw.split_at(size);
+        self.sink.swallow(over.len(), over);
+        self.over = if rest.is_empty() { self.over - size } else { 0 };
         self.piece(rest);
+    }
+
+    /// A backspace erases nothing: what it stands behind was sent, and stays on the screen where
+    /// nothing is written over it. What a detector finds there is masked now. Of what may be a
+    /// protected value nothing is taken back, so that all of it belongs to the value.
+    fn before_backspace(&mut self) {
+        if !self.term.is_ground() || self.term.paints() {
+            self.over = 0;
+            return;
+        }
+        let len = self.view.text.len();
+        if self.detects && !self.may_be_value() {
+            let (out, pos, own) = (self.out, self.pos, self.own);
+            self.plain(len, true);
+            if self.out > out {
+                self.run(false);
+            } else {
+                (self.pos, self.own) = (pos, own);
+            }
+        }
+        if self.replaced == Some(len) && self.out == len {
+            self.over += 1;
+        }
+        self.term.keep(self.may_be_value());
+    }
+
+    /// Whether what is withheld may belong to a value that is protected by its name.
+    fn may_be_value(&self) -> bool {
+        let waits = self.hold != usize::MAX && !self.detects;
+        waits
+            || self.inner != Inner::Text
+            || matches!(self.frame, Frame::Row | Frame::Block)
+            || self.table.is_some()
+            || self.block.is_some()
     }
 
     /// Looks at a piece part by part, so that little of its text is here at a time: a move of the
@@ -685,6 +742,7 @@ impl Lane {
 
     fn run(&mut self, end: bool) {
         self.hold = usize::MAX;
+        self.detects = false;
         self.screen.waits = false;
         let mut stuck = 0;
         loop {

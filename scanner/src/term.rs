@@ -27,6 +27,10 @@ pub(crate) struct Term {
     character: Vec<u8>,
     /// Lines since the cursor was put somewhere.
     quiet: u32,
+    /// Backspaces take nothing back.
+    keeps: bool,
+    /// By how many bytes of text they have gone back over it.
+    behind: usize,
 }
 
 /// Whether what is painted is kept.
@@ -53,6 +57,18 @@ enum State {
     Text,
     /// An ESC inside of it.
     TextEscape,
+}
+
+/// What is no text in the raw bytes of a mark: sequences, but neither backspaces nor what they
+/// took back or what was written over.
+pub(crate) fn without_text(raw: &[u8]) -> Vec<u8> {
+    let mut view = View::default();
+    let mut term = Term::default();
+    term.keep(true);
+    term.feed(raw, &mut view, 0);
+    term.end(&mut view);
+    let marks = view.marks.into_iter().flat_map(|mark| mark.raw);
+    marks.filter(|b| *b != 0x08).collect()
 }
 
 /// Raw bytes that stand before the text at a position, and are no text.
@@ -170,6 +186,11 @@ impl Term {
         self.screen == Screen::Painted
     }
 
+    /// Whether the next backspace takes back nothing.
+    pub(crate) fn keep(&mut self, keeps: bool) {
+        self.keeps = keeps;
+    }
+
     /// Whether the next byte is text if it is no control.
     pub(crate) fn is_ground(&self) -> bool {
         self.state == State::Ground
@@ -187,6 +208,10 @@ impl Term {
         let mut rest = raw;
         while let Some(&b) = rest.first() {
             if self.is_ground() {
+                if self.behind > 0 && self.is_overstruck(b, view) {
+                    rest = rest.get(1..).unwrap_or_default();
+                    continue;
+                }
                 let size = memchr::memchr3(0x1b, 0x08, 0x00, rest).unwrap_or(rest.len());
                 if size > 0 {
                     let (text, after) = rest.split_at(size);
@@ -204,6 +229,23 @@ impl Term {
             rest = rest.get(1..).unwrap_or_default();
         }
         stayed
+    }
+
+    /// Whether `b` is written over the same byte, as bold text is. It is no text then.
+    fn is_overstruck(&mut self, b: u8, view: &mut View) -> bool {
+        if matches!(b, 0x08 | 0x1b | 0) {
+            return false;
+        }
+        let under = view.text.len().checked_sub(self.behind);
+        let under = under.and_then(|at| view.text.get(at));
+        if !b.is_ascii_graphic() || under != Some(&b) {
+            self.behind = 0;
+            return false;
+        }
+        self.behind -= 1;
+        self.seq.push(b);
+        self.mark(view);
+        true
     }
 
     /// The stream has ended: an unfinished sequence goes out as it is.
@@ -229,6 +271,10 @@ impl Term {
                 }
                 0x08 => {
                     let taken = match view.text.last() {
+                        Some(_) if self.keeps => {
+                            self.behind += 1;
+                            None
+                        }
                         Some(last) if view.text.len() > floor && crate::detect::is_local(*last) => {
                             view.text.pop()
                         }

@@ -286,7 +286,11 @@ proptest! {
     ) {
         let mut pieces = vec![(Stdout, before.to_owned()), (Stderr, before.to_owned())];
         let mut rest = secret;
+        let mut writes_over = None;
         for (out, n, pad) in parts {
+            // What is taken back is written over by who took it back.
+            let out = writes_over.take().unwrap_or(out);
+            writes_over = (pad == "9\x08").then_some(out);
             let (part, after) = rest.split_at(n.min(rest.len()));
             rest = after;
             if !part.is_empty() {

@@ -214,3 +214,56 @@ proptest! {
         prop_assert_eq!(&scan(&rules(), Way::Blocks(0), &text, usize::MAX), &want);
     }
 }
+
+/// A backspace erases nothing: what stands before it has been sent, and may stay on the screen.
+#[test]
+fn a_backspace_hides_no_value() {
+    let values = [
+        ("4111111111111111", ""),
+        ("131-45-1438", ""),
+        ("GB82WEST12345698765432", ""),
+        ("AKIAIOSFODNN7EXAMPLE", ""),
+        ("joe@example.com", ""),
+        ("zq7kmw1849", "password="),
+        ("zq7kmw1849", "x PASSWORD="),
+        ("zq7kmw1849", "{\"password\":\""),
+        ("zq7kmw1849", "id,ssn,city\n1,"),
+        ("zq7kmw1849", " id | ssn        \n----+------------\n  1 | "),
+    ];
+    for (value, before) in values {
+        for count in [1, 2, value.len()] {
+            for behind in ["\n", "\r\n", " \n", "\x1b[K\n", "\x1b[C\n", ""] {
+                let text = format!("{before}{value}{}{behind}", "\x08".repeat(count));
+                let part = value.get(..7).unwrap();
+                for size in [1, 3, 1000] {
+                    let out = scan(&rules(), Way::Blocks(0), &text, size);
+                    assert!(!out.contains(part), "{text:?} became {out:?}");
+                }
+            }
+        }
+    }
+}
+
+/// Neither what is written over the end of a value leaves, nor what is taken back of it.
+#[test]
+fn what_is_written_over_a_value_is_part_of_it() {
+    for (text, want) in [
+        ("x 131-45-1439\x088\n", "x ***\x08\n"),
+        ("x password=zq7\x08\x08kmw\n", "x password=***\n"),
+        ("password=zq7kmw\x08\x08\x1b[K18\n", "password=***\x1b[K\n"),
+        // Bold.
+        (
+            "p\x08ps\x08ss\x08sn\x08n: z\x08zq\x08q\n",
+            "p\x08ps\x08ss\x08sn\x08n: z\x08zq\x08q\n",
+        ),
+        (
+            "s\x08ss\x08sn\x08n:\x08: z\x08zq\x08q7\x087\n",
+            "s\x08ss\x08sn\x08n:\x08: x**\n",
+        ),
+    ] {
+        for size in [1, 2, 5, 1000] {
+            let out = scan(&rules(), Way::Blocks(0), text, size);
+            assert_eq!(out, want, "in pieces of {size}");
+        }
+    }
+}

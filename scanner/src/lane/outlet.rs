@@ -4,6 +4,7 @@
 use crate::mask::Place;
 use crate::rules::Hit;
 use crate::sink::Value;
+use crate::term::without_text;
 use crate::work;
 
 use super::encoded::Data;
@@ -84,6 +85,7 @@ impl Lane {
         } = self;
         sink.swallow(size, view.text.get(*out..to).unwrap_or_default());
         self.out = to;
+        self.swallow_backspaces(to);
     }
 
     /// Replaces what stands from `from` to before `to`.
@@ -199,10 +201,22 @@ impl Lane {
             view.virt.pop_front();
         }
         self.out = to;
+        self.replaced = Some(to);
+        self.swallow_backspaces(to);
         while let Some(mark) = self.view.marks.pop_front_if(|m| m.at < to) {
             self.sink.pass(&mark.raw);
         }
         self.sink.reach();
+    }
+
+    /// Nothing goes of what was taken back of a value that ends at `to`, or written over it.
+    fn swallow_backspaces(&mut self, to: usize) {
+        let marks = self.view.marks.iter_mut().take_while(|m| m.at <= to);
+        for mark in marks.filter(|m| m.raw.contains(&0x08)) {
+            let left = without_text(&mark.raw);
+            self.sink.swallow(mark.raw.len() - left.len(), &[]);
+            mark.raw = left;
+        }
     }
 
     /// Whether a plain scalar of YAML may begin here, where a star would be an alias.
@@ -262,6 +276,7 @@ impl Lane {
         if let Some(lists) = &mut self.lists {
             lists.forget(keep);
         }
+        self.replaced = self.replaced.and_then(|at| at.checked_sub(keep));
         self.joins = self.joins.and_then(|joins| joins.moved(keep));
         self.changed = self
             .changed

@@ -77,7 +77,7 @@ impl Lane {
                     return None;
                 }
                 self.pos = self.pos.max(at.min(limit));
-                Some(self.more(at))
+                Some(self.more_to_detect(at))
             }
             Next::Match(from, to, number) => {
                 if event.is_some_and(|event| event < to) {
@@ -168,7 +168,7 @@ impl Lane {
             let rest = self.slice(to, limit);
             let size = rest.iter().take_while(|b| detect::is_local(**b)).count();
             match rest.get(size) {
-                None if !closed && size < 64 => return self.more(from),
+                None if !closed && size < 64 => return self.more_to_detect(from),
                 // An address reaches back only so far.
                 Some(b'@') if detect::token_start(&self.view.text, to + size) <= from => {
                     match self.event(to + size, limit, closed) {

@@ -197,6 +197,12 @@ impl Lane {
         More
     }
 
+    /// The same, for a detector.
+    pub(super) fn more_to_detect(&mut self, hold: usize) -> Flow {
+        self.detects = self.hold == usize::MAX;
+        self.more(hold)
+    }
+
     pub(super) fn detector(
         &mut self,
         detector: Detector,
@@ -227,7 +233,7 @@ impl Lane {
     pub(super) fn found(&mut self, found: Found, format: &'static str) -> Flow {
         match found {
             Found::No(next) => At(next.max(self.pos + 1)),
-            Found::More(from) => self.more(from),
+            Found::More(from) => self.more_to_detect(from),
             Found::Value(from, to, detector) => {
                 if let Some(hit) = self.rules.compiled().detector(detector) {
                     let place = if self.is_json_number(from, to) {
