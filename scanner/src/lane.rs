@@ -312,6 +312,8 @@ struct Row {
     /// psql's expanded display: the key of the lines that continue a value.
     key: Option<Hit>,
     is_row: bool,
+    /// Cells are missing at its end, as where nobody writes empty ones.
+    ragged: bool,
 }
 
 #[derive(Clone, Copy, Debug)]

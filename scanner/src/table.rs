@@ -194,8 +194,87 @@ impl Table {
     }
 }
 
-/// The table that `line` is the header of.
+/// The table that `line` is the header of, also behind what `grep -n`, `cat -n`, `diff` and their
+/// like write before each line.
 pub(crate) fn header(rules: &Compiled, line: &[u8]) -> Option<Table> {
+    plain_header(rules, line).or_else(|| {
+        let size = prefix(line)?;
+        let (before, rest) = line.split_at_checked(size)?;
+        prefixed(plain_header(rules, rest)?, before)
+    })
+}
+
+/// The table whose lines have something before them.
+fn prefixed(mut table: Table, before: &[u8]) -> Option<Table> {
+    match table.kind {
+        Kind::Delimited { lead: true, .. } => return None,
+        // A number is a cell of its own.
+        Kind::Delimited { by, .. } if before.last() == Some(&by) => {
+            let (start, end, hit) = (0, 0, None);
+            table.cols.insert(0, Col { start, end, hit });
+            table.cols.truncate(COLUMNS_MAX);
+            table.columns += 1;
+            table.tell_span();
+        }
+        // `required: email,password` is said of something.
+        Kind::Delimited { .. } if table.airy || !numbers(before) => return None,
+        Kind::Delimited { .. } => {}
+        Kind::Aligned { boxed: false } => {
+            let width = String::from_utf8_lossy(before).chars().count();
+            for col in &mut table.cols {
+                col.start += width;
+                col.end = col.end.saturating_add(width);
+            }
+            if let Some(first) = table.cols.first_mut() {
+                first.start = 0;
+            }
+        }
+        _ => return None,
+    }
+    Some(table)
+}
+
+/// Whether a line of some place is told, and not only whose it is.
+fn numbers(before: &[u8]) -> bool {
+    let last = before.len().checked_sub(2).and_then(|at| before.get(at));
+    last.is_some_and(|b| b.is_ascii_digit() || *b == b'@')
+}
+
+/// How much of a line stands before what a tool found or numbered: `12:`, `a.csv:12:`, `a.txt:`,
+/// `  12<TAB>`, `  12 `, and what `diff` says of a hunk.
+pub(crate) fn prefix(line: &[u8]) -> Option<usize> {
+    if line.starts_with(b"@@ -") {
+        return Some(memchr::memmem::find(line, b" @@ ")? + 4);
+    }
+    let digits = |from: usize| {
+        let rest = line.get(from..).unwrap_or_default();
+        rest.iter().take_while(|b| b.is_ascii_digit()).count()
+    };
+    let spaces = line.iter().take_while(|b| **b == b' ').count();
+    let number = digits(spaces);
+    if number > 0 {
+        let at = spaces + number;
+        return match line.get(at) {
+            Some(b':') if spaces == 0 => Some(at + 1),
+            Some(b'\t' | b' ') => Some(at + 1),
+            _ => None,
+        };
+    }
+    let part = |b: &&u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'/' | b'_' | b'-');
+    let size = line.iter().take_while(part).count();
+    if size == 0 || line.get(size) != Some(&b':') {
+        return None;
+    }
+    let number = digits(size + 1);
+    match line.get(size + 1 + number) {
+        Some(b':') if number > 0 => Some(size + number + 2),
+        Some(b' ') if number == 0 => Some(size + 1),
+        _ => None,
+    }
+}
+
+/// The table that `line` alone is the header of.
+fn plain_header(rules: &Compiled, line: &[u8]) -> Option<Table> {
     if rules.fields.is_empty() || line.len() > 16384 || line.len() < 2 {
         return None;
     }
@@ -759,7 +838,14 @@ fn spaced(rules: &Compiled, line: &[u8]) -> Option<Table> {
     let omits = found.len() > 3 || line.first() == Some(&b' ') && found.len() > 2;
     let inner = |at: usize| omits && at > 0 && at + 1 < found.len();
     if !found.iter().enumerate().all(|(at, (_, _, name))| {
-        is_name(bare(name.as_bytes())) || name.as_bytes() == ELLIPSIS && inner(at)
+        let name = name.as_bytes();
+        // `2FA`, but not `2d`, which is a value.
+        let numbered = name.first().is_some_and(u8::is_ascii_digit)
+            && name.iter().any(u8::is_ascii_uppercase)
+            && name
+                .iter()
+                .all(|b| b.is_ascii_digit() || b.is_ascii_uppercase());
+        is_name(bare(name)) || numbered || name == ELLIPSIS && inner(at)
     }) {
         return None;
     }

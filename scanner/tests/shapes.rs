@@ -820,7 +820,7 @@ fn under_bars_a_prompt_is_shown_at_once() {
         for prompt in [
             "ada@db:~/a/b$ cat a | grep ",
             "Enter it: ",
-            "Login name: ",
+            "Who is it: ",
             "mysql> a",
         ] {
             assert_eq!(fed(&format!("{text}{prompt}")), format!("{out}{prompt}"));
@@ -915,4 +915,87 @@ fn a_url_may_have_parameters_behind_its_host() {
     ] {
         gives(text, out);
     }
+}
+
+/// What `grep -n`, `cat -n`, an editor and `diff` write before each line of a table.
+#[test]
+fn lines_of_a_table_may_have_something_before_them() {
+    for (text, out) in [
+        (
+            "1:id,ssn,name\n2:1,x1,bob\n",
+            "1:id,ssn,name\n2:1,***,bob\n",
+        ),
+        (
+            "a.csv:9:id\tssn\tname\na.csv:10:1\tx1\tbob\n",
+            "a.csv:9:id\tssn\tname\na.csv:10:1\t***\tbob\n",
+        ),
+        (
+            "     1\tid,ssn,name\n     2\t1,x1,bob\n",
+            "     1\tid,ssn,name\n     2\t1,***,bob\n",
+        ),
+        (
+            "     1\tid\tssn\tname\n     2\t1\tx1\tbob\n",
+            "     1\tid\tssn\tname\n     2\t1\t***\tbob\n",
+        ),
+        (
+            "  1 id,ssn,name\n  2 1,x1,bob\n",
+            "  1 id,ssn,name\n  2 1,***,bob\n",
+        ),
+        (
+            "a.txt: id | ssn | name \na.txt:----+-----+------\na.txt:  1 | x1  | bob\n",
+            "a.txt: id | ssn | name \na.txt:----+-----+------\na.txt:  1 | **  | bob\n",
+        ),
+        (
+            "9: id | ssn | name \n10:----+-----+------\n11:  1 | x1  | bob\n",
+            "9: id | ssn | name \n10:----+-----+------\n11:  1 | ***  | bob\n",
+        ),
+        (
+            "@@ -10,3 +10,3 @@ id,ssn,password,city\n 10,x1,x2,Lund\n-11,x3,x4,Rome\n+11,x3,x4,Oslo\n@@ -20,3 +20,3 @@ id,ssn,password,city\n 20,x1,x2,Lund\n",
+            "@@ -10,3 +10,3 @@ id,ssn,password,city\n 10,***,***,Lund\n-11,***,***,Rome\n+11,***,***,Oslo\n@@ -20,3 +20,3 @@ id,ssn,password,city\n 20,***,***,Lund\n",
+        ),
+        // What is found in a program, or said of something.
+        (
+            "12:    name, password, host\n13:    a, b, c\nrequired: email,password\nthis,that\n",
+            "12:    name, password, host\n13:    a, b, c\nrequired: email,password\nthis,that\n",
+        ),
+    ] {
+        gives(text, out);
+    }
+}
+
+/// A table right behind another one has a header of its own.
+#[test]
+fn boxes_may_follow_each_other() {
+    let text = "+----+------+\n| id | ssn  |\n+----+------+\n| 1  | x1   |\n+----+------+\n+------+----+----------+---+\n| city | id | password | n |\n+------+----+----------+---+\n| Lund | 1  | x2       | 7 |\n+------+----+----------+---+\n";
+    let drawn = |text: &str| {
+        let lines = text.replace('|', "│").replace('-', "─");
+        lines.replace('+', "┌")
+    };
+    let out = text.replace("x1", "**").replace("x2", "**");
+    gives(text, &out);
+    gives(&drawn(text), &drawn(&out));
+    // Of Markdown only the line below tells.
+    gives(
+        "| id | ssn |\n|----|-----|\n| 1  | x1  |\n| city | id | password |\n|------|----|----------|\n| Lund | 1  | x2       |\n",
+        "| id | ssn |\n|----|-----|\n| 1  | **  |\n| city | ** | password |\n|------|----|----------|\n| Lund | 1  | **       |\n",
+    );
+}
+
+/// Rows without their last cells end no table; lines of text do.
+#[test]
+fn rows_may_lack_their_last_cells() {
+    for by in [",", ";"] {
+        let row = |k: usize, ssn: &str| format!("{k},{ssn},Bob Ray\n").replace(',', by);
+        let rows = |ssn: &str| (0..9).map(|k| row(k, ssn)).collect::<String>();
+        let header = "id,ssn,name,city,note\n".replace(',', by);
+        gives(
+            &format!("{header}{}", rows("x1")),
+            &format!("{header}{}", rows("***")),
+        );
+    }
+    let text = "a\nb\nc\nd\n1,x1,Bob Ray\n";
+    gives(
+        &format!("id,ssn,name\n{text}"),
+        &format!("id,ssn,name\n{text}"),
+    );
 }

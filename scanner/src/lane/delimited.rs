@@ -172,17 +172,21 @@ impl Lane {
     /// Whether what is not known yet of a cell, up to `limit`, reads the same in a cell and in a
     /// line of text: no key, no quote, and nothing that a shell is told (`$ a | b`).
     fn is_simple(&self, limit: usize) -> bool {
-        let from = self.row.counted.max(self.row.cell).min(limit);
-        let before = from.checked_sub(1).and_then(|at| self.byte(at));
-        let mut before = before.filter(|_| from > self.row.cell).unwrap_or(b' ');
-        self.slice(from, limit).iter().all(|b| {
-            let last = std::mem::replace(&mut before, *b);
-            match b {
-                b' ' => !matches!(last, b'$' | b'#' | b'%' | b'>' | b':'),
-                b'-' => last != b'-',
-                b'\'' => last.is_ascii_alphanumeric(),
-                b'"' | b'`' | b'=' | b'<' | b'{' | b'[' | b'(' | b'\\' => false,
-                _ => last != b':' || b.is_ascii_digit(),
+        let cell = self.row.cell;
+        let near = |at: usize, back: usize| {
+            let at = at.checked_sub(back).filter(|at| *at >= cell)?;
+            self.byte(at)
+        };
+        (self.row.counted.max(cell)..limit).all(|at| {
+            let last = near(at, 1).unwrap_or(b' ');
+            match self.byte(at) {
+                // `grep -n` numbers lines.
+                Some(b' ') if last == b':' => near(at, 2).is_some_and(|b| b.is_ascii_digit()),
+                Some(b' ') => !matches!(last, b'$' | b'#' | b'%' | b'>'),
+                Some(b'-') => last != b'-',
+                Some(b'\'') => last.is_ascii_alphanumeric(),
+                Some(b'"' | b'`' | b'=' | b'<' | b'{' | b'[' | b'(' | b'\\') => false,
+                next => last != b':' || next.is_some_and(|b| b.is_ascii_digit()),
             }
         })
     }
@@ -503,6 +507,7 @@ impl Lane {
             let exact = self.row.index + 1 == cells;
             table.airy |= self.row.spaced && (exact || table.rows == 0);
         }
+        self.row.ragged = !enough && self.row.index > 0 && by != 0 && !self.row.airy;
         let done = self.end_row(at, is_row || broke || closes || torn || rest);
         self.broken = (broke || torn).then_some(reached);
         self.parts = if broke || torn { self.parts + 1 } else { 0 };

@@ -183,6 +183,12 @@ impl Lane {
                         _ => Some(true),
                     };
                 }
+                if first == b'@' && spaces == 0 {
+                    match begins_hunk(rest, end) {
+                        Some(false) => {}
+                        other => return other.map(|other| !other),
+                    }
+                }
                 if by == b',' {
                     let cols = self.table.as_ref().map_or(0, |table| table.columns);
                     match is_statement(rest, cols, end) {
@@ -410,6 +416,7 @@ impl Lane {
         }
         let above = self.above;
         self.above = (!cut && to - from <= LINE_CONTEXT).then_some((from, to));
+        self.row.ragged &= self.frame == Frame::Row;
         let no_row = self.frame == Frame::Row && !self.row.is_row && self.row.index == 0;
         if (self.frame == Frame::Line || no_row) && !self.rules.compiled().fields.is_empty() {
             if cut || to - from > LINE_CONTEXT {
@@ -539,6 +546,10 @@ impl Lane {
                         found = None;
                     }
                 }
+                if line.starts_with(b"|-") && !table::is_rule(header) {
+                    self.next_markdown(a, b);
+                    return;
+                }
                 let piped = self.table.is_none() && found.is_none() && header.contains(&b'|');
                 if piped && line.contains(&b'+') && !table::is_rule(header) {
                     found = table::piped_above_rule(compiled, header);
@@ -576,7 +587,7 @@ impl Lane {
         if rule {
             return;
         }
-        if let Some(table) = &mut self.table {
+        if let Some(table) = self.table.as_mut().filter(|_| !self.row.ragged) {
             table.misses += 1;
             if let Some(lines) = &mut table.dormant {
                 *lines += 1;
@@ -604,6 +615,20 @@ impl Lane {
         }
     }
 
+    /// The row from `a` to `b`, which a line follows, may be the header of the next table.
+    fn next_markdown(&mut self, a: usize, b: usize) {
+        let rules = self.rules.clone();
+        let boxed = |t: &&mut Table| t.rows > 0 && t.kind == Kind::Aligned { boxed: true };
+        let Some(next) = table::header(rules.compiled(), self.slice(a, b)) else {
+            return;
+        };
+        match self.table.as_mut().filter(boxed) {
+            Some(table) if table.columns == next.columns => table.join(next),
+            Some(table) if next.kind == table.kind => *table = next,
+            _ => {}
+        }
+    }
+
     /// Follows a box from its first line on, up to where it says that it is a table, or ends.
     fn in_frame(&mut self, line: &[u8], rule: bool, piped: bool, above: Option<(usize, usize)>) {
         if !rule {
@@ -621,8 +646,9 @@ impl Lane {
         if let Some(table) = &mut self.table {
             table.record = false;
         }
-        let again = |t: &Table| t.rows == 0 && t.names_its_row();
-        if self.framed.is_some() && self.table.as_ref().is_some_and(again) {
+        // Another box begins: its first row is a header of its own.
+        let boxed = |t: &Table| t.kind == Kind::Aligned { boxed: true } || t.names_its_row();
+        if self.framed.is_some() && self.table.as_ref().is_some_and(boxed) {
             self.table = None;
         }
     }
@@ -659,7 +685,7 @@ impl Lane {
             }
             Some(b'2' | b'C' | b'c') => return false,
             // No header begins so.
-            Some(_) if table::begins_oddly(line) => {}
+            Some(_) if table::begins_oddly(line) || table::prefix(line).is_some() => {}
             Some(
                 b'{'
                 | b'}'
@@ -733,6 +759,19 @@ fn goes_on_as_rule(line: &[u8], end: bool) -> Option<bool> {
     match other {
         Some(b) => Some(matches!(b, b'\n' | b'\r')),
         None => (end || near.len() == LINE_CONTEXT).then_some(true),
+    }
+}
+
+/// Whether a line begins like a hunk of `diff`, which may repeat the header; `None`: more is needed.
+fn begins_hunk(line: &[u8], end: bool) -> Option<bool> {
+    let mark = b"@@ -";
+    let size = mark.len().min(line.len());
+    if line.get(..size) != mark.get(..size) {
+        return Some(false);
+    }
+    match line.get(mark.len()) {
+        None => end.then_some(false),
+        Some(b) => Some(b.is_ascii_digit()),
     }
 }
 
