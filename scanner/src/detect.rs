@@ -340,7 +340,8 @@ fn ssn(r: Region<'_>, i: usize) -> Found {
         match r.at(i + k) {
             None if r.closed => return Found::No(i),
             None => return Found::More(i),
-            Some(b) if (*want == b'd' && b.is_ascii_digit()) || b == *want => {}
+            Some(b) if *want == b'd' && b.is_ascii_digit() => {}
+            Some(b'-') if *want == b'-' => {}
             Some(_) if may_be_taken_back(r, i + k) => return Found::More(i),
             Some(_) => return Found::No(i),
         }
@@ -1137,6 +1138,7 @@ mod tests {
             "131-00-1438",
             "131-45-0000",
             "131-45-14389",
+            "131-45-143d",
             "131-45-1438-1",
             "131 45 1438",
             "a131-45-1438",

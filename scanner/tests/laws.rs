@@ -330,6 +330,10 @@ fn what_opens_nothing_masks_nothing_behind() {
         &format!(r#"[{}"a\\","a<ssn>",null]"#, r#""a","#.repeat(300)),
         r#"["--password", null, {"a": 1}]"#,
         r#"["l)=(us",1,"a)"]"#,
+        r#"["a  ssn ",[[null,";a"]],1]"#,
+        r#"["a","--password ",null,1]"#,
+        "[\n  \"--password \",\n  null\n]\n",
+        r#"{"a":"b((--password ","c":1}"#,
         r#"["a\\\"ssn\\ :\\","a:",{"b":1}]"#,
         r#"["\n\\\"ssn\\",":1","a",false]"#,
         r#"["=>{\"ssn\"=>\\",{"b":"x1"}]"#,
@@ -350,6 +354,7 @@ fn what_opens_nothing_masks_nothing_behind() {
         ("[\"password:(\",\", '\",\"b\"]\n", "("),
         ("[\"password:('x1\",\"b\",\"')\"]\n", "'x1"),
         ("[\"a (password)=(x1\",1,\"a)\"]\n", "x1"),
+        ("[\"\\\"password\\\":`x1\",1,\"a`\"]\n", "x1"),
     ] {
         for size in [1, 2, 7, 100] {
             let out = scan(&rules, text.as_bytes().chunks(size));

@@ -709,7 +709,7 @@ impl Lane {
 
     /// Whether a quote behind a key ends the string that the key stands in: `["Enter ssn: ", "a"]`,
     /// `"{\"ssn\":", "a"`. `None`: more is needed.
-    fn closes_string(
+    pub(super) fn closes_string(
         &self,
         key: &Key,
         v: usize,
@@ -1037,7 +1037,12 @@ impl Lane {
         };
         let mut end = value::quoted_end(self.slice(0, limit), content, from, quote, closed);
         // A string that it stands in may end before.
-        if matches!(quote.mark, b'\'' | b'`') && self.in_string(&key, start) {
+        let escaped = key.quote.is_some_and(|key| key.slashes > 0);
+        let in_string = || {
+            let outer = self.string_at(start).filter(|_| escaped);
+            outer.is_some_and(|outer| outer.mark == b'"' && outer.slashes == 0)
+        };
+        if matches!(quote.mark, b'\'' | b'`') && (self.in_string(&key, start) || in_string()) {
             let outer = Outer {
                 at: start,
                 mark: b'"',

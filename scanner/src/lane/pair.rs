@@ -547,6 +547,12 @@ impl Lane {
         if sure {
             return self.quoted(key, at, quote, hit, limit, closed, false);
         }
+        // A string that ends here is followed by another one: `"ssn ", ";"`.
+        match self.closes_string(&key, at, quote, limit, closed) {
+            None => return self.more(at),
+            Some(true) => return next,
+            Some(false) => {}
+        }
         let rest = self.slice(at + 1, limit);
         let near = rest.get(..STATEMENT_MAX).unwrap_or(rest);
         let more = !closed && near.len() < STATEMENT_MAX;

@@ -399,18 +399,22 @@ impl Lane {
         };
         match value::opening(self.slice(0, limit), v, closed) {
             None => self.more(v),
-            Some(Some(quote)) => self.quoted(
-                key,
-                v,
-                Quote {
+            Some(Some(quote)) => {
+                let quote = Quote {
                     tripled: false,
                     ..quote
-                },
-                hit,
-                limit,
-                closed,
-                false,
-            ),
+                };
+                // `"run --ssn "` is a string that ends with it.
+                let ends = match quoted {
+                    true => Some(false),
+                    false => self.closes_string(&key, v, quote, limit, closed),
+                };
+                match ends {
+                    None => self.more(v),
+                    Some(true) => At(end),
+                    Some(false) => self.quoted(key, v, quote, hit, limit, closed, false),
+                }
+            }
             Some(None) => match value::bare_end(self.slice(0, limit), v, style, closed) {
                 None if limit - v > VALUE_MAX => {
                     self.mask(v, limit, hit, place, "argument");

@@ -144,9 +144,15 @@ impl Lane {
             name,
             quote: None,
         };
-        match value::opening(self.slice(0, limit), v, closed) {
+        let Some(quote) = value::opening(self.slice(0, limit), v, closed) else {
+            return Some(self.more(v));
+        };
+        let quote = quote?;
+        // A string that ends here is no value: `"(ssn "`.
+        match self.closes_string(&key, v, quote, limit, closed) {
             None => Some(self.more(v)),
-            Some(quote) => Some(self.quoted(key, v, quote?, hit, limit, closed, false)),
+            Some(true) => None,
+            Some(false) => Some(self.quoted(key, v, quote, hit, limit, closed, false)),
         }
     }
 
