@@ -24,6 +24,7 @@ mod marked;
 mod markup;
 mod member;
 mod names;
+mod order;
 mod outlet;
 mod own;
 mod pair;

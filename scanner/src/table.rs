@@ -30,6 +30,8 @@ pub(crate) struct Table {
     pub(crate) airy: bool,
     /// The line that looks like a header may be the first of a record.
     pub(crate) record: bool,
+    /// Bars of its rows do not stand under those of its header.
+    pub(crate) ragged: bool,
 }
 
 /// How cells are told apart.
@@ -96,6 +98,7 @@ impl Table {
             dormant: None,
             airy: false,
             record: false,
+            ragged: false,
         };
         table.tell_span();
         table

@@ -145,6 +145,109 @@ fn rows_of_two_tables_come_back() {
     }
 }
 
+/// Cells that nobody aligned are told by their order: of CSV, of tables with bars, at stops of tabs.
+#[test]
+fn rows_that_are_not_aligned_come_back() {
+    // A search, as `less` echoes its word.
+    let search = "/\x1b[KD\x08D\x1b[Ka\x08a\x1b[Kn\x08n\x1b[K\r\x1b[K\x1b[H\x1b[2J\x1b[H";
+    let back = "\x1b[7m(END)\x1b[27m\x1b[K\r\x1b[K\x1b[H\x1bM";
+    for (header, row, shown) in [
+        ("id,ssn,city", "1,x1y2,Lund", "1,****,Lund"),
+        ("id;ssn;city", "1;\"x1;y2\";Lund", "1;\"*****\";Lund"),
+        ("ssn,city", "x1y2,Lund", "****,Lund"),
+        ("id\tssn\tcity", "1\tx1y2\tLund", "1\t****\tLund"),
+        ("id|ssn|city", "1|x1y2|Lund", "1|****|Lund"),
+        ("|id |ssn |city", "|1 |x1y2 |Lund", "|1 |**** |Lund"),
+        ("id | ssn | city", "17 | x1y2 | Lund", "17 | **** | Lund"),
+        (
+            "| id | ssn | city |\r\n|---|---|---|",
+            "| 17 | x1y2z3 | Lund |",
+            "| 17 | ****** | Lund |",
+        ),
+        (
+            "id      ssn     city",
+            "1       x1y2z3x1y2      Lund",
+            "1       **********      Lund",
+        ),
+    ] {
+        for between in [search, back, "\r\n\r\n", "a word\r\n".repeat(9).as_str()] {
+            // What is typed there stands under a column.
+            if between == search && header.contains("  ") {
+                continue;
+            }
+            for size in [1, 3, 1000] {
+                let text = format!("{LESS}{header}\r\n{row}\r\n{row}\r\n");
+                let got = fed(&format!("{text}{between}{row}\r\n{row}\r\n:\x1b[K"), size);
+                let text = format!("{LESS}{header}\r\n{shown}\r\n{shown}\r\n");
+                let want = format!("{text}{between}{shown}\r\n{shown}\r\n:\x1b[K");
+                assert_eq!(got, want, "{size}");
+            }
+        }
+    }
+}
+
+/// Rows that are cut at the right, or begin in any column: `less -S`.
+#[test]
+fn parts_of_rows_that_are_not_aligned_stay_masked() {
+    for (header, rows, shown) in [
+        (
+            "id,ssn,city,mail",
+            "1,x1y2,Lund>\r\n2,x3y4,Ro>\r\n",
+            "*,****,Lund>\r\n*,****,Ro>\r\n",
+        ),
+        (
+            "| id | ssn | city |\r\n|---|---|---|",
+            "| 1 | x1y2z3x1 | L>\r\n1y2z3 | Newport News |\r\n",
+            "| * | ******** | L>\r\n***** | ************ |\r\n",
+        ),
+    ] {
+        for size in [1, 3, 1000] {
+            let got = fed(&format!("{LESS}{header}\r\n:\x1b[K\r\x1b[K{rows}"), size);
+            let want = format!("{LESS}{header}\r\n:\x1b[K\r\x1b[K{shown}");
+            assert_eq!(got, want, "{size}");
+        }
+    }
+}
+
+/// An editor, in which no line waits.
+#[test]
+fn rows_of_csv_in_an_editor_stay_masked() {
+    let start = "\x1b[?1049h\x1b[1;24r\x1b[H\x1b[2J";
+    let search = "\x1b[24;1H/\x1b[24;2HDan\r\x1b[1;1H\x1b[H\x1b[2J";
+    for (header, row, shown) in [
+        ("id,ssn,city", "1,x1y2,Lund", "1,****,Lund"),
+        ("ssn,city", "x1y2,Lund", "****,Lund"),
+    ] {
+        for size in [1, 3, 1000] {
+            let got = fed(
+                &format!("{start}{header}\r\n{row}\r\n\r\n{search}{row}\x1b[2;1H{row}\x1b[9;1H"),
+                size,
+            );
+            let want = format!(
+                "{start}{header}\r\n{shown}\r\n\r\n{search}{shown}\x1b[2;1H{shown}\x1b[9;1H"
+            );
+            assert_eq!(got, want, "{size}");
+        }
+    }
+}
+
+/// `more` writes a row over its prompt.
+#[test]
+fn a_row_over_a_prompt_is_masked() {
+    let table = "NAME   SALARY   CITY\r\njoe    500      Rome\r\n";
+    let masked = "NAME   SALARY   CITY\r\njoe    ***      Rome\r\n";
+    for prompt in ["--More--(18%)\r", "--More--(18%)\r             \r", "abc\r"] {
+        for size in [1, 3, 1000] {
+            let got = scan(&format!("{table}{prompt}eve    700      Oslo\r\n"), size);
+            assert_eq!(
+                got,
+                format!("{masked}{prompt}eve    ***      Oslo\r\n"),
+                "{size}"
+            );
+        }
+    }
+}
+
 /// A shell in a multiplexer, whose screen is the alternate one all day.
 #[test]
 fn a_prompt_on_the_alternate_screen_leaves_at_once() {

@@ -738,7 +738,7 @@ pub(super) fn is_strict(by: u8) -> bool {
 
 /// How many cells a line has, which is whole if it is `closed`; `None` where a quote goes on in the
 /// next line.
-fn cells(line: &[u8], form: Form, closed: bool) -> Option<usize> {
+pub(super) fn cells(line: &[u8], form: Form, closed: bool) -> Option<usize> {
     let Form { by, quote, lead } = form;
     let mut count = 1;
     let mut rest = line;

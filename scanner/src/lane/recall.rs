@@ -3,7 +3,8 @@
 //! `less` goes back by one line and paints a row alone, wraps a long row, or shows a window of it
 //! (`less -S`). So tables stay known while a screen is painted, and each whole line is compared
 //! with them: where the separators of a row stand says which table it is of, and which part of
-//! it is shown. A line that may be of several is masked where any of them is protected.
+//! it is shown; where nobody aligned them, how many there are. A line that may be of several is
+//! masked where any of them is protected.
 
 use std::collections::VecDeque;
 
@@ -13,12 +14,14 @@ use crate::rules::Hit;
 use crate::table::{self, Col, Kind, Table};
 use crate::term::Signal;
 
-use super::{LINE_CONTEXT, Lane};
+use super::{LINE_CONTEXT, Lane, order};
 
 /// How many tables are remembered.
 const TABLES_MAX: usize = 6;
 /// A line that may show a window at more places than this is protected as a whole.
 const PLACES_MAX: usize = 16;
+/// The columns from one stop of tabs to the next.
+const TAB: usize = 8;
 /// After so many lines of none of them they are forgotten.
 const QUIET_MAX: u32 = 1000;
 
@@ -36,6 +39,8 @@ pub(super) struct Screen {
     /// The table itself, while the lane has what a line shows of it.
     behind: Option<Table>,
     quiet: u32,
+    /// Lines are cut at the right: they may be cut at the left, too.
+    chops: bool,
     /// The line that begins is withheld until it is whole.
     pub(super) waits: bool,
 }
@@ -55,6 +60,7 @@ impl Screen {
         match signal {
             Signal::Enter => {
                 (self.alternate, self.pager, self.regions) = (true, true, false);
+                self.chops = false;
             }
             Signal::Leave => (self.alternate, self.pager) = (false, false),
             Signal::Region => (self.regions, self.pager) = (true, false),
@@ -65,39 +71,79 @@ impl Screen {
     }
 
     fn remember(&mut self, table: &Table) {
-        let same = |t: &Table| {
-            let mut cols = t.cols.iter().zip(&table.cols);
-            t.kind == table.kind
-                && t.cols.len() == table.cols.len()
-                && cols.all(|(a, b)| (a.start, a.end, a.hit) == (b.start, b.end, b.hit))
-        };
-        self.tables.retain(|t| !same(t));
+        let mut table = table.clone();
+        self.tables.retain(|t| {
+            let known = is_same(t, &table);
+            table.airy |= known && t.airy;
+            table.ragged |= known && t.ragged;
+            !known
+        });
         self.tables.truncate(TABLES_MAX - 1);
-        self.tables.push_front(table.clone());
+        self.tables.push_front(table);
         self.behind = None;
         self.quiet = 0;
     }
 
-    /// The table that `line` is a row of, as far as it is shown, and the whole table where the
-    /// row begins with its first column.
-    fn table_of(&mut self, line: &Shown) -> Option<(Table, Option<Table>)> {
-        let found = match line.row_of(&self.tables) {
+    /// The table that a line is a row of, as far as it is shown, and the whole table where the row
+    /// begins with its first column. `live` is the table of the lines before, and a line that is
+    /// `moved` began where the cursor was put.
+    fn table_of(
+        &mut self,
+        line: &[u8],
+        live: Option<&Table>,
+        moved: bool,
+    ) -> Option<(Table, Option<Table>)> {
+        let shown = Shown::new(line);
+        let found = match shown.row_of(&self.tables) {
             Some((row, whole)) if !self.pager || is_whole(&row, &whole) => Some((row, Some(whole))),
-            // A part of a row, of any of its columns.
-            None | Some(_) if self.pager => {
-                line.window_of(&self.tables).map(|window| (window, None))
-            }
-            _ => None,
+            None | Some(_) => self
+                .ragged_row(&shown, live)
+                .map(|row| (row, live.cloned()))
+                .or_else(|| {
+                    {
+                        // A part of a row, of any of its columns.
+                        let pager = self.pager;
+                        pager.then(|| shown.window_of(&self.tables, live))?
+                    }
+                    .map(|window| (window, None))
+                })
+                .or_else(|| {
+                    let parts = self.pager && (moved || self.chops);
+                    order::row_of(self.tables.iter(), line, parts)
+                }),
         };
         if found.is_some() {
             self.quiet = 0;
         } else {
-            self.quiet += 1;
-            if self.quiet > QUIET_MAX {
-                self.tables.clear();
-            }
+            self.is_quiet();
         }
         found
+    }
+
+    /// A line was none of the tables: after many of them they are forgotten.
+    fn is_quiet(&mut self) {
+        self.quiet += 1;
+        if self.quiet > QUIET_MAX {
+            self.tables.clear();
+        }
+    }
+
+    /// What a line with as many bars as the table of the lines before shows of it, or as one that
+    /// nobody has aligned.
+    fn ragged_row(&mut self, line: &Shown, live: Option<&Table>) -> Option<Table> {
+        let alike = |t: &Table| is_ragged_row(line, t);
+        let is_live = live.is_some_and(alike);
+        if is_live
+            && let Some(known) = self
+                .tables
+                .iter_mut()
+                .find(|t| live.is_some_and(|l| is_same(t, l)))
+        {
+            known.ragged = true;
+        }
+        let known = self.tables.iter().filter(|t| t.ragged && alike(t));
+        let tables: Vec<&Table> = live.filter(|_| is_live).into_iter().chain(known).collect();
+        (!tables.is_empty()).then(|| line.in_order(&tables))
     }
 }
 
@@ -119,7 +165,7 @@ impl Lane {
             && self.pty
             && matches!(
                 table.kind,
-                Kind::Aligned { .. } | Kind::Spaced | Kind::Ruled
+                Kind::Aligned { .. } | Kind::Spaced | Kind::Ruled | Kind::Delimited { .. }
             )
         {
             self.screen.remember(table);
@@ -180,7 +226,7 @@ impl Lane {
             (a, b) => a.or(b),
         };
         if !self.screen.pager && !rest.first().is_some_and(|b| begins_row(*b)) {
-            return Recalled::Unknown;
+            return self.wake(end);
         }
         let Some(size) = size.or(end.then_some(rest.len())) else {
             return if rest.len() <= LINE_CONTEXT {
@@ -202,7 +248,9 @@ impl Lane {
         if asks || counts {
             return Recalled::Text;
         }
-        let line = self.whole(line);
+        let whole = self.whole(line);
+        let chops = whole.len() < line.len();
+        let line = whole;
         if table::header(self.rules.compiled(), line).is_some() {
             self.table = None;
             self.body = false;
@@ -212,17 +260,76 @@ impl Lane {
         if table::is_rule(line) {
             return Recalled::Unknown;
         }
-        let shown = Shown::new(line);
-        match self.screen.table_of(&shown) {
+        let line = line.to_vec();
+        self.screen.chops |= chops;
+        match self
+            .screen
+            .table_of(&line, self.table.as_ref(), self.painted)
+        {
             Some((table, whole)) if table.cols.iter().any(|c| c.hit.is_some()) => {
                 let before = self.table.replace(table);
                 self.screen.behind = whole.or(before);
+                self.broken = None;
                 Recalled::Row
             }
             Some(_) => Recalled::Text,
             None => Recalled::Unknown,
         }
     }
+
+    /// Where no line waits, a table whose cells a byte separates goes on, with rows that have all of
+    /// them: after whatever else was painted.
+    fn wake(&mut self, end: bool) -> Recalled {
+        if self.table.is_some() || !self.screen.is_watched() {
+            return Recalled::Unknown;
+        }
+        let mut tables = self.screen.tables.iter();
+        let separator = |t: &Table| match t.kind {
+            Kind::Delimited { by, .. } if !matches!(by, 0 | b' ') => Some(by),
+            _ => None,
+        };
+        let Some((table, by)) = tables.find_map(|t| Some((t, separator(t)?))) else {
+            return Recalled::Unknown;
+        };
+        if table.span.is_some_and(|(first, _)| first == 0) {
+            // What may be a prompt does not wait for more than its first word.
+            let rest = self.slice(self.pos, self.view.text.len());
+            let word = rest.get(..LINE_CONTEXT).unwrap_or(rest);
+            let ends = |b: &&u8| **b == by || matches!(b, b' ' | b'\n' | b'\r');
+            match word.iter().find(ends) {
+                Some(b) if *b == by => {}
+                None if !end && word.len() < LINE_CONTEXT => {
+                    self.screen.waits = true;
+                    return Recalled::Wait;
+                }
+                Some(_) | None => return Recalled::Unknown,
+            }
+        }
+        let mut table = table.clone();
+        table.dormant = Some(0);
+        self.table = Some(table);
+        self.screen.is_quiet();
+        Recalled::Unknown
+    }
+}
+
+/// Whether two tables have the same columns.
+fn is_same(a: &Table, b: &Table) -> bool {
+    let mut cols = a.cols.iter().zip(&b.cols);
+    a.kind == b.kind
+        && a.columns == b.columns
+        && a.cols.len() == b.cols.len()
+        && cols.all(|(a, b)| (a.start, a.end, a.hit) == (b.start, b.end, b.hit))
+}
+
+/// Whether a line has as many bars as a row of a table.
+fn is_ragged_row(line: &Shown, table: &Table) -> bool {
+    let Kind::Aligned { boxed } = table.kind else {
+        return false;
+    };
+    let bars = separators(table).len();
+    let begins = line.separators.first() == line.ink.iter().position(|ink| *ink).as_ref();
+    !line.separators.is_empty() && line.separators.len() == bars && begins == boxed
 }
 
 /// Whether a row of a table with separators may begin with this byte.
@@ -243,10 +350,13 @@ impl Shown {
             ink: Vec::new(),
             separators: Vec::new(),
         };
+        let mut last = ' ';
         for c in String::from_utf8_lossy(line).chars() {
-            if table::is_separator(c) {
+            // Markdown escapes a bar in a cell.
+            if table::is_separator(c) && last != '\\' {
                 new.separators.push(new.ink.len());
             }
+            last = c;
             let wide = c.width().unwrap_or(0);
             new.ink.extend(std::iter::repeat_n(c != ' ', wide));
         }
@@ -281,7 +391,7 @@ impl Shown {
                 let all = seps.iter().take(shown).all(|s| self.has(*s));
                 if all { shown } else { 0 }
             }
-            Kind::Spaced | Kind::Ruled => usize::from(self.stands_under(t)),
+            Kind::Spaced | Kind::Ruled => usize::from(self.stands_under(t) || self.is_tabbed(t)),
             Kind::Delimited { .. }
             | Kind::Expanded
             | Kind::Expanded0
@@ -323,8 +433,40 @@ impl Shown {
         filled > 1
     }
 
+    /// Whether the cells of a row may stand at the stops of tabs, as those of the header do: each
+    /// one behind the end of the one before, wherever that is.
+    fn is_tabbed(&self, table: &Table) -> bool {
+        let stop = |column: usize| column.is_multiple_of(TAB);
+        if !table.cols.iter().all(|col| stop(col.start)) {
+            return false;
+        }
+        let begins = |column: &usize| {
+            let before = column.checked_sub(1).is_some_and(|c| self.is_ink(c));
+            self.is_ink(*column) && !before
+        };
+        let far = |column: &usize| column.checked_sub(2).is_none_or(|c| !self.is_ink(c));
+        let words = (0..self.width()).filter(begins);
+        let mut groups = words.clone().filter(|column| far(column));
+        let cells = words.filter(|column| stop(*column)).count();
+        groups.clone().count() > 1 && groups.all(stop) && self.is_ink(0) && cells >= table.columns
+    }
+
     /// The part of a table that the line may show, from any column on.
-    fn window_of(&self, tables: &VecDeque<Table>) -> Option<Table> {
+    fn window_of(&self, tables: &VecDeque<Table>, live: Option<&Table>) -> Option<Table> {
+        let found = self.aligned_window_of(tables);
+        let (bars, shown) = (self.separators.len(), found.as_ref().map_or(0, |(_, n)| *n));
+        // Where most of its bars stand elsewhere it is no row of what somebody aligned.
+        let aligned = found.filter(|_| 2 * shown > bars);
+        let has_bars = |t: &&Table| matches!(t.kind, Kind::Aligned { .. });
+        let mut barred = tables.iter().filter(has_bars);
+        let ragged = |t: &Table| t.ragged || live.is_some_and(|l| is_same(t, l));
+        if aligned.is_some() || bars == 0 || shown == 0 && !barred.clone().any(ragged) {
+            return aligned.map(|(table, _)| table);
+        }
+        Some(self.in_order(&barred.by_ref().collect::<Vec<_>>()))
+    }
+
+    fn aligned_window_of(&self, tables: &VecDeque<Table>) -> Option<(Table, usize)> {
         let first = *self.separators.first()?;
         let near = self.separators.iter().flat_map(|s| [*s, s + 1]);
         let near = bitmap(near);
@@ -352,12 +494,38 @@ impl Shown {
                 }
                 found.push((table, shift));
                 if found.len() > PLACES_MAX {
-                    return self.covered(&found, tables);
+                    return self.covered(&found, tables).map(|table| (table, most));
                 }
             }
         }
         let seps = self.shown_of(found.first()?);
-        Some(self.cut(&seps, &found))
+        Some((self.cut(&seps, &found), seps.len()))
+    }
+
+    /// A table of what stands between the bars here: a cell is protected if it may be one of a
+    /// protected column of any of `tables`, by their order.
+    fn in_order(&self, tables: &[&Table]) -> Table {
+        let mut table = self.cut(&self.separators, &[]);
+        let mut hits = vec![None; table.cols.len()];
+        for of in tables {
+            let before = usize::from(matches!(of.kind, Kind::Aligned { boxed: true }));
+            let all = separators(of).len() + 1;
+            order::mark_part(&mut hits, of, before, all, table.cols.len());
+            // A bar stands in a cell, nobody knows in which.
+            let more = table.cols.len().saturating_sub(all);
+            if let Some((first, last)) = of.span.filter(|_| more > 0) {
+                let hit = of.cols.iter().find_map(|c| c.hit);
+                let cells = hits.iter_mut().take(last + before + more + 1);
+                cells
+                    .skip(first + before)
+                    .for_each(|cell| *cell = cell.or(hit));
+            }
+        }
+        for (col, hit) in table.cols.iter_mut().zip(hits) {
+            col.hit = hit;
+        }
+        table.ragged = true;
+        table
     }
 
     /// The separators of a table that stand in the line, where it shows the table from a column on.

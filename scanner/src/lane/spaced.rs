@@ -28,9 +28,17 @@ impl Lane {
             match self.byte(at + 1) {
                 None if !end => return false,
                 None | Some(b'\n') => {}
-                Some(_) => {
+                Some(b'\r') => {
                     self.row.cell = at + 1;
                     self.pos = at + 1;
+                    return true;
+                }
+                // The cursor went back: another line is written over this one.
+                Some(_) => {
+                    self.pos = at + 1;
+                    self.line = at + 1;
+                    self.line_cut = false;
+                    self.frame = Frame::Start;
                     return true;
                 }
             }
