@@ -247,6 +247,7 @@ fn texts_that_were_read_otherwise_in_pieces() {
             "x1 ".repeat(30_000)
         ),
         "id,ssn\na<td>ssn</td>\ra\n<td>x1".to_owned(),
+        "id  ||ssn |\nssn|\u{1d}\u{5bae}12\n".to_owned(),
         format!("| id | ssn |phone{}\na| --- |x1", "1234 ".repeat(1675)),
         format!("id|ssn|a{}b|c\n1|x1|2|3\n", " ".repeat(9000)),
     ] {

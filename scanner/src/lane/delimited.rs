@@ -53,7 +53,12 @@ impl Lane {
             None => (self.view.text.len(), end),
         };
         if self.row.uneven && self.row.doubt == Doubt::Uncounted {
-            if !self.is_simple(limit) {
+            // `ssn | …` may be a name and its value.
+            let name = self.slice(cell, limit).trim_ascii();
+            let named = found.is_some()
+                && self.row.index == 0
+                && self.rules.compiled().field(name).is_some();
+            if named || !self.is_simple(limit) {
                 return self.not_a_row();
             }
             self.row.counted = limit;
