@@ -821,7 +821,7 @@ fn under_bars_a_prompt_is_shown_at_once() {
             "ada@db:~/a/b$ cat a | grep ",
             "Enter it: ",
             "Who is it: ",
-            "mysql> a",
+            "mysql> ",
         ] {
             assert_eq!(fed(&format!("{text}{prompt}")), format!("{out}{prompt}"));
         }
