@@ -156,6 +156,8 @@ pub(crate) struct Lane {
     inserts: Option<(Hit, u32)>,
     /// Parameters of it that stand for protected values: `$2`.
     params: Vec<(u32, Hit)>,
+    /// What parameters without a number stand for, in their order: `?`, `%s`.
+    args: Vec<Option<Hit>>,
     path: Vec<(Level, Vec<u8>)>,
     /// Where the policy's own detectors have looked.
     own: own::Looked,
@@ -495,6 +497,7 @@ impl Lane {
             sql: create::Created::default(),
             inserts: None,
             params: Vec::new(),
+            args: Vec::new(),
             path: Vec::new(),
             own: own::Looked::default(),
             echo: VecDeque::new(),

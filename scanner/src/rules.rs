@@ -601,7 +601,7 @@ impl Compiled {
         }
         // `name`, `key`, `value` and their kin (`lane/pair.rs`): half of a pair.
         if !rule.fields.is_empty() {
-            for b in *b"eylrmngkdhsv" {
+            for b in *b"eylrmngkdhsvct" {
                 self.last_byte(b);
             }
         }

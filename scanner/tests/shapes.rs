@@ -622,6 +622,63 @@ fn values_have_their_ways() {
     }
 }
 
+/// What drivers log of their statements, and where errors and options say a value.
+#[test]
+fn what_programs_log_of_values() {
+    for (text, out) in [
+        (
+            "INSERT INTO users (id, ssn) VALUES (?, ?)\n[generated in 0.00012s] ('v1', 'x1')\nSELECT id FROM t WHERE id = ?\n[cached since 1.2s ago] ('v2', 'v3')\n",
+            "INSERT INTO users (id, ssn) VALUES (?, ?)\n[generated in 0.00012s] ('v1', '***')\nSELECT id FROM t WHERE id = ?\n[cached since 1.2s ago] ('v2', 'v3')\n",
+        ),
+        (
+            "[SQL: INSERT INTO users (id, ssn) VALUES (%s, %s)]\n[parameters: [('v1', 'x1'), ('v2', 'x2')]]\n(Background: v3)\n",
+            "[SQL: INSERT INTO users (id, ssn) VALUES (%s, %s)]\n[parameters: [('v1', '***'), ('v2', '***')]]\n(Background: v3)\n",
+        ),
+        (
+            "SELECT users.id FROM users WHERE users.ssn = ?\n[generated in 0.1s] ('x1',)\n",
+            "SELECT users.id FROM users WHERE users.ssn = ?\n[generated in 0.1s] ('***',)\n",
+        ),
+        (
+            "(0.001) INSERT INTO \"t\" (\"id\", \"ssn\") VALUES ('v1', 'x1') RETURNING \"id\"; args=('v1', 'x1'); alias=v2\n",
+            "(0.001) INSERT INTO \"t\" (\"id\", \"ssn\") VALUES ('v1', '***') RETURNING \"id\"; args=('v1', '***'); alias=v2\n",
+        ),
+        (
+            "SELECT \"t\".\"ssn\" FROM \"t\" WHERE \"t\".\"ssn\" = 'x1' LIMIT 21; args=('x1',); alias=a\nSELECT \"t\".\"ssn\" FROM \"t\" WHERE \"t\".\"id\" = 'v' LIMIT 21; args=('v',); alias=a\n",
+            "SELECT \"t\".\"ssn\" FROM \"t\" WHERE \"t\".\"ssn\" = '***' LIMIT 21; args=('***',); alias=a\nSELECT \"t\".\"ssn\" FROM \"t\" WHERE \"t\".\"id\" = 'v' LIMIT 21; args=('v',); alias=a\n",
+        ),
+        (
+            "{\"detail\":[{\"loc\":[\"body\",\"ssn\"],\"msg\":\"v1\",\"input\":\"x1\"},{\"loc\":[\"body\",\"city\"],\"msg\":\"v2\",\"input\":\"v3\"}],\"input\":\"v4\"}\n",
+            "{\"detail\":[{\"loc\":[\"body\",\"ssn\"],\"msg\":\"v1\",\"input\":\"***\"},{\"loc\":[\"body\",\"city\"],\"msg\":\"v2\",\"input\":\"v3\"}],\"input\":\"v4\"}\n",
+        ),
+        (
+            "aws ssm put-parameter --name password --value x1 --type v\naws ssm put-parameter --name city --value v1\n[{Name:PASSWORD Value:x2 ValueFrom:nil} {Name:CITY Value:v2}]\n",
+            "aws ssm put-parameter --name password --value *** --type v\naws ssm put-parameter --name city --value v1\n[{Name:PASSWORD Value:*** ValueFrom:nil} {Name:CITY Value:v2}]\n",
+        ),
+        (
+            "<ssn value=\"x1\"/><city value=\"v1\"/>\n<db:password v=\"x2\"/><kv k=\"ssn\" v=\"x3\"/><kv k=\"city\" v=\"v2\"/>\n",
+            "<ssn value=\"***\"/><city value=\"v1\"/>\n<db:password v=\"***\"/><kv k=\"ssn\" v=\"***\"/><kv k=\"city\" v=\"v2\"/>\n",
+        ),
+        (
+            "Number (SSN): x1\nSSN#: x2\nssn.......: x3\n*Password*: x4\ncity (SSN) a: v\n",
+            "Number (SSN): x1\nSSN#: x**\nssn.......: x**\n*Password*: x**\ncity (SSN) a: v\n",
+        ),
+        (
+            "\"userPassword\":\n  \"name\": \"x1\"\n  \"x\": x2\n\"city\": \"v\"\n",
+            "\"userPassword\":\n  \"name\": \"***\"\n  \"x\": \"***\"\n\"city\": \"v\"\n",
+        ),
+        (
+            "login (user=0x55 \"v\", password=0x55 \"x1\") at a.c:3\n",
+            "login (user=0x55 \"v\", password=*** \"***\") at a.c:3\n",
+        ),
+        (
+            "jdbc:sqlserver://h:1433;databaseName=v;user=bob;password=x1;encrypt=true\nurl=a://h;password=x2;b=v\n",
+            "jdbc:sqlserver://h:1433;databaseName=v;user=bob;password=***;encrypt=true\nurl=a://h;password=***;b=v\n",
+        ),
+    ] {
+        gives(text, out);
+    }
+}
+
 /// Whatever stands for a value, nothing of it is left, and all that is not protected is.
 #[test]
 fn every_mask_hides_every_form() {

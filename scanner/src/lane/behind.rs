@@ -21,6 +21,8 @@ impl Lane {
         let tag = memchr::memrchr2(b'<', b'>', before);
         let tag = tag.is_some_and(|at| before.get(at) == Some(&b'<'));
         let attribute = tag && self.byte(after.wrapping_sub(1)) == Some(b'=');
+        // A name of several words may begin with that of its element.
+        let tagged = self.slice(self.line_floor(key.start), key.name.1);
         let rest = self.slice(after, limit);
         if !attribute && key.quote.is_none() {
             match rest.get(..2) {
@@ -37,8 +39,14 @@ impl Lane {
         let one = near.get(..line.unwrap_or(near.len())).unwrap_or_default();
         let rules = self.rules.compiled();
         if attribute {
-            let found = attribute_behind(one, rules);
-            return found.or_more(open && line.is_none());
+            let open = open && line.is_none();
+            return match attribute_behind(one, rules).or_open(open) {
+                // Its element may name it: `<ssn value="…"/>`.
+                Behind::Nothing => element(tagged).map_or(Paired::No, |name| {
+                    rules.field(name).map_or(Paired::No, Paired::Value)
+                }),
+                found => found.or_more(open),
+            };
         }
         let lines = self.frame == Frame::Line && self.begins(key);
         let braced = || self.opened(key.start).and_then(|at| self.byte(at)) == Some(b'{');
@@ -344,6 +352,13 @@ fn line_behind(text: &[u8], column: usize, rules: &Compiled) -> Behind {
         }
     }
     Behind::Nothing
+}
+
+/// The name of the element whose tag is open at the end of a text, without its prefix.
+fn element(before: &[u8]) -> Option<&[u8]> {
+    let tag = before.get(memchr::memrchr(b'<', before)? + 1..)?;
+    let size = tag.iter().position(u8::is_ascii_whitespace)?;
+    tag.get(..size)?.rsplit(|b| *b == b':').next()
 }
 
 /// Whether a key may be a value's whose name stands in a later line: it is all that its line begins

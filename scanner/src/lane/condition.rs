@@ -161,6 +161,47 @@ impl Lane {
         sets.then(|| self.rules.compiled().field(b"password"))?
     }
 
+    /// What a statement was given for its parameters, as SQLAlchemy and Django log it: `[parameters:
+    /// (1, '…')]`, `[generated in 0.1s] (1, '…')`, `args=(1, '…')`. `at` is the bracket.
+    pub(super) fn arguments(&mut self, at: usize) -> Option<Flow> {
+        let before = self.slice(self.condition_floor(at), at);
+        let before = before.strip_suffix(b"[").unwrap_or(before);
+        let says = |word: &[u8]| memchr::memmem::find(before, word).is_some();
+        let timed = || {
+            before.ends_with(b"] ")
+                && (says(b"[generated in ")
+                    || says(b"[cached since ")
+                    || says(b"[no key ")
+                    || says(b"[raw sql"))
+        };
+        let mut compared = None;
+        if before.ends_with(b"; args=") {
+            compared = self.compared_before(at);
+        } else if !before.ends_with(b"parameters: ") && !timed() {
+            return None;
+        }
+        let mut cols = std::mem::take(&mut self.args);
+        if let Some(hit) = compared {
+            cols = vec![Some(hit); COLUMNS_MAX];
+        }
+        if cols.is_empty() {
+            return None;
+        }
+        self.inner = values(cols);
+        Some(At(at + 1))
+    }
+
+    /// The protected column that a statement before `at`, in its line, compares or sets.
+    fn compared_before(&self, at: usize) -> Option<Hit> {
+        let line = self.slice(self.line_floor(at), at);
+        let from =
+            memchr::memmem::find(line, b" SET ").or(memchr::memmem::find(line, b" WHERE "))?;
+        let part = |b: &u8| !crate::name::is_word(*b) && *b != b'_';
+        let words = line.get(from..)?.split(part);
+        let mut words = words.filter(|word| !word.is_empty());
+        words.find_map(|word| self.rules.compiled().field(word))
+    }
+
     /// The protected column that a line of PostgreSQL's speaks of, whose next line tells the row:
     /// `… violates check constraint "people_ssn_check"`.
     pub(super) fn violated(&self, from: usize, to: usize) -> Option<Hit> {

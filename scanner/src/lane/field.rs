@@ -404,6 +404,13 @@ impl Lane {
                 return found;
             }
         }
+        if self.byte(at) == Some(b':')
+            && let Some(name) = without_note(before.trim_ascii_end())
+            && let Some(found) = value::key_before(self.text(), floor + name, floor).and_then(field)
+            && self.leads(found.0.start)
+        {
+            return Some(found);
+        }
         if self.byte(at) == Some(b':') && !self.line_cut && at - self.line.min(at) <= KEY_MAX {
             let from = self.line.max(floor);
             let size = parametrised(self.slice(from, at))?;
@@ -934,6 +941,7 @@ impl Lane {
         if v >= limit && !row {
             return At(limit.max(after));
         }
+        let leads_line = self.leads(key.start);
         if key.quote.is_some() && self.is_text() && v < limit {
             // JSON may go on in the next line.
             let rest = self.slice(v, limit);
@@ -962,6 +970,21 @@ impl Lane {
                 }
                 Some(b'"' | b'{' | b'[') => {
                     let start = v + spaces;
+                    let next = rest.get(spaces..).unwrap_or_default();
+                    match is_member(next, closed) {
+                        None => return self.more_after(limit.saturating_sub(1)),
+                        // A map of YAML.
+                        Some(true) if leads_line => {
+                            self.block = Some(Block {
+                                indent: self.indent_of(key.start),
+                                kind: BlockKind::Map,
+                                hit,
+                                lines: 0,
+                            });
+                            return At(v);
+                        }
+                        Some(_) => {}
+                    }
                     return match self.byte(start) {
                         Some(b'"') => {
                             let quote = Quote::plain(b'"');
@@ -1218,7 +1241,7 @@ impl Lane {
         } else {
             end
         };
-        let address = spaced && !colon && self.slice(v, end).starts_with(b"0x");
+        let address = !colon && self.slice(v, end).starts_with(b"0x");
         if (matches!(style, Style::Json | Style::Fields) || address)
             && let Some(flow) = self.typed_string(key, (v, end), hit, limit, closed)
         {
@@ -1961,6 +1984,46 @@ fn kind_before(rest: &[u8], closed: bool) -> Option<usize> {
         _ => Some(0),
     }
 }
+
+/// Whether a text begins with a string in quotes that is a key; `None`: more is needed.
+fn is_member(text: &[u8], closed: bool) -> Option<bool> {
+    if text.first() != Some(&b'"') {
+        return Some(false);
+    }
+    let near = text.get(..KEY_MAX).unwrap_or(text);
+    let more = !closed && near.len() < KEY_MAX;
+    match value::quoted_end(near, 1, 1, Quote::plain(b'"'), false) {
+        End::Quote(end) => match near.get(end + 1) {
+            None if more => None,
+            next => Some(next == Some(&b':')),
+        },
+        End::Open(_) if more => None,
+        End::Open(_) | End::Line(_) => Some(false),
+    }
+}
+
+/// Where a name ends that has something in brackets behind it, or signs: `Amount (EUR)`, `SSN#`,
+/// `ssn.....`, `*Password*`.
+fn without_note(before: &[u8]) -> Option<usize> {
+    let signs = |b: &u8| matches!(b, b'#' | b'.' | b'*' | b'_');
+    let size = match before.strip_suffix(b")") {
+        Some(inner) => {
+            let open = memchr::memrchr(b'(', inner)?;
+            let note = inner.get(open + 1..)?;
+            let plain = |b: &u8| crate::name::is_word(*b) || matches!(b, b' ' | b'-' | b'/' | b'.');
+            if note.len() > NOTE_MAX || note.is_empty() || !note.iter().all(plain) {
+                return None;
+            }
+            open
+        }
+        None => before.len() - before.iter().rev().take_while(|b| signs(b)).count(),
+    };
+    let name = before.get(..size)?;
+    (size < before.len()).then(|| name.trim_ascii_end().len())
+}
+
+/// Where a name ends that has something in brackets behind it is not further before it.
+const NOTE_MAX: usize = 32;
 
 /// Where a name ends that has the number of an element behind it.
 fn without_element(before: &[u8]) -> Option<usize> {

@@ -410,6 +410,7 @@ impl Lane {
             .and_then(|(hit, lines)| Some((hit, lines.checked_sub(1)?)));
         if self.inserts.is_none() {
             self.params.clear();
+            self.args.clear();
         }
         if let Some(hit) = self.violated(from, to) {
             self.inserts = Some((hit, 2));

@@ -14,6 +14,12 @@ impl Lane {
     /// Whether the key is one half of `{"Name": N, "Value": V}`.
     pub(super) fn pair(&mut self, key: &Key, after: usize, limit: usize, closed: bool) -> Paired {
         let name = self.slice(key.name.0, key.name.1);
+        // An attribute stands behind the name of its element.
+        let sign = self.byte(after.wrapping_sub(1)) == Some(b'=');
+        let name = match memchr::memrchr(b' ', name).filter(|_| sign && key.quote.is_none()) {
+            Some(space) => name.get(space + 1..).unwrap_or_default(),
+            None => name,
+        };
         let tail = name
             .get(name.len().saturating_sub(2)..)
             .unwrap_or_default()
@@ -39,6 +45,8 @@ impl Lane {
                 | b"pe"
                 | b"id"
                 | b"th"
+                | b"ut"
+                | b"oc"
                 | b"k"
                 | b"v"
         ) {
@@ -51,7 +59,11 @@ impl Lane {
         if words.joined() == b"varcharvalue" {
             return self.wrapped_name(key, after, limit, closed);
         }
-        if is_name_of_value(&words) {
+        if words.joined() == b"loc" {
+            return self.located(key, after, limit, closed);
+        }
+        let input = words.joined() == b"input" && self.pair.is_some_and(|pair| pair.key == LOCATED);
+        if input || is_name_of_value(&words) {
             let Some(pair) = self.pair else {
                 return self.named_behind(key, after, limit, closed);
             };
@@ -142,6 +154,28 @@ impl Lane {
         }
     }
 
+    /// Where an error of FastAPI is: `"loc":["body","ssn"],…,"input":"…"`.
+    fn located(&mut self, key: &Key, after: usize, limit: usize, closed: bool) -> Paired {
+        let rest = self.slice(after, limit);
+        let near = rest.get(..LOCATED_MAX).unwrap_or(rest);
+        let Some(end) = memchr::memchr(b']', near) else {
+            let more = !closed && near.len() < LOCATED_MAX && key.quote.is_some();
+            return if more { Paired::More } else { Paired::No };
+        };
+        let list = near.get(..end).unwrap_or_default();
+        let list = list.trim_ascii_start().strip_prefix(b"[");
+        let name = list.and_then(|list| list.rsplit(|b| *b == b',').next());
+        let name = name.map(super::sql::column);
+        if let Some(hit) = name.and_then(|name| self.rules.compiled().field(name)) {
+            self.pair = Some(Pair {
+                at: after,
+                hit,
+                key: LOCATED,
+            });
+        }
+        Paired::No
+    }
+
     /// The field that the value behind a key names, if any; `None`: more is needed.
     fn said_name(&self, after: usize, limit: usize, closed: bool) -> Option<Option<Hit>> {
         let rest = self.slice(after, limit);
@@ -152,11 +186,15 @@ impl Lane {
             .take_while(|b| matches!(b, b'"' | b'\'' | b'\\'))
             .count();
         let body = rest.get(head..).unwrap_or_default();
+        // A value of Go has no blank before it: `{Name:SSN Value:…}`.
+        let bare = spaces == 0 && head == 0;
         let size = body
             .iter()
             .take(96)
             .take_while(|b| {
-                crate::name::is_word(**b) || matches!(b, b'_' | b'-' | b'.' | b' ' | b'/' | b':')
+                crate::name::is_word(**b)
+                    || matches!(b, b'_' | b'-' | b'.' | b'/')
+                    || !bare && matches!(b, b' ' | b':')
             })
             .count();
         if size == body.len() && !closed && size < 96 {
@@ -675,6 +713,10 @@ fn is_type(cell: &[u8]) -> bool {
 const TYPES: [&[u8]; 8] = [
     b"int", b"uint", b"float", b"i", b"u", b"f", b"utf", b"bytes",
 ];
+
+/// What stands for the key of a place in an error, and how long that is at most.
+const LOCATED: u64 = u64::MAX;
+const LOCATED_MAX: usize = 512;
 
 /// Whether a key says that its value is a name.
 pub(super) fn is_name_of_name(words: &Words) -> bool {

@@ -292,6 +292,23 @@ impl Lane {
         At(to)
     }
 
+    /// The field of `--name password --value …`, at the second option.
+    fn named_argument(&self, at: usize, name: usize, end: usize) -> Option<Hit> {
+        if !matches!(self.slice(name, end), b"value" | b"secret-string") {
+            return None;
+        }
+        let before = self.slice(self.line_floor(at), at);
+        let name = [b"--name ".as_slice(), b"--name=", b"--secret-id "]
+            .iter()
+            .find_map(|word| {
+                let at = memchr::memmem::rfind(before, word)?;
+                before.get(at + word.len()..)
+            })?;
+        let size = name.iter().position(u8::is_ascii_whitespace)?;
+        let name = super::sql::column(name.get(..size)?);
+        self.rules.compiled().field(name)
+    }
+
     /// `--name value` and `"--name", "value"`: `at` is the first dash.
     pub(super) fn argument(&mut self, at: usize, limit: usize, closed: bool) -> Flow {
         let before = at.checked_sub(1).and_then(|i| self.byte(i));
@@ -330,7 +347,8 @@ impl Lane {
             return self.more_after(limit.saturating_sub(1));
         }
         let end = name_at + size;
-        let Some(hit) = self.rules.compiled().field(self.slice(name_at, end)) else {
+        let named = self.rules.compiled().field(self.slice(name_at, end));
+        let Some(hit) = named.or_else(|| self.named_argument(at, name_at, end)) else {
             return At(end);
         };
         // A quote after the name means that the value is the next of the array.

@@ -3,6 +3,7 @@
 use crate::mask::Place;
 use crate::name::NAME_MAX;
 use crate::rules::Hit;
+use crate::table::COLUMNS_MAX;
 use crate::value::{End, Quote};
 use crate::{find, value};
 
@@ -62,6 +63,7 @@ impl Lane {
             };
             if let Some(hit) = cols.iter().find_map(|hit| *hit) {
                 self.inserts = Some((hit, INSERT_LINES));
+                self.args.clone_from(&cols);
                 self.inner = Inner::Sql {
                     cols,
                     at: 0,
@@ -364,6 +366,14 @@ impl Lane {
     /// Whether what stands for a value is a parameter (`$2`), whose value a log says in the next
     /// lines.
     pub(super) fn parameter(&mut self, start: usize, end: usize, hit: Hit) -> bool {
+        if is_parameter(self.slice(start, end)) {
+            // In an `INSERT` its columns say which one it is.
+            if !matches!(self.inner, Inner::Sql { .. }) {
+                self.args = vec![Some(hit); COLUMNS_MAX];
+            }
+            self.inserts = Some((hit, INSERT_LINES));
+            return true;
+        }
         let Some(number) = self.slice(start, end).strip_prefix(b"$").and_then(number) else {
             return false;
         };
@@ -494,6 +504,15 @@ fn without_row(words: &[u8]) -> &[u8] {
         }
         _ => words,
     }
+}
+
+/// Whether a value is a parameter without a number, as drivers write it.
+fn is_parameter(value: &[u8]) -> bool {
+    matches!(value, b"?" | b"%s")
+        || value
+            .strip_prefix(b"%(")
+            .and_then(|name| name.strip_suffix(b")s"))
+            .is_some_and(|name| name.iter().all(|b| crate::name::is_word(*b) || *b == b'_'))
 }
 
 /// The number of a parameter.

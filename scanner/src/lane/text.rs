@@ -154,6 +154,7 @@ impl Lane {
             b'(' if let Some(flow) = self.failing_row(at, limit, closed) => flow,
             b'(' if let Some(flow) = self.duplicate(at, limit, closed) => flow,
             b'(' if let Some(flow) = self.one_of(at, limit, closed) => flow,
+            b'(' if let Some(flow) = self.arguments(at) => flow,
             b'[' | b'(' if let Some(flow) = self.list_opens(at, limit, closed) => flow,
             b'(' if let Some(flow) = self.list_pair(at, limit, closed) => flow,
             b'(' => self.insert(at),
