@@ -171,7 +171,12 @@ impl Lane {
                     }
                     return At(after);
                 }
-                Paired::More => return self.more_after(at),
+                Paired::More => {
+                    // Blanks before what is waited for may leave: a prompt ends with one.
+                    let rest = self.slice(after, limit);
+                    let blank = rest.iter().all(|b| *b == b' ');
+                    return self.more_after(if blank { limit.saturating_sub(1) } else { at });
+                }
                 Paired::Value(hit) => hit,
             },
         };
