@@ -291,6 +291,16 @@ fn a_question_and_the_end_of_its_line_may_be_cut_apart() {
     }
 }
 
+/// A row that broke off says nothing of the rows under a header that is painted then.
+#[test]
+fn a_header_that_is_painted_begins_a_table() {
+    let before = "x| id | ssn \n----+-----\n id | ssn \n----+-----\n\x1b[3;10H ";
+    let text = format!("{before}{TABLE}");
+    for size in [1, 2, 7] {
+        assert_eq!(scan(&text, size), scan(&text, usize::MAX), "{size}");
+    }
+}
+
 /// Under a table, where a line turns out to be no row after its beginning has left.
 #[test]
 fn a_name_and_its_value_under_a_table_are_read_as_text() {

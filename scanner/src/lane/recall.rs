@@ -255,6 +255,8 @@ impl Lane {
             self.table = None;
             self.body = false;
             self.framed = None;
+            // No row goes on in it that broke off before.
+            (self.broken, self.torn, self.parts) = (None, false, 0);
             return Recalled::Unknown;
         }
         if table::is_rule(line) {
