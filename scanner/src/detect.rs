@@ -193,6 +193,9 @@ fn address(r: Region<'_>, at: usize, after: usize) -> Found {
     if !good {
         return Found::No(at + 1);
     }
+    if is_ssh_name(r.text.get(start..at).unwrap_or_default(), domain) {
+        return Found::No(at + 1 + size);
+    }
     // `ada@db.example.com:~$` is a prompt.
     let end = after + size;
     match (r.at(end), r.at(end + 1)) {
@@ -201,6 +204,54 @@ fn address(r: Region<'_>, at: usize, after: usize) -> Found {
         _ => Found::Value(start, end, Detector::Email),
     }
 }
+
+/// Whether `local@domain` names an algorithm or an extension of SSH (RFC 4251, section 6), not
+/// somebody: `aes128-gcm@openssh.com`.
+fn is_ssh_name(local: &[u8], domain: &[u8]) -> bool {
+    match domain {
+        b"openssh.com" | b"libssh.org" => {
+            let numbered = local.iter().any(u8::is_ascii_digit) && local.contains(&b'-');
+            numbered || SSH_NAMES.contains(&local)
+        }
+        b"lysator.liu.se" => local == b"rijndael-cbc",
+        _ => false,
+    }
+}
+
+/// Names of extensions that have no number.
+const SSH_NAMES: [&[u8]; 31] = [
+    b"auth-agent",
+    b"auth-agent-req",
+    b"cancel-streamlocal-forward",
+    b"copy-data",
+    b"direct-streamlocal",
+    b"eow",
+    b"ext-auth-info",
+    b"expand-path",
+    b"forwarded-streamlocal",
+    b"fstatvfs",
+    b"fsync",
+    b"hardlink",
+    b"home-directory",
+    b"hostkeys",
+    b"hostkeys-prove",
+    b"keepalive",
+    b"limits",
+    b"lsetstat",
+    b"no-more-sessions",
+    b"ping",
+    b"posix-rename",
+    b"publickey-hostbound",
+    b"restrict-destination",
+    b"session-bind",
+    b"signal",
+    b"sk-provider",
+    b"statvfs",
+    b"streamlocal-forward",
+    b"tun",
+    b"users-groups-by-id",
+    b"zlib",
+];
 
 /// Ends of names with an `@` that are no addresses: units of systemd, pictures, sources.
 const NOT_DOMAINS: [&[u8]; 28] = [
@@ -1206,6 +1257,26 @@ mod tests {
             "DE00316558921250145698",
         ] {
             assert!(matches!(first_digits(near), Found::No(_)), "{near}");
+        }
+    }
+
+    #[test]
+    fn names_of_ssh_are_no_addresses() {
+        let looked = |text: &str| email(closed(text), text.find('@').unwrap_or(0));
+        for name in [
+            "aes128-gcm@openssh.com",
+            "curve25519-sha256@libssh.org",
+            "no-more-sessions@openssh.com",
+            "zlib@openssh.com",
+        ] {
+            assert!(matches!(looked(name), Found::No(_)), "{name}");
+        }
+        for address in [
+            "joe@openssh.com",
+            "anna-lena@libssh.org",
+            "aes128-gcm@example.com",
+        ] {
+            assert!(matches!(looked(address), Found::Value(..)), "{address}");
         }
     }
 
