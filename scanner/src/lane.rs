@@ -29,6 +29,7 @@ mod outlet;
 mod own;
 mod pair;
 mod path;
+mod placeholder;
 mod recall;
 mod row;
 mod screen;

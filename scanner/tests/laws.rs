@@ -308,6 +308,79 @@ fn a_wide_name_of_a_long_header_is_read_in_any_cut() {
     }
 }
 
+/// Types of programs, and what a manual wants its reader to put in, are no elements; what looks
+/// like one and has a value is.
+#[test]
+fn names_in_angle_brackets_are_no_elements() {
+    let rules = rules();
+    for text in [
+        "fn f() -> Result<Password> {\n    a(b)\n}\nnext\n",
+        "let x = Vec::<Password>::new();\nlet y = <Password as Trait>::of(x)?;\nnext\n",
+        "List<Password> all = new ArrayList<Password>();\nnext\n",
+        "  const [x, set] = useState<Password | null>(null);\nnext\n",
+        "std::map<int, std::vector<Password>> x; // a\nnext\n",
+        "public Task<Password> Get() => a;\nnext\n",
+        "git config user.password <password>\nnext\n",
+        "           git config user.password <password>\nnext\n",
+        "mysql://<user>:<password>@<host>/<db>\nnext\n",
+        "<user>:<password>@<host>\nnext\n",
+        "$ curl -u <user>:<password> https://h/\nnext\n",
+        "  -u, --user <user:password>  Server user and password\n  -v\n",
+        "| pw | <password> |\n\nnext\n",
+        "Enter your <password> and press a key, or \"<password>\".\nnext\n",
+        "  login [<password>] [(<user>|<password>)]\nnext\n",
+        "{\"help\":\"login <user>:<password>@<host>\",\"b\":1}\nnext\n",
+    ] {
+        for size in [1, 2, 7, 100] {
+            let out = scan(&rules, text.as_bytes().chunks(size));
+            assert_eq!(String::from_utf8(out).unwrap(), text, "{size}");
+        }
+    }
+    // A manual is read in a terminal.
+    for text in [
+        "    login <password>\nnext\n",
+        "login <user> <password>\nnext\n",
+        "fn f() -> Result<Password> {\nnext\n",
+    ] {
+        for size in [1, 2, 7, 100] {
+            let mut scanner = Scanner::new(Arc::clone(&rules), Options { pty: true });
+            let mut out = Vec::new();
+            let mut take = |scanner: &mut Scanner| {
+                while let Some(step) = scanner.next_step() {
+                    if let Step::Pass { bytes, .. } = step {
+                        out.extend_from_slice(bytes.as_bytes());
+                    }
+                }
+            };
+            for piece in text.as_bytes().chunks(size) {
+                scanner.feed(Stream::Stdout, Raw::new(Bytes::copy_from_slice(piece)));
+                take(&mut scanner);
+            }
+            scanner.end();
+            take(&mut scanner);
+            assert_eq!(String::from_utf8(out).unwrap(), text, "{size}");
+        }
+    }
+    for text in [
+        "a<password>x1</password>b\nnext\n",
+        "log: <password> x1 </password>\nnext\n",
+        "log: <user> <password>x1</password>\nnext\n",
+        "log: <password>\n  x1\n</password>\nnext\n",
+        "log: <Envelope><Body><password>\nx1</password></Body></Envelope>\nnext\n",
+        "<a><password>\n x1\n</password></a>\nnext\n",
+        "  <password>\n    x1\n  </password>\nnext\n",
+        "{\"xml\":\"<a>b<password>x1</password>\",\"b\":1}\nnext\n",
+        // Nobody closes it: the line is in doubt.
+        "log: <password>x1\nnext\n",
+    ] {
+        for size in [1, 2, 7, 100] {
+            let out = scan(&rules, text.as_bytes().chunks(size));
+            let want = text.replace("x1", "***");
+            assert_eq!(String::from_utf8(out).unwrap(), want, "{size}");
+        }
+    }
+}
+
 /// What only looks like a key, or like an element, masks nothing behind its string or line.
 #[test]
 fn what_opens_nothing_masks_nothing_behind() {

@@ -220,6 +220,10 @@ macro_rules! say {
 
 fn builds(out: &mut String, n: &mut Numbers, lines: usize) {
     say!(out, "-- The C compiler identification is GNU 14.2.0");
+    say!(
+        out,
+        "debug1: kex: curve25519-sha256@libssh.org cipher: aes256-gcm@openssh.com MAC: umac-128-etm@openssh.com compression: zlib@openssh.com"
+    );
     say!(out, "make: Entering directory '/src/{}'", n.word());
     for k in 0..lines {
         let (a, b, c) = (n.word(), n.word(), n.word());
@@ -297,7 +301,7 @@ fn manual(out: &mut String, n: &mut Numbers, lines: usize) {
     );
     for _ in 0..lines / 4 {
         let (a, b, c) = (n.word(), n.word(), n.word());
-        match n.below(5) {
+        match n.below(6) {
             0 => say!(
                 out,
                 "{}\n       {} - {b} the {c} of a {a}\n",
@@ -324,6 +328,14 @@ fn manual(out: &mut String, n: &mut Numbers, lines: usize) {
             3 => say!(
                 out,
                 "       --{a}-{b}[=WHEN]\n              {c} only if needed; WHEN is 'always', 'auto' or 'never'\n"
+            ),
+            // Placeholders have the names of protected fields.
+            4 => say!(
+                out,
+                "       {a} connect <user>:<{}>@<host>[:<port>]/<{b}>\n       {} <{}>, --{c}=<email>\n              Use <email> for {b}, or the <password> of the {c}. See also\n              {a} --user <user:password> and [<ssn>].\n",
+                under("password"),
+                bold("-p"),
+                under("password")
             ),
             _ => say!(
                 out,
@@ -361,6 +373,10 @@ fn rust(out: &mut String, n: &mut Numbers, lines: usize) {
             a.to_uppercase(),
             n.next() as u32,
             n.below(9000)
+        );
+        say!(
+            out,
+            "fn {a}({b}: &Map<Email, {c}>) -> Result<Password> {{ Vec::<Amount>::new() }}\nprivate final List<Email> {b} = new ArrayList<Email>();\nexport const use{c} = (): Promise<Password> => load<Ssn>('{a}');"
         );
         say!(
             out,

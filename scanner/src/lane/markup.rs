@@ -6,12 +6,13 @@ use crate::{table, value};
 
 use super::Flow::At;
 use super::field::Outer;
+use super::placeholder::Reads;
 use super::row::trimmed;
 use super::{Flow, Html, Inner, LOOK_BACK, Lane, Until, VALUE_MAX};
 
 impl Lane {
     /// A tag ends at `at`: its content may be protected.
-    pub(super) fn tag(&mut self, at: usize) -> Flow {
+    pub(super) fn tag(&mut self, at: usize, limit: usize, closed: bool) -> Flow {
         let next = At(at + 1);
         if self.rules.compiled().fields.is_empty() {
             return next;
@@ -48,6 +49,20 @@ impl Lane {
             return self.closing_tag(open, at, &lower);
         }
         let empty = inside.last() == Some(&b'/') || VOID.contains(&lower.as_slice());
+        let local = name.rsplit(|b| *b == b':').next().unwrap_or_default();
+        // `C<password()>` of Perl's documentation is none.
+        let rest = body.get(size..).unwrap_or_default();
+        let is_tag = rest
+            .first()
+            .is_none_or(|b| b.is_ascii_whitespace() || *b == b'/');
+        let named = self.rules.compiled().field(local).filter(|_| is_tag);
+        if named.is_some() {
+            match self.reads(open, at, &lower, rest, limit, closed) {
+                Reads::Element => {}
+                Reads::Name => return next,
+                Reads::More => return self.more_after(at),
+            }
+        }
         // The head before may have no end of its own.
         if self.html.open_head && matches!(lower.as_slice(), b"th" | b"td" | b"tr") {
             self.end_head(open);
@@ -73,13 +88,7 @@ impl Lane {
         if empty {
             return next;
         }
-        let local = name.rsplit(|b| *b == b':').next().unwrap_or_default();
-        // `C<password()>` of Perl's documentation is none.
-        let rest = body.get(size..).unwrap_or_default();
-        let is_tag = rest
-            .first()
-            .is_none_or(|b| b.is_ascii_whitespace() || *b == b'/');
-        let mut hit = self.rules.compiled().field(local).filter(|_| is_tag);
+        let mut hit = named;
         if hit.is_none() {
             hit = attribute(body, &[b"name", b"key", b"field", b"id"])
                 .and_then(|n| self.rules.compiled().field(&n))
@@ -134,7 +143,7 @@ impl Lane {
     }
 
     /// Where an element ends at the latest whose tag begins at `open`.
-    fn element_within(&self, open: usize) -> Within {
+    pub(super) fn element_within(&self, open: usize) -> Within {
         if self.is_far(open) {
             return Within::Text;
         }
@@ -150,7 +159,7 @@ impl Lane {
                 ..
             }) => Within::String { slashes },
             _ if is_usage(before) => Within::Line,
-            _ => Within::Text,
+            _ => Within::Lines,
         }
     }
 
@@ -389,7 +398,7 @@ impl Lane {
         if b == b'\n' {
             // A prompt does not wait.
             let ends = match within {
-                Within::Line if !self.pty => closes(rest, &name),
+                Within::Line | Within::Lines if !self.pty => closes(rest, &name),
                 _ => Some(false),
             };
             if ends.is_none() && !closed {
@@ -400,16 +409,25 @@ impl Lane {
             let next = rest.get(spaces).copied();
             match within {
                 Within::Start | Within::Text => {}
-                Within::Line if next.is_none() && !closed => {
+                Within::Lines if self.pty => match rest.get(1) {
+                    None if !closed => return self.more_after(at),
+                    // An empty line.
+                    None | Some(b'\n' | b'\r') => {
+                        self.inner = Inner::Text;
+                        return At(at);
+                    }
+                    Some(_) => {}
+                },
+                Within::Line | Within::Lines if next.is_none() && !closed => {
                     return self.more_after(limit.saturating_sub(1));
                 }
                 // Where its end is near, or a tag begins the next line, it was markup all the same.
-                Within::Line if ends == Some(true) || next == Some(b'<') => {
+                Within::Line | Within::Lines if ends == Some(true) || next == Some(b'<') => {
                     if let Inner::Element { within, .. } = &mut self.inner {
                         *within = Within::Text;
                     }
                 }
-                Within::Line | Within::String { .. } => {
+                Within::Line | Within::Lines | Within::String { .. } => {
                     self.inner = Inner::Text;
                     return At(at);
                 }
@@ -652,6 +670,9 @@ pub(super) enum Within {
     Text,
     /// A line of help.
     Line,
+    /// A line that has something else before the tag: it goes on up to its end where that is
+    /// near, and in a terminal up to an empty line.
+    Lines,
     /// A string in such a line, whose quote has so many backslashes before it.
     String {
         /// The backslashes.
@@ -663,7 +684,7 @@ impl Within {
     /// Where in the text it ends: before the backslashes of a quote.
     pub(super) fn ends(self, text: &[u8]) -> Option<usize> {
         let slashes = match self {
-            Self::Start | Self::Text => return None,
+            Self::Start | Self::Text | Self::Lines => return None,
             Self::Line => return memchr::memchr(b'\n', text),
             Self::String { slashes } => slashes,
         };
@@ -683,7 +704,7 @@ impl Within {
 }
 
 /// Whether a tag behind `before` names an argument, as a line of help has it: `usage: login <user> `, `-p, --password `.
-fn is_usage(before: &[u8]) -> bool {
+pub(super) fn is_usage(before: &[u8]) -> bool {
     let head = before.get(..5).unwrap_or_default();
     head.eq_ignore_ascii_case(b"usage")
         || before.first() == Some(&b'-')
@@ -691,7 +712,7 @@ fn is_usage(before: &[u8]) -> bool {
 }
 
 /// Whether the element `name` is closed in the lines that follow; `None`: more is needed.
-fn closes(rest: &[u8], name: &[u8]) -> Option<bool> {
+pub(super) fn closes(rest: &[u8], name: &[u8]) -> Option<bool> {
     let near = rest.get(..NEAR_MAX).unwrap_or(rest);
     let found = memchr::memmem::find_iter(near, b"</").any(|at| {
         let tag = near.get(at + 2..at + 2 + name.len());

@@ -150,7 +150,7 @@ impl Lane {
             b';' => self.entity(at, limit, closed),
             b'>' if let Some(flow) = self.glimpsed(at, limit, closed) => flow,
             b'>' if let Some(flow) = self.unequal(at, limit, closed) => flow,
-            b'>' => self.tag(at),
+            b'>' => self.tag(at, limit, closed),
             b'(' if let Some(flow) = self.failing_row(at, limit, closed) => flow,
             b'(' if let Some(flow) = self.duplicate(at, limit, closed) => flow,
             b'(' if let Some(flow) = self.one_of(at, limit, closed) => flow,
