@@ -314,6 +314,14 @@ pub(crate) fn quoted_end(
                         continue;
                     }
                     None if !closed => return End::Open(found),
+                    Some(b'\\' | b'"') => match apostrophe(text, found + 1, closed) {
+                        None => return End::Open(found),
+                        Some(0) => {}
+                        Some(size) => {
+                            at = found + 1 + size;
+                            continue;
+                        }
+                    },
                     _ => {}
                 }
             }
@@ -321,6 +329,19 @@ pub(crate) fn quoted_end(
         }
         at = found + 1;
     }
+}
+
+/// The size of what stands behind a single quote of a shell that an apostrophe closes, up to where
+/// the string goes on: `'it'\''s'`, `'it'"'"'s'`, also with the backslashes of a string that it
+/// stands in; 0 if it is none. `None`: more is needed.
+fn apostrophe(text: &[u8], at: usize, closed: bool) -> Option<usize> {
+    const WAYS: [&[u8]; 4] = [b"\\''", b"\"'\"'", b"\\\\''", b"\\\"'\\\"'"];
+    let rest = text.get(at..).unwrap_or_default();
+    if let Some(way) = WAYS.iter().find(|way| rest.starts_with(way)) {
+        return Some(way.len());
+    }
+    let begins = |way: &&[u8]| way.starts_with(rest);
+    (closed || !WAYS.iter().any(begins)).then_some(0)
 }
 
 /// Whether a value says that there is none.

@@ -1056,3 +1056,29 @@ fn rows_may_lack_their_last_cells() {
         &format!("id,ssn,name\n{text}"),
     );
 }
+
+/// What a shell wants quoted has an apostrophe in its own way.
+#[test]
+fn shells_quote_an_apostrophe() {
+    for (text, out) in [
+        (
+            "PASSWORD='it'\\''s x1'\nexport SSN='a'\\''b'\\''x2' A='b'\nnext 'y'\n",
+            "PASSWORD='***'\nexport SSN='***' A='b'\nnext 'y'\n",
+        ),
+        (
+            "mysql --password 'it'\"'\"'s x1' db 'y'\n",
+            "mysql --password '***' db 'y'\n",
+        ),
+        (
+            "{\"a\":\"mysql --password 'it'\\\\''s x1' db\",\"b\":\"PASSWORD='it'\\\"'\\\"'s x2'\",\"c\":\"d\"}\n",
+            "{\"a\":\"mysql --password '***' db\",\"b\":\"PASSWORD='***'\",\"c\":\"d\"}\n",
+        ),
+        // A string that ends is no such.
+        (
+            "{\"a\":\"PASSWORD='x1'\",\"b\":\"c\"}\nPASSWORD='x2' 'b'\n",
+            "{\"a\":\"PASSWORD='***'\",\"b\":\"c\"}\nPASSWORD='***' 'b'\n",
+        ),
+    ] {
+        gives(text, out);
+    }
+}
