@@ -47,8 +47,10 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use crate::Coverage;
 use crate::detect;
 use crate::hold::Holds;
+use crate::noted::Notes;
 use crate::rules::{Detector, Hit, Rules};
 use crate::simd::{self, Width};
 use crate::sink::{Left, Sink};
@@ -56,7 +58,6 @@ use crate::table::Table;
 use crate::term::{Term, View};
 use crate::value::Quote;
 use crate::work;
-use crate::{Coverage, Noted};
 pub(crate) use behind::{ends_value, opens_pair};
 pub(crate) use create::created_name;
 pub(crate) use encoded::opens_data;
@@ -517,7 +518,7 @@ impl Lane {
         self.session = session.to_vec();
     }
 
-    pub(crate) fn take_verdicts(&mut self) -> Vec<Noted> {
+    pub(crate) fn take_verdicts(&mut self) -> Notes {
         self.sink.take_verdicts()
     }
 

@@ -13,6 +13,7 @@ mod joint;
 mod lane;
 mod mask;
 mod name;
+mod noted;
 mod own;
 mod rules;
 mod simd;
@@ -27,7 +28,6 @@ mod work;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::vec;
 
 use bytes::{Buf, Bytes};
 
@@ -195,25 +195,12 @@ pub struct Verdict {
     pub row: u64,
 }
 
-/// A verdict as it is kept.
-#[derive(Clone, Copy, Debug)]
-struct Noted {
-    hit: Hit,
-    format: &'static str,
-    offset: u64,
-    /// Without what stands in it that no terminal shows.
-    length: u64,
-    /// Where it ends, with that.
-    end: u64,
-    row: u64,
-}
-
 /// Verdicts, those of standard output first. Names are written out as they are taken.
 #[derive(Debug)]
 pub struct Verdicts {
     rules: Arc<Rules>,
-    stdout: vec::IntoIter<Noted>,
-    stderr: vec::IntoIter<Noted>,
+    stdout: noted::IntoIter,
+    stderr: noted::IntoIter,
 }
 
 impl Iterator for Verdicts {

@@ -52,6 +52,7 @@ impl Width {
                 if is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
                     && is_x86_feature_detected!("avx512vbmi")
                     && is_x86_feature_detected!("avx512vbmi2")
                     && is_x86_feature_detected!("gfni")
@@ -791,8 +792,8 @@ pub(crate) const NEWLINE: u32 = 1 << 31;
 /// Where the cells of rows end, as numbers, and what else has to be known of them.
 #[derive(Debug, Default)]
 pub(crate) struct Separators {
-    /// Where separators stand, and newlines, which have the bit [`NEWLINE`]: ascending, and below
-    /// `size`; then [`BEHIND`] numbers more.
+    /// [`BEFORE`]; then where separators stand, and newlines, which have the bit [`NEWLINE`]:
+    /// ascending, and below `size`; then [`BEHIND`] numbers more.
     ends: Vec<u32>,
     /// Where suspects stand, in order, for [`rows`]; the last number is none.
     suspects: Vec<u32>,
@@ -806,12 +807,20 @@ pub(crate) struct Separators {
 
 /// So many numbers can be read at once.
 const BEHIND: usize = 16;
+/// The newline before the text: a byte before its first one, which borrows from the flag.
+const BEFORE: u32 = NEWLINE - 1;
 
 impl Separators {
     /// Where separators stand, and newlines, which have the bit [`NEWLINE`].
     pub(crate) fn ends(&self) -> &[u32] {
         let size = self.ends.len().saturating_sub(BEHIND);
-        self.ends.get(..size).unwrap_or_default()
+        self.ends.get(1..size).unwrap_or_default()
+    }
+
+    /// Where a cell begins that ends at the `k`th of these.
+    pub(crate) fn start(&self, k: usize) -> usize {
+        let before = self.ends.get(k).copied().unwrap_or(BEFORE);
+        (before.wrapping_add(1) & !NEWLINE) as usize
     }
 
     /// Where suspects stand, if these are listed at all.
@@ -834,6 +843,7 @@ pub(crate) fn separators(
     out: &mut Separators,
 ) {
     out.ends.clear();
+    out.ends.push(BEFORE);
     out.suspects.clear();
     out.size = text.len();
     match width {
@@ -846,7 +856,7 @@ pub(crate) fn separators(
         Width::Avx2 => separators_of(text, (by, quote), out),
         Width::Portable => separators_of(text, (by, quote), out),
     }
-    out.ends.extend([0; BEHIND]);
+    out.ends.extend([u32::MAX; BEHIND]);
     out.suspects.push(u32::MAX);
 }
 

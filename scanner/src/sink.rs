@@ -6,9 +6,10 @@ use bytes::{Bytes, BytesMut};
 
 use crate::hold::{Ends, Held, Holds, Record, Rows};
 use crate::mask::{self, Keyed, Place};
+use crate::noted::{Noted, Notes};
 use crate::rules::{Action, Hit, Mask, Rules};
 use crate::simd::{self, Span, Width};
-use crate::{Coverage, Noted, table, value};
+use crate::{Coverage, table, value};
 
 /// The most verdicts that are kept until somebody takes them; later ones are only counted.
 const VERDICTS_MAX: usize = 4096;
@@ -33,7 +34,7 @@ pub(crate) struct Sink {
     rows: Rows,
     /// What becomes of the rest of a value that is too long to be kept.
     rest: Rest,
-    pub(crate) verdicts: Vec<Noted>,
+    pub(crate) verdicts: Notes,
     /// How many there were last time: as many come next, mostly.
     expected: usize,
     pub(crate) coverage: Coverage,
@@ -116,7 +117,7 @@ impl Sink {
             opened: Vec::new(),
             rows: Rows::new(rows),
             rest: Rest::Dropped,
-            verdicts: Vec::new(),
+            verdicts: Notes::default(),
             expected: 0,
             coverage: Coverage::default(),
             offset: 0,
@@ -285,18 +286,16 @@ impl Sink {
     }
 
     /// The verdicts since the last call.
-    pub(crate) fn take_verdicts(&mut self) -> Vec<Noted> {
-        self.expected = self.verdicts.len();
+    pub(crate) fn take_verdicts(&mut self) -> Notes {
+        self.expected = self.verdicts.singles();
         std::mem::take(&mut self.verdicts)
     }
 
     /// Makes room for verdicts, the first time that there are some: until then none is kept.
     #[inline]
     fn expect_verdicts(&mut self) {
-        if self.verdicts.capacity() == 0 {
-            // A few more, so that they need not be moved.
-            self.verdicts.reserve(self.expected + self.expected / 8);
-        }
+        // A few more, so that they need not be moved.
+        self.verdicts.expect(self.expected + self.expected / 8);
     }
 
     /// Notes the verdict of a value that begins here.
@@ -319,7 +318,7 @@ impl Sink {
     /// What was let go since the last value began stands in it.
     pub(crate) fn reach(&mut self) {
         let end = self.offset;
-        if let Some(last) = self.verdicts.last_mut() {
+        if let Some(last) = self.verdicts.last_single() {
             last.end = end;
         }
     }
@@ -378,23 +377,24 @@ impl Sink {
     ) {
         let start = rows.base + next.start;
         self.make_room(raw, start, raw.len().saturating_sub(start));
-        self.expect_verdicts();
-        let mut judge = Columns {
-            raw,
-            is_clear,
-            format,
-            // As places in the text count.
-            offset: self.offset.wrapping_sub(next.start as u64),
-            row: self.row,
-        };
-        let mut left = simd::rows::Left {
-            out: &mut self.out,
-            verdicts: &mut self.verdicts,
-            most: VERDICTS_MAX,
-            masked: 0,
-        };
-        simd::rows::cover(width, rows, next, &mut judge, &mut left);
-        let masked = left.masked;
+        let mut judge = Columns { raw, is_clear };
+        // As places in the text count.
+        let offset = self.offset.wrapping_sub(next.start as u64);
+        let out = &mut self.out;
+        let room = VERDICTS_MAX.saturating_sub(self.verdicts.len());
+        let columns = rows.shape.columns().map(|how| how.hit);
+        let kept = (format, offset, self.row);
+        let masked = self.verdicts.add_rows(kept, columns, |briefs| {
+            let most = briefs.len() + room;
+            let mut left = simd::rows::Left {
+                out,
+                briefs,
+                most,
+                masked: 0,
+            };
+            simd::rows::cover(width, rows, next, &mut judge, &mut left);
+            left.masked
+        });
         let size = (rows.base + next.start - start) as u64;
         self.coverage.masked += masked;
         self.coverage.passed += size - masked;
@@ -524,14 +524,10 @@ impl Sink {
 struct Columns<'a, F> {
     raw: &'a [u8],
     is_clear: F,
-    format: &'static str,
-    offset: u64,
-    row: u64,
 }
 
 impl<F: FnMut(Range<usize>, usize) -> bool> simd::rows::Judge for Columns<'_, F> {
     type How = How;
-    type Verdict = Noted;
 
     fn is_clear(&mut self, row: Range<usize>, at: usize) -> bool {
         (self.is_clear)(row, at)
@@ -550,18 +546,6 @@ impl<F: FnMut(Range<usize>, usize) -> bool> simd::rows::Judge for Columns<'_, F>
 
     fn plan(&self, how: How) -> Option<simd::rows::Plan> {
         mask::plan(how.mask, how.place)
-    }
-
-    #[inline(always)]
-    fn verdict(&self, how: How, value: Range<usize>, row: u64) -> Noted {
-        Noted {
-            hit: how.hit,
-            format: self.format,
-            offset: self.offset.wrapping_add(value.start as u64),
-            length: (value.end - value.start) as u64,
-            end: self.offset.wrapping_add(value.end as u64),
-            row: self.row.wrapping_add(row),
-        }
     }
 }
 

@@ -192,7 +192,7 @@ impl Lane {
         lane.depth = self.depth + 1;
         lane.read(&plain);
         lane.end();
-        lane.sink.verdicts.first().map(|noted| noted.hit)
+        lane.sink.verdicts.iter().next().map(|noted| noted.hit)
     }
 
     /// Whether the line that begins here may be told from the map in YAML; a line that is

@@ -44,6 +44,18 @@ pub(crate) enum Shape<'a, H> {
     },
 }
 
+impl<H: Copy> Shape<'_, H> {
+    /// How the protected columns are replaced.
+    pub(crate) fn columns(&self) -> impl Iterator<Item = H> {
+        let (numbered, placed) = match self {
+            Self::Separated { columns, .. } => (*columns, [].as_slice()),
+            Self::Aligned { columns, .. } => ([].as_slice(), *columns),
+        };
+        let numbered = numbered.iter().map(|(_, how)| *how);
+        numbered.chain(placed.iter().map(|(_, _, how)| *how))
+    }
+}
+
 /// Where the next row begins, from the beginning of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Next {
@@ -59,8 +71,6 @@ pub(crate) struct Next {
 pub(crate) trait Judge {
     /// How the values of a column are replaced.
     type How: Copy;
-    /// What is kept of a value.
-    type Verdict: Copy;
 
     /// Whether what is suspect at `at` in a row, up to its newline, is nothing.
     fn is_clear(&mut self, row: Range<usize>, at: usize) -> bool;
@@ -69,8 +79,48 @@ pub(crate) trait Judge {
     fn value(&self, cell: Range<usize>) -> Option<Range<usize>>;
     /// What is written in the place of values. `None`: it is not known before they are.
     fn plan(&self, how: Self::How) -> Option<Plan>;
-    /// What is kept of a value, from the beginning of the text, in a row counted from the first one.
-    fn verdict(&self, how: Self::How, value: Range<usize>, row: u64) -> Self::Verdict;
+}
+
+/// A value of a row that was replaced, of 64 bytes at most, in as few bits as that takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Brief(u64);
+
+impl Brief {
+    /// No call of [`cover`] lets more rows go, so that one can be told by as many bits as there are.
+    pub(crate) const ROWS_MAX: u64 = 1 << 16;
+
+    /// Of a value of so many bytes in the `nth` protected column, from the beginning of the text on,
+    /// in a row counted from the first one.
+    #[inline(always)]
+    fn new(from: usize, size: usize, nth: usize, row: u64) -> Self {
+        Self(from as u64 | row << 32 | Self::part(size, nth))
+    }
+
+    /// What does not differ from row to row.
+    #[inline(always)]
+    fn part(size: usize, nth: usize) -> u64 {
+        (size as u64) << 48 | (nth as u64) << 56
+    }
+
+    /// Where it began, from the beginning of the text on.
+    pub(crate) fn from(self) -> u64 {
+        self.0 & 0xffff_ffff
+    }
+
+    /// How many bytes it had.
+    pub(crate) fn size(self) -> u64 {
+        self.0 >> 48 & 0xff
+    }
+
+    /// In which row it stood, counted from the first one.
+    pub(crate) fn row(self) -> u64 {
+        self.0 >> 32 & 0xffff
+    }
+
+    /// In which of the protected columns.
+    pub(crate) fn nth(self) -> usize {
+        (self.0 >> 56) as usize
+    }
 }
 
 /// What is written in the place of a value of printable ASCII without a backslash.
@@ -86,10 +136,10 @@ pub(crate) struct Plan {
 }
 
 /// Where rows go.
-pub(crate) struct Left<'a, V> {
+pub(crate) struct Left<'a> {
     pub(crate) out: &'a mut BytesMut,
     /// What is kept of values, as long as there are fewer than `most`.
-    pub(crate) verdicts: &'a mut Vec<V>,
+    pub(crate) briefs: &'a mut Vec<Brief>,
     pub(crate) most: usize,
     /// How many bytes were replaced.
     pub(crate) masked: u64,
@@ -113,7 +163,7 @@ pub(crate) fn cover<J: Judge>(
     rows: &Rows<'_, J::How>,
     next: &mut Next,
     judge: &mut J,
-    left: &mut Left<'_, J::Verdict>,
+    left: &mut Left<'_>,
 ) {
     match width {
         #[cfg(target_arch = "x86_64")]
@@ -209,11 +259,13 @@ const LOOKS: [u8; 128] = {
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::*;
+    use std::mem::MaybeUninit;
     use std::ops::Range;
 
     use super::super::{BLOCK, NEWLINE, Separators};
     use super::{
-        Judge, LOOKS, Left, NONE_MAX, Next, OTHER_STARTS, PLAIN_STARTS, Plan, Rows, Shape, look,
+        Brief, Judge, LOOKS, Left, NONE_MAX, Next, OTHER_STARTS, PLAIN_STARTS, Plan, Rows, Shape,
+        look,
     };
 
     /// No row that is read here has more cells.
@@ -222,12 +274,14 @@ mod x86 {
     /// # Safety
     ///
     /// The CPU has the instructions.
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vbmi,bmi1,bmi2,popcnt,lzcnt")]
+    #[target_feature(
+        enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi1,bmi2,popcnt,lzcnt"
+    )]
     pub(super) unsafe fn cover<J: Judge>(
         rows: &Rows<'_, J::How>,
         next: &mut Next,
         judge: &mut J,
-        left: &mut Left<'_, J::Verdict>,
+        left: &mut Left<'_>,
     ) {
         let len = left.out.len();
         let spare = left.out.spare_capacity_mut();
@@ -354,18 +408,14 @@ mod x86 {
                 } else {
                     _mm512_maskz_loadu_epi8(all, at.cast())
                 };
-                let Some(memo) = hide(look(looks, bytes), all, plan) else {
+                let Some(cover) = hide(look(looks, bytes), all, plan) else {
                     return false;
                 };
-                let in_place = memo.stars == IN_PLACE;
-                let written = if in_place { size } else { memo.stars };
-                let hidden = if in_place { memo.hidden } else { u64::MAX };
-                let new = _mm512_mask_mov_epi8(bytes, hidden, memo.with);
                 let at = self.to.add(from.wrapping_add(line.moved));
-                _mm512_storeu_si512(at.cast(), new);
+                _mm512_storeu_si512(at.cast(), cover.hide(bytes));
                 // What stands behind the value has been written as it came, or is now.
-                if !in_place || !whole {
-                    line.moved = line.moved.wrapping_add(written).wrapping_sub(size);
+                if cover.written != size || !whole {
+                    line.moved = line.moved.wrapping_add(cover.written).wrapping_sub(size);
                     self.copy(to, *line);
                 }
             }
@@ -389,91 +439,45 @@ mod x86 {
         }
     }
 
-    /// How a value of some bytes is replaced: in most columns all values look alike.
+    /// What is written in the place of a value: `with` where `hidden` has ones, and its own bytes.
     #[derive(Clone, Copy)]
-    struct Memo {
-        size: usize,
-        /// What its bytes are, where `all` has bits.
-        kinds: __m512i,
-        all: u64,
-        /// Which of them are replaced, and by what.
-        hidden: u64,
+    struct Cover {
+        hidden: __m512i,
         with: __m512i,
-        /// How many stars stand for it, or [`IN_PLACE`].
-        stars: usize,
-        /// Where it stands in its cell; up to 0 where nothing does.
-        from: usize,
-        to: usize,
+        /// How many bytes that are.
+        written: usize,
     }
 
-    const IN_PLACE: usize = usize::MAX;
-
-    impl Memo {
-        /// No value has no size.
+    impl Cover {
+        /// What stands for the value that `bytes` begin with.
         ///
         /// # Safety
         ///
         /// The CPU has the instructions.
         #[inline(always)]
-        unsafe fn none() -> Self {
+        unsafe fn hide(&self, bytes: __m512i) -> __m512i {
             // SAFETY: the CPU has the instructions.
-            let zero = unsafe { _mm512_setzero_si512() };
-            Self {
-                size: 0,
-                kinds: zero,
-                all: 0,
-                hidden: 0,
-                with: zero,
-                stars: IN_PLACE,
-                from: 0,
-                to: 0,
-            }
-        }
-
-        /// Whether a value of this size is made of the same kinds of bytes.
-        ///
-        /// # Safety
-        ///
-        /// The CPU has the instructions.
-        #[inline(always)]
-        unsafe fn is_same(&self, kinds: __m512i) -> bool {
-            // SAFETY: the CPU has the instructions.
-            unsafe { _mm512_mask_cmpneq_epi8_mask(self.all, kinds, self.kinds) == 0 }
+            unsafe { _mm512_ternarylogic_epi64::<0xca>(self.hidden, self.with, bytes) }
         }
     }
 
-    /// How a value is replaced. `None`: it is not as plain as that, or may be none.
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vbmi,bmi1,bmi2,popcnt,lzcnt")]
-    #[inline(never)]
-    fn learn(kinds: __m512i, size: usize, plan: Plan) -> Option<Memo> {
-        let last = size.checked_sub(1).filter(|last| *last < BLOCK)?;
-        let are = |look: u8| _mm512_test_epi8_mask(kinds, _mm512_set1_epi8(look.cast_signed()));
-        let starts = are(look::PLAIN_START) & 1 != 0 || size > NONE_MAX;
-        let spaces = are(look::SPACE);
-        let is_value = starts && spaces & 1 == 0 && spaces >> last & 1 == 0;
-        is_value.then(|| hide(kinds, u64::MAX >> (BLOCK - size), plan))?
-    }
-
-    /// How what stands where `all` has bits is replaced. `None`: it is not as plain as that.
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vbmi,bmi1,bmi2,popcnt,lzcnt")]
+    /// What stands for what stands where `all` has bits. `None`: it is not as plain as that.
+    #[target_feature(
+        enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi1,bmi2,popcnt,lzcnt"
+    )]
     #[inline]
-    fn hide(kinds: __m512i, all: u64, plan: Plan) -> Option<Memo> {
+    fn hide(kinds: __m512i, all: u64, plan: Plan) -> Option<Cover> {
         let are =
             |look: u8| all & _mm512_test_epi8_mask(kinds, _mm512_set1_epi8(look.cast_signed()));
         if are(look::ODD) != 0 {
             return None;
         }
-        let star = _mm512_set1_epi8(b'*'.cast_signed());
-        let memo = |hidden, with, stars| Memo {
-            size: all.count_ones() as usize,
-            kinds,
-            all,
-            hidden,
-            with,
-            stars,
-            from: 0,
-            to: 0,
+        let cover = |hidden, with: u8, written| Cover {
+            hidden: _mm512_movm_epi8(hidden),
+            with: _mm512_set1_epi8(with.cast_signed()),
+            written,
         };
+        let size = all.count_ones() as usize;
         let counted = are(look::COUNTED);
         let count = counted.count_ones();
         Some(if count >= plan.least {
@@ -481,11 +485,110 @@ mod x86 {
             // As many ones as are kept, moved to the highest places that count.
             let kept = u64::MAX << (count.wrapping_sub(plan.last) & 63);
             let hidden = if is_number { counted } else { all };
-            memo(hidden & !_pdep_u64(kept, counted), star, IN_PLACE)
+            cover(hidden & !_pdep_u64(kept, counted), b'*', size)
         } else if let Some(stars) = plan.stars {
-            memo(all, star, stars.min(BLOCK))
+            // What stands behind as many bytes stays.
+            let stars = stars.min(BLOCK);
+            cover(all | _bzhi_u64(u64::MAX, stars as u32), b'*', stars)
         } else {
-            memo(all, _mm512_set1_epi8(plan.with.cast_signed()), IN_PLACE)
+            cover(all, plan.with, size)
+        })
+    }
+
+    /// How a value is replaced, and what another one has to be like to be replaced so, too: in most
+    /// columns all values of a size are.
+    #[derive(Clone, Copy)]
+    struct Memo {
+        /// What its bytes are, and which of that matters.
+        kinds: __m512i,
+        matters: __m512i,
+        cover: Cover,
+        /// So many places behind its first one are in it.
+        inner: usize,
+        /// What is kept of it, but for where it stands.
+        part: u64,
+        /// Where it stands in its cell; up to 0 where nothing does.
+        from: usize,
+        to: usize,
+    }
+
+    impl Memo {
+        /// Of an empty value, which another empty one is like.
+        ///
+        /// # Safety
+        ///
+        /// The CPU has the instructions.
+        #[inline(always)]
+        unsafe fn empty() -> Self {
+            // SAFETY: the CPU has the instructions.
+            let zero = unsafe { _mm512_setzero_si512() };
+            Self {
+                kinds: zero,
+                matters: zero,
+                cover: Cover {
+                    hidden: zero,
+                    with: zero,
+                    written: 0,
+                },
+                inner: 0,
+                part: 0,
+                from: 0,
+                to: 0,
+            }
+        }
+
+        /// Adds to `differ` where a value of this size differs in what matters.
+        ///
+        /// # Safety
+        ///
+        /// The CPU has the instructions.
+        #[inline(always)]
+        unsafe fn differs(&self, kinds: __m512i, differ: __m512i) -> __m512i {
+            // SAFETY: the CPU has the instructions.
+            unsafe {
+                let other = _mm512_ternarylogic_epi64::<0x28>(kinds, self.kinds, self.matters);
+                _mm512_or_si512(differ, other)
+            }
+        }
+    }
+
+    /// How a value of at least one byte, in the `nth` protected column, is replaced. `None`: it is not
+    /// as plain as that, or may be none.
+    #[target_feature(
+        enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi1,bmi2,popcnt,lzcnt"
+    )]
+    #[inline(never)]
+    fn learn(kinds: __m512i, size: usize, plan: Plan, nth: usize) -> Option<Memo> {
+        let last = size.checked_sub(1).filter(|last| *last < BLOCK)?;
+        let are = |look: u8| _mm512_test_epi8_mask(kinds, _mm512_set1_epi8(look.cast_signed()));
+        let short = size <= NONE_MAX;
+        let edges = 1u64 | 1 << last;
+        if are(look::SPACE) & edges != 0 || short && are(look::PLAIN_START) & 1 == 0 {
+            return None;
+        }
+        let all = u64::MAX >> (BLOCK - size);
+        let cover = hide(kinds, all, plan)?;
+        let matter = |all: u64, look: u8| _mm512_maskz_set1_epi8(all, look.cast_signed());
+        // Of many masks it does not matter what a value is made of, and of a word not whether its
+        // letters are digits.
+        let counts = all & are(look::COUNTED);
+        let inner = if plan.least == u32::MAX {
+            look::ODD
+        } else if counts == all {
+            look::ODD | look::COUNTED
+        } else {
+            look::ODD | look::COUNTED | look::NO_NUMBER
+        };
+        let starts = if short { look::PLAIN_START } else { 0 };
+        let matters = _mm512_or_si512(matter(all, inner), matter(edges, look::SPACE));
+        Some(Memo {
+            kinds,
+            matters: _mm512_or_si512(matters, matter(1, starts)),
+            cover,
+            inner: last,
+            part: Brief::part(size, nth),
+            from: 0,
+            to: 0,
         })
     }
 
@@ -513,14 +616,26 @@ mod x86 {
 
     /// A value that was found in a row, and how it is replaced.
     #[derive(Clone, Copy)]
-    struct Value<H> {
+    struct Value {
         /// Which cell it is, where separators tell them apart, or where it begins and ends.
         index: usize,
         reach: usize,
         from: usize,
         to: usize,
         plan: Plan,
-        how: H,
+    }
+
+    /// Calls a function that is compiled for so many protected columns, if there are few.
+    macro_rules! by_number {
+        ($values:expr, $call:ident($rows:expr, $shape:expr, $($rest:expr),*)) => {
+            match &*$values {
+                [a] => $call($rows, $shape, &[*a], $($rest),*),
+                [a, b] => $call($rows, $shape, &[*a, *b], $($rest),*),
+                [a, b, c] => $call($rows, $shape, &[*a, *b, *c], $($rest),*),
+                [a, b, c, d] => $call($rows, $shape, &[*a, *b, *c, *d], $($rest),*),
+                _ => {}
+            }
+        };
     }
 
     /// Lets rows go whose cells separators end.
@@ -529,14 +644,16 @@ mod x86 {
     ///
     /// The CPU has the instructions.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vbmi,bmi1,bmi2,popcnt,lzcnt")]
+    #[target_feature(
+        enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi1,bmi2,popcnt,lzcnt"
+    )]
     unsafe fn separated<J: Judge>(
         rows: &Rows<'_, J::How>,
         shape: Cells<'_>,
         columns: &[(usize, J::How)],
         next: &mut Next,
         judge: &mut J,
-        (page, left): (&mut Page<'_>, &mut Left<'_, J::Verdict>),
+        (page, left): (&mut Page<'_>, &mut Left<'_>),
     ) {
         let Some(mut values) = values(judge, columns.iter().map(|(_, how)| *how)) else {
             return;
@@ -559,22 +676,18 @@ mod x86 {
             // SAFETY: the CPU has the instructions; what is listed stands in the text, in order, and
             // suspects end with one that is nowhere.
             let went = unsafe {
-                match &*values {
-                    [] => {}
-                    [a] => plain(rows, shape, &[*a], next, judge, (page, left)),
-                    [a, b] => plain(rows, shape, &[*a, *b], next, judge, (page, left)),
-                    [a, b, c] => plain(rows, shape, &[*a, *b, *c], next, judge, (page, left)),
-                    [a, b, c, d] => {
-                        plain(rows, shape, &[*a, *b, *c, *d], next, judge, (page, left));
-                    }
-                    _ => {}
-                }
+                by_number!(values, plain(rows, shape, next, judge, (page, left)));
                 any(rows, shape, values, next, judge, (page, left))
             };
-            if !went {
+            if !went || next.rows >= Brief::ROWS_MAX {
                 return;
             }
         }
+    }
+
+    /// How many more rows can be told from each other.
+    fn rows_left(next: &Next) -> usize {
+        usize::try_from(Brief::ROWS_MAX.saturating_sub(next.rows)).unwrap_or(0)
     }
 
     /// Rows of so many cells.
@@ -584,88 +697,6 @@ mod x86 {
         cells: usize,
         tight: bool,
         longest: usize,
-    }
-
-    /// A row whose cells separators end: the first of these, what stands before, and the newline.
-    #[derive(Clone, Copy)]
-    struct Plain {
-        text: *const u8,
-        ends: *const u32,
-        start: usize,
-        end: usize,
-        row: u64,
-        looks: (__m512i, __m512i),
-    }
-
-    impl Plain {
-        /// Writes what stands for a value, and keeps what is to be kept of it. False where the value
-        /// needs a closer look.
-        ///
-        /// # Safety
-        ///
-        /// What [`plain`] knows.
-        #[inline(always)]
-        unsafe fn value<J: Judge>(
-            self,
-            value: &Value<J::How>,
-            memo: &mut Memo,
-            found: &mut (usize, usize),
-            moved: &mut *mut u8,
-            slot: &mut *mut J::Verdict,
-            judge: &J,
-        ) -> bool {
-            let Self {
-                text,
-                ends,
-                start,
-                end,
-                row,
-                looks,
-            } = self;
-            // SAFETY: what the caller promises.
-            unsafe {
-                let from = match value.index.checked_sub(1) {
-                    Some(before) => (*ends.add(before) as usize).wrapping_add(1),
-                    None => start,
-                };
-                let to = (*ends.add(value.index) & !NEWLINE) as usize;
-                *found = (from, to);
-                let size = to.wrapping_sub(from);
-                if size == 0 {
-                    return true;
-                }
-                let short = size <= BLOCK / 2;
-                let bytes = if short {
-                    _mm512_zextsi256_si512(_mm256_loadu_si256(text.add(from).cast()))
-                } else {
-                    _mm512_loadu_si512(text.add(from).cast())
-                };
-                let kinds = look(looks, bytes);
-                if size != memo.size || !memo.is_same(kinds) {
-                    match learn(kinds, size, value.plan) {
-                        Some(new) => *memo = new,
-                        None => return false,
-                    }
-                }
-                let at = moved.wrapping_add(from);
-                if memo.stars == IN_PLACE {
-                    let new = _mm512_mask_mov_epi8(bytes, memo.hidden, memo.with);
-                    if short {
-                        _mm256_storeu_si256(at.cast(), _mm512_castsi512_si256(new));
-                    } else {
-                        _mm512_storeu_si512(at.cast(), new);
-                    }
-                } else {
-                    _mm512_storeu_si512(at.cast(), memo.with);
-                    *moved = moved.wrapping_add(memo.stars).wrapping_sub(size);
-                    // What stands behind moves.
-                    copy(text, *moved, to, end);
-                }
-                slot.write(judge.verdict(value.how, from..to, row));
-                *slot = slot.add(1);
-            }
-            true
-        }
     }
 
     /// Writes the text from `at` to `end`, with that byte, to so many bytes from `moved` on: in whole
@@ -690,22 +721,137 @@ mod x86 {
         }
     }
 
-    /// Lets rows go as long as their values are not in need of a closer look: this has to be fast.
-    /// There are `N` protected columns, so that all is known of them when this is compiled.
+    /// Values have fewer bytes.
+    const SIZES: usize = 64;
+    /// Of the fast ones.
+    const SIZES_SHORT: usize = BLOCK / 2 + 1;
+
+    /// How values of `N` columns are replaced, by their size.
+    struct Memory<const N: usize> {
+        memos: [[MaybeUninit<Memo>; SIZES]; N],
+        /// Which of them there are.
+        known: [u64; N],
+        /// All of them are short, and what stands for them is as long.
+        placed: bool,
+    }
+
+    impl<const N: usize> Memory<N> {
+        fn new() -> Self {
+            Self {
+                memos: [const { [const { MaybeUninit::uninit() }; SIZES] }; N],
+                known: [0; N],
+                placed: true,
+            }
+        }
+
+        /// What is known of values of the `nth` column with so many bytes.
+        #[inline(always)]
+        fn get(&self, nth: usize, size: usize) -> Option<&Memo> {
+            let memo = self.memos.get(nth)?.get(size)?;
+            // SAFETY: it has been written where there is a bit.
+            (self.known.get(nth)? >> size & 1 != 0).then(|| unsafe { memo.assume_init_ref() })
+        }
+
+        /// Learns how a value is replaced that stands in the text from `from` to `to`, with a block
+        /// behind. Whether that was not known.
+        ///
+        /// # Safety
+        ///
+        /// The CPU has the instructions, and the text has the value and the block.
+        #[target_feature(
+            enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi1,bmi2,popcnt,lzcnt"
+        )]
+        #[inline(never)]
+        unsafe fn learn(
+            &mut self,
+            nth: usize,
+            plan: Plan,
+            text: *const u8,
+            size: usize,
+        ) -> Option<bool> {
+            // SAFETY: what the caller promises.
+            let kinds = unsafe { look(looks(), _mm512_loadu_si512(text.cast())) };
+            if let Some(memo) = self.get(nth, size) {
+                // SAFETY: the CPU has the instructions.
+                let differ = unsafe { memo.differs(kinds, _mm512_setzero_si512()) };
+                if _mm512_test_epi64_mask(differ, differ) == 0 {
+                    return Some(false);
+                }
+            }
+            let memo = if size == 0 {
+                let part = Brief::part(0, nth);
+                // SAFETY: the CPU has the instructions.
+                let empty = unsafe { Memo::empty() };
+                Memo { part, ..empty }
+            } else {
+                learn(kinds, size, plan, nth)?
+            };
+            self.memos.get_mut(nth)?.get_mut(size)?.write(memo);
+            *self.known.get_mut(nth)? |= 1 << size;
+            self.placed &= size < SIZES_SHORT && memo.cover.written == size;
+            Some(true)
+        }
+    }
+
+    /// Where the next row is, its first end, where what stands there goes, and what is kept of its
+    /// values.
+    #[derive(Clone, Copy)]
+    struct At {
+        start: usize,
+        moved: *mut u8,
+        row: u64,
+        ends: *const u32,
+        /// The next suspect: those before it are nothing, also those in the row.
+        suspect: *const u32,
+        slot: *mut Brief,
+    }
+
+    /// What does not change from row to row.
+    struct Way<const N: usize> {
+        text: *const u8,
+        cells: usize,
+        tight: bool,
+        longest: usize,
+        /// The protected cells.
+        index: [usize; N],
+        /// What matters of how much further each cell ends than the one before: of protected ones all,
+        /// of others the sign, which these have where one of the two ends is that of a row.
+        care: [u32; CELLS_MAX],
+        signs: [u32; CELLS_MAX],
+        /// Rows end before this place, so that whole blocks are read, and are written before the other
+        /// one: there is room for what values may become.
+        last: usize,
+        limit: usize,
+    }
+
+    /// Why rows end.
+    enum Stop {
+        /// There are no more that are plain, or there is no room.
+        End,
+        /// This one has a value that is not like others, or not the cells.
+        Other,
+        /// The next suspect is to be looked at: it stands in the row up to this place.
+        Suspect(usize),
+    }
+
+    /// Lets rows go as long as their values are not in need of a closer look. There are `N` protected
+    /// columns, so that all is known of them when this is compiled.
     ///
     /// # Safety
     ///
     /// The CPU has the instructions; what is listed stands in the text, in order; suspects end with
     /// `u32::MAX`; values have indices below the number of cells, of which there are 2 at least.
     #[inline(never)]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vbmi,bmi1,bmi2,popcnt,lzcnt")]
+    #[target_feature(
+        enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi1,bmi2,popcnt,lzcnt"
+    )]
     unsafe fn plain<J: Judge, const N: usize>(
         rows: &Rows<'_, J::How>,
         shape: Cells<'_>,
-        values: &[Value<J::How>; N],
+        values: &[Value; N],
         next: &mut Next,
         judge: &mut J,
-        (page, left): (&mut Page<'_>, &mut Left<'_, J::Verdict>),
+        (page, left): (&mut Page<'_>, &mut Left<'_>),
     ) {
         let Cells {
             by,
@@ -713,126 +859,340 @@ mod x86 {
             tight,
             longest,
         } = shape;
-        let (text, size) = (rows.text.as_ptr(), rows.text.len());
-        let mut start = next.start;
+        let size = rows.text.len();
         let here = by.ends().get(next.end..).unwrap_or_default();
-        let room = left.most.saturating_sub(left.verdicts.len());
-        let most = (here.len() / cells).min(room / N);
-        if here
-            .first()
-            .is_none_or(|to| start > (to & !NEWLINE) as usize)
+        let room = left.most.saturating_sub(left.briefs.len());
+        let most = (here.len() / cells).min(room / N).min(rows_left(next));
+        let Some(behind) = (most * cells).checked_sub(1).and_then(|k| here.get(k)) else {
+            return;
+        };
+        // Values may take a block each, and two more are written behind.
+        let behind = (behind & !NEWLINE) as usize + 1;
+        let slack = (N + 4) * BLOCK;
+        if by.start(next.end) != next.start
             || next.suspect >= by.suspects.len()
+            || page.room.saturating_sub(page.len) < slack
+            || size <= BLOCK
         {
             return;
         }
-        left.verdicts.reserve(most * N);
-        // What stands at a place of the text goes to so many bytes from here.
-        let mut moved = page.to.wrapping_add(page.len).wrapping_sub(start);
-        // Rows may end before this place: whole blocks are read there, and there is room for what
-        // values may become.
-        let limit = |moved: *mut u8| {
-            let used = (moved as usize).wrapping_sub(page.to as usize);
-            let room = page.room.saturating_sub((N + 4) * BLOCK);
-            let room = room.wrapping_sub(used).cast_signed().max(0).cast_unsigned();
-            room.min(size.saturating_sub(BLOCK + 1))
+        left.briefs.reserve(most * N);
+        let mut way = Way {
+            text: rows.text.as_ptr(),
+            cells,
+            tight,
+            longest,
+            index: values.each_ref().map(|value| value.index),
+            care: [0; CELLS_MAX],
+            signs: [0; CELLS_MAX],
+            last: behind.min(size - (BLOCK + 1)),
+            limit: page.to.wrapping_add(page.room.wrapping_sub(slack)) as usize,
         };
-        let mut before = limit(moved);
-        // SAFETY: the CPU has the instructions.
-        let looks = unsafe { looks() };
-        let (all, newline) = (u32::from(u16::MAX >> (16 - cells)), 1u32 << (cells - 1));
-        let (mut row, mut done, mut masked) = (next.rows, 0usize, 0usize);
-        // SAFETY: the CPU has the instructions.
-        let mut memos = [unsafe { Memo::none() }; N];
-        // SAFETY: there are so many ends, with more numbers behind the last one, and such a suspect.
-        // They ascend, and all but the last suspect are places in the text; so are the values of a
-        // row, which end before the row does, with a block behind them. There is room for the values
-        // of `most` rows.
+        let slots = way.care.iter_mut().zip(&mut way.signs).take(cells);
+        for (k, (care, sign)) in slots.enumerate() {
+            *care = if way.index.contains(&k) {
+                u32::MAX
+            } else {
+                NEWLINE
+            };
+            *sign = if k == 0 || k + 1 == cells { NEWLINE } else { 0 };
+        }
+        let mut memory = Memory::<N>::new();
+        // SAFETY: there are so many ends, with more numbers behind the last one and one before, and
+        // such a suspect. They ascend, and all but the last suspect are places in the text; so are
+        // the values of a row, which end before the row does, with a block behind them. There is room
+        // for the values of `most` rows.
         unsafe {
-            let mut ends = here.as_ptr();
-            let mut suspect = by.suspects.as_ptr().add(next.suspect);
-            let first_slot = left.verdicts.as_mut_ptr().add(left.verdicts.len());
-            let mut slot = first_slot;
-            let (mut noted, mut looked) = (slot, suspect);
-            'rows: while done < most {
-                let numbers = _mm512_loadu_si512(ends.cast());
-                let end = (*ends.add(cells.wrapping_sub(1)) & !NEWLINE) as usize;
-                // The last one is a newline, and no other.
-                if u32::from(_mm512_movepi32_mask(numbers)) & all != newline
-                    || end >= before
-                    || end.wrapping_sub(start) > longest
-                {
-                    break;
-                }
-                if OTHER_STARTS.get(usize::from(*text.add(start))) != Some(&false)
-                    || *text.add((*ends as usize).wrapping_add(1)) == b' ' && tight
-                {
-                    break;
-                }
-                copy(text, moved, start, end);
-                let mut here = moved;
-                let mut found = [(0, 0); N];
-                let mut hidden = 0usize;
-                let line = Plain {
-                    text,
-                    ends,
-                    start,
-                    end,
-                    row,
-                    looks,
+            let first_slot = left.briefs.as_mut_ptr().add(left.briefs.len());
+            let mut at = At {
+                start: next.start,
+                moved: page.to.wrapping_add(page.len).wrapping_sub(next.start),
+                row: next.rows,
+                ends: here.as_ptr(),
+                suspect: by.suspects.as_ptr().add(next.suspect),
+                slot: first_slot,
+            };
+            // Those before it are of lines that were looked at in another way.
+            while (*at.suspect as usize) < at.start {
+                at.suspect = at.suspect.add(1);
+            }
+            // The row whose values were learned, and the suspects before another.
+            let mut learned = usize::MAX;
+            let mut looked = at.suspect;
+            loop {
+                let row = at.row;
+                let stop = if memory.placed {
+                    steady::<N, true>(&way, &memory, &mut at)
+                } else {
+                    steady::<N, false>(&way, &memory, &mut at)
                 };
-                let mut sure = true;
-                // Each by itself, so that all that differs is known when this is compiled.
+                if at.row != row {
+                    looked = at.suspect;
+                }
+                match stop {
+                    Stop::End => break,
+                    Stop::Other => {
+                        let known =
+                            learned != at.start && learn_row(&way, values, &at, &mut memory);
+                        if !known {
+                            break;
+                        }
+                        learned = at.start;
+                    }
+                    Stop::Suspect(end) => {
+                        let place = *at.suspect as usize;
+                        if !ask(rows, judge, at.start..end, place) {
+                            break;
+                        }
+                        at.suspect = at.suspect.add(1);
+                    }
+                }
+            }
+            let before = left.briefs.len();
+            let count = at.slot.offset_from_unsigned(first_slot);
+            left.briefs.set_len(before + count);
+            let new = left.briefs.get(before..).unwrap_or_default();
+            left.masked += new.iter().map(|brief| brief.size()).sum::<u64>();
+            if memory.known.iter().any(|known| known & 1 != 0) {
+                // Nothing is kept of what is empty.
+                let mut to = before;
+                for k in before..before + count {
+                    if let Some(brief) = left.briefs.get(k).copied().filter(|b| b.size() > 0)
+                        && let Some(slot) = left.briefs.get_mut(to)
+                    {
+                        *slot = brief;
+                        to += 1;
+                    }
+                }
+                left.briefs.truncate(to);
+            }
+            page.len = (at.moved as usize)
+                .wrapping_add(at.start)
+                .wrapping_sub(page.to as usize);
+            *next = Next {
+                start: at.start,
+                end: next.end + at.ends.offset_from_unsigned(here.as_ptr()),
+                suspect: looked.offset_from_unsigned(by.suspects.as_ptr()),
+                rows: at.row,
+            };
+        }
+    }
+
+    /// Learns how the values of a row are replaced. Whether that was not known of one.
+    ///
+    /// # Safety
+    ///
+    /// What [`plain`] knows.
+    #[inline(never)]
+    #[target_feature(
+        enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi1,bmi2,popcnt,lzcnt"
+    )]
+    unsafe fn learn_row<const N: usize>(
+        way: &Way<N>,
+        values: &[Value; N],
+        at: &At,
+        memory: &mut Memory<N>,
+    ) -> bool {
+        let mut new = false;
+        // SAFETY: what the caller promises: the row ends in the text, with a block behind.
+        unsafe {
+            let ends = std::slice::from_raw_parts(at.ends.sub(1), way.cells.wrapping_add(1));
+            let is_end = |end: &u32| end & NEWLINE != 0;
+            let Some((last, inner)) = ends.get(1..).and_then(<[u32]>::split_last) else {
+                return false;
+            };
+            if !is_end(last) || inner.iter().any(is_end) || (last & !NEWLINE) as usize >= way.last {
+                return false;
+            }
+            for (nth, value) in values.iter().enumerate() {
+                let (Some(before), Some(end)) = (ends.get(value.index), ends.get(value.index + 1))
+                else {
+                    return false;
+                };
+                let from = (before.wrapping_add(1) & !NEWLINE) as usize;
+                let size = ((end & !NEWLINE) as usize).wrapping_sub(from);
+                let text = way.text.add(from);
+                match memory.learn(nth, value.plan, text, size) {
+                    Some(was_new) => new |= was_new,
+                    None => return false,
+                }
+            }
+        }
+        new
+    }
+
+    /// Lets rows go whose values are like others before them. This has to be fast: of most rows one
+    /// comparison says that they are cut like the one before as far as it matters, and have the same
+    /// kinds of bytes in their values. Where these are `PLACED` all are short, and nothing moves.
+    ///
+    /// # Safety
+    ///
+    /// What [`plain`] knows.
+    #[inline(never)]
+    #[target_feature(
+        enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi1,bmi2,popcnt,lzcnt"
+    )]
+    #[expect(clippy::indexing_slicing, reason = "all indices are below `N`")]
+    unsafe fn steady<const N: usize, const PLACED: bool>(
+        way: &Way<N>,
+        memory: &Memory<N>,
+        at: &mut At,
+    ) -> Stop {
+        let Way {
+            text,
+            cells,
+            tight,
+            longest,
+            index,
+            last,
+            limit,
+            ..
+        } = *way;
+        let At {
+            mut start,
+            mut moved,
+            row,
+            mut ends,
+            mut suspect,
+            mut slot,
+        } = *at;
+        // What is placed goes where it goes: one limit is that of all.
+        let last = if PLACED {
+            last.min(limit.saturating_sub(moved as usize))
+        } else {
+            last
+        };
+        let space = if tight { u32::from(b' ') } else { u32::MAX };
+        let newline = cells.wrapping_sub(1);
+        // SAFETY: what the caller promises.
+        unsafe {
+            let first_slot = slot;
+            let care = _mm512_loadu_si512(way.care.as_ptr().cast());
+            let signs = _mm512_loadu_si512(way.signs.as_ptr().cast());
+            let looks = looks();
+            // Those of the row before: no cell is so long.
+            let mut sizes = [usize::MAX; N];
+            let mut wanted = _mm512_set1_epi32(-1);
+            let mut memos = [Memo::empty(); N];
+            let mut parts = [row << 32; N];
+            let stop = 'rows: loop {
+                let end = (*ends.add(newline) & !NEWLINE) as usize;
+                if end >= last
+                    || end.wrapping_sub(start) > longest
+                    || !PLACED && (moved as usize).wrapping_add(end) >= limit
+                {
+                    break Stop::End;
+                }
+                let further = _mm512_sub_epi32(
+                    _mm512_loadu_si512(ends.cast()),
+                    _mm512_loadu_si512(ends.sub(1).cast()),
+                );
+                // What `care` says, exclusive or what is wanted.
+                let mut differ = _mm512_ternarylogic_epi32::<0x6a>(further, care, wanted);
+                let mut found = [0usize; N];
+                let mut new = [_mm512_setzero_si512(); N];
                 for k in 0..N {
-                    let (Some(value), Some(memo), Some(found)) =
-                        (values.get(k), memos.get_mut(k), found.get_mut(k))
-                    else {
-                        break;
+                    let before = *ends.add(index[k]).sub(1);
+                    let from = (before.wrapping_add(1) & !NEWLINE) as usize;
+                    found[k] = from;
+                    let bytes = if PLACED {
+                        _mm512_zextsi256_si512(_mm256_loadu_si256(text.add(from).cast()))
+                    } else {
+                        _mm512_loadu_si512(text.add(from).cast())
                     };
-                    sure &= line.value(value, memo, found, &mut here, &mut slot, judge);
+                    differ = memos[k].differs(look(looks, bytes), differ);
+                    new[k] = memos[k].cover.hide(bytes);
                 }
-                if !sure {
-                    break;
+                if _mm512_test_epi32_mask(differ, differ) != 0 {
+                    // Other sizes, perhaps, that are known.
+                    wanted = signs;
+                    let mut other = false;
+                    for k in 0..N {
+                        let end = (*ends.add(index[k]) & !NEWLINE) as usize;
+                        let size = end.wrapping_sub(found[k]);
+                        other |= size != sizes[k];
+                        let Some(memo) = memory.get(k, size) else {
+                            break 'rows Stop::Other;
+                        };
+                        memos[k] = *memo;
+                        sizes[k] = size;
+                        let rows = slot.offset_from_unsigned(first_slot) / N;
+                        parts[k] = memo.part.wrapping_add(row.wrapping_add(rows as u64) << 32);
+                        let further = _mm512_set1_epi32(size.wrapping_add(1) as i32);
+                        let lane = 1u16 << index[k];
+                        wanted = _mm512_mask_xor_epi32(wanted, lane, wanted, further);
+                    }
+                    if other {
+                        continue;
+                    }
+                    break Stop::Other;
                 }
-                for (from, to) in &found {
-                    hidden = hidden.wrapping_add(to.wrapping_sub(*from));
+                // What is no newline has no flag.
+                if u32::from(*text.add((*ends as usize).wrapping_add(1))) == space
+                    || OTHER_STARTS.get(usize::from(*text.add(start))) != Some(&false)
+                {
+                    break Stop::End;
                 }
-                while *suspect as usize <= end {
-                    let place = *suspect as usize;
-                    suspect = suspect.add(1);
+                let mut to = moved;
+                if PLACED {
+                    copy(text, moved, start, end);
+                    for k in 0..N {
+                        let at = moved.wrapping_add(found[k]);
+                        _mm256_storeu_si256(at.cast(), _mm512_castsi512_si256(new[k]));
+                    }
+                } else {
+                    let mut copied = start;
+                    for k in 0..N {
+                        let from = found[k];
+                        copy(text, to, copied, from);
+                        _mm512_storeu_si512(to.wrapping_add(from).cast(), new[k]);
+                        to = to
+                            .wrapping_add(memos[k].cover.written)
+                            .wrapping_sub(sizes[k]);
+                        copied = from.wrapping_add(sizes[k]);
+                    }
+                    copy(text, to, copied, end);
+                }
+                for k in 0..N {
+                    let brief = Brief(parts[k].wrapping_add(found[k] as u64));
+                    slot.add(k).write(brief);
+                }
+                let mut looked = suspect;
+                loop {
+                    let place = *looked as usize;
+                    if place > end {
+                        break;
+                    }
                     // A name at the end of a value may make the row a header.
                     let mut inside = false;
-                    for (from, to) in &found {
-                        inside |= place > *from && place < *to;
+                    for k in 0..N {
+                        inside |= place.wrapping_sub(found[k]).wrapping_sub(1) < memos[k].inner;
                     }
-                    // Those before it are of lines that were looked at in another way.
-                    if (!inside || by.controls && matches!(*text.add(place), 0 | 8 | 0x1b))
-                        && place >= start
-                        && !ask(rows, judge, start..end, place)
-                    {
-                        break 'rows;
+                    if !inside {
+                        suspect = looked;
+                        break 'rows Stop::Suspect(end);
                     }
+                    looked = looked.add(1);
                 }
-                if here != moved {
-                    moved = here;
-                    before = limit(moved);
-                }
+                (suspect, moved) = (looked, to);
                 start = end.wrapping_add(1);
                 ends = ends.add(cells);
-                row = row.wrapping_add(1);
-                done = done.wrapping_add(1);
-                (noted, looked, masked) = (slot, suspect, masked.wrapping_add(hidden));
-            }
-            let count = noted.offset_from_unsigned(first_slot);
-            left.verdicts.set_len(left.verdicts.len() + count);
-            next.suspect = looked.offset_from_unsigned(by.suspects.as_ptr());
+                slot = slot.add(N);
+                for part in &mut parts {
+                    *part = part.wrapping_add(1 << 32);
+                }
+            };
+            let rows = slot.offset_from_unsigned(first_slot) / N;
+            *at = At {
+                start,
+                moved,
+                row: row.wrapping_add(rows as u64),
+                ends,
+                suspect,
+                slot,
+            };
+            stop
         }
-        page.len = (moved as usize)
-            .wrapping_add(start)
-            .wrapping_sub(page.to as usize);
-        left.masked += masked as u64;
-        next.start = start;
-        next.end += done * cells;
-        next.rows = row;
     }
 
     /// Lets one row go, if it has its cells and what is in the protected ones can be replaced here.
@@ -842,14 +1202,16 @@ mod x86 {
     ///
     /// What [`plain`] wants.
     #[inline(never)]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vbmi,bmi1,bmi2,popcnt,lzcnt")]
+    #[target_feature(
+        enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi1,bmi2,popcnt,lzcnt"
+    )]
     unsafe fn any<J: Judge>(
         rows: &Rows<'_, J::How>,
         shape: Cells<'_>,
-        values: &mut [Value<J::How>],
+        values: &mut [Value],
         next: &mut Next,
         judge: &mut J,
-        (page, left): (&mut Page<'_>, &mut Left<'_, J::Verdict>),
+        (page, left): (&mut Page<'_>, &mut Left<'_>),
     ) -> bool {
         let Cells {
             by,
@@ -922,7 +1284,7 @@ mod x86 {
             }
         }
         page.len = end.wrapping_add(line.moved).wrapping_add(1);
-        note(values, next.rows, judge, left);
+        note(values, next.rows, left);
         *next = Next {
             start: end + 1,
             end: next.end + cells,
@@ -937,7 +1299,7 @@ mod x86 {
     fn values<J: Judge>(
         judge: &J,
         columns: impl ExactSizeIterator<Item = J::How>,
-    ) -> Option<[Value<J::How>; CELLS_MAX]> {
+    ) -> Option<[Value; CELLS_MAX]> {
         let mut columns = columns;
         if columns.len() > CELLS_MAX {
             return None;
@@ -950,7 +1312,6 @@ mod x86 {
                 from: 0,
                 to: 0,
                 plan,
-                how,
             })
         };
         let mut values = [value(columns.next()?)?; CELLS_MAX];
@@ -962,17 +1323,12 @@ mod x86 {
 
     /// Keeps what there is of the values of a row.
     #[inline(always)]
-    fn note<J: Judge>(
-        values: &[Value<J::How>],
-        row: u64,
-        judge: &J,
-        left: &mut Left<'_, J::Verdict>,
-    ) {
-        for value in values.iter().filter(|v| v.from < v.to) {
-            let place = value.from..value.to;
-            left.masked += place.len() as u64;
-            if left.verdicts.len() < left.most {
-                left.verdicts.push(judge.verdict(value.how, place, row));
+    fn note(values: &[Value], row: u64, left: &mut Left<'_>) {
+        for (nth, value) in values.iter().enumerate().filter(|(_, v)| v.from < v.to) {
+            let size = value.to - value.from;
+            left.masked += size as u64;
+            if left.briefs.len() < left.most {
+                left.briefs.push(Brief::new(value.from, size, nth, row));
             }
         }
     }
@@ -983,14 +1339,16 @@ mod x86 {
     ///
     /// The CPU has the instructions.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vbmi,bmi1,bmi2,popcnt,lzcnt")]
+    #[target_feature(
+        enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi1,bmi2,popcnt,lzcnt"
+    )]
     unsafe fn aligned<J: Judge>(
         rows: &Rows<'_, J::How>,
         shape: Bars<'_>,
         columns: &[(usize, usize, J::How)],
         next: &mut Next,
         judge: &mut J,
-        (page, left): (&mut Page<'_>, &mut Left<'_, J::Verdict>),
+        (page, left): (&mut Page<'_>, &mut Left<'_>),
     ) {
         let Some(mut values) = values(judge, columns.iter().map(|(_, _, how)| *how)) else {
             return;
@@ -1004,18 +1362,10 @@ mod x86 {
         loop {
             // SAFETY: the CPU has the instructions.
             let went = unsafe {
-                match &*values {
-                    [a] => shown(rows, shape, &[*a], next, judge, (page, left)),
-                    [a, b] => shown(rows, shape, &[*a, *b], next, judge, (page, left)),
-                    [a, b, c] => shown(rows, shape, &[*a, *b, *c], next, judge, (page, left)),
-                    [a, b, c, d] => {
-                        shown(rows, shape, &[*a, *b, *c, *d], next, judge, (page, left));
-                    }
-                    _ => {}
-                }
+                by_number!(values, shown(rows, shape, next, judge, (page, left)));
                 any_shown(rows, shape, values, next, judge, (page, left))
             };
-            if !went {
+            if !went || next.rows >= Brief::ROWS_MAX {
                 return;
             }
         }
@@ -1035,14 +1385,16 @@ mod x86 {
     ///
     /// The CPU has the instructions.
     #[inline(never)]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vbmi,bmi1,bmi2,popcnt,lzcnt")]
+    #[target_feature(
+        enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi1,bmi2,popcnt,lzcnt"
+    )]
     unsafe fn shown<J: Judge, const N: usize>(
         rows: &Rows<'_, J::How>,
         shape: Bars<'_>,
-        values: &[Value<J::How>; N],
+        values: &[Value; N],
         next: &mut Next,
         judge: &mut J,
-        (page, left): (&mut Page<'_>, &mut Left<'_, J::Verdict>),
+        (page, left): (&mut Page<'_>, &mut Left<'_>),
     ) {
         let (text, size) = (rows.text.as_ptr(), rows.text.len());
         let mut start = next.start;
@@ -1062,9 +1414,9 @@ mod x86 {
             .max()
             .unwrap_or(0)
             .max(shape.reach);
-        let room = left.most.saturating_sub(left.verdicts.len());
-        let most = (rest / (least + 1) + 1).min(room / N);
-        left.verdicts.reserve(most * N);
+        let room = left.most.saturating_sub(left.briefs.len());
+        let most = (rest / (least + 1) + 1).min(room / N).min(rows_left(next));
+        left.briefs.reserve(most * N);
         let moved = page.to.wrapping_add(page.len).wrapping_sub(start);
         // Blocks that begin before this place are in the text, and so are others a block further;
         // and there is room for both.
@@ -1074,12 +1426,12 @@ mod x86 {
         let looks = unsafe { looks() };
         let (mut row, mut done, mut masked) = (next.rows, 0usize, 0usize);
         // SAFETY: the CPU has the instructions.
-        let mut memos = [unsafe { Memo::none() }; N];
+        let mut memos = [unsafe { Memo::empty() }; N];
         // SAFETY: all of the text that is read begins at most a block behind what is before that
         // place. There is room for the values of `most` rows.
         unsafe {
             let (least, bar) = (_mm512_set1_epi8(0x20), _mm512_set1_epi8(b'|'.cast_signed()));
-            let first_slot = left.verdicts.as_mut_ptr().add(left.verdicts.len());
+            let first_slot = left.briefs.as_mut_ptr().add(left.briefs.len());
             let mut slot = first_slot;
             let mut noted = slot;
             'rows: while done < most && start < before {
@@ -1122,8 +1474,9 @@ mod x86 {
                     let cell = start.wrapping_add(value.index);
                     let bytes = _mm512_loadu_si512(text.add(cell).cast());
                     let kinds = look(looks, bytes);
-                    if size != memo.size || !memo.is_same(kinds) {
-                        match learn_cell(kinds, size, value.plan) {
+                    let differ = memo.differs(kinds, _mm512_setzero_si512());
+                    if size != memo.inner || _mm512_test_epi64_mask(differ, differ) != 0 {
+                        match learn_cell(kinds, size, value.plan, k) {
                             Some(new) => *memo = new,
                             None => {
                                 sure = false;
@@ -1132,7 +1485,7 @@ mod x86 {
                         }
                     }
                     let at = moved.wrapping_add(cell);
-                    let new = _mm512_mask_mov_epi8(bytes, memo.hidden, memo.with);
+                    let new = memo.cover.hide(bytes);
                     if size <= BLOCK / 2 {
                         _mm256_storeu_si256(at.cast(), _mm512_castsi512_si256(new));
                     } else {
@@ -1140,8 +1493,8 @@ mod x86 {
                     }
                     if memo.to > 0 {
                         hidden = hidden.wrapping_add(memo.to.wrapping_sub(memo.from));
-                        let found = cell.wrapping_add(memo.from)..cell.wrapping_add(memo.to);
-                        slot.write(judge.verdict(value.how, found, row));
+                        let from = cell.wrapping_add(memo.from) as u64;
+                        slot.write(Brief(memo.part.wrapping_add(row << 32).wrapping_add(from)));
                         slot = slot.add(1);
                     }
                 }
@@ -1162,7 +1515,7 @@ mod x86 {
                 (noted, masked) = (slot, masked.wrapping_add(hidden));
             }
             let count = noted.offset_from_unsigned(first_slot);
-            left.verdicts.set_len(left.verdicts.len() + count);
+            left.briefs.set_len(left.briefs.len() + count);
         }
         left.masked += masked as u64;
         page.len += start - next.start;
@@ -1171,34 +1524,34 @@ mod x86 {
 
     /// How a cell between spaces is replaced. `None`: it is not as plain as that, or what stands in
     /// it may be no value.
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vbmi,bmi1,bmi2,popcnt,lzcnt")]
+    #[target_feature(
+        enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi1,bmi2,popcnt,lzcnt"
+    )]
     #[inline(never)]
-    fn learn_cell(kinds: __m512i, size: usize, plan: Plan) -> Option<Memo> {
+    fn learn_cell(kinds: __m512i, size: usize, plan: Plan, nth: usize) -> Option<Memo> {
         let all = u64::MAX >> BLOCK.checked_sub(size).filter(|behind| *behind < BLOCK)?;
         let are = |look: u8| _mm512_test_epi8_mask(kinds, _mm512_set1_epi8(look.cast_signed()));
         let inner = all & !are(look::SPACE);
         let from = (inner.trailing_zeros() as usize).min(BLOCK - 1);
         let to = BLOCK - inner.leading_zeros() as usize;
-        let mut memo = if inner == 0 {
-            // SAFETY: the CPU has the instructions.
-            unsafe { Memo::none() }
-        } else {
+        // SAFETY: the CPU has the instructions.
+        let mut memo = unsafe { Memo::empty() };
+        if inner != 0 {
             let dashes = are(look::DASH) >> from & 1 != 0;
             if are(look::PLAIN_START) >> from & 1 == 0 && (dashes || to - from <= NONE_MAX) {
                 return None;
             }
-            hide(
-                kinds,
-                all & u64::MAX << from & u64::MAX >> (BLOCK - to),
-                plan,
-            )?
-        };
-        if memo.stars != IN_PLACE {
-            return None;
+            let value = all & u64::MAX << from & u64::MAX >> (BLOCK - to);
+            memo.cover = hide(kinds, value, plan)?;
+            memo.part = Brief::part(to - from, nth);
+            if memo.cover.written != to - from {
+                return None;
+            }
         }
         // All of the cell says what the value is, and where.
-        (memo.size, memo.all, memo.kinds) = (size, all, kinds);
-        (memo.from, memo.to) = (from, to);
+        memo.kinds = kinds;
+        memo.matters = _mm512_movm_epi8(all);
+        (memo.inner, memo.from, memo.to) = (size, from, to);
         Some(memo)
     }
 
@@ -1209,14 +1562,16 @@ mod x86 {
     ///
     /// The CPU has the instructions.
     #[inline(never)]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vbmi,bmi1,bmi2,popcnt,lzcnt")]
+    #[target_feature(
+        enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi1,bmi2,popcnt,lzcnt"
+    )]
     unsafe fn any_shown<J: Judge>(
         rows: &Rows<'_, J::How>,
         shape: Bars<'_>,
-        values: &mut [Value<J::How>],
+        values: &mut [Value],
         next: &mut Next,
         judge: &mut J,
-        (page, left): (&mut Page<'_>, &mut Left<'_, J::Verdict>),
+        (page, left): (&mut Page<'_>, &mut Left<'_>),
     ) -> bool {
         let Bars {
             bars,
@@ -1261,7 +1616,7 @@ mod x86 {
             }
         }
         page.len = end.wrapping_add(line.moved).wrapping_add(1);
-        note(values, next.rows, judge, left);
+        note(values, next.rows, left);
         next.start = end + 1;
         next.rows += 1;
         true
@@ -1274,7 +1629,9 @@ mod x86 {
     ///
     /// The CPU has the instructions.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vbmi,bmi1,bmi2,popcnt,lzcnt")]
+    #[target_feature(
+        enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi1,bmi2,popcnt,lzcnt"
+    )]
     unsafe fn barred(
         page: &Page<'_>,
         (bars, reach): (&[u64], usize),
@@ -1323,7 +1680,9 @@ mod x86 {
     ///
     /// The CPU has the instructions.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vbmi,bmi1,bmi2,popcnt,lzcnt")]
+    #[target_feature(
+        enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi1,bmi2,popcnt,lzcnt"
+    )]
     unsafe fn spaced<J: Judge>(
         rows: &Rows<'_, J::How>,
         cell: Range<usize>,
@@ -1363,7 +1722,9 @@ mod x86 {
     ///
     /// The CPU has the instructions.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vbmi,bmi1,bmi2,popcnt,lzcnt")]
+    #[target_feature(
+        enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi1,bmi2,popcnt,lzcnt"
+    )]
     unsafe fn is_clear<J: Judge>(
         rows: &Rows<'_, J::How>,
         start: usize,
