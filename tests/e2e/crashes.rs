@@ -129,9 +129,15 @@ fn round(world: &mut World, ana: &Path, point: Point) -> Result<PathBuf> {
         session.end()?;
         String::from_utf8(session.stdout.all()?)?.replace('\n', "\r\n")
     };
-    // Whichever it was, all are gone before they start again.
-    let started_since = world.bastion()?.children()?;
-    world.bastion()?.signal(Signal::KILL).ok();
+    // Whichever it was, all are gone before they start again. One that stands still starts no other recorder between
+    // being asked for its children and its end.
+    let serve = world.bastion()?;
+    if point.victim == Victim::Recorder {
+        serve.signal(Signal::STOP)?;
+        tests::bastion::stopped(serve.id())?;
+    }
+    let started_since = serve.children()?;
+    serve.signal(Signal::KILL).ok();
     world.reap()?;
     for process in started_since.into_iter().chain([recorder]) {
         tests::bastion::ended(process)?;
