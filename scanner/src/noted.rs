@@ -174,3 +174,51 @@ impl Iterator for IntoIter {
 
 impl ExactSizeIterator for IntoIter {}
 impl FusedIterator for IntoIter {}
+
+#[cfg(test)]
+mod tests {
+    use super::{Noted, Notes};
+    use crate::rules::{By, Hit};
+    use crate::simd::rows::Brief;
+
+    #[test]
+    fn values_of_rows_come_in_their_order_among_the_others() {
+        let hit = |n| Hit {
+            rule: 0,
+            by: By::Field(n),
+        };
+        let single = |offset| Noted {
+            hit: hit(9),
+            format: "json",
+            offset,
+            length: 1,
+            end: offset + 2,
+            row: 1,
+        };
+        let mut notes = Notes::default();
+        notes.push(single(3));
+        notes.add_rows(("csv", 10, 5), [hit(1), hit(2)].into_iter(), |briefs| {
+            briefs.push(Brief::new(2, 4, 0, 0));
+            briefs.push(Brief::new(8, 1, 1, 0));
+        });
+        assert!(notes.last_single().is_none());
+        // None of a table whose rows have no value.
+        notes.add_rows(("csv", 30, 7), [hit(3)].into_iter(), |_| ());
+        notes.add_rows(("csv", 40, 8), [hit(2)].into_iter(), |briefs| {
+            briefs.push(Brief::new(1, 3, 0, 2));
+        });
+        notes.push(single(50));
+        assert_eq!((notes.len(), notes.singles()), (5, 2));
+        assert!(notes.last_single().is_some_and(|last| last.offset == 50));
+        let told = |n: Noted| (n.hit, n.format, n.offset, n.length, n.end, n.row);
+        let want = [
+            (hit(9), "json", 3, 1, 5, 1),
+            (hit(1), "csv", 12, 4, 16, 5),
+            (hit(2), "csv", 18, 1, 19, 5),
+            (hit(2), "csv", 41, 3, 44, 10),
+            (hit(9), "json", 50, 1, 52, 1),
+        ];
+        assert!(notes.iter().map(told).eq(want));
+        assert_eq!(notes.into_iter().map(told).collect::<Vec<_>>(), want);
+    }
+}

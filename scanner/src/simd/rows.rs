@@ -92,7 +92,7 @@ impl Brief {
     /// Of a value of so many bytes in the `nth` protected column, from the beginning of the text on,
     /// in a row counted from the first one.
     #[inline(always)]
-    fn new(from: usize, size: usize, nth: usize, row: u64) -> Self {
+    pub(crate) fn new(from: usize, size: usize, nth: usize, row: u64) -> Self {
         Self(from as u64 | row << 32 | Self::part(size, nth))
     }
 
