@@ -586,7 +586,9 @@ impl Lane {
             return self.piece(raw);
         }
         let text = raw.iter().take(self.over);
-        let size = text.take_while(|b| detect::is_local(**b)).count();
+        let size = text
+            .take_while(|b| b.is_ascii() && detect::is_local(**b))
+            .count();
         let (over, rest) = raw.split_at(size);
         self.sink.swallow(over.len(), over);
         self.over = if rest.is_empty() { self.over - size } else { 0 };
@@ -617,14 +619,28 @@ impl Lane {
         self.term.keep(self.may_be_value());
     }
 
-    /// Whether what is withheld may belong to a value that is protected by its name.
+    /// Whether what is withheld belongs to a value that is protected by its name.
     fn may_be_value(&self) -> bool {
+        let column = |k: usize| self.table.as_ref().and_then(|t| t.cols.get(k)?.hit);
+        let open = match self.frame {
+            Frame::Block => true,
+            Frame::Row => column(self.row.index).is_some() || self.row.key.is_some(),
+            Frame::Start => column(0).is_some(),
+            Frame::Line | Frame::Painted => false,
+        };
         let waits = self.hold != usize::MAX && !self.detects;
-        waits
-            || self.inner != Inner::Text
-            || matches!(self.frame, Frame::Row | Frame::Block)
-            || self.table.is_some()
-            || self.block.is_some()
+        open || self.inner != Inner::Text || waits && self.ends_in_value()
+    }
+
+    /// Whether something protected would end the text here, if nothing came any more.
+    fn ends_in_value(&self) -> bool {
+        let len = self.view.text.len();
+        let from = self.line.max(len.saturating_sub(LOOK_BACK));
+        let mut probe = Self::new(self.rules.clone(), false, Holds::new(false, None));
+        probe.read(self.slice(from, len));
+        probe.end();
+        let out = self.out.saturating_sub(from) as u64;
+        probe.sink.verdicts.iter().any(|v| v.end > out)
     }
 
     /// Looks at a piece part by part, so that little of its text is here at a time: a move of the

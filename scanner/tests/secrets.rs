@@ -248,9 +248,19 @@ fn a_backspace_hides_no_value() {
 #[test]
 fn what_is_written_over_a_value_is_part_of_it() {
     for (text, want) in [
+        (
+            "| id | ssn |\n|----|-----|\n| 1\x082  | zq7 |\n",
+            "| id | ssn |\n|----|-----|\n| 1\x082  | *** |\n",
+        ),
         ("x 131-45-1439\x088\n", "x ***\x08\n"),
         ("x password=zq7\x08\x08kmw\n", "x password=***\n"),
         ("password=zq7kmw\x08\x08\x1b[K18\n", "password=***\x1b[K\n"),
+        // A name that is put right.
+        (
+            "id,ssn\n1,2\npasswX\x08ord: zq7\n",
+            "id,ssn\n1,***\npasswX\x08ord: x**\n",
+        ),
+        ("x --passwx\x08ord zq7kmw\n", "x --passwx\x08ord ***\n"),
         // Bold.
         (
             "p\x08ps\x08ss\x08sn\x08n: z\x08zq\x08q\n",

@@ -1082,3 +1082,31 @@ fn shells_quote_an_apostrophe() {
         gives(text, out);
     }
 }
+
+/// An element may follow a word of a log directly, and a cell that is too long has any sign in it.
+#[test]
+fn an_element_and_a_row_are_masked_whatever_stands_before_them() {
+    gives(
+        "a <user>bob<password>hunter2\n",
+        "a <user>bob<password>***\n",
+    );
+    gives(
+        "x<password>\nhunter2\n</password>\n",
+        "x<password>\n***\n</password>\n",
+    );
+    gives(
+        "DEBUG <USERID>bob<PASSWORD>hunter2<FI>\n",
+        "DEBUG <USERID>bob<PASSWORD>***<FI>\n",
+    );
+    gives(
+        " id | name  | password \n----+-------+----------\n  1 | \"longer name\" | hunter2\n",
+        " id | name  | password \n----+-------+----------\n  1 | \"longer name\" | ***\n",
+    );
+}
+
+/// What looks like the beginning of something is a question in a terminal, and leaves at once.
+#[test]
+fn a_question_in_a_terminal_is_shown_at_once() {
+    let text = "  Current value: 5\r\n  New value: ";
+    assert_eq!(fed(text), text);
+}

@@ -48,6 +48,10 @@ impl Lane {
                 found => found.or_more(open),
             };
         }
+        // In a terminal another question may follow: `Current value: 5` and `New value: `.
+        if self.pty && key.quote.is_none() && self.slice(key.name.0, key.name.1).contains(&b' ') {
+            return Paired::No;
+        }
         let lines = self.frame == Frame::Line && self.begins(key);
         let braced = || self.opened(key.start).and_then(|at| self.byte(at)) == Some(b'{');
         let mut found = Behind::Nothing;

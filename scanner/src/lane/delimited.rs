@@ -59,7 +59,14 @@ impl Lane {
                 && self.row.index == 0
                 && self.rules.compiled().field(name).is_some();
             if named || !self.is_simple(limit) {
-                return self.not_a_row();
+                match self.has_all_bars(end) {
+                    Some(true) if !named => {}
+                    Some(_) => return self.not_a_row(),
+                    None => {
+                        self.hold = self.hold.min(cell);
+                        return false;
+                    }
+                }
             }
             self.row.counted = limit;
         }
@@ -172,6 +179,23 @@ impl Lane {
             [b' ', b'|', ..] => Some(!question),
             _ => Some(false),
         }
+    }
+
+    /// Whether a line of which a cell is known already has as many bars as a row. `None`: more is
+    /// needed.
+    fn has_all_bars(&self, end: bool) -> Option<bool> {
+        if self.row.index == 0 {
+            return Some(false);
+        }
+        let rest = self.slice(self.line, self.view.text.len());
+        let near = rest.get(..LINE_CONTEXT).unwrap_or(rest);
+        let line = memchr::memchr(b'\n', near);
+        if line.is_none() && !end && near.len() < LINE_CONTEXT {
+            return None;
+        }
+        let line = near.get(..line.unwrap_or(near.len())).unwrap_or_default();
+        let columns = self.table.as_ref().map_or(0, |table| table.columns);
+        Some(memchr::memchr_iter(b'|', line).count() + 1 == columns)
     }
 
     /// Whether what is not known yet of a cell, up to `limit`, reads the same in a cell and in a

@@ -40,7 +40,14 @@ impl Lane {
         let whole = closed || end.is_some() || near.len() == LINE_MAX;
         let ended = closes(line, name) == Some(true);
         let before = self.slice(self.line_floor(open), open);
-        if is_type(before) && within != Within::Start {
+        // Types are written with a capital, and no text follows them at once.
+        let first = self.slice(open, at).iter().find(|b| **b != b'<');
+        let capital = first.is_some_and(u8::is_ascii_uppercase);
+        let text = match near.first() {
+            None if is_type(before) && capital && !closed => return Reads::More,
+            next => next.is_some_and(|b| !b.is_ascii_whitespace() && !b.is_ascii_punctuation()),
+        };
+        if is_type(before) && capital && !text && within != Within::Start {
             return match (ended, whole) {
                 (true, _) => Reads::Element,
                 (false, true) => Reads::Name,
