@@ -436,6 +436,14 @@ fn word_end(text: &[u8], start: usize, nested: bool, closed: bool) -> Option<usi
         let ends = match b {
             // FIX puts 0x01 between its fields.
             b if b <= b' ' => true,
+            // Two stand for one in a string: they stay together.
+            b'\\' if at == start => match text.get(at + 1) {
+                None if !closed => return None,
+                next => {
+                    at += usize::from(next == Some(&b'\\'));
+                    false
+                }
+            },
             b'"' | b'\'' | b'`' | b'\\' | b'<' => at > start,
             b')' | b']' | b'}' => {
                 let after = text.get(at..).unwrap_or_default();

@@ -46,7 +46,15 @@ fn compiled() -> Arc<Rules> {
 }
 
 fn scan<'a>(rules: &Arc<Rules>, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
-    let mut scanner = Scanner::new(Arc::clone(rules), Options::default());
+    scan_as(rules, Options::default(), pieces)
+}
+
+fn scan_as<'a>(
+    rules: &Arc<Rules>,
+    options: Options,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> Vec<u8> {
+    let mut scanner = Scanner::new(Arc::clone(rules), options);
     let mut out = Vec::new();
     let mut fed = 0;
     let mut take = |scanner: &mut Scanner| {
@@ -71,6 +79,17 @@ fn scan<'a>(rules: &Arc<Rules>, pieces: impl IntoIterator<Item = &'a [u8]>) -> V
     );
     out
 }
+
+/// Where there is a terminal, or none: `text` leaves as `want`, however it is cut.
+fn leaves_as(options: Options, text: &str, want: &str) {
+    for size in [1, 2, 5, 7, 19, 100, usize::MAX] {
+        let out = scan_as(&rules(), options, text.as_bytes().chunks(size));
+        assert_eq!(String::from_utf8(out).unwrap(), want, "{size}");
+    }
+}
+
+const TERMINAL: Options = Options { pty: true };
+const PIPE: Options = Options { pty: false };
 
 /// How many cases each law is tried with; `LAWS_CASES` asks for more.
 fn cases() -> u32 {
@@ -250,11 +269,17 @@ fn texts_that_were_read_otherwise_in_pieces() {
         "id  ||ssn |\nssn|\u{1d}\u{5bae}12\n".to_owned(),
         format!("| id | ssn |phone{}\na| --- |x1", "1234 ".repeat(1675)),
         format!("id|ssn|a{}b|c\n1|x1|2|3\n", " ".repeat(9000)),
+        "password,a\n,,\"\n,,\"a\n".to_owned(),
+        "a||ssn|\n\nssn=||\n".to_owned(),
+        "\"ssn\",\"\",a\n<a,a\n> ".to_owned(),
+        "a |ssn\naaaa\ra\\|a".to_owned(),
     ] {
-        let whole = scan(&rules, [text.as_bytes()]);
-        for size in [1, 7, 100, 1000] {
-            let cut = scan(&rules, text.as_bytes().chunks(size));
-            assert!(cut == whole, "{size}: {}", difference(&cut, &whole));
+        for options in [PIPE, TERMINAL] {
+            let whole = scan_as(&rules, options, [text.as_bytes()]);
+            for size in [1, 7, 100, 1000] {
+                let cut = scan_as(&rules, options, text.as_bytes().chunks(size));
+                assert!(cut == whole, "{size}: {}", difference(&cut, &whole));
+            }
         }
     }
 }
@@ -262,21 +287,19 @@ fn texts_that_were_read_otherwise_in_pieces() {
 /// A line with nothing but a protected key is none of a row, whatever table stands above it.
 #[test]
 fn a_key_below_a_header_is_no_value() {
-    let rules = rules();
     for head in ["id       ssn", "ssn", "  name   ssn   city", "ssn   city"] {
         let text = format!("{head}\npassword:\n  a: x1y2z3\n  b: 1\n");
-        for size in [1, 2, 7, 100] {
-            let out = scan(&rules, text.as_bytes().chunks(size));
-            let want = format!("{head}\npassword:\n  a: \"***\"\n  b: \"***\"\n");
-            assert_eq!(String::from_utf8(out).unwrap(), want, "{size}");
-        }
+        leaves_as(
+            PIPE,
+            &text,
+            &format!("{head}\npassword:\n  a: \"***\"\n  b: \"***\"\n"),
+        );
     }
 }
 
 /// A command below the header of a table of spaces is no row of it, wherever its words stand.
 #[test]
 fn an_argument_below_a_header_is_no_cell() {
-    let rules = rules();
     for head in ["id   ssn", "job ssn    state", "  ssn          state"] {
         for line in [
             "run --password x1y2z3 now",
@@ -284,11 +307,7 @@ fn an_argument_below_a_header_is_no_cell() {
             "[\"--password\", \"x1y2z3\"]",
         ] {
             let text = format!("{head}\n{line}\n");
-            for size in [1, 2, 7, 100] {
-                let out = scan(&rules, text.as_bytes().chunks(size));
-                let want = text.replace("x1y2z3", "***");
-                assert_eq!(String::from_utf8(out).unwrap(), want, "{size}");
-            }
+            leaves_as(PIPE, &text, &text.replace("x1y2z3", "***"));
         }
     }
 }
@@ -312,7 +331,6 @@ fn a_wide_name_of_a_long_header_is_read_in_any_cut() {
 /// like one and has a value is.
 #[test]
 fn names_in_angle_brackets_are_no_elements() {
-    let rules = rules();
     for text in [
         "fn f() -> Result<Password> {\n    a(b)\n}\nnext\n",
         "let x = Vec::<Password>::new();\nlet y = <Password as Trait>::of(x)?;\nnext\n",
@@ -331,10 +349,7 @@ fn names_in_angle_brackets_are_no_elements() {
         "  login [<password>] [(<user>|<password>)]\nnext\n",
         "{\"help\":\"login <user>:<password>@<host>\",\"b\":1}\nnext\n",
     ] {
-        for size in [1, 2, 7, 100] {
-            let out = scan(&rules, text.as_bytes().chunks(size));
-            assert_eq!(String::from_utf8(out).unwrap(), text, "{size}");
-        }
+        leaves_as(PIPE, text, text);
     }
     // A manual is read in a terminal.
     for text in [
@@ -342,24 +357,7 @@ fn names_in_angle_brackets_are_no_elements() {
         "login <user> <password>\nnext\n",
         "fn f() -> Result<Password> {\nnext\n",
     ] {
-        for size in [1, 2, 7, 100] {
-            let mut scanner = Scanner::new(Arc::clone(&rules), Options { pty: true });
-            let mut out = Vec::new();
-            let mut take = |scanner: &mut Scanner| {
-                while let Some(step) = scanner.next_step() {
-                    if let Step::Pass { bytes, .. } = step {
-                        out.extend_from_slice(bytes.as_bytes());
-                    }
-                }
-            };
-            for piece in text.as_bytes().chunks(size) {
-                scanner.feed(Stream::Stdout, Raw::new(Bytes::copy_from_slice(piece)));
-                take(&mut scanner);
-            }
-            scanner.end();
-            take(&mut scanner);
-            assert_eq!(String::from_utf8(out).unwrap(), text, "{size}");
-        }
+        leaves_as(TERMINAL, text, text);
     }
     for text in [
         "a<password>x1</password>b\nnext\n",
@@ -373,18 +371,13 @@ fn names_in_angle_brackets_are_no_elements() {
         // Nobody closes it: the line is in doubt.
         "log: <password>x1\nnext\n",
     ] {
-        for size in [1, 2, 7, 100] {
-            let out = scan(&rules, text.as_bytes().chunks(size));
-            let want = text.replace("x1", "***");
-            assert_eq!(String::from_utf8(out).unwrap(), want, "{size}");
-        }
+        leaves_as(PIPE, text, &text.replace("x1", "***"));
     }
 }
 
 /// What only looks like a key, or like an element, masks nothing behind its string or line.
 #[test]
 fn what_opens_nothing_masks_nothing_behind() {
-    let rules = rules();
     for text in [
         r#"["Enter ssn: ", "a"]"#,
         r#"["Enter ssn:","a"]"#,
@@ -414,10 +407,7 @@ fn what_opens_nothing_masks_nothing_behind() {
         r#"["'>{\"ssn\"=>{ \""],[false,"a"]"#,
         r#"["--password", {"a": 1}]"#,
     ] {
-        for size in [1, 2, 7, 100] {
-            let out = scan(&rules, text.as_bytes().chunks(size));
-            assert_eq!(String::from_utf8(out).unwrap(), text, "{size}");
-        }
+        leaves_as(PIPE, text, text);
     }
     for (text, secret) in [
         ("[\"A password:[x1\",\"wXk\",[{\"id\":[\" V\"]}]]\n", "x1"),
@@ -430,46 +420,24 @@ fn what_opens_nothing_masks_nothing_behind() {
         ("[\"a (password)=(x1\",1,\"a)\"]\n", "x1"),
         ("[\"\\\"password\\\":`x1\",1,\"a`\"]\n", "x1"),
     ] {
-        for size in [1, 2, 7, 100] {
-            let out = scan(&rules, text.as_bytes().chunks(size));
-            let want = text.replace(&format!("{secret}\""), "***\"");
-            assert_eq!(String::from_utf8(out).unwrap(), want, "{size}");
-        }
+        leaves_as(PIPE, text, &text.replace(&format!("{secret}\""), "***\""));
     }
     let text = "log: <password>\n  <a>x1</a>\n</password>\nx1\n";
-    for size in [1, 2, 7, 100] {
-        let out = scan(&rules, text.as_bytes().chunks(size));
-        let want = text.replacen("x1", "***", 1);
-        assert_eq!(String::from_utf8(out).unwrap(), want, "{size}");
-    }
+    leaves_as(PIPE, text, &text.replacen("x1", "***", 1));
     for text in [
         "log: <password>\nx1\n y2\n</password>\nx1\n",
         "usage: <password>\nx1\n y2\n</password>\nx1\n",
     ] {
-        for size in [1, 2, 7, 100] {
-            let out = scan(&rules, text.as_bytes().chunks(size));
-            let want = text.replacen("x1", "***", 1).replace("y2", "***");
-            assert_eq!(String::from_utf8(out).unwrap(), want, "{size}");
-        }
+        leaves_as(
+            PIPE,
+            text,
+            &text.replacen("x1", "***", 1).replace("y2", "***"),
+        );
     }
     // In a terminal, too, where nothing waits for the end.
-    let mut terminal = Scanner::new(Arc::clone(&rules), Options { pty: true });
-    terminal.feed(
-        Stream::Stdout,
-        Raw::new(Bytes::from_static(b"text <ssn>\nx1y2z3\n")),
-    );
-    terminal.end();
-    while let Some(step) = terminal.next_step() {
-        if let Step::Pass { bytes, .. } = step {
-            assert!(!String::from_utf8_lossy(bytes.as_bytes()).contains("x1"));
-        }
-    }
+    leaves_as(TERMINAL, "text <ssn>\nx1y2z3\n", "text <ssn>\n***\n");
     let text = "  <user>      who\n  <password>  how\n  -v          all\n";
-    for size in [1, 2, 7, 100] {
-        let out = scan(&rules, text.as_bytes().chunks(size));
-        let want = text.replace("how", "***");
-        assert_eq!(String::from_utf8(out).unwrap(), want, "{size}");
-    }
+    leaves_as(PIPE, text, &text.replace("how", "***"));
 }
 
 /// A control character takes a column in a cell, however the cell was cut.
@@ -477,27 +445,62 @@ fn what_opens_nothing_masks_nothing_behind() {
 fn a_control_in_a_cell_moves_no_column() {
     let text =
         "| id | note | password |\n|----|------|----------|\n| 1  | a\u{1d}b  | x1y2z3   |\n";
-    let rules = rules();
-    for size in [1, 2, 7, 100] {
-        let out = scan(&rules, text.as_bytes().chunks(size));
-        let want = text.replace("x1y2z3", "******");
-        assert_eq!(String::from_utf8(out).unwrap(), want, "{size}");
+    leaves_as(PIPE, text, &text.replace("x1y2z3", "******"));
+}
+
+/// A string in the line below its key waits until it is known that it is no key itself.
+#[test]
+fn a_string_below_its_key_is_masked_in_any_cut() {
+    for options in [PIPE, TERMINAL] {
+        for text in [
+            "{\"password\":\n\"x1y2z3 x1y2z3\",\"a\":1}\n",
+            "\"password\":\n  \"x1y2z3 x1y2z3\"\n",
+            "{\n  \"password\":\n    \"x1y2z3 x1y2z3\"\n}\n",
+        ] {
+            leaves_as(options, text, &text.replace("x1y2z3 x1y2z3", "***"));
+        }
     }
+}
+
+/// A line below a header that turns out to be none of its rows when it ends is read as text from its
+/// beginning, in any cut.
+#[test]
+fn text_below_a_header_is_masked_in_any_cut() {
+    for head in ["id\tssn\tcity\n", "COPY t (id, ssn) FROM stdin;\n"] {
+        for text in [
+            "{\"columns\":[\"id\",\"password\"],\"rows\":[[1,\"x1y2z3\"]]}\n",
+            "[[\"users\",0,\"password\"],\"x1y2z3\"]\n",
+            "{\n  \"Value\": \"x1y2z3\",\n  \"Name\": \"password\"\n}\n",
+        ] {
+            let text = format!("{head}{text}");
+            leaves_as(PIPE, &text, &text.replace("x1y2z3", "***"));
+        }
+    }
+}
+
+/// A separator behind an empty line may be one of cells, or part of a value.
+#[test]
+fn a_separator_in_a_value_far_below_a_table_is_masked() {
+    let text = "id|name|ssn|city\n1|a|abc|b\n\npassword=x1|y2|z3\n";
+    let want = "id|name|ssn|city\n1|a|***|b\n\npassword=******\n";
+    leaves_as(PIPE, text, want);
+}
+
+/// A value that is a backslash, which a string writes as two.
+#[test]
+fn an_escaped_backslash_is_masked_as_one() {
+    leaves_as(
+        PIPE,
+        "[\"[password:\\\\ \",\"b\"]\n",
+        "[\"[password:*** \",\"b\"]\n",
+    );
 }
 
 /// A key in a protected container is one, however its arrow was cut.
 #[test]
 fn a_key_before_an_arrow_stays_in_a_container() {
     let text = "password: [{'city' => 'x1y2z3'}]\n";
-    let rules = rules();
-    for size in [1, 2, 5, 19, 20, 100] {
-        let out = scan(&rules, text.as_bytes().chunks(size));
-        assert_eq!(
-            String::from_utf8(out).unwrap(),
-            text.replace("x1y2z3", "***"),
-            "{size}"
-        );
-    }
+    leaves_as(PIPE, text, &text.replace("x1y2z3", "***"));
 }
 
 /// Lines, columns and depths without an end: bounded, masked, and the same however cut.

@@ -5,8 +5,8 @@ use crate::name::{Words, is_word};
 use crate::rules::{Compiled, Hit};
 use crate::value::{self, End, Key, Quote};
 
+use super::Lane;
 use super::pair::{Paired, is_name_of_name};
-use super::{Frame, Lane};
 
 impl Lane {
     /// The field that what follows the value at `after` names, if it is a member beside a name.
@@ -52,7 +52,7 @@ impl Lane {
         if self.pty && key.quote.is_none() && self.slice(key.name.0, key.name.1).contains(&b' ') {
             return Paired::No;
         }
-        let lines = self.frame == Frame::Line && self.begins(key);
+        let lines = self.reads_text() && self.begins(key);
         let braced = || self.opened(key.start).and_then(|at| self.byte(at)) == Some(b'{');
         let mut found = Behind::Nothing;
         if key.quote.is_some() || lines && self.indented(key) || braced() {

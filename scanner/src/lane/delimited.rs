@@ -391,8 +391,7 @@ impl Lane {
                     self.row.before = None;
                     return limit;
                 }
-                let waits = line.cells <= columns || self.row.alike || self.row.before.is_some();
-                let waits = waits && line.to.saturating_sub(self.row.cell) <= VALUE_MAX;
+                let waits = line.to.saturating_sub(self.row.cell) <= VALUE_MAX;
                 let before = self.row.before.map(|before| before.from);
                 let guard = before.or(line.guard);
                 return guard.filter(|_| waits).unwrap_or(limit);
@@ -627,10 +626,10 @@ impl Lane {
             Some((first, _)) if self.row.broken.is_some() => {
                 usize::from(self.row.broken.is_some_and(|reached| reached < first))
             }
+            // Behind an empty line it may be text, in which a separator is part of a value.
+            Some((first, _)) if table.dormant.is_some() => first.min(1),
             // Whatever stands behind the last column is masked if that one is.
-            Some((first, _)) if first + 1 < table.columns || lead || table.dormant.is_some() => {
-                first + usize::from(lead)
-            }
+            Some((first, _)) if first + 1 < table.columns || lead => first + usize::from(lead),
             _ => usize::MAX,
         }
     }

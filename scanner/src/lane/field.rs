@@ -977,7 +977,7 @@ impl Lane {
                     let start = v + spaces;
                     let next = rest.get(spaces..).unwrap_or_default();
                     match is_member(next, closed) {
-                        None => return self.more_after(limit.saturating_sub(1)),
+                        None => return self.more(start),
                         // A map of YAML.
                         Some(true) if leads_line => {
                             self.block = Some(Block {

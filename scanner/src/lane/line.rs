@@ -352,21 +352,21 @@ impl Lane {
         }
         let near = line.get(..LINE_CONTEXT).unwrap_or(line);
         let size = memchr::memchr(b'\n', near);
+        let line = near.get(..size.unwrap_or(near.len())).unwrap_or_default();
         let close = if line.first() == Some(&b'<') {
             b'>'
         } else {
             b']'
         };
         if matches!(line.first(), Some(b'[' | b'<'))
-            && let Some(at) = memchr::memchr(close, near)
-            && near.get(at + 1) == Some(&b' ')
+            && let Some(at) = memchr::memchr(close, line)
+            && line.get(at + 1) == Some(&b' ')
         {
             return Some(true);
         }
         if size.is_none() && near.len() < LINE_CONTEXT && !end {
             return None;
         }
-        let line = near.get(..size.unwrap_or(near.len())).unwrap_or_default();
         let cells = line.split(|b| *b == by).count();
         let cols = self.table.as_ref().map_or(0, |table| table.columns);
         if !is_strict(by) {

@@ -10,7 +10,7 @@ use crate::table::COLUMNS_MAX;
 use crate::value::{self, End, Key, Quote};
 
 use super::Flow::At;
-use super::{Flow, Frame, Inner, LOOK_BACK, Lane, Until, VALUE_MAX};
+use super::{Flow, Inner, LOOK_BACK, Lane, Until, VALUE_MAX};
 
 /// Columns whose names a list has told.
 #[derive(Clone, Debug)]
@@ -94,7 +94,7 @@ const IDLE_MAX: u32 = 1000;
 impl Lane {
     /// A string ends before `end`, where its list goes on or ends: it may name a column.
     pub(super) fn listed_name(&mut self, end: usize) {
-        if self.frame != Frame::Line {
+        if !self.reads_text() {
             return;
         }
         let floor = self.line_floor(end).min(end);
@@ -125,7 +125,7 @@ impl Lane {
     /// A path ends with a protected name, as `jq --stream` and `jq path(..)` write it, and its value
     /// follows: `[["users",0,"ssn"],"…"]`, or in the next line. `end` is where the name ends.
     pub(super) fn streamed(&mut self, end: usize, limit: usize, closed: bool) -> Option<Flow> {
-        if self.frame != Frame::Line {
+        if !self.reads_text() {
             return None;
         }
         let floor = self.line_floor(end).min(end);
@@ -214,7 +214,7 @@ impl Lane {
         let Some(quote) = key.quote.filter(|q| !q.doubled) else {
             return;
         };
-        if self.frame != Frame::Line {
+        if !self.reads_text() {
             return;
         }
         let Some((open, before)) = self.object_before(key.start, quote) else {
@@ -402,6 +402,9 @@ impl Lane {
 
     /// A bracket opens at `at` a list that may be a row.
     pub(super) fn list_opens(&mut self, at: usize, limit: usize, closed: bool) -> Option<Flow> {
+        if !self.reads_text() {
+            return None;
+        }
         // What opens in a string is none of this list.
         let outer = match self.lists.as_ref()?.slashes {
             0 => self.string_at(at),

@@ -74,8 +74,13 @@ impl Lane {
             (self.html, self.path) = (before.html, before.path);
             (self.pair, self.data) = (before.pair, before.data);
             (self.values, self.creating) = (before.values, before.creating);
+            // None goes on below a table.
+            self.lists = None;
             self.inner = Inner::Text;
             self.pos = self.line;
+            if self.row.went_back {
+                self.frame = Frame::Start;
+            }
         }
         true
     }
@@ -86,6 +91,11 @@ impl Lane {
         name.is_some_and(|name| self.rules.compiled().field(name).is_some())
     }
 
+    /// Whether what stands here is read as text, or may turn out to be.
+    pub(super) fn reads_text(&self) -> bool {
+        self.frame == Frame::Line || self.may_be_text()
+    }
+
     /// Whether nothing has been seen yet that tells the row from other text.
     pub(super) fn may_be_text(&self) -> bool {
         self.frame == Frame::Row && self.row.index == 0 && self.row.separators == 0
@@ -94,6 +104,7 @@ impl Lane {
     /// The row's line ends at `at`.
     pub(super) fn end_row(&mut self, at: usize, is_row: bool) -> bool {
         self.row.is_row = is_row;
+        self.lists = None;
         if self.byte(at) == Some(b'\n') {
             self.end_line(at);
             self.pos = at + 1;

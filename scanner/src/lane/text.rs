@@ -100,7 +100,10 @@ impl Lane {
                         match self.frame {
                             Frame::Line => self.frame = Frame::Start,
                             // Where this is no row, what stands before it has been read as text.
-                            Frame::Row => self.keep_before_row(),
+                            Frame::Row => {
+                                self.row.went_back = true;
+                                self.keep_before_row();
+                            }
                             Frame::Start | Frame::Block | Frame::Painted => {}
                         }
                     }
