@@ -107,6 +107,8 @@ pub(crate) struct Lane {
     above: Option<(usize, usize)>,
     /// In this run: what stands from here on is withheld.
     hold: usize,
+    /// In this run: so much of the line that begins may leave, whatever it is.
+    lead: usize,
     /// In this run: a detector waits for more, and nothing else does.
     detects: bool,
     /// Where the last value ends that was replaced.
@@ -208,8 +210,7 @@ enum Inner {
     Pem {
         hit: Hit,
         lines: u32,
-        /// Something stands before each of its lines: the number of the line, the time of a log.
-        prefixed: bool,
+        prefix: Option<secret::Prefix>,
     },
     /// A protected element: what it contains up to `</name`.
     Element {
@@ -470,6 +471,7 @@ impl Lane {
             line_cut: false,
             above: None,
             hold: usize::MAX,
+            lead: 0,
             detects: false,
             replaced: None,
             over: 0,
@@ -768,6 +770,7 @@ impl Lane {
 
     fn run(&mut self, end: bool) {
         self.hold = usize::MAX;
+        self.lead = 0;
         self.detects = false;
         self.screen.waits = false;
         let mut stuck = 0;
@@ -808,7 +811,7 @@ impl Lane {
             }
             until = detect::token_start(&self.view.text, until);
             if self.frame == Frame::Start || self.hold == usize::MAX {
-                until = until.min(self.pos);
+                until = until.min(self.pos + self.lead);
             }
         }
         if self.echoed == len

@@ -467,10 +467,7 @@ fn word_end(text: &[u8], start: usize, nested: bool, closed: bool) -> Option<usi
                 None if !closed => return None,
                 None => true,
                 Some(b) if b.is_ascii_whitespace() || matches!(b, b'"' | b'\'') => true,
-                Some(_) => match next_key(text, at + 1, closed) {
-                    None => return None,
-                    Some(size) => size > 0,
-                },
+                Some(_) => begins_field(text, at + 1, nested, closed)?,
             },
             _ => false,
         };
@@ -497,9 +494,27 @@ fn fields_end(text: &[u8], start: usize, closed: bool) -> Option<usize> {
             _ => return Some(end),
         }
         at = next + spaces;
-        if next_key(text, at, closed)? > 0 || at - start > KEY_MAX {
+        if at - start > KEY_MAX || begins_field(text, at, end < next, closed)? {
             return Some(end);
         }
+    }
+}
+
+/// Whether a `name=` or `name:` stands at `at`, behind a comma also a `name =`; `None`: more is
+/// needed.
+fn begins_field(text: &[u8], at: usize, comma: bool, closed: bool) -> Option<bool> {
+    if next_key(text, at, closed)? > 0 {
+        return Some(true);
+    }
+    let rest = text.get(at..).unwrap_or_default();
+    let near = rest.get(..KEY_MAX).unwrap_or(rest);
+    let part = |b: &&u8| is_word(**b) || matches!(b, b'_' | b'-' | b'.');
+    let name = near.iter().take_while(part).count();
+    let gap = near.iter().skip(name).take_while(|b| **b == b' ').count();
+    match near.get(name + gap) {
+        _ if !comma || name == 0 => Some(false),
+        None if !closed && near.len() < KEY_MAX => None,
+        sign => Some(sign == Some(&b'=')),
     }
 }
 

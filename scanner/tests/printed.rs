@@ -276,6 +276,25 @@ fn detectors_know_other_ways_to_write() {
     ]);
 }
 
+/// Lines of a private key with something before its first one, or before each, may be short.
+#[test]
+fn a_narrow_key_may_have_something_before_it() {
+    become_of(&[
+        (
+            "key: -----BEGIN PRIVATE KEY-----\nabcdefABCDEFGHI\nJKLabcdefMNO\nabcdef==\n-----END PRIVATE KEY-----\nnext Word\n",
+            "key: -----BEGIN PRIVATE KEY-----\n***\n***\n***\n-----END PRIVATE KEY-----\nnext Word\n",
+        ),
+        (
+            " 9\t-----BEGIN PRIVATE KEY-----\n10\tabcdefABCDEFGHI\n11\tabcdef==\n12\t-----END PRIVATE KEY-----\n",
+            " 9\t-----BEGIN PRIVATE KEY-----\n10\t***\n11\t***\n12\t-----END PRIVATE KEY-----\n",
+        ),
+    ]);
+    stay(&[
+        "//! -----BEGIN PRIVATE KEY-----\n//! ```\n//! The following traits decode [X] and\n",
+        "/// -----BEGIN PRIVATE KEY-----\n/// ```\n/// #### Example\n/// Foo\n",
+    ]);
+}
+
 #[test]
 fn texts_that_look_like_it_stay() {
     stay(&[

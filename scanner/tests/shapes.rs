@@ -963,11 +963,61 @@ fn a_url_may_have_parameters_behind_its_host() {
             "{\"u\":\"a://h;password=***\"}\n",
         ),
         ("a://b:c@h:7;password=x1\n", "a://b:***@h:7;password=***\n"),
-        // In a password.
+        // In a password, or before it.
         ("a://b:c;d=e@h:7\n", "a://b:***@h:7\n"),
+        ("redis://u:1234;abc=x1@h/\n", "redis://u:***@h/\n"),
+        ("https://u:12345;x=x1@h\n", "https://u:***@h\n"),
+        (
+            "imap://bob;AUTH=PLAIN:x1@h/ smb://dom;bob:x2@h/share\n",
+            "imap://bob;AUTH=PLAIN:***@h/ smb://dom;bob:***@h/share\n",
+        ),
+        // Several users, or several hosts.
+        (
+            "mongodb://u:a@h1,v:x1@h2/db amqp://u:x2@h1:1;u:x3@h2:2/x\n",
+            "mongodb://u:***@h2/db amqp://u:***@h2:2/x\n",
+        ),
+        (
+            "mongodb://u:x1@h1:27017,h2:27017/db?x=a@b kafka://h1:9092,h2:9092/t@x\n",
+            "mongodb://u:***@h1:27017,h2:27017/db?x=a@b kafka://h1:9092,h2:9092/t@x\n",
+        ),
+        // A field says what it is.
+        (
+            "a://h:1;x=1;password=p@1 jdbc:sqlserver://h:1;user=b@c;password=p@1;b=c\n",
+            "a://h:1;x=1;password=*** jdbc:sqlserver://h:1;user=b@c;password=***;b=c\n",
+        ),
         (
             "see https://a;b=c and http://a:80;d\n",
             "see https://a;b=c and http://a:80;d\n",
+        ),
+    ] {
+        gives(text, out);
+    }
+}
+
+/// Fields between braces and arguments end at a comma, also where blanks stand around the sign.
+#[test]
+fn a_bare_value_ends_before_the_next_name() {
+    for (text, out) in [
+        (
+            "def f(password = None, city = None):\n",
+            "def f(password = None, city = None):\n",
+        ),
+        (
+            "User { Password = one two, City = Lund } { ssn = null, city = 3 }\n",
+            "User { Password = ***, City = Lund } { ssn = null, city = 3 }\n",
+        ),
+        (
+            "foo = { password = var.x, name = \"y\" }\n",
+            "foo = { password = ***, name = \"y\" }\n",
+        ),
+        (
+            "{ ssn = 3, city = \"x\" }\nf(password = x1,city = y, n = 2)\n",
+            "{ ssn = ***, city = \"x\" }\nf(password = ***,city = y, n = 2)\n",
+        ),
+        // A comma may be part of it.
+        (
+            "{Password:one, two City:Lund}\n",
+            "{Password:*** City:Lund}\n",
         ),
     ] {
         gives(text, out);
@@ -1107,6 +1157,26 @@ fn an_element_and_a_row_are_masked_whatever_stands_before_them() {
 /// What looks like the beginning of something is a question in a terminal, and leaves at once.
 #[test]
 fn a_question_in_a_terminal_is_shown_at_once() {
-    let text = "  Current value: 5\r\n  New value: ";
-    assert_eq!(fed(text), text);
+    let psql = " id |    ssn     | city \r\n----+------------+------\r\n    | ";
+    let csv = "\x1b[?1049hid,ssn,c\r\n1,,3\r\n";
+    for text in [
+        "  Current value: 5\r\n  New value: ",
+        "  Value: 5\r\n  Name: ",
+        // Blanks that begin a line, and words that may begin a setting.
+        "  ",
+        "x\r\n\t",
+        "ENV ",
+        "  set -",
+        // A pager below a table.
+        &format!("{psql}\r\n:\x1b[K"),
+        &format!("{psql}\r\n~\r\n:\x1b[K"),
+        "ID  SSN         CITY\r\n--  ----------  ----\r\n1               Lund\r\n:\x1b[K",
+        &format!("{csv}:"),
+        &format!("{csv}$ "),
+        &format!("{csv}mydb=> "),
+        &format!("{csv}\x1b[7m--More--(15%)\x1b[27m"),
+        "id,ssn\r\n1,\r\n@",
+    ] {
+        assert_eq!(fed(text), text);
+    }
 }

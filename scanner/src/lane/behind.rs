@@ -48,8 +48,11 @@ impl Lane {
                 found => found.or_more(open),
             };
         }
-        // In a terminal another question may follow: `Current value: 5` and `New value: `.
-        if self.pty && key.quote.is_none() && self.slice(key.name.0, key.name.1).contains(&b' ') {
+        // In a terminal a question may follow: `Current value: 5` and `New value: `, `Value: 5` and
+        // `Name: `.
+        let name = self.slice(key.name.0, key.name.1);
+        let asks = name.contains(&b' ') || name.first().is_some_and(u8::is_ascii_uppercase);
+        if self.pty && key.quote.is_none() && asks {
             return Paired::No;
         }
         let lines = self.reads_text() && self.begins(key);

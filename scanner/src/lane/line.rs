@@ -88,7 +88,10 @@ impl Lane {
         }
         if let Some(kind) = self.table.as_ref().map(|t| t.kind) {
             match self.may_be_row(kind, end) {
-                None => return false,
+                None => {
+                    self.lead = self.row_lead();
+                    return false;
+                }
                 Some(true) => {
                     self.begin_row();
                     return true;
@@ -315,6 +318,14 @@ impl Lane {
                 Some(goes_on || matches!(first, b'<' | b'>' | b'^'))
             }
         }
+    }
+
+    /// How much may leave of a line of which nobody knows yet whether it is a row: a colon with which
+    /// a pager asks, or the mark of a hunk, where they stand in no protected column.
+    fn row_lead(&self) -> usize {
+        let first = self.table.as_ref().and_then(|table| table.cols.first());
+        let asks = matches!(self.byte(self.pos), Some(b':' | b'@'));
+        usize::from(asks && first.is_none_or(|col| col.hit.is_none()))
     }
 
     /// Whether a line below the first one in a box is the next of a record: it begins with a word, as

@@ -56,6 +56,17 @@ impl Screen {
         self.behind.is_some()
     }
 
+    /// Whether a line that a pager adds below the others is a row by its number of cells alone, in
+    /// the only table that there is: then its first cell, which is not protected, may leave.
+    fn is_counted(&self) -> bool {
+        let mut tables = self.tables.iter();
+        let counted = |t: &Table| {
+            matches!(t.kind, Kind::Delimited { by, .. } if !matches!(by, 0 | b' '))
+                && t.span.is_none_or(|(first, _)| first > 0)
+        };
+        !self.chops && tables.next().is_some_and(counted) && tables.next().is_none()
+    }
+
     fn signal(&mut self, signal: Signal) {
         match signal {
             Signal::Enter => {
@@ -206,6 +217,8 @@ impl Lane {
         {
             return Recalled::Unknown;
         }
+        let above = self.above.and_then(|(_, to)| self.byte(to.checked_sub(1)?));
+        self.screen.chops |= self.screen.pager && above == Some(b'>');
         let rest = self.text().get(self.pos..).unwrap_or_default();
         let ends = rest.iter().enumerate().find_map(|(k, b)| match b {
             b'\n' => Some(k),
@@ -225,7 +238,11 @@ impl Lane {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
-        if !self.screen.pager && !rest.first().is_some_and(|b| begins_row(*b)) {
+        let waits = match self.screen.pager {
+            true => self.painted || !self.screen.is_counted(),
+            false => rest.first().is_some_and(|b| begins_row(*b)),
+        };
+        if !waits {
             return self.wake(end);
         }
         let Some(size) = size.or(end.then_some(rest.len())) else {

@@ -39,7 +39,14 @@ impl Lane {
             .iter()
             .position(|b| matches!(b, b'/' | b'?' | b'#'))
             .unwrap_or(size);
-        let path = self.parameters(from, token.get(..path).unwrap_or_default(), limit, whole);
+        let authority = token.get(..path).unwrap_or_default();
+        let path = match self.parameters(at, authority, whole || path < size) {
+            Ok(path) => path,
+            Err(open) => {
+                let colon = memchr::memchr(b':', authority).map_or(open, |colon| colon + 1);
+                return self.more(from + open.min(colon));
+            }
+        };
         let authority = token.get(..path).unwrap_or_default();
         let user = authority.iter().position(|b| *b == b':');
         let host_at = authority.iter().rposition(|b| *b == b'@');
@@ -80,21 +87,53 @@ impl Lane {
         }
     }
 
-    /// How much of what stands behind `://`, from `from` on, is a host: `;name=` may follow it
-    /// (SQL Server's URLs), or stand in the password before it.
-    fn parameters(&self, from: usize, authority: &[u8], limit: usize, closed: bool) -> usize {
-        let begins = |at: &usize| {
-            let before = authority.get(..*at).unwrap_or_default();
-            let colon = memchr::memchr(b':', before);
-            let port = colon
-                .and_then(|at| before.get(at + 1..))
-                .unwrap_or_default();
-            (is_port(port) || before.first() == Some(&b'[') || before.contains(&b'@'))
-                && value::next_key(self.slice(0, limit), from + at + 1, closed) > Some(0)
-        };
-        memchr::memchr3_iter(b';', b',', b'&', authority)
-            .find(begins)
-            .unwrap_or(authority.len())
+    /// How much of what stands behind the `://` at `at` is a host: `;name=` may follow it (SQL
+    /// Server's URLs), or stand in the password before it. Where nobody can say, it is part of a
+    /// password, unless a field says what it is. The place where it may end, if more is needed.
+    fn parameters(&self, at: usize, authority: &[u8], ended: bool) -> Result<usize, usize> {
+        let scheme = self.slice(self.line_floor(at), at);
+        let part = |b: &&u8| crate::name::is_word(**b) || matches!(b, b'+' | b'-' | b'.' | b':');
+        let size = scheme.iter().rev().take_while(part).count();
+        let scheme = scheme.get(scheme.len() - size..).unwrap_or_default();
+        let jdbc = memchr::memmem::find(scheme, b"jdbc:").is_some();
+        let asked = memchr::memrchr(b'@', authority);
+        let colon = memchr::memchr(b':', authority);
+        for end in memchr::memchr3_iter(b';', b',', b'&', authority) {
+            let (before, behind) = authority.split_at_checked(end).unwrap_or_default();
+            let port = memchr::memchr(b':', before).and_then(|i| before.get(i + 1..));
+            let user = before.contains(&b'@');
+            let is_host = user || before.first() == Some(&b'[') || is_port(port.unwrap_or(b""));
+            let mut named = behind
+                .split(|b| matches!(b, b';' | b',' | b'&'))
+                .skip(1)
+                .map(|one| one.split(|b| *b == b'=').next().unwrap_or_default());
+            let sign = match value::next_key(behind, 1, ended) {
+                _ if !is_host => continue,
+                None => return Err(end),
+                Some(0) => continue,
+                Some(size) => behind.get(size + 1),
+            };
+            let protected = |name: &[u8]| self.rules.compiled().field(name).is_some();
+            if sign == Some(&b':') {
+                // The next host of a list, or another user.
+                match asked.is_some_and(|asked| asked > end) {
+                    false if ended => return Ok(end),
+                    false => return Err(end),
+                    true => continue,
+                }
+            }
+            if user
+                || jdbc
+                || named.any(protected)
+                || ended && !asked.is_some_and(|asked| asked > end && colon < Some(asked))
+            {
+                return Ok(end);
+            }
+            if !ended {
+                return Err(end);
+            }
+        }
+        Ok(authority.len())
     }
 
     /// `PRIVATE KEY-----`: the key follows.
@@ -131,27 +170,29 @@ impl Lane {
         let prefixed = self.frame == Frame::Line
             && !before.iter().all(marks)
             && memchr::memchr3(b'"', b'\'', b'\\', before).is_none();
+        let prefix = prefixed.then(|| Prefix {
+            shape: shape(before),
+            width: 0,
+        });
         self.inner = Inner::Pem {
             hit,
             lines: 0,
-            prefixed,
+            prefix,
         };
         At(at + size)
     }
 
     /// A piece of a private key's body.
     pub(super) fn pem(&mut self, limit: usize, closed: bool) -> Flow {
-        let Inner::Pem {
-            hit,
-            lines,
-            prefixed,
-        } = self.inner
-        else {
+        let Inner::Pem { hit, lines, prefix } = self.inner else {
             return At(self.pos);
         };
         let at = self.pos;
-        if prefixed && self.line == at && self.byte(at) != Some(b'\n') {
-            return self.pem_line(hit, lines, limit, closed);
+        if let Some(prefix) = prefix
+            && self.line == at
+            && self.byte(at) != Some(b'\n')
+        {
+            return self.pem_line(hit, lines, prefix, limit, closed);
         }
         let rest = self.slice(at, limit);
         let Some(&b) = rest.first() else {
@@ -170,7 +211,7 @@ impl Lane {
                     Inner::Pem {
                         hit,
                         lines: lines + 1,
-                        prefixed,
+                        prefix,
                     }
                 };
                 At(at + 1)
@@ -249,7 +290,14 @@ impl Lane {
 
     /// A line of a private key that has something before it, as `cat -n`, `grep -n`, a quotation or
     /// a log: its last word is part of the key.
-    fn pem_line(&mut self, hit: Hit, lines: u32, limit: usize, closed: bool) -> Flow {
+    fn pem_line(
+        &mut self,
+        hit: Hit,
+        lines: u32,
+        prefix: Prefix,
+        limit: usize,
+        closed: bool,
+    ) -> Flow {
         const HEADERS: [&[u8]; 6] = [
             b"Proc-Type:",
             b"DEK-Info:",
@@ -277,12 +325,26 @@ impl Lane {
         if head && !ends {
             return At(at + size);
         }
-        let whole = to - from >= PEM_LINE_LEAST;
-        // A line that is shorter is the last one.
-        if !whole || ends {
-            self.inner = Inner::Text;
-        }
-        if ends || from == to || lines < 2 && !whole {
+        let word = self.slice(from, to);
+        let alike = from == at || shape(self.slice(at, from)) == prefix.shape;
+        let (size, narrow) = (word.len(), prefix.width < PEM_LINE_LEAST);
+        let full = narrow && prefix.width > 0 && size >= prefix.width;
+        let goes_on = size >= PEM_LINE_LEAST || alike && (full || narrow && looks_encoded(word));
+        // Another line is the last one, or none.
+        let last = prefix.width > 0 && size > 0 && (alike || !narrow);
+        self.inner = if ends || !goes_on {
+            Inner::Text
+        } else {
+            Inner::Pem {
+                hit,
+                lines,
+                prefix: Some(Prefix {
+                    width: if prefix.width > 0 { prefix.width } else { size },
+                    ..prefix
+                }),
+            }
+        };
+        if ends || !goes_on && !last {
             return At(at);
         }
         self.mask(from, to, hit, Place::Inside, "pem");
@@ -470,10 +532,43 @@ const TYPES: [&[u8]; 6] = [
     b"bytesBase64",
     b"file",
 ];
+/// What stands before each line of a private key: the number of the line, the time of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Prefix {
+    /// That of what stands before its first line.
+    shape: u64,
+    /// How long that line is, once it was seen.
+    width: usize,
+}
+
+/// A number that texts share which differ in their numbers and blanks alone.
+fn shape(text: &[u8]) -> u64 {
+    let mut last = 0;
+    let mut shape = 0xcbf2_9ce4_8422_2325_u64;
+    for b in text.trim_ascii_start() {
+        let b = match b {
+            b'0'..=b'9' => b'0',
+            b'\t' => b' ',
+            b => *b,
+        };
+        if b != last || !matches!(b, b'0' | b' ') {
+            shape = (shape ^ u64::from(b)).wrapping_mul(0x100_0000_01b3);
+        }
+        last = b;
+    }
+    shape
+}
+
+/// Whether a word is hardly one of a language: base64 has digits and capitals anywhere.
+fn looks_encoded(word: &[u8]) -> bool {
+    let mixed = |b: &u8| !b.is_ascii_lowercase() && *b != b'/';
+    word.len() >= 8 && word.iter().skip(1).any(mixed) && word.iter().any(u8::is_ascii_lowercase)
+}
+
 /// No line of a private key is longer.
 const PEM_LINE_MAX: usize = 4096;
-/// A line of a key with something before it is not longer; its last word is not shorter, but in the
-/// last line; and so many lines stand before the key itself.
+/// A line of a key with something before it is not longer; its last word is not shorter where what
+/// stands before it is none of the first line's; and so many lines stand before the key itself.
 const PREFIXED_MAX: usize = 1024;
 const PEM_LINE_LEAST: usize = 40;
 const HEADER_LINES: u32 = 6;

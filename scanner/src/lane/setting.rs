@@ -15,9 +15,13 @@ impl Lane {
             return Some(false);
         }
         let rest = self.slice(self.pos, self.view.text.len());
-        let size = match word(rest, end)? {
-            0 => return Some(false),
-            size => size,
+        let size = match word(rest, end) {
+            Ok(0) => return Some(false),
+            Ok(size) => size,
+            Err(lead) => {
+                self.lead = lead;
+                return None;
+            }
         };
         let rest = rest.get(size..).unwrap_or_default();
         let part = |b: &&u8| is_word(**b) || matches!(b, b'_' | b'-' | b'.');
@@ -26,7 +30,10 @@ impl Lane {
         let gap = gap.iter().take(GAP_MAX).take_while(|b| **b == b' ').count();
         let from = size + name + gap;
         match rest.get(name + gap) {
-            None if !end && name < NAME_MAX && gap < GAP_MAX => return None,
+            None if !end && name < NAME_MAX && gap < GAP_MAX => {
+                self.lead = size;
+                return None;
+            }
             Some(b) if gap > 0 && !matches!(b, b'\n' | b'\r' | b'=' | b':') => {}
             _ => return Some(false),
         }
@@ -42,6 +49,7 @@ impl Lane {
         let rest = self.slice(from, len);
         let Some(line) = memchr::memchr(b'\n', rest).or(end.then_some(rest.len())) else {
             if rest.len() <= VALUE_MAX {
+                self.lead = from - self.pos;
                 return None;
             }
             self.mask(from, len, hit, Place::Inside, "key-value");
@@ -67,8 +75,8 @@ impl Lane {
 }
 
 /// The size of the word that begins such a line, with its blanks and the options of `set`; 0 where
-/// another one does. `None`: more is needed.
-fn word(line: &[u8], end: bool) -> Option<usize> {
+/// another one does. How much of it says nothing, if more is needed.
+fn word(line: &[u8], end: bool) -> Result<usize, usize> {
     const WORDS: [&[u8]; 8] = [
         b"ENV ",
         b"setenv ",
@@ -85,10 +93,11 @@ fn word(line: &[u8], end: bool) -> Option<usize> {
     let Some(word) = WORDS.iter().find(|word| rest.starts_with(word)) else {
         let begins = |word: &&[u8]| word.starts_with(rest);
         let more = !end && lead < GAP_MAX && WORDS.iter().any(begins);
-        return (!more).then_some(0);
+        return if more { Err(lead) } else { Ok(0) };
     };
+    let from = lead + word.len();
     if *word != b"set -" {
-        return Some(lead + word.len());
+        return Ok(from);
     }
     // Those that export a variable, or keep it.
     let options = rest.get(word.len()..).unwrap_or_default();
@@ -98,17 +107,13 @@ fn word(line: &[u8], end: bool) -> Option<usize> {
         .take_while(|b| b.is_ascii_alphabetic() || **b == b'-')
         .count();
     match near.get(size) {
-        None if !end && near.len() < OPTIONS_MAX => None,
+        None if !end && near.len() < OPTIONS_MAX => Err(from),
         Some(b' ') => {
             let option = near.get(..size).unwrap_or_default();
             let sets = option.iter().any(|b| matches!(b, b'x' | b'U' | b'g'));
-            Some(if sets {
-                lead + word.len() + size + 1
-            } else {
-                0
-            })
+            Ok(if sets { from + size + 1 } else { 0 })
         }
-        _ => Some(0),
+        _ => Ok(0),
     }
 }
 
