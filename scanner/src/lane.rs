@@ -315,8 +315,6 @@ struct Row {
     few: bool,
     /// That row was whole: the line may go on with its last cell.
     rest: bool,
-    /// The cursor went back in it: the line begins behind that.
-    went_back: bool,
     /// psql's expanded display: the key of the lines that continue a value.
     key: Option<Hit>,
     is_row: bool,

@@ -273,10 +273,20 @@ fn texts_that_were_read_otherwise_in_pieces() {
         "a||ssn|\n\nssn=||\n".to_owned(),
         "\"ssn\",\"\",a\n<a,a\n> ".to_owned(),
         "a |ssn\naaaa\ra\\|a".to_owned(),
+        "a |ssn\naaaa\raa│a =".to_owned(),
+        "\x1b[?1049h,ssn,\nCOPY (,ssn)a\na\r,a,\n".to_owned(),
+        "ssn  a\x1b[?1049h\rPassword</dt><a>\na".to_owned(),
+        "password \n-- \n[ssn]=1  a\n".to_owned(),
+        "\tssn\na<ssn>><\n".to_owned(),
+        "a|ssn\na<ssn>]\r\n".to_owned(),
+        "aaaaaaaaaaaaaaaa |ssn\n    [password]=>{aa".to_owned(),
+        "SSN=\"\n> ".to_owned(),
+        " password=>'a\n\n'117457a".to_owned(),
+        "\"\"ssn\"\":[\\\"".to_owned(),
     ] {
         for options in [PIPE, TERMINAL] {
             let whole = scan_as(&rules, options, [text.as_bytes()]);
-            for size in [1, 7, 100, 1000] {
+            for size in [1, 2, 7, 12, 100, 1000] {
                 let cut = scan_as(&rules, options, text.as_bytes().chunks(size));
                 assert!(cut == whole, "{size}: {}", difference(&cut, &whole));
             }

@@ -69,13 +69,14 @@ impl Lane {
                     self.inner = Inner::Text; // The string around it has ended.
                     return At(at);
                 }
-                if doubled && quote.mark == b'"' && quote.slashes == 0 {
-                    match self.slice(0, limit).get(at + 1) {
+                if doubled && quote.mark == b'"' {
+                    let next = at + quote.slashes + 1;
+                    match self.slice(0, limit).get(next) {
                         None if !closed => return self.more(at),
                         Some(b'"') => {}
                         _ => {
                             self.inner = Inner::Text; // The field around it has ended.
-                            return At(at + 1);
+                            return At(next);
                         }
                     }
                 }

@@ -9,7 +9,7 @@ use crate::rules::Hit;
 use crate::table::{COLUMNS_MAX, Kind, Table, header, is_dashes};
 use crate::{value, work};
 
-use super::{Inner, LINE_CONTEXT, Lane, VALUE_MAX};
+use super::{Frame, Inner, LINE_CONTEXT, Lane, VALUE_MAX};
 
 /// Which cells of a row may be protected ones that a separator has moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -209,6 +209,8 @@ impl Lane {
         (self.row.counted.max(cell)..limit).all(|at| {
             let last = near(at, 1).unwrap_or(b' ');
             match self.byte(at) {
+                // Behind it the cursor is where the line began.
+                Some(b'\r') => false,
                 // `grep -n` numbers lines.
                 Some(b' ') if last == b':' => near(at, 2).is_some_and(|b| b.is_ascii_digit()),
                 Some(b' ') => !matches!(last, b'$' | b'#' | b'%' | b'>'),
@@ -316,6 +318,9 @@ impl Lane {
         }
         if (self.pos < limit || closed) && !self.plain(limit, closed) {
             return false;
+        }
+        if self.frame != Frame::Row {
+            return true; // The cursor went back.
         }
         let Some(at) = found else {
             return false;

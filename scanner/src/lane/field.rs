@@ -1561,8 +1561,7 @@ impl Lane {
     ) -> Option<Flow> {
         let indent = key.start.saturating_sub(self.line);
         let before = self.slice(self.line, key.start);
-        if !self.is_text()
-            || self.line_cut
+        if self.line_cut
             || !(4..=256).contains(&indent)
             || !before.iter().all(|b| *b == b' ')
             || self.byte(key.start) != Some(b'[')
@@ -1571,6 +1570,10 @@ impl Lane {
             return None;
         }
         let rest = self.slice(v, limit);
+        if !self.is_text() {
+            let waits = self.may_be_text() && !closed && rest.len() <= VALUE_MAX;
+            return waits.then(|| self.more(v));
+        }
         let Some(line) = memchr::memchr(b'\n', rest).or(closed.then_some(rest.len())) else {
             return (rest.len() <= VALUE_MAX).then(|| self.more(v));
         };

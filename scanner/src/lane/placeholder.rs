@@ -56,8 +56,15 @@ impl Lane {
         }
         let lead = before.trim_ascii_start();
         let marks = |b: &u8| matches!(b, b'+' | b'-' | b'>' | b' ' | b'\t');
-        if self.frame == Frame::Row || self.is_far(open) || lead.iter().all(marks) {
+        if self.is_far(open) || lead.iter().all(marks) {
             return Reads::Element;
+        }
+        if self.frame == Frame::Row {
+            // A line that turns out to be text is read again.
+            return match self.may_be_text() && !whole {
+                true => Reads::More,
+                false => Reads::Element,
+            };
         }
         // Whether it needs others beside it.
         let alone = match near.first() {

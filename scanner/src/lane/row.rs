@@ -78,9 +78,6 @@ impl Lane {
             self.lists = None;
             self.inner = Inner::Text;
             self.pos = self.line;
-            if self.row.went_back {
-                self.frame = Frame::Start;
-            }
         }
         true
     }
@@ -99,6 +96,14 @@ impl Lane {
     /// Whether nothing has been seen yet that tells the row from other text.
     pub(super) fn may_be_text(&self) -> bool {
         self.frame == Frame::Row && self.row.index == 0 && self.row.separators == 0
+    }
+
+    /// Whether the cursor may go back in the row before it is known to be one: what follows then is a
+    /// line of its own.
+    pub(super) fn may_go_back(&self) -> bool {
+        let kind = self.table.as_ref().map(|table| table.kind);
+        let separated = matches!(kind, Some(Kind::Delimited { .. })) || self.row.uneven;
+        separated && self.row.index == 0 && !self.row.opened
     }
 
     /// The row's line ends at `at`.

@@ -48,6 +48,9 @@ impl Lane {
         if at > from && !self.paint(from, at, hit, closed) {
             return false;
         }
+        if closed {
+            self.inner = Inner::Text;
+        }
         if !closed || at < len && column >= bound {
             return closed;
         }
@@ -74,11 +77,7 @@ impl Lane {
     /// Masks or examines a piece. Whether all of it is decided.
     fn paint(&mut self, from: usize, to: usize, hit: Option<Hit>, closed: bool) -> bool {
         let Some(hit) = hit else {
-            let all = self.plain(to, closed);
-            if closed {
-                self.inner = Inner::Text;
-            }
-            return all;
+            return self.plain(to, closed);
         };
         if !closed && to - from <= VALUE_MAX {
             self.hold = self.hold.min(from);

@@ -120,6 +120,10 @@ impl Lane {
         let kept = trimmed(self.slice(at, stop), stop - at);
         let ends_line = whole && matches!(self.byte(stop), None | Some(b'\n' | b'\r'));
         let cols = self.table.as_ref().map_or(0, |t| t.cols.len());
+        let says = |b: &u8| b.is_ascii_digit() || matches!(b, b'@' | b'$');
+        let words = cols == 1 && !self.slice(at, at + kept).iter().any(says);
+        // What stands behind a value of the only column is text.
+        let hit = hit.filter(|_| !words || self.row.index == 0);
         match hit {
             Some(_) if self.row.index == 0 && ends_line && cols > 1 && !ruled => {
                 return self.not_a_row();
@@ -127,15 +131,7 @@ impl Lane {
             Some(_) if self.row.index == 0 && self.is_key(at, at + kept) => {
                 return self.not_a_row();
             }
-            Some(_)
-                if cols == 1
-                    && !self
-                        .slice(at, at + kept)
-                        .iter()
-                        .any(|b| b.is_ascii_digit() || matches!(b, b'@' | b'$')) =>
-            {
-                return self.not_a_row();
-            }
+            Some(_) if words => return self.not_a_row(),
             Some(hit) => {
                 let rows = self.table.as_ref().map_or(0, |t| t.rows);
                 if !value::is_nothing(self.slice(at, at + kept))

@@ -73,6 +73,9 @@ impl Lane {
             },
             BlockKind::Open(_) => {
                 let prompt = self.pty && rest.starts_with(b"> ");
+                if self.pty && rest == b">" && !end {
+                    return None;
+                }
                 Some(!prompt && !is_assignment(rest, end)?)
             }
             BlockKind::Part { body: false } => {

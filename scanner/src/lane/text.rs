@@ -17,6 +17,7 @@ impl Lane {
         let mut stuck = 0;
         while self.pos < limit {
             let before = self.pos;
+            let text = self.inner == Inner::Text;
             let flow = match &self.inner {
                 Inner::Text => {
                     let event = find::event(
@@ -45,7 +46,7 @@ impl Lane {
             };
             match flow {
                 At(next) => {
-                    if self.inner != Inner::Text {
+                    if !text || self.inner != Inner::Text {
                         self.own.leave(next);
                     }
                     self.pos = next;
@@ -99,11 +100,9 @@ impl Lane {
                         self.line_cut = false;
                         match self.frame {
                             Frame::Line => self.frame = Frame::Start,
+                            Frame::Row if self.may_go_back() => self.frame = Frame::Start,
                             // Where this is no row, what stands before it has been read as text.
-                            Frame::Row => {
-                                self.row.went_back = true;
-                                self.keep_before_row();
-                            }
+                            Frame::Row => self.keep_before_row(),
                             Frame::Start | Frame::Block | Frame::Painted => {}
                         }
                     }
