@@ -17,6 +17,7 @@ mod entity;
 mod expanded;
 mod field;
 mod grid;
+mod grouped;
 mod joint;
 mod line;
 mod lists;

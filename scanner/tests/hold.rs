@@ -247,7 +247,7 @@ fn the_rest_of_a_record_is_held_after_the_seal_too() {
     for (first, then, said) in [
         // A row goes on.
         (
-            "id: 1 salary=5 ",
+            "id: 1 salary=five ",
             "name=x\nfree\n",
             "{1 salary}[1 name=x\nfree\n]",
         ),

@@ -276,6 +276,113 @@ fn detectors_know_other_ways_to_write() {
     ]);
 }
 
+/// What a detector masks by itself is masked behind a protected name, too, whatever ends the value of
+/// that name.
+#[test]
+fn a_name_hides_nothing_from_a_detector() {
+    let detectors = || {
+        let rule = Rule::new("detectors", Action::Mask(Mask::Redact));
+        let rule = Detector::ALL.into_iter().fold(rule, Rule::detector);
+        RulesBuilder::new().rule(rule)
+    };
+    let alone = Arc::new(detectors().build().unwrap());
+    let values = [
+        "4111111111111111",
+        "4111 1111 1111 1111",
+        "3782 822463 10005",
+        "4111-1111-1111-1111",
+        "131-45-1438",
+        "GB82 WEST 1234 5698 7654 32",
+        "GB82WEST12345698765432",
+        "+46 70 123 45 67",
+        "+49 30 1234567",
+        "415-555-2671",
+        "(415) 555-2671",
+        "bob.smith@example.com",
+        "AKIAIOSFODNN7EXAMPLE",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abcdefghijklmnop",
+        "ghp_abcdefghijklmnopqrstuvwxyz0123456789",
+        "https://bob:hunter2xyz@host.example/x",
+    ];
+    let forms = [
+        "a=1 N=V b=2",
+        "N=V",
+        "N = V",
+        "N: V",
+        "x N: V, y",
+        "a: 1, N: V , y",
+        "{N=V, x=1}",
+        "{N: V, x: 1}",
+        "{ N = V, x = 1 }",
+        "map[N:V x:1]",
+        "User(N=V, x=1)",
+        "\"N=V x\"",
+        "{\"m\":\"a N=V x=1\"}",
+        "{\"m\":\"a N: V, x\"}",
+        "{\"N\": V, \"x\": 1}",
+        "--N V --x y",
+        "--N=V x",
+        "[\"--N\", \"V\"]",
+        "a N=x,V y",
+        "a N=x;V y",
+        "a N=x V y",
+        "a N=(V) y",
+        "user=x,N=V",
+        "a=1&N=V&b=2",
+        "<N>V</N>",
+        "<x N=\"V\"/>",
+        "N -> V",
+        "N => V,",
+        ":N V",
+        "('N', 'V')",
+        "setenv N V",
+        "set -x N V",
+        "| N | V |",
+        "N,x\nV,y\n",
+        "x\tN\ny\tV\n",
+        "N      X\nV  y\n",
+    ];
+    for value in values {
+        for form in forms {
+            for name in ["ssn", "user_password"] {
+                let text = format!("{}\n", form.replace('N', name).replace('V', value));
+                for pty in [false, true] {
+                    let options = Options { pty };
+                    let told = support::scan(alone.clone(), options, &text, text.len());
+                    let told = String::from_utf8(told).unwrap();
+                    let words = value.split(|c: char| !c.is_alphanumeric());
+                    let hidden = words.filter(|word| word.len() > 1 && !told.contains(word));
+                    let hidden: Vec<&str> = hidden.collect();
+                    for size in [1, 5, text.len()] {
+                        let got = support::scan(rules(), options, &text, size);
+                        let got = String::from_utf8(got).unwrap();
+                        for word in &hidden {
+                            assert!(!got.contains(word), "{text}{told}{got}by {size}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Groups of digits behind a value of digits belong to it, also where no detector knows them.
+#[test]
+fn a_number_in_groups_is_one_value() {
+    become_of(&[
+        ("x=1 ssn=123 45 6789 y=1\n", "x=1 ssn=*** y=1\n"),
+        ("x=1 session=07 01 23-4567, ok\n", "x=1 session=***, ok\n"),
+        (
+            "a=1 session=12 200 0.5 ssn=123456789 200 OK\n",
+            "a=1 session=*** 0.5 ssn=*** 200 OK\n",
+        ),
+        (
+            "a=1 ssn=17 2024-11-26 12:00 3 items\n",
+            "a=1 ssn=*** 2024-11-26 12:00 3 items\n",
+        ),
+    ]);
+}
+
 /// Lines of a private key with something before its first one, or before each, may be short.
 #[test]
 fn a_narrow_key_may_have_something_before_it() {

@@ -1246,6 +1246,9 @@ impl Lane {
         } else {
             end
         };
+        let Some(end) = self.grouped_end(v, end, limit, closed) else {
+            return self.more(v);
+        };
         let address = !colon && self.slice(v, end).starts_with(b"0x");
         if (matches!(style, Style::Json | Style::Fields) || address)
             && let Some(flow) = self.typed_string(key, (v, end), hit, limit, closed)
@@ -1460,6 +1463,11 @@ impl Lane {
         let Some(size) = end.or(closed.then_some(rest.len() - 1)) else {
             return (rest.len() <= VALUE_MAX).then(|| self.more(v));
         };
+        // A number in brackets is no list: `(415) 555-2671`.
+        let list = rest.get(1..=size).unwrap_or_default();
+        if list.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
         self.mask(v + 1, v + 1 + size, hit, Place::Inside, "key-value");
         Some(At(v + 1 + size))
     }
@@ -1986,7 +1994,10 @@ fn kind_before(rest: &[u8], closed: bool) -> Option<usize> {
         {
             None
         }
-        (Some(b')'), Some(b' '), Some(b'"' | b'(' | b'0'..=b'9' | b'-' | b'{')) if size > 1 => {
+        // A telephone number begins like one.
+        (Some(b')'), Some(b' '), Some(b'"' | b'(' | b'0'..=b'9' | b'-' | b'{'))
+            if size > 1 && has_words(rest.get(1..).unwrap_or_default(), size - 1) =>
+        {
             Some(size + 2)
         }
         _ => Some(0),

@@ -495,7 +495,9 @@ impl Lane {
                     Some(false) => self.quoted(key, v, quote, hit, limit, closed, false),
                 }
             }
-            Some(None) => match value::bare_end(self.slice(0, limit), v, style, closed) {
+            Some(None) => match value::bare_end(self.slice(0, limit), v, style, closed)
+                .and_then(|end| self.grouped_end(v, end, limit, closed))
+            {
                 None if limit - v > VALUE_MAX => {
                     self.mask(v, limit, hit, place, "argument");
                     self.swallow_until(Until::Bare);
