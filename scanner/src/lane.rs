@@ -607,7 +607,7 @@ impl Lane {
             return;
         }
         let len = self.view.text.len();
-        if self.detects && !self.may_be_value() {
+        if self.detects && !self.is_in_value() {
             let (out, pos, own) = (self.out, self.pos, self.own);
             self.plain(len, true);
             if self.out > out {
@@ -624,6 +624,12 @@ impl Lane {
 
     /// Whether what is withheld belongs to a value that is protected by its name.
     fn may_be_value(&self) -> bool {
+        let waits = self.hold != usize::MAX && !self.detects;
+        self.is_in_value() || waits && self.ends_in_value()
+    }
+
+    /// Whether what stands here belongs to a value whose beginning is known.
+    fn is_in_value(&self) -> bool {
         let column = |k: usize| self.table.as_ref().and_then(|t| t.cols.get(k)?.hit);
         let open = match self.frame {
             Frame::Block => true,
@@ -631,8 +637,7 @@ impl Lane {
             Frame::Start => column(0).is_some(),
             Frame::Line | Frame::Painted => false,
         };
-        let waits = self.hold != usize::MAX && !self.detects;
-        open || self.inner != Inner::Text || waits && self.ends_in_value()
+        open || self.inner != Inner::Text
     }
 
     /// Whether something protected would end the text here, if nothing came any more.

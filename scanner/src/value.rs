@@ -99,19 +99,19 @@ fn quoted_key(text: &[u8], close: usize, floor: usize) -> Option<Key> {
         }
         let before = slashes_before(text, at, floor);
         if doubled {
-            if at > floor && text.get(at - 1) == Some(&mark) {
-                let quote = Quote {
-                    mark,
-                    slashes,
-                    doubled,
-                    tripled: false,
-                };
-                return Some(Key {
-                    start: at - 1,
-                    name: (at + 1, name_end),
-                    quote: Some(quote),
-                });
-            }
+            // One by itself ends the string around it.
+            let open = at.checked_sub(1).filter(|i| *i >= floor)?;
+            let quote = Quote {
+                mark,
+                slashes,
+                doubled,
+                tripled: false,
+            };
+            return (text.get(open) == Some(&mark)).then_some(Key {
+                start: open,
+                name: (at + 1, name_end),
+                quote: Some(quote),
+            });
         } else if before == slashes || slashes == 0 && before.is_multiple_of(2) {
             // Backslashes in pairs stand for themselves.
             let quote = Quote {

@@ -416,6 +416,9 @@ fn what_opens_nothing_masks_nothing_behind() {
         r#"["=>{\"ssn\"=>\\",{"b":"x1"}]"#,
         r#"["'>{\"ssn\"=>{ \""],[false,"a"]"#,
         r#"["--password", {"a": 1}]"#,
+        r#"{"a":"b --password","c":null}"#,
+        r#"{"a":"('ssn','","b":"')"}"#,
+        r#"{"":"password","":""}"#,
     ] {
         leaves_as(PIPE, text, text);
     }
@@ -429,6 +432,10 @@ fn what_opens_nothing_masks_nothing_behind() {
         ("[\"password:('x1\",\"b\",\"')\"]\n", "'x1"),
         ("[\"a (password)=(x1\",1,\"a)\"]\n", "x1"),
         ("[\"\\\"password\\\":`x1\",1,\"a`\"]\n", "x1"),
+        (
+            &format!(r#"["{}'","map[password:x1","b"]"#, "a\",\"".repeat(200)),
+            "x1",
+        ),
     ] {
         leaves_as(PIPE, text, &text.replace(&format!("{secret}\""), "***\""));
     }

@@ -27,6 +27,13 @@ fn scan(text: &str, size: usize) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
+/// What leaves of `text` is `want`, in pieces of any size; how it is read, `scan` or `fed`.
+fn leaves_as(read: fn(&str, usize) -> String, text: &str, want: &str) {
+    for size in [1, 2, 3, 7, 1000] {
+        assert_eq!(read(text, size), want, "{size}");
+    }
+}
+
 const TABLE: &str = " id | salary | city \r\n----+--------+------\r\n  1 |    500 | Rome \r\n";
 const MASKED: &str = " id | salary | city \r\n----+--------+------\r\n  1 |    *** | Rome \r\n";
 
@@ -56,10 +63,8 @@ fn what_is_painted_in_a_protected_column_is_masked() {
         // What a detector knows is found in any column.
         ("\x1b[9;16Hjoe@example.com", "\x1b[9;16H***************"),
     ] {
-        for size in [1, 3, 1000] {
-            let got = scan(&format!("{TABLE}{painted}\r\n"), size);
-            assert_eq!(got, format!("{MASKED}{shown}\r\n"), "{size}");
-        }
+        let text = format!("{TABLE}{painted}\r\n");
+        leaves_as(scan, &text, &format!("{MASKED}{shown}\r\n"));
     }
 }
 
@@ -175,13 +180,11 @@ fn rows_that_are_not_aligned_come_back() {
             if between == search && header.contains("  ") {
                 continue;
             }
-            for size in [1, 3, 1000] {
-                let text = format!("{LESS}{header}\r\n{row}\r\n{row}\r\n");
-                let got = fed(&format!("{text}{between}{row}\r\n{row}\r\n:\x1b[K"), size);
-                let text = format!("{LESS}{header}\r\n{shown}\r\n{shown}\r\n");
-                let want = format!("{text}{between}{shown}\r\n{shown}\r\n:\x1b[K");
-                assert_eq!(got, want, "{size}");
-            }
+            let whole = |row: &str| {
+                let rows = format!("{row}\r\n{row}\r\n");
+                format!("{LESS}{header}\r\n{rows}{between}{rows}:\x1b[K")
+            };
+            leaves_as(fed, &whole(row), &whole(shown));
         }
     }
 }
@@ -201,11 +204,8 @@ fn parts_of_rows_that_are_not_aligned_stay_masked() {
             "| * | ******** | L>\r\n***** | ************ |\r\n",
         ),
     ] {
-        for size in [1, 3, 1000] {
-            let got = fed(&format!("{LESS}{header}\r\n:\x1b[K\r\x1b[K{rows}"), size);
-            let want = format!("{LESS}{header}\r\n:\x1b[K\r\x1b[K{shown}");
-            assert_eq!(got, want, "{size}");
-        }
+        let whole = |rows: &str| format!("{LESS}{header}\r\n:\x1b[K\r\x1b[K{rows}");
+        leaves_as(fed, &whole(rows), &whole(shown));
     }
 }
 
@@ -218,16 +218,10 @@ fn rows_of_csv_in_an_editor_stay_masked() {
         ("id,ssn,city", "1,x1y2,Lund", "1,****,Lund"),
         ("ssn,city", "x1y2,Lund", "****,Lund"),
     ] {
-        for size in [1, 3, 1000] {
-            let got = fed(
-                &format!("{start}{header}\r\n{row}\r\n\r\n{search}{row}\x1b[2;1H{row}\x1b[9;1H"),
-                size,
-            );
-            let want = format!(
-                "{start}{header}\r\n{shown}\r\n\r\n{search}{shown}\x1b[2;1H{shown}\x1b[9;1H"
-            );
-            assert_eq!(got, want, "{size}");
-        }
+        let whole = |row: &str| {
+            format!("{start}{header}\r\n{row}\r\n\r\n{search}{row}\x1b[2;1H{row}\x1b[9;1H")
+        };
+        leaves_as(fed, &whole(row), &whole(shown));
     }
 }
 
@@ -237,14 +231,9 @@ fn a_row_over_a_prompt_is_masked() {
     let table = "NAME   SALARY   CITY\r\njoe    500      Rome\r\n";
     let masked = "NAME   SALARY   CITY\r\njoe    ***      Rome\r\n";
     for prompt in ["--More--(18%)\r", "--More--(18%)\r             \r", "abc\r"] {
-        for size in [1, 3, 1000] {
-            let got = scan(&format!("{table}{prompt}eve    700      Oslo\r\n"), size);
-            assert_eq!(
-                got,
-                format!("{masked}{prompt}eve    ***      Oslo\r\n"),
-                "{size}"
-            );
-        }
+        let text = format!("{table}{prompt}eve    700      Oslo\r\n");
+        let want = format!("{masked}{prompt}eve    ***      Oslo\r\n");
+        leaves_as(scan, &text, &want);
     }
 }
 
@@ -286,9 +275,7 @@ fn a_question_and_the_end_of_its_line_may_be_cut_apart() {
     let text = format!("\x1bMNAME   SALARY   CITY\r\n:\x1b[K\r{TABLE}");
     let want = scan(&text, usize::MAX);
     assert!(want.ends_with(MASKED), "{want:?}");
-    for size in [1, 2, 3] {
-        assert_eq!(scan(&text, size), want, "{size}");
-    }
+    leaves_as(scan, &text, &want);
 }
 
 /// A row that broke off says nothing of the rows under a header that is painted then.
@@ -296,9 +283,7 @@ fn a_question_and_the_end_of_its_line_may_be_cut_apart() {
 fn a_header_that_is_painted_begins_a_table() {
     let before = "x| id | ssn \n----+-----\n id | ssn \n----+-----\n\x1b[3;10H ";
     let text = format!("{before}{TABLE}");
-    for size in [1, 2, 7] {
-        assert_eq!(scan(&text, size), scan(&text, usize::MAX), "{size}");
-    }
+    leaves_as(scan, &text, &scan(&text, usize::MAX));
 }
 
 /// Under a table, where a line turns out to be no row after its beginning has left.
@@ -309,10 +294,8 @@ fn a_name_and_its_value_under_a_table_are_read_as_text() {
         ("ssn  x1", "ssn  **"),
         ("ssn: a b c", "ssn: x**"),
     ] {
-        for size in [1, 2, 3, 1000] {
-            let got = scan(&format!("{TABLE}{line}\r\n"), size);
-            assert_eq!(got, format!("{MASKED}{shown}\r\n"), "{size}");
-        }
+        let text = format!("{TABLE}{line}\r\n");
+        leaves_as(scan, &text, &format!("{MASKED}{shown}\r\n"));
     }
 }
 

@@ -848,7 +848,7 @@ impl Lane {
         if j >= limit && !closed {
             return Some(self.more(v));
         }
-        if self.byte(j) != Some(b'"') || j >= limit || self.inside_quote(key.start).is_some() {
+        if self.byte(j) != Some(b'"') || j >= limit || self.quote_around(key.start).is_some() {
             return None;
         }
         let text = self.slice(0, limit);
@@ -1206,7 +1206,7 @@ impl Lane {
         }
         // Inside of quotes that were opened before the key, the value ends with them. Where they
         // begin with the key (`"KEY=some value"`) it ends nowhere else.
-        let outer = self.inside_quote(key.start).filter(|_| key.quote.is_none());
+        let outer = self.quote_around(key.start).filter(|_| key.quote.is_none());
         if let Some(quote) = outer {
             let whole = quote.at + 1 == key.start && !colon && !spaced && !schemed;
             let until = if whole { limit } else { end.unwrap_or(limit) };
@@ -1649,6 +1649,14 @@ impl Lane {
         Some(At(v + skip + 2 + line))
     }
 
+    /// The quote around `at`. Far in a line the string of JSON that it stands in counts first: where
+    /// quotes are counted from, another one may be open.
+    fn quote_around(&self, at: usize) -> Option<Outer> {
+        let far = at.saturating_sub(self.line_of(at)) > LOOK_BACK;
+        let json = far.then(|| self.string_of_json(at)).flatten();
+        json.or_else(|| self.inside_quote(at))
+    }
+
     /// The quote that was opened on this line before `at` and not closed.
     pub(super) fn inside_quote(&self, at: usize) -> Option<Outer> {
         let from = self.line_of(at).max(at.saturating_sub(LOOK_BACK));
@@ -1674,7 +1682,12 @@ impl Lane {
     }
 
     /// Where the string of JSON ends that `at` stands in, if it does; `None`: more is needed.
-    fn string_closes(&self, at: usize, limit: usize, closed: bool) -> Option<Option<usize>> {
+    pub(super) fn string_closes(
+        &self,
+        at: usize,
+        limit: usize,
+        closed: bool,
+    ) -> Option<Option<usize>> {
         let plain = |outer: &Outer| outer.mark == b'"' && outer.slashes == 0;
         let Some(outer) = self.string_at(at).filter(plain) else {
             return Some(None);
@@ -2005,7 +2018,7 @@ fn kind_before(rest: &[u8], closed: bool) -> Option<usize> {
 }
 
 /// Whether a text begins with a string in quotes that is a key; `None`: more is needed.
-fn is_member(text: &[u8], closed: bool) -> Option<bool> {
+pub(super) fn is_member(text: &[u8], closed: bool) -> Option<bool> {
     if text.first() != Some(&b'"') {
         return Some(false);
     }

@@ -172,7 +172,7 @@ impl Lane {
     }
 
     /// The string of JSON that `at` stands in, far from where its line begins: the last quote before is one that opens.
-    fn string_of_json(&self, at: usize) -> Option<Outer> {
+    pub(super) fn string_of_json(&self, at: usize) -> Option<Outer> {
         let back = self.slice(at.saturating_sub(LOOK_BACK), at);
         let open = memchr::memrchr_iter(b'"', back).find(|k| {
             // Backslashes in pairs stand for themselves.

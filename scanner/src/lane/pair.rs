@@ -378,6 +378,15 @@ impl Lane {
             _ => 0,
         };
         v += binary;
+        // A string that it stands in may end before.
+        let (mut limit, mut closed) = (limit, closed);
+        if matches!(self.byte(v), Some(b'\'' | b'`')) {
+            match self.string_closes(v, limit, closed) {
+                None if limit - v <= VALUE_MAX => return self.more(v),
+                Some(Some(close)) => (limit, closed) = (close, true),
+                None | Some(None) => {}
+            }
+        }
         let text = self.slice(0, limit);
         let (from, to, after) = match value::opening(text, v, closed) {
             None => return self.more(v),

@@ -5,6 +5,7 @@ use crate::rules::{Detector, Hit};
 use crate::value::{self, Key, Quote, Style};
 
 use super::Flow::At;
+use super::field::is_member;
 use super::{Flow, Frame, Inner, Lane, Until, VALUE_MAX};
 
 impl Lane {
@@ -465,6 +466,14 @@ impl Lane {
             None | Some(b'-' | b'\n' | b'\r' | b'|' | b'[' | b'<' | b'>') => return At(end),
             Some(b']' | b'{' | b'}') if quoted => return At(end),
             Some(_) => {}
+        }
+        // A key of the object that the argument is a value of.
+        if quoted {
+            match is_member(self.slice(v, limit), closed) {
+                None => return self.more(v),
+                Some(true) => return At(end),
+                Some(false) => {}
+            }
         }
         // An array has numbers, and words that say nothing.
         let (style, place) = if quoted {
