@@ -112,8 +112,8 @@ pub(crate) struct Lane {
     lead: usize,
     /// In this run: a detector waits for more, and nothing else does.
     detects: bool,
-    /// Where the last value ends that was replaced.
-    replaced: Option<usize>,
+    /// Where the last value ends that was replaced, and how many characters it had.
+    replaced: Option<(usize, usize)>,
     /// Over so many bytes of it, and of nothing else, the cursor has gone back.
     over: usize,
     /// An open value: where its content begins, and up to where no end was found.
@@ -585,7 +585,16 @@ impl Lane {
 
     /// Takes a piece, of which nothing goes that is written over a value that was replaced.
     fn written_over(&mut self, raw: &[u8]) {
-        if self.over == 0 || raw.is_empty() {
+        if raw.is_empty() {
+            return;
+        }
+        if self.over == 0 {
+            return self.piece(raw);
+        }
+        // What is written from its beginning on, or from before it, is another text.
+        if self.replaced.is_none_or(|(_, size)| self.over >= size) {
+            self.over = 0;
+            self.view.add(" ");
             return self.piece(raw);
         }
         let text = raw.iter().take(self.over);
@@ -616,7 +625,7 @@ impl Lane {
                 (self.pos, self.own) = (pos, own);
             }
         }
-        if self.replaced == Some(len) && self.out == len {
+        if self.out == len && self.replaced.is_some_and(|(end, _)| end == len) {
             self.over += 1;
         }
         self.term.keep(self.may_be_value());

@@ -138,7 +138,7 @@ impl View {
     }
 
     /// Adds what nobody was sent.
-    fn add(&mut self, text: &str) {
+    pub(crate) fn add(&mut self, text: &str) {
         if !text.is_empty() {
             let start = self.text.len();
             self.text.extend_from_slice(text.as_bytes());

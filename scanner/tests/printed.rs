@@ -366,6 +366,42 @@ fn a_name_hides_nothing_from_a_detector() {
     }
 }
 
+/// What is written where a value stood, from its beginning on or from before it, is another text.
+#[test]
+fn text_over_a_whole_value_is_another_one() {
+    let back = |size: usize| "\u{8}".repeat(size);
+    let mail = "bob@example.com";
+    let card = "4111 1111 1111 1111";
+    for (text, out) in [
+        (
+            format!("x {mail}{}name of user\n", back(15)),
+            format!("x ***{}name of user\n", back(15)),
+        ),
+        (
+            format!("x {mail}{}\u{e9}\u{e9}\n", back(3)),
+            format!("x ***{}\u{e9}\u{e9}\n", back(3)),
+        ),
+        (
+            format!("x {card}{}1234567890 ok\n", back(19)),
+            format!("x ***{}1234567890 ok\n", back(19)),
+        ),
+        (
+            format!("x {card}{}{card} ok\n", back(19)),
+            format!("x ***{}*** ok\n", back(19)),
+        ),
+        (
+            format!("x {card}{}1111 ok\n", back(4)),
+            format!("x ***{} ok\n", back(4)),
+        ),
+        (
+            format!("(search)`': m': mail {mail}{}a': mail {mail}\n", back(24)),
+            format!("(search)`': m': mail ***{}a': mail ***\n", back(24)),
+        ),
+    ] {
+        become_of(&[(&text, &out)]);
+    }
+}
+
 /// Groups of digits behind a value of digits belong to it, also where no detector knows them.
 #[test]
 fn a_number_in_groups_is_one_value() {

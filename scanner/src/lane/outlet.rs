@@ -197,11 +197,13 @@ impl Lane {
             self.sink.reach();
             return;
         }
+        let continued = |b: &&u8| !(0x80..0xc0).contains(*b);
+        let size = text.iter().filter(continued).count();
         while view.virt.front().is_some_and(|(_, end)| *end <= to) {
             view.virt.pop_front();
         }
         self.out = to;
-        self.replaced = Some(to);
+        self.replaced = Some((to, size));
         self.swallow_backspaces(to);
         while let Some(mark) = self.view.marks.pop_front_if(|m| m.at < to) {
             self.sink.pass(&mark.raw);
@@ -276,7 +278,9 @@ impl Lane {
         if let Some(lists) = &mut self.lists {
             lists.forget(keep);
         }
-        self.replaced = self.replaced.and_then(|at| at.checked_sub(keep));
+        self.replaced = self
+            .replaced
+            .and_then(|(end, size)| Some((end.checked_sub(keep)?, size)));
         self.joins = self.joins.and_then(|joins| joins.moved(keep));
         self.changed = self
             .changed
