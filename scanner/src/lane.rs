@@ -793,6 +793,9 @@ impl Lane {
                 && self.frame != Frame::Start
                 && (self.frame != Frame::Row || !end)
             {
+                if self.frame == Frame::Row && self.row.cell == self.pos {
+                    self.hold_separator(self.pos);
+                }
                 break;
             }
             let go = match self.frame {

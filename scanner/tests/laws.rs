@@ -283,6 +283,9 @@ fn texts_that_were_read_otherwise_in_pieces() {
         "SSN=\"\n> ".to_owned(),
         " password=>'a\n\n'117457a".to_owned(),
         "\"\"ssn\"\":[\\\"".to_owned(),
+        "a|`password`|\n\nssn:a |\n".to_owned(),
+        "a |ssn\npassword:1|\x1b[?1049l".to_owned(),
+        "[\"--ssn\",\"\\u0000\"]\n".to_owned(),
     ] {
         for options in [PIPE, TERMINAL] {
             let whole = scan_as(&rules, options, [text.as_bytes()]);
@@ -419,6 +422,8 @@ fn what_opens_nothing_masks_nothing_behind() {
         r#"{"a":"b --password","c":null}"#,
         r#"{"a":"('ssn','","b":"')"}"#,
         r#"{"":"password","":""}"#,
+        r#"["[ssn:[\\",null]"#,
+        r#"[[":ssn ",null],null]"#,
     ] {
         leaves_as(PIPE, text, text);
     }
@@ -432,6 +437,8 @@ fn what_opens_nothing_masks_nothing_behind() {
         ("[\"password:('x1\",\"b\",\"')\"]\n", "'x1"),
         ("[\"a (password)=(x1\",1,\"a)\"]\n", "x1"),
         ("[\"\\\"password\\\":`x1\",1,\"a`\"]\n", "x1"),
+        ("[\"\\\\\",[[\"--password\",\"x1\",null]]]", "x1"),
+        ("[\n  \"--ssn\",\n  \"x1\",\n  false,\n  null\n]\n", "x1"),
         (
             &format!(r#"["{}'","map[password:x1","b"]"#, "a\",\"".repeat(200)),
             "x1",
@@ -439,6 +446,9 @@ fn what_opens_nothing_masks_nothing_behind() {
     ] {
         leaves_as(PIPE, text, &text.replace(&format!("{secret}\""), "***\""));
     }
+    // The string ends, and with it how its quotes are written.
+    let text = r#"[["([\"ssn\",",1],[1,null]]"#;
+    leaves_as(PIPE, text, &text.replace("[1,", "[\"***\","));
     let text = "log: <password>\n  <a>x1</a>\n</password>\nx1\n";
     leaves_as(PIPE, text, &text.replacen("x1", "***", 1));
     for text in [

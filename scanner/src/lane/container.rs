@@ -80,7 +80,10 @@ impl Lane {
                         }
                     }
                 }
-                if string && quote.mark == b'"' && quote.slashes == slashes {
+                // Backslashes in pairs stand for themselves.
+                let outer =
+                    quote.slashes == slashes || slashes == 0 && quote.slashes.is_multiple_of(2);
+                if string && quote.mark == b'"' && outer {
                     match self.closer(at + quote.len(), limit, closed) {
                         None => return self.more(at),
                         Some(true) => {

@@ -118,14 +118,17 @@ impl Lane {
         self.next_cell(limit, form.by)
     }
 
-    /// Where the line may be none of the table after all, the separator before `cell` is text.
-    fn hold_separator(&mut self, cell: usize) {
+    /// Where the line may be none of the table after all, the separator before `cell` is text, as
+    /// are the blanks before it: they may be part of a value.
+    pub(super) fn hold_separator(&mut self, cell: usize) {
         let dormant = self
             .table
             .as_ref()
             .is_some_and(|table| table.dormant.is_some());
-        if dormant && self.row.index > 0 {
-            self.hold = self.hold.min(cell - 1);
+        if (dormant || self.row.uneven) && self.row.index > 0 {
+            let before = self.slice(self.line.min(cell - 1), cell - 1);
+            let blanks = before.len() - before.trim_ascii_end().len();
+            self.hold = self.hold.min(cell - 1 - blanks);
         }
     }
 
@@ -508,9 +511,6 @@ impl Lane {
         self.row.closed_quote = false;
         self.row.dropped = false;
         self.pos = at + 1;
-        if self.pos >= self.view.text.len() {
-            self.hold_separator(self.pos);
-        }
         true
     }
 
@@ -621,7 +621,7 @@ impl Lane {
         };
         let Kind::Delimited { by, lead, .. } = table.kind else {
             return match table.span {
-                Some((first, _)) if self.row.uneven => first,
+                Some((first, _)) if self.row.uneven => first.min(1),
                 _ => usize::MAX,
             };
         };

@@ -408,6 +408,11 @@ impl Lane {
         // What opens in a string is none of this list.
         let outer = match self.lists.as_ref()?.slashes {
             0 => self.string_at(at),
+            // The string that the names stand in has ended.
+            _ if at - self.line_of(at) <= LOOK_BACK && self.inside_quote(at).is_none() => {
+                self.lists = None;
+                return None;
+            }
             _ => None,
         };
         if outer.is_some_and(|outer| outer.mark == b'"' && outer.slashes == 0) {

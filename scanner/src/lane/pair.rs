@@ -591,14 +591,14 @@ impl Lane {
         };
         let sure = mark == b'"' && keyword || mark == b'\'' && account();
         let quote = Quote::plain(mark);
-        if sure {
-            return self.quoted(key, at, quote, hit, limit, closed, false);
-        }
-        // A string that ends here is followed by another one: `"ssn ", ";"`.
+        // A string that ends here is followed by another one: `"ssn ", ";"`, `":ssn ", "a"`.
         match self.closes_string(&key, at, quote, limit, closed) {
             None => return self.more(at),
             Some(true) => return next,
             Some(false) => {}
+        }
+        if sure {
+            return self.quoted(key, at, quote, hit, limit, closed, false);
         }
         let rest = self.slice(at + 1, limit);
         let near = rest.get(..STATEMENT_MAX).unwrap_or(rest);

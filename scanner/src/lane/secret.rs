@@ -425,7 +425,8 @@ impl Lane {
                     || (quoted && matches!(b, b'"' | b'\'' | b'\\' | b',' | b'\n' | b'\r'))
             })
             .count();
-        if skip == tail.len() && !closed {
+        let next = next_item(tail).filter(|_| quoted);
+        if !closed && next.map_or(skip, |size| size) == tail.len() {
             return self.more_after(limit.saturating_sub(1));
         }
         let item = matches!(self.byte(end), Some(b'\n' | b'\r'));
@@ -453,12 +454,9 @@ impl Lane {
             }
         }
         if quoted {
-            // Step back to the quote that opens the value.
-            while v > end && !matches!(self.byte(v - 1), Some(b' ' | b',' | b'\n' | b'\t')) {
-                v -= 1;
-            }
-            if !self.slice(end, v).contains(&b',') {
-                return At(end);
+            match next {
+                Some(size) => v = end + size,
+                None => return At(end),
             }
         }
         match self.byte(v) {
@@ -486,7 +484,7 @@ impl Lane {
             name: (name_at, end),
             quote: None,
         };
-        match value::opening(self.slice(0, limit), v, closed) {
+        let flow = match value::opening(self.slice(0, limit), v, closed) {
             None => self.more(v),
             Some(Some(quote)) => {
                 let quote = Quote {
@@ -530,7 +528,18 @@ impl Lane {
                     At(end)
                 }
             },
+        };
+        // Its value may stand in the next line: the one of its name is no header.
+        let between = self.slice(end, v);
+        if let (At(next), Some(newline)) = (&flow, memchr::memrchr(b'\n', between))
+            && *next >= v
+        {
+            self.sink.row += memchr::memchr_iter(b'\n', between).count() as u64;
+            self.line = end + newline + 1;
+            self.line_cut = false;
+            self.above = None;
         }
+        flow
     }
 }
 
@@ -587,3 +596,23 @@ const HEADER_LINES: u32 = 6;
 fn is_port(text: &[u8]) -> bool {
     text.len() <= 5 && text.iter().all(u8::is_ascii_digit)
 }
+
+/// How far behind an item of a list the next one begins, where a text begins with the quote that
+/// closes the item.
+fn next_item(text: &[u8]) -> Option<usize> {
+    let near = text.get(..ITEM_MAX).unwrap_or(text);
+    let slashes = near.iter().take_while(|b| **b == b'\\').count();
+    let mark = near.get(slashes)?;
+    // Twice, in a field of CSV.
+    let doubled = usize::from(near.get(slashes + 1) == Some(mark));
+    let blanks = |at: usize| {
+        let rest = near.get(at..).unwrap_or_default();
+        at + (rest.len() - rest.trim_ascii_start().len())
+    };
+    let comma = blanks(slashes + 1 + doubled);
+    let next = (near.get(comma) == Some(&b',')).then(|| blanks(comma + 1));
+    next.filter(|size| *size < ITEM_MAX)
+}
+
+/// The next item of a list stands not further behind one.
+const ITEM_MAX: usize = 256;

@@ -65,10 +65,18 @@ impl Lane {
         };
         match self.byte(v).filter(|_| v < limit) {
             None if !closed => Some(self.more_after(name.0 - 1)),
-            Some(b'"') => match value::opening(self.slice(0, limit), v, closed) {
-                None => Some(self.more(v)),
-                Some(quote) => Some(self.quoted(key, v, quote?, hit, limit, closed, false)),
-            },
+            Some(b'"') => {
+                let Some(quote) = value::opening(self.slice(0, limit), v, closed) else {
+                    return Some(self.more(v));
+                };
+                let quote = quote?;
+                // A string that the keyword ends: `[":ssn ", "a"]`.
+                match self.closes_string(&key, v, quote, limit, closed) {
+                    None => Some(self.more(v)),
+                    Some(true) => None,
+                    Some(false) => Some(self.quoted(key, v, quote, hit, limit, closed, false)),
+                }
+            }
             Some(b'[' | b'{') => {
                 self.inner = Inner::container(hit);
                 Some(At(v))
