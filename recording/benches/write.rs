@@ -2,6 +2,8 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
     reason = "a benchmark ends at what it does not expect"
 )]
 
@@ -11,7 +13,8 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use recording::event::{Header, Stream};
-use recording::write::{Newlines, Presses, Sealing, Settings, Writer};
+use recording::write::{Ending, Flood, Newlines, Presses, Sealing, Settings, Writer};
+use zstd::zstd_safe::{CCtx, CParameter};
 
 /// Log lines as a service prints them, 32 KiB at a time.
 fn log_lines(bytes: usize) -> Vec<u8> {
@@ -70,14 +73,13 @@ fn bulk(criterion: &mut Criterion) {
         ("level 3", 3),
         ("level 1", 1),
         ("level -1", -1),
-        ("level -3", -3),
         ("level -5", -5),
-        ("level -7", -7),
     ] {
         let settings = Settings {
             level,
             bulk_level: level,
-            flood_level: level,
+            // No flood, which has an encoder of its own.
+            flood_within: Duration::ZERO,
             ..Settings::default()
         };
         group.bench_function(name, |bencher| {
@@ -122,6 +124,138 @@ fn bulk(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Lines of several kinds in turns, as the benchmark of the whole relays them.
+fn mixed_lines(bytes: usize) -> Vec<u8> {
+    let words = [
+        "orders",
+        "payment",
+        "checkout",
+        "cart",
+        "inventory",
+        "shipping",
+        "session",
+        "retry",
+        "cache",
+        "queue",
+    ];
+    let word = |bits: u64| words[(bits % 10) as usize];
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let mut text = Vec::with_capacity(bytes + 256);
+    let mut n = 0;
+    while text.len() < bytes {
+        n += 1;
+        let (a, b) = (random(), random());
+        let time = format!(
+            "2026-03-01T{:02}:{:02}:{:02}.{:03}Z",
+            a % 24,
+            b % 60,
+            a % 60,
+            b % 1000
+        );
+        let line = match a % 10 {
+            0..5 => format!(
+                "{{\"time\":\"{time}\",\"level\":\"info\",\"service\":\"{}\",\"request\":\"{b:016x}\",\"status\":{},\"took_ms\":{},\"path\":\"/v1/{}/{}\"}}\n",
+                word(a >> 8),
+                200 + a % 5,
+                b % 900,
+                word(b >> 8),
+                a % 100_000
+            ),
+            5..8 => format!(
+                "{time} {} {}[{}]: {} {} finished in {} ms\n",
+                word(a),
+                word(b),
+                a % 65_536,
+                word(a >> 16),
+                b % 1_000_000,
+                a % 1000
+            ),
+            _ => format!(
+                "| {n:>8} | {:<12} | {:>10}.{:02} | {time} | {:<9} |\n",
+                word(a >> 4),
+                b % 100_000,
+                a % 100,
+                word(b >> 4)
+            ),
+        };
+        text.extend_from_slice(line.as_bytes());
+    }
+    text
+}
+
+/// Frames of a flood: our encoder beside zstd with the parameters that were the fastest. Bytes are
+/// those of the lines as they are recorded. What each makes of them is printed.
+fn flood(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("flood");
+    for (name, text) in [
+        ("log lines", log_lines(4 << 20)),
+        ("mixed lines", mixed_lines(4 << 20)),
+    ] {
+        let header = Header {
+            version: 3,
+            cols: 80,
+            rows: 24,
+            ..Header::default()
+        };
+        let presses = Presses::new(1);
+        let settings = Settings::default();
+        let mut writer =
+            Writer::new(Vec::new(), &header, Newlines::Crlf, settings, presses).unwrap();
+        writer
+            .output(Duration::ZERO, Stream::Stdout, &text)
+            .unwrap();
+        let (file, _) = writer.end(Duration::ZERO, &Ending::default()).unwrap();
+        let lines = zstd::decode_all(&file[..]).unwrap();
+        let frames: Vec<&[u8]> = lines.chunks(260 * 1024).collect();
+        group
+            .throughput(Throughput::Bytes(lines.len() as u64))
+            .sample_size(20);
+
+        let mut flood = Flood::default();
+        let mut out = Vec::new();
+        let mut ours = || {
+            frames.iter().fold(0, |all, frame| {
+                out.clear();
+                flood.compress(frame, &mut out);
+                all + out.len()
+            })
+        };
+        let mut context = CCtx::create();
+        for parameter in [
+            CParameter::CompressionLevel(-5),
+            CParameter::WindowLog(20),
+            CParameter::HashLog(12),
+            CParameter::MinMatch(7),
+            CParameter::ChecksumFlag(true),
+        ] {
+            context.set_parameter(parameter).unwrap();
+        }
+        let mut packed = Vec::with_capacity(1 << 20);
+        let mut zstds = || {
+            frames.iter().fold(0, |all, frame| {
+                packed.clear();
+                context.compress2(&mut packed, frame).unwrap();
+                all + packed.len()
+            })
+        };
+        println!(
+            "{name}: {} bytes become {}, by zstd {}",
+            lines.len(),
+            ours(),
+            zstds()
+        );
+        group.bench_function(format!("{name}, ours"), |bencher| bencher.iter(&mut ours));
+        group.bench_function(format!("{name}, zstd"), |bencher| bencher.iter(&mut zstds));
+    }
+    group.finish();
+}
+
 fn keystrokes(criterion: &mut Criterion) {
     let mut writer = writer(Settings::default(), Newlines::Kept);
     let mut now = Duration::ZERO;
@@ -134,5 +268,5 @@ fn keystrokes(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, bulk, keystrokes);
+criterion_group!(benches, bulk, flood, keystrokes);
 criterion_main!(benches);

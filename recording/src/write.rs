@@ -5,6 +5,7 @@
 //! is, and asks [`Writer::due`] when [`Writer::tick`] has something to do.
 
 mod escape;
+mod flood;
 mod lines;
 mod press;
 mod sealer;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 pub use self::escape::Newlines;
+pub use self::flood::Flood;
 use self::lines::Lines;
 use self::press::Press;
 pub use self::press::Presses;
@@ -34,8 +36,9 @@ pub struct Settings {
     pub bulk_level: i32,
     /// A frame that is full within this was bulk output.
     pub bulk_within: Duration,
-    /// zstd level of a frame whose forerunner was full within [`Settings::flood_within`]: about
-    /// half the work, and files twice as long.
+    /// zstd level of a frame whose forerunner was full within [`Settings::flood_within`], where it
+    /// has to be written before it is full. Full ones are compressed by [`Flood`], where
+    /// that is fast.
     pub flood_level: i32,
     /// A frame that is full within this was output that waits for us, not for its command.
     pub flood_within: Duration,
@@ -377,6 +380,7 @@ impl<W: Write> Writer<W> {
             Pace::Flood => self.settings.flood_level,
         };
         press.open(level, window_log)?;
+        press.floods = self.pace == Pace::Flood;
         Ok(Frame {
             press,
             opened: at,

@@ -1,4 +1,5 @@
-//! The zstd side: contexts that are shared, because one is worth more memory than a session.
+//! The zstd side: contexts that are shared, because one is worth more memory than a session. Whole
+//! frames of a [`Flood`] are compressed by an encoder of our own.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -7,13 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use zstd::zstd_safe::zstd_sys::ZSTD_EndDirective as Directive;
 use zstd::zstd_safe::{self, CCtx, CParameter, InBuffer, OutBuffer, ResetDirective};
 
+use super::flood::Flood;
 use super::sealer::Tally;
 
 /// Compression contexts that no session holds at the moment; a clone shares them.
 ///
 /// A session takes one for the length of a frame and gives it back, so that the memory
-/// (about 2 MiB each) grows with the sessions that print at the same time, not with those
-/// that are open.
+/// (about 2 MiB each, and 700 KiB once there was a flood) grows with the sessions that print
+/// at the same time, not with those that are open.
 #[derive(Clone)]
 pub struct Presses {
     free: Arc<Mutex<Vec<Press>>>,
@@ -58,6 +60,11 @@ impl fmt::Debug for Presses {
 /// A context with the buffers that go with it.
 pub(super) struct Press {
     context: CCtx<'static>,
+    /// For floods, once there was one.
+    flood: Option<Box<Flood>>,
+    /// The frame is one of a flood: if it is still whole at its end, and the CPU is one for
+    /// that, the encoder of our own takes it.
+    pub(super) floods: bool,
     /// Lines that are not compressed yet.
     pub(super) text: Vec<u8>,
     /// What was compressed last.
@@ -71,6 +78,8 @@ impl Press {
         let context = CCtx::try_create().ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Self {
             context,
+            flood: None,
+            floods: false,
             text: Vec::new(),
             packed: Vec::with_capacity(CCtx::out_size()),
             begun: false,
@@ -95,6 +104,7 @@ impl Press {
             self.context.set_parameter(parameter).map_err(failed)?;
         }
         self.begun = false;
+        self.floods = false;
         Ok(())
     }
 
@@ -121,11 +131,16 @@ impl Press {
         }
         // The frame is all here: nothing has to be copied into a window first.
         self.packed.clear();
-        self.packed
-            .reserve(zstd_safe::compress_bound(self.text.len()));
-        self.context
-            .compress2(&mut self.packed, &self.text)
-            .map_err(failed)?;
+        if self.floods && Flood::is_fast() && self.text.len() <= LONGEST_WHOLE {
+            let flood = self.flood.get_or_insert_default();
+            flood.compress(&self.text, &mut self.packed);
+        } else {
+            self.packed
+                .reserve(zstd_safe::compress_bound(self.text.len()));
+            self.context
+                .compress2(&mut self.packed, &self.text)
+                .map_err(failed)?;
+        }
         if let Some(hash) = &mut hash {
             hash.update(&self.packed);
         }
@@ -145,6 +160,7 @@ impl Press {
             text,
             packed,
             begun,
+            ..
         } = self;
         *begun = true;
         let mut input = InBuffer::around(text);
@@ -167,6 +183,9 @@ impl Press {
         Ok(written)
     }
 }
+
+/// No frame of ours needs a longer window than one of zstd's.
+const LONGEST_WHOLE: usize = 1 << super::WINDOW_LOG;
 
 fn failed(code: usize) -> io::Error {
     io::Error::other(zstd_safe::get_error_name(code))

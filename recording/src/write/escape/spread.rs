@@ -1,7 +1,7 @@
 //! Escaping by vector instructions: of eight bytes, with the backslashes that go between them, one
 //! shuffle makes up to sixteen (SSSE3, which nearly every x86-64 CPU has).
 //!
-//! The only module of this crate with `unsafe` code: a function runs after the CPU was asked for
+//! One of the two modules of this crate with `unsafe` code: a function runs after the CPU was asked for
 //! what it needs, and it writes behind the end of a vector before it moves that end. What it gives
 //! is what the portable way gives, which is its specification.
 
