@@ -286,6 +286,7 @@ fn texts_that_were_read_otherwise_in_pieces() {
         "a|`password`|\n\nssn:a |\n".to_owned(),
         "a |ssn\npassword:1|\x1b[?1049l".to_owned(),
         "[\"--ssn\",\"\\u0000\"]\n".to_owned(),
+        "aaa | |ssn\naSsn:a a".to_owned(),
     ] {
         for options in [PIPE, TERMINAL] {
             let whole = scan_as(&rules, options, [text.as_bytes()]);
@@ -423,6 +424,7 @@ fn what_opens_nothing_masks_nothing_behind() {
         r#"{"a":"('ssn','","b":"')"}"#,
         r#"{"":"password","":""}"#,
         r#"["[ssn:[\\",null]"#,
+        "[\n  \"d-[ RECORD 1 \",\n  \"ssn|\",\n  null\n]\n",
         r#"[[":ssn ",null],null]"#,
     ] {
         leaves_as(PIPE, text, text);

@@ -136,7 +136,9 @@ impl Lane {
                 found = Some((at, size));
                 break;
             }
-            if table::is_separator(c) || (matches!(c, ':' | ';') && self.row.column == expected) {
+            // Behind a word a colon is no separator of psql's old style, but one of a key.
+            let old = matches!(c, ':' | ';') && self.row.last == b' ';
+            if table::is_separator(c) || old && self.row.column == expected {
                 let next = self.view.text.get(at + size).copied();
                 if self.row.loose && c == '|' && self.row.last != b'\\' {
                     found = Some((at, size));

@@ -958,7 +958,9 @@ pub(crate) fn is_record(line: &[u8]) -> bool {
     let Some(at) = memchr::memmem::find(line, b"[ RECORD ") else {
         return false;
     };
-    at < 8
+    // What is drawn stands before it, and no text.
+    let drawn = |b: &u8| !b.is_ascii_alphanumeric() && !matches!(b, b'"' | b'\'');
+    at < 8 && line.iter().take(at).all(drawn)
 }
 
 /// The columns of `COPY t (a, b) FROM stdin;`.
