@@ -28,7 +28,7 @@ fn works(client: &Client<'_>) -> Result<()> {
 /// Row 1 of the threats, after the keys are exchanged: nothing that is sent makes the time longer.
 #[test]
 fn what_a_client_sends_renews_no_deadline() -> Result<()> {
-    let world = limits("login_deadline = \"10s\"\ncode_deadline = \"15s\"")?;
+    let world = limits("login_deadline = \"10s\"\ncode_deadline = \"10s\"")?;
     for stage in ["auth", "code"] {
         let client = world.client()?;
         let ask_for = client.told(&json!({"do": "drip", "stage": stage}))?;
@@ -39,6 +39,16 @@ fn what_a_client_sends_renews_no_deadline() -> Result<()> {
         );
         let sent = answer.get("sent").and_then(Value::as_u64);
         ensure!(sent > Some(10), "{stage}: closed at once: {answer}");
+        // Both have their line; one whose code has expired was to leave by itself.
+        ensure!(
+            answer.pointer("/said/0") == Some(&"the sign-in took too long".into()),
+            "{stage}: {answer}"
+        );
+        let last = answer.pointer("/texts/1").and_then(Value::as_str);
+        ensure!(
+            stage == "auth" || last.is_some_and(|text| text.contains("has expired")),
+            "{stage}: {answer}"
+        );
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use tests::ssh::Session;
 use tests::world::{Setup, World};
 
 use crate::one_line;
+use crate::reload::audited;
 
 /// How often clients have asked the provider for a device code.
 fn flows(world: &World) -> Result<u64> {
@@ -125,6 +126,46 @@ fn a_lease_is_of_one_key() -> Result<()> {
         output.code() == 255 && output.stdout.is_empty(),
         "{output:?}"
     );
+    Ok(())
+}
+
+/// A device code is shown only to who has proven a key, so that the code is the proof.
+#[test]
+fn keys_of_other_kinds_are_proven_too() -> Result<()> {
+    let world = World::start(&Setup {
+        limits: "device_flows_per_source = 16".to_owned(),
+        ..Setup::default()
+    })?;
+    let with = |kind: &[&str]| {
+        let client = world.client()?;
+        std::fs::remove_file(&client.key)?;
+        std::fs::remove_file(client.key.with_extension("pub"))?;
+        tests::files::make_key_of(&client.key, kind)?;
+        anyhow::Ok(client)
+    };
+    for bits in ["256", "384", "521"] {
+        let client = with(&["-t", "ecdsa", "-b", bits])?;
+        let session = client.start(&[&client.on("box"), "--", "echo in"])?;
+        session.prompt().with_context(|| format!("ecdsa {bits}"))?;
+    }
+    let client = with(&["-t", "rsa", "-b", "2048"])?;
+    client.sign_in("ana")?;
+    for (hash, fine) in [
+        ("rsa-sha2-512", true),
+        ("rsa-sha2-256", true),
+        // The same key, by SHA-1.
+        ("ssh-rsa", false),
+    ] {
+        let by = format!("PubkeyAcceptedAlgorithms={hash}");
+        let on = client.on("box");
+        let command = ["-o", "BatchMode=yes", "-o", &by, &on, "--", "echo in"];
+        let output = client.run(&command, b"")?;
+        let wanted = if fine { (0, "in\n") } else { (255, "") };
+        ensure!(
+            (output.code(), &*output.out()) == wanted,
+            "{hash}: {output:?}"
+        );
+    }
     Ok(())
 }
 
@@ -256,6 +297,26 @@ fn our_own_cap_on_a_codes_life_holds_too() -> Result<()> {
         b"",
     )?;
     ensure!(output.code() == 255);
+    Ok(())
+}
+
+/// The deadline of the connection comes before the end of a code that lives as long: with the
+/// defaults, always.
+#[test]
+fn a_code_that_outlives_its_connection_is_refused_with_one_line() -> Result<()> {
+    let world = World::start(&Setup {
+        limits: "login_deadline = \"8s\"\ncode_deadline = \"8s\"".to_owned(),
+        ..Setup::default()
+    })?;
+    let client = world.client()?;
+    let mut session = client.start(&[&client.on("box"), "--", "echo in"])?;
+    session.prompt()?;
+    let status = session.end()?;
+    ensure!(status.code() == Some(255), "{status}");
+    let line = after_the_prompt(session.finish()?)?;
+    ensure!(line.contains("the sign-in code has expired"), "{line}");
+    let refused = audited(&world, "sign_in_refused", 1)?.concat();
+    ensure!(refused.contains("\"outcome\":\"expired\""), "{refused}");
     Ok(())
 }
 
@@ -397,7 +458,11 @@ fn a_provider_that_is_down_stops_new_sign_ins_and_no_lease() -> Result<()> {
         output.code() == 255 && output.stdout.is_empty(),
         "{output:?}"
     );
-    one_line(&output)?;
+    let line = one_line(&output)?;
+    ensure!(
+        line.contains("the identity provider cannot be reached; try again later"),
+        "{line}"
+    );
     let output = known
         .run(
             &["-o", "BatchMode=yes", &known.on("box"), "--", "echo in"],
@@ -481,16 +546,22 @@ fn a_client_that_hangs_up_frees_its_place_and_stops_the_polling() -> Result<()> 
     let session = client.start(&[&client.on("box"), "--", "echo in"])?;
     let left = session.prompt()?.code;
     // The provider wants a second between two polls.
-    let before = polled(&world, &left, 2)?;
+    polled(&world, &left, 2)?;
     drop(session);
+    let before = polls(&world, &left)?;
     // The place is the only one: that another gets it is the event.
     let until = std::time::Instant::now() + tests::DEADLINE;
     let other = world.client()?;
     loop {
         let session = other.start(&[&other.on("box"), "--", "echo in"])?;
         if let Ok(prompt) = session.prompt() {
-            // Three seconds by the provider's clock, in which nobody asks about the code that was left.
             let freed = polls(&world, &left)?;
+            // A hang-up is seen within a second: one more may have been due, and one on its way.
+            ensure!(
+                freed <= before + 2,
+                "polled {before} times when the client had gone, {freed} when its place was free"
+            );
+            // Three seconds by the provider's clock, in which nobody asks about the code that was left.
             polled(&world, &prompt.code, 4)?;
             let after = polls(&world, &left)?;
             // One may have been on its way.

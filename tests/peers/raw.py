@@ -740,7 +740,11 @@ def closes(transport, channel):
 
 
 def drip(ask):
-    """Comes as far as `stage` says, then sends messages that mean nothing for as long as the connection is open."""
+    """Comes as far as `stage` says, then sends messages that mean nothing for as long as the connection is open.
+
+    Says what was shown since, and what the end said.
+    """
+    texts, said = [], []
     if ask["stage"] == "code":
         transport = paramiko.ServiceRequestingTransport(socket.create_connection(("127.0.0.1", ask["port"]), 30))
         transport.start_client(timeout=30)
@@ -748,9 +752,14 @@ def drip(ask):
         transport.auth_publickey(ask["user"], paramiko.Ed25519Key.from_private_key_file(ask["key"]))
         shown = threading.Event()
 
+        def answer(title, text, prompts):
+            texts.append(f"{title}{text}")
+            shown.set()
+            return []
+
         def wait():
             try:
-                transport.auth_interactive(ask["user"], lambda title, text, prompts: shown.set() or [])
+                transport.auth_interactive(ask["user"], answer)
             except (paramiko.SSHException, OSError, EOFError):
                 pass
 
@@ -758,6 +767,8 @@ def drip(ask):
         assert shown.wait(WAIT), "no code was shown"
     else:
         transport, _ = before(ask)
+    # RFC 4253, section 11.1: a reason's number and its description.
+    transport._parse_disconnect = lambda message: said.append([message.get_int(), message.get_text()][1])
     sent, until = 0, time.monotonic() + WAIT
     while transport.is_active() and time.monotonic() < until:
         try:
@@ -766,7 +777,9 @@ def drip(ask):
             break
         sent += 1
         time.sleep(0.02)
-    return {"sent": sent, "open": transport.is_active()}
+    # Its thread reads what came last.
+    transport.join(WAIT)
+    return {"sent": sent, "open": transport.is_active(), "texts": texts, "said": said}
 
 
 def flood(ask):

@@ -36,7 +36,7 @@ use super::stream::{Heard, Socket, Wire, hung_up};
 use super::{Opening, PACKET, algorithms};
 use crate::audit::Event;
 use crate::config::{Limits, is_continued, printable};
-use crate::login::{Asker, KeyId, Lease, Pending};
+use crate::login::{Asker, KeyId, Lease, Pending, Reason};
 use crate::name::{Destination, Name, NameError, target_name};
 use crate::serve::{Gate, Pass};
 use crate::session::{self, Rooms};
@@ -424,8 +424,9 @@ impl Connection {
                     return Ok(self.refuse(NOT_AUDITED));
                 }
                 let shown = show(pending.instructions().to_owned());
+                // Past the end of the code there is time for the line that says so.
                 self.deadline
-                    .send_replace(Some(self.accepted + self.rooms.limits.code_deadline));
+                    .send_replace(Some(self.code_deadline() + LAST_LINE));
                 self.stage = Stage::Asked {
                     name: name.to_owned(),
                     key,
@@ -440,6 +441,11 @@ impl Connection {
         }
     }
 
+    /// When a shown code is of no use any more, however long the provider would let it live.
+    fn code_deadline(&self) -> Instant {
+        self.accepted + self.rooms.limits.code_deadline
+    }
+
     /// Waits for the provider's answer.
     async fn finish(
         &mut self,
@@ -447,7 +453,9 @@ impl Connection {
         key: Option<KeyId>,
         pending: Pending,
     ) -> Result<Auth, russh::Error> {
-        let answer = self.unless_gone(pending.finish()).await?;
+        let answer = tokio::time::timeout_at(self.code_deadline(), pending.finish());
+        let answer = self.unless_gone(answer).await?;
+        let answer = answer.unwrap_or_else(|_| Err(Reason::Expired.into()));
         match (answer, self.destination(name)) {
             (Ok(lease), Ok(destination)) => {
                 let succeeded = Event::SignInSucceeded {
@@ -1327,6 +1335,8 @@ const NOT_AUDITED: &str = "nobody can sign in now: the audit log is not availabl
 const REJECTION: Duration = Duration::from_millis(100);
 /// A client that does not take our last words is cut after this.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// So long a client has to show that its code has expired, and to leave.
+const LAST_LINE: Duration = Duration::from_secs(5);
 /// A client of which nothing is heard is asked whether it is there after this, again and again; at
 /// half of `limits.write_stall` where that is sooner.
 const ASKED_AFTER: Duration = Duration::from_secs(30);
