@@ -49,6 +49,8 @@ async fn one_sign_in_is_enough_for_a_lease() {
     room.sign_in(asker("bob"), "bob").await.unwrap();
     let after = room.provider.count("/token").await;
     assert!(after > polls);
+    // A second and more after the first: each code has had its answer once.
+    assert_eq!(after, room.provider.pending_polls().await + 2);
 
     // The next sign-in tells of this one.
     let pending = room.begin(asker("ana")).await;

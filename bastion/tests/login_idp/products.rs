@@ -1,6 +1,8 @@
 //! What products in the field make of the protocol, and how a client may be registered there.
 
-use bastion::config::{ClientAuth, GroupsFrom, Pkce};
+use std::time::Duration;
+
+use bastion::config::{ClientAuth, GroupsFrom, Oidc, OnUnreachable, Pkce, RecheckBy};
 use bastion::login::{ClaimSource, LoginError, SignIns, World};
 use bastion::store::{SealKey, Store};
 use serde_json::json;
@@ -121,6 +123,21 @@ async fn the_groups_claim_may_have_any_name() {
 }
 
 #[tokio::test]
+async fn the_name_may_be_another_claim() {
+    for (claim, name) in [
+        ("email", "ana@example.test"),
+        // One that nobody has: the subject stands in.
+        ("nickname", "5f2c1e70-0001"),
+    ] {
+        let room = Plan::new(&[])
+            .oidc(|oidc| oidc.username_claim = claim.to_owned())
+            .room();
+        let lease = room.sign_in(asker("ana"), "ana").await.unwrap();
+        assert_eq!(lease.user.name, name, "{claim}");
+    }
+}
+
+#[tokio::test]
 async fn every_algorithm_that_is_asymmetric() {
     for alg in ["RS256", "PS256", "ES256", "EdDSA"] {
         let room = Plan::new(&["--alg", alg]).room();
@@ -213,6 +230,81 @@ async fn extra_parameters_and_scopes_are_sent() {
         .oidc(|oidc| oidc.extra_params = vec![("max_age".into(), "-1".into())])
         .room();
     assert_eq!(outcome(&room, "ana", &[]).await, "misconfigured");
+}
+
+/// Each key of `[oidc]`, with another value than its default, is where it belongs.
+#[test]
+fn every_key_of_the_file_arrives() {
+    let parse = |text: &str| {
+        let path = std::path::Path::new("/etc/bastion/bastion.toml");
+        bastion::config::Config::parse(path, text).unwrap().oidc
+    };
+    let lines = r#"[oidc]
+issuer = "https://id.example.org/realm"
+client_id = "gate"
+client_auth = "post"
+client_secret_file = "secret"
+scopes = ["openid", "roles"]
+username_claim = "email"
+groups_claim = "roles"
+groups_from = "userinfo"
+extra_params = { audience = "x" }
+pkce = "off"
+ca_file = "ca.pem"
+clock_skew = "5s"
+http_timeout = "3s"
+lease = "2h"
+recheck = "10m"
+recheck_by = "userinfo"
+on_unreachable = "keep"
+grace = "30m"
+code_max_age = "4m"
+show_complete_uri = true
+require_key = false
+allowed_groups = ["staff"]
+[approval]
+same_person_claim = "person"
+owner_claim = "keeper"
+"#;
+    let here = |name: &str| Some(std::path::Path::new("/etc/bastion").join(name));
+    let minutes = |count: u64| Duration::from_secs(count * 60);
+    let wanted = Oidc {
+        issuer: "https://id.example.org/realm".into(),
+        client_id: "gate".into(),
+        client_secret_file: here("secret"),
+        client_auth: ClientAuth::Post,
+        scopes: vec!["openid".into(), "roles".into()],
+        username_claim: "email".into(),
+        groups_claim: "roles".into(),
+        groups_from: GroupsFrom::Userinfo,
+        extra_params: vec![("audience".into(), "x".into())],
+        pkce: Pkce::Off,
+        ca_file: here("ca.pem"),
+        clock_skew: Duration::from_secs(5),
+        http_timeout: Duration::from_secs(3),
+        lease: minutes(120),
+        recheck: minutes(10),
+        recheck_by: RecheckBy::Userinfo,
+        on_unreachable: OnUnreachable::Keep,
+        grace: minutes(30),
+        code_max_age: minutes(4),
+        show_complete_uri: true,
+        require_key: false,
+        allowed_groups: vec!["staff".into()],
+        same_person_claim: Some("person".into()),
+        owner_claim: "keeper".into(),
+    };
+    let read = parse(lines);
+    assert_eq!(format!("{read:#?}"), format!("{wanted:#?}"));
+    const LEAST: &str = "[oidc]\nissuer = \"https://id.example.com\"\nclient_id = \"bastion\"\n";
+    // None of those with a plain value has its default.
+    let (own, least) = (format!("{read:#?}"), parse(LEAST));
+    for line in format!("{least:#?}")
+        .lines()
+        .filter(|line| line.contains(": "))
+    {
+        assert!(!line.ends_with(',') || !own.contains(line), "{line}");
+    }
 }
 
 #[test]

@@ -105,14 +105,28 @@ impl Provider {
 
     /// How many requests for `path` there have been.
     pub(crate) async fn count(&self, path: &str) -> u64 {
-        let request = self.http.get(format!("{}/state", self.control));
-        let bytes = request.send().await.unwrap().bytes().await.unwrap();
-        let state: Value = serde_json::from_slice(&bytes).unwrap();
-        state
+        self.state()
+            .await
             .pointer("/counts")
             .and_then(|counts| counts.get(path))
             .and_then(Value::as_u64)
             .unwrap_or(0)
+    }
+
+    /// How many polls were told that nobody has used their code, those of all codes together.
+    pub(crate) async fn pending_polls(&self) -> u64 {
+        let state = self.state().await;
+        let codes = state.get("device_codes").and_then(Value::as_array).unwrap();
+        codes
+            .iter()
+            .map(|code| code.get("polls").and_then(Value::as_u64).unwrap())
+            .sum()
+    }
+
+    async fn state(&self) -> Value {
+        let request = self.http.get(format!("{}/state", self.control));
+        let bytes = request.send().await.unwrap().bytes().await.unwrap();
+        serde_json::from_slice(&bytes).unwrap()
     }
 
     /// Waits until there have been `count` requests for `path`.
