@@ -190,6 +190,43 @@ fn text_search_and_export_read_what_the_screen_showed() {
     assert_eq!(text, "hello\nred world\n");
 }
 
+/// The first version of the format: one document with all of the output.
+#[test]
+fn the_oldest_version_is_read_like_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let v1 = r#"{"version":1,"width":80,"height":24,"duration":1.515,"command":"/bin/zsh","title":"old","env":{"TERM":"xterm"},"stdout":[[0.25,"\u001b[1;31mHello \u001b[32mWorld!\u001b[0m\r\n"],[1.001,"I am \rThis is on the next line."]]}"#;
+    let text = "Hello World!\nThis is on the next line.\n";
+    fs::write(folder.path().join("old.json"), v1).unwrap();
+    let packed = zstd::encode_all(v1.as_bytes(), 3).unwrap();
+    fs::write(folder.path().join("old.cast.zst"), packed).unwrap();
+    for name in ["old.json", "old.cast.zst", "-"] {
+        let read = |arguments: &[&str]| {
+            let arguments = [arguments, &[name]].concat();
+            let (out, err, status) = run_with(folder.path(), &arguments, v1.as_bytes());
+            assert_eq!((err.as_str(), status), ("", 0), "{arguments:?}");
+            out
+        };
+        assert_eq!(read(&["text"]), text, "{name}");
+        let info: Value = serde_json::from_str(&read(&["info", "--json"])).unwrap();
+        assert_eq!(info["duration_ms"], 1251, "{name}: {info}");
+        assert_eq!(info["command"], "/bin/zsh", "{name}: {info}");
+        let listed = read(&["list"]);
+        assert!(listed.contains("0:00:01"), "{name}: {listed}");
+        let v3 = read(&["export", "-f", "v3"]);
+        let mut lines = v3.lines();
+        let header: Value = serde_json::from_str(lines.next().unwrap()).unwrap();
+        assert_eq!(header["version"], 3, "{name}: {header}");
+        assert_eq!(header["term"]["cols"], 80, "{name}: {header}");
+        let second = lines.nth(1).unwrap();
+        assert_eq!(
+            second, r#"[1.001, "o", "I am \rThis is on the next line."]"#,
+            "{name}"
+        );
+        let (again, _, _) = run_with(folder.path(), &["text", "-"], v3.as_bytes());
+        assert_eq!(again, text, "{name}");
+    }
+}
+
 #[test]
 fn search_tells_in_the_order_of_the_recordings() {
     let folder = tempfile::tempdir().unwrap();
