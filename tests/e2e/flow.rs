@@ -424,19 +424,20 @@ fn a_far_client_is_served_beside_its_own_stalled_upload() -> Result<()> {
 fn the_clients_rekeys_lose_nothing() -> Result<()> {
     let world = World::usual()?;
     let client = world.signed_in()?;
-    let mut session = fed(
-        "200M",
-        client.ssh().args([
-            "-v",
-            "-o",
-            "RekeyLimit=16M",
-            &client.on("box"),
-            "--",
-            "sleep 1; cat | wc -c",
-        ]),
-    )?;
-    session.running.wait_for(LONG)?;
-    let output = session.finish()?.ok()?;
+    let on = client.on("box");
+    let command = [
+        "-v",
+        "-o",
+        "RekeyLimit=16M",
+        &on,
+        "--",
+        "sleep 1; cat | wc -c",
+    ];
+    let output = bounded(&client, 1, || {
+        let mut session = fed("200M", client.ssh().args(command))?;
+        session.running.wait_for(LONG)?;
+        session.finish()?.ok()
+    })?;
     ensure!(
         output.out().trim() == (200 * MIB).to_string(),
         "{}",

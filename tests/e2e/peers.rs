@@ -75,7 +75,7 @@ pub(crate) type Server = (tests::process::Running, tempfile::TempDir);
 pub(crate) const PASSWORD: &str = "correct horse 71b2";
 
 /// A server of `target.py`: its handle, its port, and its host key's public line.
-fn server(mode: &str) -> Result<(Server, u16, String)> {
+pub(crate) fn server(mode: &str) -> Result<(Server, u16, String)> {
     let folder = tempfile::tempdir()?;
     let host_key = folder.path().join("host_key");
     let line = make_key(&host_key)?;

@@ -1,6 +1,7 @@
 //! Recordings: every session has one, other programs read it, and without it nothing flows.
 
 use std::io::Write;
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
@@ -383,28 +384,98 @@ fn a_session_that_may_goes_on_without_the_recorder_and_all_are_told() -> Result<
 fn a_recording_that_can_not_begin_begins_no_session() -> Result<()> {
     let world = World::usual()?;
     let client = world.signed_in()?;
-    client.exec("box", "echo in", b"")?.ok()?;
-    let folder = world.home.join("recordings");
-    // A file where the folder was: it can't be written to, not even by root.
-    std::fs::rename(&folder, world.home.join("elsewhere"))?;
-    std::fs::write(&folder, "")?;
-    let output = client.exec("box", "echo unrecorded", b"")?;
-    let moved: Vec<_> = tests::files::walk(&world.home.join("elsewhere"))?;
-    // A recorder that holds its folder open may go on writing there; one that does not must refuse.
-    if output.code() == 0 {
-        ensure!(
-            moved
-                .iter()
-                .filter(|path| path.to_string_lossy().ends_with(".cast.zst"))
-                .count()
-                >= 2,
-            "{moved:?}"
-        );
-    } else {
-        ensure!(output.stdout.is_empty(), "{output:?}");
-        crate::one_line(&output)?;
+    // Files where the folder of any day would be made: not even root gets past them.
+    let since = std::time::SystemTime::UNIX_EPOCH.elapsed()?.as_secs();
+    let year = 1970 + since / (365 * 24 * 3600 + 6 * 3600);
+    let in_the_way: Vec<_> = (year - 1..=year + 1)
+        .map(|year| world.home.join("recordings").join(year.to_string()))
+        .collect();
+    for path in &in_the_way {
+        std::fs::write(path, "")?;
     }
+    let mark = client.dir.join("ran");
+    let output = client.exec("box", format!("echo in; touch {}", mark.display()), b"")?;
+    ensure!(
+        output.code() == 65 && output.stdout.is_empty(),
+        "{output:?}"
+    );
+    let line = crate::one_line(&output)?;
+    ensure!(
+        line == "bastion: this session cannot be recorded: the recording cannot be written",
+        "{line}"
+    );
+    ensure!(!mark.exists(), "it ran unrecorded");
+    for path in &in_the_way {
+        std::fs::remove_file(path)?;
+    }
+    ensure!(client.exec("box", "echo in", b"")?.ok()?.out() == "in\n");
     Ok(())
+}
+
+/// Needs leave to mount a small file system; says so where there is none.
+#[test]
+fn who_prints_more_than_can_be_recorded_is_told_so() -> Result<()> {
+    let Some(small) = Small::mount("24m")? else {
+        return crate::skipped("mounting a small tmpfs is not allowed here");
+    };
+    let mut world = World::start(&Setup {
+        recording: "free_percent = 50".to_owned(),
+        ..Setup::default()
+    })?;
+    let there = format!("dir = \"{}\"", small.place.join("recordings").display());
+    world.reconfigured("dir = \"recordings\"", &there)?;
+    let client = world.signed_in()?;
+    ensure!(client.exec("box", "echo in", b"")?.ok()?.out() == "in\n");
+    // More than the disk has, and a line that is not reached.
+    let noise = "head -c 40M /dev/urandom | base64; echo end";
+    let output = client.exec("box", noise, b"")?;
+    ensure!(output.code() != 0, "{}", output.err());
+    ensure!(!output.out().ends_with("end\n"), "all of it was shown");
+    let line = crate::one_line(&output)?;
+    let said = "bastion: this session cannot be recorded: the disk is full";
+    ensure!(line == said, "{line}");
+    // Less than half of the disk is free, so that none begins.
+    let output = client.exec("box", "echo unrecorded", b"")?;
+    ensure!(
+        output.code() == 65 && output.stdout.is_empty(),
+        "{output:?}"
+    );
+    ensure!(crate::one_line(&output)? == said, "{output:?}");
+    Ok(())
+}
+
+/// A small file system, until it is dropped.
+struct Small {
+    place: std::path::PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Small {
+    /// `None` where mounting is not allowed.
+    fn mount(size: &str) -> Result<Option<Self>> {
+        let folder = tempfile::tempdir()?;
+        let place = folder.path().join("small");
+        std::fs::create_dir(&place)?;
+        let mut command = Command::new("mount");
+        command.args([
+            "-t",
+            "tmpfs",
+            "-o",
+            &format!("size={size},mode=700"),
+            "tmpfs",
+        ]);
+        let mounted = run("mount", command.arg(&place), b"")?.code() == 0;
+        let _folder = folder;
+        Ok(mounted.then_some(Self { place, _folder }))
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        // Whoever has it open keeps it until then.
+        let mut command = Command::new("umount");
+        run("umount", command.arg("-l").arg(&self.place), b"").ok();
+    }
 }
 
 #[test]
@@ -506,6 +577,26 @@ fn a_session_is_read_through_the_console_where_the_policy_allows_it() -> Result<
             .output()
             .contains("to be read back")
     );
+    // With --json each tells what it would have given.
+    for command in ["recording", "play"] {
+        let told = client.console(&format!("{command} {id} --json"))?.ok()?;
+        let told: Value = serde_json::from_slice(&told.stdout).with_context(|| told.out())?;
+        ensure!(
+            told.get("id") == Some(&id.as_str().into()),
+            "{command}: {told}"
+        );
+        ensure!(
+            told.get("command") == Some(&"echo to be read back".into()),
+            "{command}: {told}"
+        );
+        let unknown = format!("{command} 00000000000000000000000000 --json");
+        let unknown = client.console(&unknown)?;
+        ensure!(
+            unknown.code() == 77 && unknown.stdout.is_empty(),
+            "{unknown:?}"
+        );
+        crate::one_line(&unknown)?;
+    }
     for odd in [
         "../../../etc/passwd",
         "x",

@@ -480,21 +480,39 @@ fn the_console_is_no_shell() -> Result<()> {
     ] {
         let output = client.console(command)?.ok().context(command)?;
         ensure!(!output.stdout.is_empty(), "{command} prints nothing");
-        if !matches!(command, "help" | "config" | "whoami --explain") {
-            let output = client
-                .console(&format!("{command} --json"))?
-                .ok()
-                .context(command)?;
-            for line in output.out().lines().filter(|line| !line.is_empty()) {
-                let whole = serde_json::from_slice::<Value>(&output.stdout).is_ok();
-                ensure!(
-                    whole || serde_json::from_str::<Value>(line).is_ok(),
-                    "{command} --json: {line}"
-                );
-            }
-        }
+        answered(&client, command)?;
     }
+    let (help, config) = (answered(&client, "help")?, answered(&client, "config")?);
+    let named = help.pointer("/commands/0/command").is_some();
+    ensure!(named, "help --json: {help}");
+    let block = config.get("ssh_config").and_then(Value::as_str);
+    ensure!(
+        block.is_some_and(|block| block.contains("\n    HostName ")),
+        "config --json: {config}"
+    );
+    let explained = answered(&client, "whoami --explain")?;
+    let rights = explained.get("rights").and_then(Value::as_array);
+    ensure!(
+        rights.is_some_and(|rights| rights.len() == 2),
+        "whoami --explain --json: {explained}"
+    );
+    // The last, since it ends the lease.
+    let out = answered(&client, "sign-out")?;
+    ensure!(
+        out.get("leases") == Some(&1.into()),
+        "sign-out --json: {out}"
+    );
     Ok(())
+}
+
+/// What a console command answers with `--json`: one document, which is an object.
+fn answered(client: &tests::ssh::Client<'_>, command: &str) -> Result<Value> {
+    let output = client.console(&format!("{command} --json"))?;
+    let output = output.ok().with_context(|| command.to_owned())?;
+    let answer: Value = serde_json::from_slice(&output.stdout)
+        .with_context(|| format!("{command} --json: {}", output.out()))?;
+    ensure!(answer.is_object(), "{command} --json: {answer}");
+    Ok(answer)
 }
 
 /// What `ssh BASTION config` prints makes `ssh TARGET` and what runs ssh by itself work as it is.

@@ -66,6 +66,65 @@ fn scp_both_ways_in_both_protocols() -> Result<()> {
     Ok(())
 }
 
+/// A target's folder as one of one's own. Needs leave to mount; says so where there is none.
+#[test]
+fn a_mounted_folder_has_the_same_bytes() -> Result<()> {
+    let world = World::usual()?;
+    let client = world.signed_in()?;
+    let there = world.place("files-")?;
+    let expected = contents(3_000_001);
+    fs::write(there.join("read"), &expected)?;
+    let Some(mounted) = Mounted::of(&client, &there)? else {
+        return crate::skipped("sshfs or /dev/fuse is missing, or may not be used here");
+    };
+    let here = &mounted.0;
+    ensure!(fs::read(here.join("read"))? == expected, "read");
+    fs::create_dir(here.join("new"))?;
+    fs::write(here.join("new/written"), &expected)?;
+    fs::rename(here.join("new/written"), here.join("new/renamed"))?;
+    ensure!(fs::read(there.join("new/renamed"))? == expected, "written");
+    ensure!(fs::read_dir(here)?.count() == 2, "its entries");
+    fs::remove_file(here.join("read"))?;
+    ensure!(!there.join("read").exists(), "it was removed");
+    let missing = fs::read(here.join("read"));
+    ensure!(
+        missing.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound),
+        "what is not there"
+    );
+    Ok(())
+}
+
+/// Where `sshfs` has mounted a folder, until it is dropped.
+struct Mounted(std::path::PathBuf);
+
+impl Mounted {
+    fn of(client: &Client<'_>, there: &std::path::Path) -> Result<Option<Self>> {
+        let here = client.dir.join("mounted");
+        fs::create_dir(&here)?;
+        let found = Command::new("sshfs").arg("--version").output();
+        if found.is_err() || fs::File::open("/dev/fuse").is_err() {
+            return Ok(None);
+        }
+        let remote = format!("{}:{}", client.on("box"), there.display());
+        let mut sshfs = Command::new("sshfs");
+        sshfs.arg("-F").arg(client.config()).arg(remote).arg(&here);
+        let output = run("sshfs", &mut sshfs, b"")?;
+        // The kernel's word, before anything was asked of the target.
+        if output.err().contains("Operation not permitted") {
+            return Ok(None);
+        }
+        output.ok()?;
+        Ok(Some(Self(here)))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let mut fusermount = Command::new("fusermount3");
+        run("fusermount3", fusermount.arg("-uz").arg(&self.0), b"").ok();
+    }
+}
+
 #[test]
 fn sftp_batch_and_a_second_client() -> Result<()> {
     let world = World::usual()?;

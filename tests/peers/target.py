@@ -25,6 +25,10 @@ class Server(asyncssh.SSHServer):
             self.flood = asyncio.get_running_loop().create_task(banners(self.connection))
         return True
 
+    def session_requested(self):
+        # Its shell, commands and subsystems are refused, each by an answer of its own.
+        return asyncssh.SSHServerSession()
+
     def password_auth_supported(self):
         return not ASKS
 
@@ -144,8 +148,9 @@ async def main():
     if ASK["mode"].startswith("bare-"):
         server = await asyncio.start_server(bare, "127.0.0.1", 0)
     else:
+        starts = None if ASK["mode"] == "starts-nothing" else session
         server = await asyncssh.create_server(
-            Server, "127.0.0.1", 0, server_host_keys=[ASK["host_key"]], process_factory=session
+            Server, "127.0.0.1", 0, server_host_keys=[ASK["host_key"]], process_factory=starts
         )
     print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
     await asyncio.Event().wait()

@@ -42,6 +42,7 @@ impl Bastion {
         std::fs::create_dir_all(&temporary)?;
         command.env("RUST_LOG", log).env("TMPDIR", temporary);
         command.env_remove("SSH_AUTH_SOCK");
+        credentials(&mut command, configuration);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -240,6 +241,14 @@ impl Drop for Bastion {
                 text.get(from..).unwrap_or_default()
             );
         }
+    }
+}
+
+/// Hands over the folder `credentials` beside the configuration, where there is one, as systemd does.
+pub(crate) fn credentials(command: &mut Command, configuration: &Path) {
+    let folder = configuration.with_file_name("credentials");
+    if folder.is_dir() {
+        command.env("CREDENTIALS_DIRECTORY", folder);
     }
 }
 

@@ -200,16 +200,17 @@ impl World {
         self.bastion.as_ref().context("the bastion was stopped")
     }
 
-    /// Ends the bastion as a service manager would, so that every recording is whole.
+    /// Ends the bastion as a service manager would, so that every recording is whole, and lets
+    /// asciinema read what there is.
     ///
     /// # Errors
-    /// It does not end, or not with status 0.
+    /// It does not end, or not with status 0, or another program can't read a recording.
     pub fn stop(&mut self) -> Result<()> {
         let bastion = self.bastion.take().context("the bastion was stopped")?;
         let log = bastion.log.clone();
         let status = bastion.stop()?;
         anyhow::ensure!(status.success(), "after SIGTERM: {status}\n{}", log.text());
-        Ok(())
+        self.recordings().read_by_asciinema()
     }
 
     /// Waits for the end of a bastion that was killed.
@@ -311,14 +312,10 @@ impl World {
     /// It is not built.
     pub fn command(&self, arguments: &[&str]) -> Result<Output> {
         let mut command = Command::new(crate::bastion::path()?);
-        run(
-            "bastion",
-            command
-                .args(arguments)
-                .arg("--config")
-                .arg(self.home.join("bastion.toml")),
-            b"",
-        )
+        let configuration = self.home.join("bastion.toml");
+        crate::bastion::credentials(&mut command, &configuration);
+        command.args(arguments).arg("--config").arg(configuration);
+        run("bastion", &mut command, b"")
     }
 }
 
