@@ -77,10 +77,13 @@ The code goes into {page}, where you are, without a password,
   ana    engineer: orders-db (postgres, analyst), build-1 (builder); payroll-db once she has
          asked for it and carol has approved:
          ssh -F ssh_config bastion request payroll-db --reason WHY
-  carol  payroll approver: commands on payroll-db, as postgres
+  bela   analyst: payroll-db too; what people earn is held until carol lets it go:
+         ssh -F ssh_config postgres@payroll-db@bastion-bela \"sql 'select * from payroll limit 3'\"
+  carol  payroll approver: what waits for her is in ssh -t -F ssh_config bastion-carol
   dave   auditor: plays everybody's sessions
   eve    in no group: nothing
-A key is one person's: use @bastion-carol, @bastion-dave or @bastion-eve for the others.
+A key is one person's: use @bastion-bela, @bastion-carol, @bastion-dave or @bastion-eve
+for the others.
 
 Ctrl-C ends everything and removes the folder.
 "
