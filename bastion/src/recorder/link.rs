@@ -727,6 +727,10 @@ struct Inbox {
     /// How long a frame may take from the end of the one before, whatever comes of it meanwhile.
     patience: Option<Duration>,
     until: Option<Instant>,
+    /// The buffer that was read into last, whole: what has been taken of it to its end is no part
+    /// of it any more that could be asked whether somebody holds it.
+    buffer: Bytes,
+    /// The end of `buffer` that has not been taken.
     ready: Bytes,
     /// Buffers that were read into and of which parts are still held somewhere, oldest first.
     used: VecDeque<Bytes>,
@@ -738,6 +742,7 @@ impl Inbox {
             stream,
             patience,
             until: None,
+            buffer: Bytes::new(),
             ready: Bytes::new(),
             used: VecDeque::new(),
         }
@@ -753,12 +758,17 @@ impl Inbox {
 
     /// Reads until there are `len` bytes; false at an end between two frames.
     fn fill(&mut self, len: usize) -> io::Result<bool> {
-        let mut buffer = match std::mem::take(&mut self.ready).try_into_mut() {
-            Ok(alone) => Vec::from(alone),
+        let taken = self.buffer.len() - std::mem::take(&mut self.ready).len();
+        let mut buffer = match std::mem::take(&mut self.buffer).try_into_mut() {
+            Ok(mut alone) => {
+                alone.advance(taken);
+                Vec::from(alone)
+            }
             Err(held) => {
                 let mut other = self.unused();
-                other.extend_from_slice(&held);
-                if self.used.len() < BUFFERS {
+                other.extend_from_slice(held.get(taken..).unwrap_or_default());
+                // One without bytes is of no buffer, and would never be free.
+                if self.used.len() < BUFFERS && !held.is_empty() {
                     self.used.push_back(held);
                 }
                 other
@@ -770,7 +780,8 @@ impl Inbox {
             // Nobody sends much: what was kept for bulk is given back, one at a time.
             self.used.pop_back();
         }
-        self.ready = Bytes::from(buffer);
+        self.buffer = Bytes::from(buffer);
+        self.ready = self.buffer.clone();
         filled
     }
 
@@ -778,10 +789,9 @@ impl Inbox {
     fn unused(&mut self) -> Vec<u8> {
         let free = self.used.pop_front().map(Bytes::try_into_mut);
         match free {
-            Some(Ok(free)) => {
-                let mut buffer = Vec::from(free);
-                buffer.clear();
-                buffer
+            Some(Ok(mut free)) => {
+                free.clear();
+                Vec::from(free)
             }
             Some(Err(held)) => {
                 self.used.push_front(held);
@@ -832,7 +842,7 @@ const WRITE_STALL: Duration = Duration::from_secs(5);
 /// A read of fewer bytes than this is none of bulk.
 const SMALL: usize = 4 * 1024;
 /// Buffers of one connection that are used in turn.
-const BUFFERS: usize = 6;
+const BUFFERS: usize = 8;
 /// Bytes that are read at once: the longest frame fits, and several of output.
 const INBOX: usize = 256 * 1024;
 
@@ -886,6 +896,51 @@ mod tests {
         );
         drop(inbox);
         assert!(!drips.join().unwrap());
+    }
+
+    /// Output is not read into new memory each time, whose pages the system would clear before.
+    #[test]
+    fn buffers_are_read_into_again() {
+        let (here, there) = UnixStream::pair().unwrap();
+        let mut inbox = Inbox::new(here, None);
+        let text = vec![b'x'; SMALL];
+        let mut read = |text: &[u8]| {
+            (&there).write_all(text).unwrap();
+            assert!(inbox.fill(text.len()).unwrap());
+            let taken = inbox.take(text.len());
+            assert_eq!(taken, text);
+            taken
+        };
+        // What was freed would be somebody else's by then.
+        let mut others = Vec::new();
+        let mut other = || others.push(Vec::<u8>::with_capacity(INBOX));
+        // Taken to its end, and let go.
+        let first = read(&text).as_ptr();
+        other();
+        let held = read(&text);
+        assert_eq!(held.as_ptr(), first);
+        // Somebody holds it: another one takes its place, until it is free.
+        let second = read(&text);
+        assert_ne!(second.as_ptr(), first);
+        drop(held);
+        other();
+        assert_eq!(read(&text).as_ptr(), first);
+    }
+
+    /// What a frame begins with stays before its rest, whatever else is held of the buffer.
+    #[test]
+    fn a_cut_frame_is_put_together() {
+        for is_held in [false, true] {
+            let (here, there) = UnixStream::pair().unwrap();
+            let mut inbox = Inbox::new(here, None);
+            (&there).write_all(b"whole, cut").unwrap();
+            assert!(inbox.fill(10).unwrap());
+            let held = Some(inbox.take(7)).filter(|_| is_held);
+            (&there).write_all(b" in two").unwrap();
+            assert!(inbox.fill(10).unwrap());
+            assert_eq!(inbox.take(10), "cut in two");
+            assert_eq!(held, is_held.then(|| Bytes::from_static(b"whole, ")));
+        }
     }
 
     /// The time is a frame's: each has all of it.
