@@ -527,6 +527,10 @@ fn delimited(rules: &Compiled, line: &[u8], by: u8) -> Option<Table> {
     let spaced = inner.windows(2).any(|w| w == [by, b' ']);
     let cells = split(inner, by);
     let columns = cells.len();
+    // `cat password |`, `a.password ||`.
+    if by == b'|' && !lead && cells.iter().filter(|cell| !trim(cell).is_empty()).count() < 2 {
+        return None;
+    }
     // The first column has no name, or a separator ends the line: but for lists in a program.
     let open = by == b',' && columns > 2 && !spaced;
     // What a database calls an expression is no name, but stands beside names.
@@ -723,6 +727,12 @@ fn piped(rules: &Compiled, line: &[u8]) -> Option<Table> {
         inner.is_some_and(is_name)
     };
     let boxed = trim(line).first() == Some(&b'|');
+    let text = String::from_utf8_lossy(line);
+    let shown = text.split(is_separator).filter(|c| !c.trim().is_empty());
+    // A name and a bar at the end of a line (`cat password |`, `a.password ||`) are none.
+    if !text.trim_start().starts_with(is_separator) && shown.count() < 2 {
+        return None;
+    }
     piped_with(rules, line, |cell| {
         is_name(bare(cell)) || is_expression(cell) || bracketed(cell) || boxed && cell == ELLIPSIS
     })

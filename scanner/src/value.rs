@@ -288,13 +288,17 @@ pub(crate) fn quoted_end(
                 }
             }
         } else if quote.doubled {
-            if next == Some(quote.mark) {
-                return End::Quote(found);
+            let deeper = slashes.saturating_sub(quote.slashes);
+            match next {
+                // Escaped in the string: `""say \""hi\""""`.
+                Some(b) if b == quote.mark && !deeper.is_multiple_of(2 * (quote.slashes + 1)) => {
+                    at = found + 2;
+                    continue;
+                }
+                None if !closed => return End::Open(found - slashes),
+                // Or the field around it ends.
+                _ => return End::Quote(found - quote.slashes.min(slashes)),
             }
-            if next.is_none() && !closed {
-                return End::Open(found);
-            }
-            return End::Quote(found); // The field around it ends.
         } else if slashes < quote.slashes {
             return End::Quote(found - slashes);
         } else if quote.slashes % 2 == 1 && slashes.is_multiple_of(2) {

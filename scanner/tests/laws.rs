@@ -515,6 +515,98 @@ fn a_separator_in_a_value_far_below_a_table_is_masked() {
     leaves_as(PIPE, text, want);
 }
 
+/// JSON in a field of CSV, with quotes that its strings escape.
+#[test]
+fn quotes_in_strings_of_json_in_a_field_end_nothing() {
+    for (by, json, want) in [
+        (
+            ",",
+            r#"{""password"": {""a"": ""say \""hi\"" x"", ""b"": ""x1y2z3""}}"#,
+            r#"{""password"": {""a"": ""***"", ""b"": ""***""}}"#,
+        ),
+        (
+            ";",
+            r#"{""password"": [""{\""a\"":\""b\""}"", {""c"": ""x1y2z3""}]}"#,
+            r#"{""password"": [""***"", {""c"": ""***""}]}"#,
+        ),
+        (
+            "\t",
+            r#"{""email"": [""a"", ""[\""q\""]"", ""x1y2z3""]}"#,
+            r#"{""email"": [""***"", ""***"", ""***""]}"#,
+        ),
+        (
+            ",",
+            r#"{""p"": ""{\""password\"": [\""x \\\""q\\\"" y\"", \""x1\""]}"", ""c"": 1}"#,
+            r#"{""p"": ""{\""password\"": [\""***\"", \""***\""]}"", ""c"": 1}"#,
+        ),
+    ] {
+        let line = |json: &str| format!("id{by}data{by}city\n1{by}\"{json}\"{by}x\n");
+        leaves_as(PIPE, &line(json), &line(want));
+    }
+}
+
+/// Rows whose bars do not stand under those of the header, and that lack cells.
+#[test]
+fn rows_that_lack_cells_are_masked() {
+    for head in [
+        " id | password | city |\n",
+        " id | password | city\n",
+        " id | password |\n",
+        " id | password |\n----+----------\n",
+        " id | password | a  | b\n",
+    ] {
+        for row in [
+            " 26 | abc12345 | Lund\n",
+            " 26 | abc1234567890\n",
+            " 26 | a=b1 | x\n",
+        ] {
+            for size in [1, 7, usize::MAX] {
+                let text = format!("{head}{row}");
+                let out = scan(&rules(), text.as_bytes().chunks(size));
+                let out = String::from_utf8(out).unwrap();
+                assert!(
+                    !out.contains("b1") && !out.contains("abc"),
+                    "{text} became {out}"
+                );
+            }
+        }
+    }
+    let text = " id │ password │\n 26 │ abc12345678 │\n";
+    leaves_as(PIPE, text, &text.replace("abc12345678", "***********"));
+}
+
+/// A name and a bar at the end of its line are the header of nothing.
+#[test]
+fn a_bar_behind_one_name_begins_no_table() {
+    for text in [
+        "if (!user.password ||\n    !user.name ||\n    x) {\n",
+        "cat password |\n  sort |\n  uniq\n",
+    ] {
+        leaves_as(PIPE, text, text);
+    }
+    let text = "1:password |\nadd_header X-Password xcmxgr3376\n";
+    leaves_as(PIPE, text, &text.replace("xcmxgr3376", "***"));
+}
+
+/// A carriage return in a cell moves no cursor where there is none.
+#[test]
+fn a_carriage_return_in_a_cell_is_part_of_it() {
+    let text = "id  password\n1   12ab\r345678a\n";
+    let want = "id  password\n1   ****\r*******\n";
+    leaves_as(PIPE, text, want);
+}
+
+/// The short syntax of AWS: a name may have spaces before its comma.
+#[test]
+fn a_name_of_words_before_a_comma_has_a_value() {
+    for text in [
+        "name=db password,value=wnrfzt3212\n",
+        "Name=db password,Value=wnrfzt3212\n",
+    ] {
+        leaves_as(PIPE, text, &text.replace("wnrfzt3212", "***"));
+    }
+}
+
 /// A value that is a backslash, which a string writes as two.
 #[test]
 fn an_escaped_backslash_is_masked_as_one() {

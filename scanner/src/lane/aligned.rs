@@ -169,7 +169,11 @@ impl Lane {
             if self.row.column > expected.saturating_add(if self.row.wide { 64 } else { 0 })
                 && !self.row.loose
             {
-                if !boxed && !self.row.wide && self.may_count() {
+                // Bars that are drawn stand in no text.
+                let drawn = self.row.separators > 0
+                    && self.row.cell > 0
+                    && self.byte(self.row.cell - 1).is_some_and(|b| b >= 0x80);
+                if !boxed && !self.row.wide && !drawn && self.may_count() {
                     return self.unaligned();
                 }
                 if self.row.separators == 0 {

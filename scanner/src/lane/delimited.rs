@@ -190,6 +190,9 @@ impl Lane {
         if self.row.index == 0 {
             return Some(false);
         }
+        if self.row.separators > 0 {
+            return Some(true);
+        }
         let rest = self.slice(self.line, self.view.text.len());
         let near = rest.get(..LINE_CONTEXT).unwrap_or(rest);
         let line = memchr::memchr(b'\n', near);
@@ -518,12 +521,14 @@ impl Lane {
     fn last_cell(&mut self, at: usize, by: u8) -> bool {
         let cells = self.table.as_ref().map_or(0, |t| t.columns);
         let enough = self.row.index + 1 >= cells;
-        if self.row.uneven && !enough {
+        let lacks = self.row.uneven && !enough;
+        if lacks && self.row.separators == 0 {
             return self.not_a_row();
         }
-        let is_row = enough && (self.row.index > 0 || by == 0 || cells == 1);
+        let is_row = lacks || enough && (self.row.index > 0 || by == 0 || cells == 1);
         let reached = self.row.broken.map_or(0, |k| k) + self.row.index;
         let broke = !enough
+            && !lacks
             && !is_strict(by)
             && by != 0
             && reached > 0
@@ -688,7 +693,9 @@ impl Lane {
             self.row.rest = false;
         }
         // Behind an empty line only a whole row goes on with the table.
-        self.row.few = (table.dormant.is_some() || self.row.uneven) && count < columns || tight;
+        // Where its first bar stands under one of the header it may lack cells at its end.
+        let loose = self.row.uneven && self.row.separators == 0;
+        self.row.few = (table.dormant.is_some() || loose) && count < columns || tight;
         let broken = self.row.broken.unwrap_or(0);
         let more = (broken + count).saturating_sub(columns);
         Some(match (last + more).checked_sub(broken) {

@@ -188,15 +188,21 @@ impl Lane {
         let body = rest.get(head..).unwrap_or_default();
         // A value of Go has no blank before it: `{Name:SSN Value:…}`.
         let bare = spaces == 0 && head == 0;
-        let size = body
-            .iter()
-            .take(96)
-            .take_while(|b| {
+        let words = |colon: bool| {
+            let part = |b: &&u8| {
                 crate::name::is_word(**b)
-                    || matches!(b, b'_' | b'-' | b'.' | b'/')
-                    || !bare && matches!(b, b' ' | b':')
-            })
-            .count();
+                    || matches!(b, b'_' | b'-' | b'.' | b'/' | b' ')
+                    || colon && **b == b':'
+            };
+            body.iter().take(96).take_while(part).count()
+        };
+        let mut size = words(!bare);
+        // AWS puts a comma behind it: `Name=db password,Value=…`.
+        let comma = body.get(size) == Some(&b',') || size == body.len() && !closed;
+        if bare && !comma {
+            let first = body.iter().take(size).position(|b| *b == b' ');
+            size = first.unwrap_or(size);
+        }
         if size == body.len() && !closed && size < 96 {
             return None;
         }

@@ -33,6 +33,12 @@ impl Lane {
                     self.pos = at + 1;
                     return true;
                 }
+                // Part of a cell.
+                Some(_) if !self.pty => {
+                    self.row.cell = at + 1;
+                    self.pos = at + 1;
+                    return true;
+                }
                 // The cursor went back: another line is written over this one.
                 Some(_) => {
                     self.pos = at + 1;
