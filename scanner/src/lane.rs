@@ -60,11 +60,13 @@ use crate::term::{Term, View};
 use crate::value::Quote;
 use crate::work;
 pub(crate) use behind::{ends_value, opens_pair};
+pub(crate) use condition::sets_password;
 pub(crate) use create::created_name;
 pub(crate) use encoded::opens_data;
 pub(crate) use joint::Spans;
 pub(crate) use line::is_record;
 pub(crate) use markup::attribute;
+pub(crate) use setting::is_setting;
 use skim::Skim;
 pub(crate) use sql::begins_insert;
 

@@ -142,6 +142,10 @@ impl Suspects {
         if named {
             self.mark(0, b"<>", ALL, ALL);
             self.mark(5, b"R", b" |", b"[*^");
+            // Settings: `fastcgi_param`, `set -x`, `ENV`, `setenv`, `add_header`.
+            self.mark(2, b"p", b"_", b"i");
+            self.mark(5, b"-", b" ", b"t");
+            self.mark(7, b"vVe", b"nNh", b"eE_");
             self.mark(6, b"rRnNa", b"cCiIm", b"\n");
         }
     }
@@ -221,7 +225,10 @@ fn says(b: u8) -> u8 {
         while at < all.len() {
             let b = at as u8;
             if b.is_ascii_alphanumeric()
-                || matches!(b, 0 | 8 | 0x1b | b'\n' | b'@' | b'<' | b'>' | b'+' | b'_')
+                || matches!(
+                    b,
+                    0 | 8 | 0x1b | b'\n' | b'@' | b'<' | b'>' | b'+' | b'_' | b'-'
+                )
             {
                 all[at] |= HERE;
             }
@@ -339,17 +346,27 @@ impl Near<'_> {
         let doubt = match b {
             0 | 8 | 0x1b => true,
             b'\n' => table::is_rule(text.get(start..end).unwrap_or_default()),
-            b'@' => is_address(rules, region, start, at),
+            b'@' => {
+                is_address(rules, region, start, at)
+                    || crate::lane::sets_password(text.get(start..at).unwrap_or_default())
+            }
+            b'v' | b'V' | b'e' => crate::lane::is_setting(text.get(start..end).unwrap_or_default()),
+            b'-' if before == b' ' => {
+                crate::lane::is_setting(text.get(start..end).unwrap_or_default())
+            }
             b'<' => self.opens_table(),
             b'>' => self.is_tag(rules),
             b'0'..=b'9' | b'+' => is_number(rules, region, start, at),
             b'J' if at >= 2 => is_value(detect::jwt(region, at - 2)),
             b'I' => is_value(detect::aws(region, at)),
             b'_' => is_value(detect::github(region, at)),
-            b'p' => region
-                .text
-                .get(..at)
-                .is_some_and(|t| t.ends_with(b"github_")),
+            b'p' => {
+                region
+                    .text
+                    .get(..at)
+                    .is_some_and(|t| t.ends_with(b"github_"))
+                    || crate::lane::is_setting(text.get(start..end).unwrap_or_default())
+            }
             b'x' if at >= 2 => is_value(detect::slack(region, at - 1)),
             b'Y' => region
                 .text

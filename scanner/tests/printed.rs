@@ -416,6 +416,10 @@ fn a_number_in_groups_is_one_value() {
             "a=1 ssn=17 2024-11-26 12:00 3 items\n",
             "a=1 ssn=*** 2024-11-26 12:00 3 items\n",
         ),
+        (
+            "{ssn: (415) 555-2671, x} [ssn: (415) 555-2671] map[ssn:(415) 555-2671 x:y]\n",
+            "{ssn: \"***\", x} [ssn: \"***\"] map[ssn:*** x:y]\n",
+        ),
     ]);
 }
 

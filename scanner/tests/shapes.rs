@@ -1024,6 +1024,21 @@ fn a_bare_value_ends_before_the_next_name() {
     }
 }
 
+/// Names in a program stand in no row, and its documentation says no values.
+#[test]
+fn names_of_a_program_are_no_values() {
+    for text in [
+        "users = [\n    (\"bob\", \"password\"),\n    (name, city),\n]\n",
+        "class Meta:\n    fields = [\"ssn\"]\n    widgets = [(a, b)]\n",
+        "fields = [\\\"ssn\\\"]\n[[rule]]\n",
+        "    password (str): The plaintext password\n    ssn (int, optional): A number.\n",
+        " - `password` (string): The password\n",
+        "The password (see below): must be long\n",
+    ] {
+        gives(text, text);
+    }
+}
+
 /// What `grep -n`, `cat -n`, an editor and `diff` write before each line of a table.
 #[test]
 fn lines_of_a_table_may_have_something_before_them() {
@@ -1161,7 +1176,6 @@ fn a_question_in_a_terminal_is_shown_at_once() {
     let csv = "\x1b[?1049hid,ssn,c\r\n1,,3\r\n";
     for text in [
         "  Current value: 5\r\n  New value: ",
-        "  Value: 5\r\n  Name: ",
         // Blanks that begin a line, and words that may begin a setting.
         "  ",
         "x\r\n\t",

@@ -250,6 +250,15 @@ const MARKS: &[&str] = &[
 ];
 const LINES: &[&str] = &[
     "the build of a small crate took longer than it should",
+    "        proxy_set_header X-SSN abc123456;",
+    "    add_header Authorization nwwgdw6207;",
+    "    fastcgi_param SSN hunter2x;",
+    "ENV PASSWORD hunter2x",
+    "setenv SSN 131-45-1438",
+    "set -gx PASSWORD hunter2x",
+    "SET PASSWORD FOR 'x'@'h' = 'hunter2x';",
+    "Environment:[{Name:PASSWORD Value:tzpfdue9 ValueFrom:nil} {Name:CITY Value:Lund ValueFrom:nil}]",
+    "order=71 card=4111 1111 1111 1111 ssn=131 45 1438 x=1",
     "Compiling scan v0.1.2 (/src/scan)",
     "call 415-555) 2671 or (415) 555-2671, 1.415.555.2671, 415 555 2671; +49 30 1234567 and 415) (555-2671",
     "  - item: value",

@@ -48,11 +48,8 @@ impl Lane {
                 found => found.or_more(open),
             };
         }
-        // In a terminal a question may follow: `Current value: 5` and `New value: `, `Value: 5` and
-        // `Name: `.
-        let name = self.slice(key.name.0, key.name.1);
-        let asks = name.contains(&b' ') || name.first().is_some_and(u8::is_ascii_uppercase);
-        if self.pty && key.quote.is_none() && asks {
+        // In a terminal another question may follow: `Current value: 5` and `New value: `.
+        if self.pty && key.quote.is_none() && self.slice(key.name.0, key.name.1).contains(&b' ') {
             return Paired::No;
         }
         let lines = self.reads_text() && self.begins(key);
@@ -390,7 +387,13 @@ pub(crate) fn opens_pair(text: &[u8], end: usize) -> bool {
         Some((b, before)) if quoted(b) => before,
         _ => lead,
     };
-    matches!(sign, Some(b':' | b'=')) && is_lead(lead)
+    // Go prints members one space apart: `{Name:SSN Value:…}`.
+    let member = || {
+        let before = lead.strip_suffix(b" ").unwrap_or_default();
+        let last = before.rsplit(|b| *b == b' ').next().unwrap_or_default();
+        memchr::memchr2(b':', b'=', last).is_some()
+    };
+    matches!(sign, Some(b':' | b'=')) && (is_lead(lead) || member())
 }
 
 /// Whether a name ends with `value`.

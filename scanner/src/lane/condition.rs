@@ -153,11 +153,7 @@ impl Lane {
     /// The password that `SET PASSWORD FOR user = '…'` sets, at the sign.
     pub(super) fn set_password(&self, at: usize) -> Option<Hit> {
         let line = self.slice(self.condition_floor(at), at);
-        let says = |word: &[u8]| {
-            let mut found = line.windows(word.len());
-            found.any(|part| part.eq_ignore_ascii_case(word))
-        };
-        let sets = line.last() == Some(&b' ') && says(b"set password for ");
+        let sets = line.last() == Some(&b' ') && sets_password(line);
         sets.then(|| self.rules.compiled().field(b"password"))?
     }
 
@@ -318,3 +314,10 @@ fn is_statement(text: &[u8]) -> bool {
 const BACK_MAX: usize = 256;
 /// So many blanks stand before what is looked for at most.
 const GAP_MAX: usize = 64;
+
+/// Whether a statement sets the password of an account: `SET PASSWORD FOR 'x'@'h' = '…'`.
+pub(crate) fn sets_password(line: &[u8]) -> bool {
+    const WORDS: &[u8] = b"set password for ";
+    let mut found = line.windows(WORDS.len());
+    found.any(|part| part.eq_ignore_ascii_case(WORDS))
+}

@@ -2042,6 +2042,9 @@ fn without_note(before: &[u8]) -> Option<usize> {
         Some(inner) => {
             let open = memchr::memrchr(b'(', inner)?;
             let note = inner.get(open + 1..)?;
+            if documents(note) {
+                return None;
+            }
             let plain = |b: &u8| crate::name::is_word(*b) || matches!(b, b' ' | b'-' | b'/' | b'.');
             if note.len() > NOTE_MAX || note.is_empty() || !note.iter().all(plain) {
                 return None;
@@ -2052,6 +2055,40 @@ fn without_note(before: &[u8]) -> Option<usize> {
     };
     let name = before.get(..size)?;
     (size < before.len()).then(|| name.trim_ascii_end().len())
+}
+
+/// Whether what stands in brackets behind a name says what a program takes there: its type, as
+/// documentation does (`password (str): The password`).
+fn documents(note: &[u8]) -> bool {
+    const WORDS: [&[u8]; 24] = [
+        b"str",
+        b"string",
+        b"strings",
+        b"int",
+        b"integer",
+        b"number",
+        b"float",
+        b"decimal",
+        b"bool",
+        b"boolean",
+        b"bytes",
+        b"list",
+        b"dict",
+        b"map",
+        b"array",
+        b"object",
+        b"any",
+        b"optional",
+        b"required",
+        b"default",
+        b"deprecated",
+        b"see",
+        b"text",
+        b"secret",
+    ];
+    let mut words = note.split(|b| !crate::name::is_word(*b));
+    let first = words.next().unwrap_or_default();
+    WORDS.iter().any(|word| word.eq_ignore_ascii_case(first))
 }
 
 /// Where a name ends that has something in brackets behind it is not further before it.

@@ -63,7 +63,12 @@ fn groups_end(text: &[u8], v: usize, end: usize, closed: bool) -> Option<usize> 
     if digits > FIRST_MAX || !value.iter().all(part) {
         return Some(end);
     }
-    let mut at = end;
+    // A bracket that opens in it closes behind it.
+    let open = value.contains(&b'(') && !value.contains(&b')') && text.get(end) == Some(&b')');
+    let mut at = end + usize::from(open);
+    if at >= text.len() && !closed {
+        return None;
+    }
     while text.get(at) == Some(&b' ') {
         let rest = text.get(at + 1..).unwrap_or_default();
         let near = rest.get(..=GROUP_MAX).unwrap_or(rest);
@@ -74,7 +79,10 @@ fn groups_end(text: &[u8], v: usize, end: usize, closed: bool) -> Option<usize> 
         let ends = match near.get(size) {
             None if !closed && size <= GROUP_MAX => return None,
             None => rest.len() <= GROUP_MAX,
-            Some(b) => b.is_ascii_whitespace() || matches!(b, b',' | b';' | b')' | b'"' | b'\''),
+            Some(b) => {
+                b.is_ascii_whitespace()
+                    || matches!(b, b',' | b';' | b')' | b']' | b'}' | b'"' | b'\'')
+            }
         };
         let group = near.get(..size).unwrap_or_default();
         digits += count(group);
@@ -83,7 +91,7 @@ fn groups_end(text: &[u8], v: usize, end: usize, closed: bool) -> Option<usize> 
         }
         at += 1 + size;
     }
-    Some(at)
+    Some(if at > end + 1 { at } else { end })
 }
 
 /// Whether digits are a group of a number, or two with a hyphen between them: `45`, `123-4567`.

@@ -63,6 +63,8 @@ impl Lists {
 /// Where in such a row we are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct List {
+    /// It has round brackets.
+    round: bool,
     /// The element.
     index: usize,
     /// How many brackets are open.
@@ -468,7 +470,9 @@ impl Lane {
         if let Some(lists) = &mut self.lists {
             lists.idle = 0;
         }
+        let round = self.byte(at) == Some(b'(');
         self.inner = Inner::List(List {
+            round,
             index: 0,
             depth: 1,
             all,
@@ -733,6 +737,20 @@ impl Lane {
         let wraps = matches!(rest.get(size), Some(b'(' | b'"' | b'\''));
         // A word that nobody quotes: what follows it is the next value.
         let plain = matches!(rest.get(size), Some(b',' | b']' | b')')) && is_identifier(word);
+        // Names of variables stand in a program, and a section of TOML is `[[name]]`.
+        let opens = plain && self.slice(self.line, at) == b"[[";
+        let after = rest.get(size..).unwrap_or_default();
+        if opens && after == b"]" && !closed {
+            return self.more(at);
+        }
+        let section = || opens && after.starts_with(b"]]");
+        let named = !number && !literal && plain && self.listed_hit(&list).is_some();
+        let code = named && (list.round && list.depth == 1 || section());
+        if code {
+            self.lists = None;
+            self.inner = Inner::Text;
+            return At(at);
+        }
         if size > WORD_MAX || !(number || literal || plain || wraps && is_identifier(word)) {
             self.inner = Inner::Text;
             return At(at);

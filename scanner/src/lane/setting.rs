@@ -74,6 +74,11 @@ impl Lane {
     }
 }
 
+/// Whether a whole line begins like one.
+pub(crate) fn is_setting(line: &[u8]) -> bool {
+    word(line, true) != Ok(0)
+}
+
 /// The size of the word that begins such a line, with its blanks and the options of `set`; 0 where
 /// another one does. How much of it says nothing, if more is needed.
 fn word(line: &[u8], end: bool) -> Result<usize, usize> {
