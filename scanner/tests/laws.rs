@@ -287,6 +287,8 @@ fn texts_that_were_read_otherwise_in_pieces() {
         "a |ssn\npassword:1|\x1b[?1049l".to_owned(),
         "[\"--ssn\",\"\\u0000\"]\n".to_owned(),
         "aaa | |ssn\naSsn:a a".to_owned(),
+        "aaaaaaaa |ssn\na\naaaa| aaa;a".to_owned(),
+        "aaaaaaaaaaaa |ssn\naaaaa|aaaaaaa: |".to_owned(),
     ] {
         for options in [PIPE, TERMINAL] {
             let whole = scan_as(&rules, options, [text.as_bytes()]);
@@ -426,6 +428,7 @@ fn what_opens_nothing_masks_nothing_behind() {
         r#"["[ssn:[\\",null]"#,
         "[\n  \"d-[ RECORD 1 \",\n  \"ssn|\",\n  null\n]\n",
         r#"[[":ssn ",null],null]"#,
+        r#"[{"a":"n'x","value":"ssn':"},null]"#,
     ] {
         leaves_as(PIPE, text, text);
     }

@@ -315,13 +315,14 @@ impl Lane {
     fn has_bar_at(&self, at: usize, columns: usize, end: bool) -> Option<bool> {
         let mut at = at;
         let mut column = 0;
+        let mut last = b'|';
         while self.byte(at).is_some_and(|b| b != b'\n') {
             let (c, size) = char_at(&self.view.text, at, end)?;
             if column >= columns {
-                return Some(
-                    column == columns && (table::is_separator(c) || matches!(c, ':' | ';')),
-                );
+                let old = matches!(c, ':' | ';') && last == b' ';
+                return Some(column == columns && (table::is_separator(c) || old));
             }
+            last = self.byte(at).unwrap_or(last);
             column += unicode_width::UnicodeWidthChar::width(c).unwrap_or(1);
             at += size;
         }

@@ -735,9 +735,11 @@ impl Lane {
         // Backslashes in pairs stand for themselves.
         let even = quote.slashes > 0 && quote.slashes.is_multiple_of(2);
         let open = match key.quote {
-            Some(inner) => inner.mark == quote.mark && (even || inner.slashes > quote.slashes),
+            Some(inner) if inner.mark == quote.mark => even || inner.slashes > quote.slashes,
+            // Its quotes may be two apostrophes far apart.
+            Some(_) if quote.slashes > 0 => false,
             None if quote.slashes > 0 && !even => self.inside_escaped(v, quote),
-            None => self
+            Some(_) | None => self
                 .string_at(v)
                 .is_some_and(|outer| outer.mark == quote.mark && outer.slashes == 0),
         };
