@@ -971,6 +971,14 @@ fn a_url_may_have_parameters_behind_its_host() {
             "imap://bob;AUTH=PLAIN:x1@h/ smb://dom;bob:x2@h/share\n",
             "imap://bob;AUTH=PLAIN:***@h/ smb://dom;bob:***@h/share\n",
         ),
+        (
+            "smb://dom;bob:pa/ss@host/share https://bob@corp:99;pw=zz@h/p\n",
+            "smb://dom;bob:***@host/share https://bob@corp:***@h/p\n",
+        ),
+        (
+            "jdbc:mysql://u:99&x=x1@h:3306/d\n",
+            "jdbc:mysql://u:***@h:3306/d\n",
+        ),
         // Several users, or several hosts.
         (
             "mongodb://u:a@h1,v:x1@h2/db amqp://u:x2@h1:1;u:x3@h2:2/x\n",

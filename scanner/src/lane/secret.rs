@@ -103,6 +103,7 @@ impl Lane {
             let (before, behind) = authority.split_at_checked(end).unwrap_or_default();
             let port = memchr::memchr(b':', before).and_then(|i| before.get(i + 1..));
             let user = before.contains(&b'@');
+            let again = asked > Some(end);
             let is_host = user || before.first() == Some(&b'[') || is_port(port.unwrap_or(b""));
             let mut named = behind
                 .split(|b| matches!(b, b';' | b',' | b'&'))
@@ -117,16 +118,14 @@ impl Lane {
             let protected = |name: &[u8]| self.rules.compiled().field(name).is_some();
             if sign == Some(&b':') {
                 // The next host of a list, or another user.
-                match asked.is_some_and(|asked| asked > end) {
-                    false if ended => return Ok(end),
-                    false => return Err(end),
-                    true => continue,
+                if again || authority.get(end) == Some(&b';') {
+                    continue;
                 }
+                return if ended { Ok(end) } else { Err(end) };
             }
-            if user
-                || jdbc
+            if jdbc && authority.get(end) == Some(&b';')
                 || named.any(protected)
-                || ended && !asked.is_some_and(|asked| asked > end && colon < Some(asked))
+                || ended && !(again && colon < asked)
             {
                 return Ok(end);
             }
