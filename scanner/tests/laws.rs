@@ -599,6 +599,26 @@ fn a_carriage_return_in_a_cell_is_part_of_it() {
     leaves_as(PIPE, text, want);
 }
 
+/// Passwords of URLs with the marks of parameters and of hosts in them.
+#[test]
+fn a_password_may_look_like_parameters() {
+    for text in [
+        "smb://domain;user:x1/y2@host/share\n",
+        "https://bob@corp:99;x1=y2@h/p\n",
+        "snowflake://bob@corp.com:77;x1=y2@acct/db\n",
+        "jdbc:mysql://u:99&x1=y2@h:3306/d\n",
+    ] {
+        for size in [1, 2, 7, usize::MAX] {
+            let out = scan(&rules(), text.as_bytes().chunks(size));
+            let out = String::from_utf8(out).unwrap();
+            assert!(
+                !out.contains("x1") && !out.contains("y2"),
+                "{text} became {out}"
+            );
+        }
+    }
+}
+
 /// The short syntax of AWS: a name may have spaces before its comma.
 #[test]
 fn a_name_of_words_before_a_comma_has_a_value() {

@@ -104,7 +104,9 @@ impl Lane {
             let port = memchr::memchr(b':', before).and_then(|i| before.get(i + 1..));
             let user = before.contains(&b'@');
             let again = asked > Some(end);
-            let is_host = user || before.first() == Some(&b'[') || is_port(port.unwrap_or(b""));
+            let is_host = user
+                || before.first() == Some(&b'[')
+                || before.first() != Some(&b':') && is_port(port.unwrap_or(b""));
             let mut named = behind
                 .split(|b| matches!(b, b';' | b',' | b'&'))
                 .skip(1)
@@ -117,12 +119,21 @@ impl Lane {
             };
             let protected = |name: &[u8]| self.rules.compiled().field(name).is_some();
             if sign == Some(&b':') {
+                // A user, whose password has a slash in it.
+                let next = behind.get(1..).unwrap_or_default();
+                let next = next.split(|b| matches!(b, b';' | b',' | b'&')).next();
+                let mut sides = next.unwrap_or_default().splitn(2, |b| *b == b':');
+                let name = sides.next().unwrap_or_default();
+                if ended && !protected(name) && !sides.next().is_some_and(is_port) {
+                    continue;
+                }
                 // The next host of a list, or another user.
-                if again || authority.get(end) == Some(&b';') {
+                if again {
                     continue;
                 }
                 return if ended { Ok(end) } else { Err(end) };
             }
+            // Behind an address a password may have parameters in it.
             if jdbc && authority.get(end) == Some(&b';')
                 || named.any(protected)
                 || ended && !(again && colon < asked)
