@@ -287,6 +287,7 @@ fn texts_that_were_read_otherwise_in_pieces() {
         "a |ssn\npassword:1|\x1b[?1049l".to_owned(),
         "[\"--ssn\",\"\\u0000\"]\n".to_owned(),
         "aaa | |ssn\naSsn:a a".to_owned(),
+        "a|ssn|\n\nssn=aa bb cc|dd\n".to_owned(),
         "aaaaaaaa |ssn\na\naaaa| aaa;a".to_owned(),
         "aaaaaaaaaaaa |ssn\naaaaa|aaaaaaa: |".to_owned(),
     ] {

@@ -118,17 +118,15 @@ impl Lane {
         self.next_cell(limit, form.by)
     }
 
-    /// Where the line may be none of the table after all, the separator before `cell` is text, as
-    /// are the blanks before it: they may be part of a value.
+    /// Where the line may be none of the table after all, the separator before `cell` is text, and
+    /// what stands before it may be part of a value: nothing more of the line leaves.
     pub(super) fn hold_separator(&mut self, cell: usize) {
         let dormant = self
             .table
             .as_ref()
             .is_some_and(|table| table.dormant.is_some());
         if (dormant || self.row.uneven) && self.row.index > 0 {
-            let before = self.slice(self.line.min(cell - 1), cell - 1);
-            let blanks = before.len() - before.trim_ascii_end().len();
-            self.hold = self.hold.min(cell - 1 - blanks);
+            self.hold = self.hold.min(self.line.min(cell - 1));
         }
     }
 
