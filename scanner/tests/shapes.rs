@@ -1032,6 +1032,36 @@ fn a_bare_value_ends_before_the_next_name() {
     }
 }
 
+/// Passwords have any sign: a quote or a backslash within a word does not end it.
+#[test]
+fn quotes_and_backslashes_belong_to_a_word() {
+    for value in [
+        "ab\"cd",
+        "ab'cd",
+        "ab`cd",
+        "ab\\cd",
+        "ab\"'\\cd",
+        "a\"b\"c",
+        "ab\"cd\"",
+        "DOM\\bob",
+        "it's",
+    ] {
+        for (before, behind) in [("a=1 ", " x=1\n"), ("a: b ", "\n"), ("$ run -p ", "\r\n")] {
+            gives(
+                &format!("{before}password={value}{behind}"),
+                &format!("{before}password=***{behind}"),
+            );
+        }
+    }
+    // Quotes that stand around it, and an end of line that is written out.
+    gives(
+        "say 'a=1 password=x'and y\n",
+        "say 'a=1 password=***'and y\n",
+    );
+    gives("a=1 password=x\\nb=2\n", "a=1 password=***\\nb=2\n");
+    gives("use `a=1 password=x`s\n", "use `a=1 password=***`s\n");
+}
+
 /// Names in a program stand in no row, and its documentation says no values.
 #[test]
 fn names_of_a_program_are_no_values() {

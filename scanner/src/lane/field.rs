@@ -1229,6 +1229,10 @@ impl Lane {
                 None => {}
             }
         }
+        let alone = style == Style::Word { nested: false } && outer.is_none() && self.is_text();
+        if alone && let Some(before) = end {
+            end = self.signs_end(key.start, v, before, limit, closed);
+        }
         let Some(end) = end else {
             if limit - v > VALUE_MAX {
                 self.mask(v, limit, hit, Place::Inside, "key-value");
@@ -1334,6 +1338,46 @@ impl Lane {
             }
         }
         At(end.max(after))
+    }
+
+    /// Where a word outside of quotes ends that `end` may be within: a quote or a backslash belongs to
+    /// it where a letter or digit follows, as passwords have any sign. `None`: more is needed.
+    fn signs_end(
+        &self,
+        key: usize,
+        v: usize,
+        mut end: usize,
+        limit: usize,
+        closed: bool,
+    ) -> Option<usize> {
+        let before = self.slice(self.line_of(key).max(key.saturating_sub(LOOK_BACK)), key);
+        let code = memchr::memchr(b'`', before).is_some();
+        let sign = |b: &u8| matches!(b, b'"' | b'\'' | b'\\') || *b == b'`' && !code;
+        loop {
+            let rest = self.slice(end, limit);
+            let signs = rest.iter().take(SIGNS_MAX).take_while(|b| sign(b)).count();
+            let Some(last) = signs.checked_sub(1).and_then(|last| rest.get(last)) else {
+                break;
+            };
+            let next = match rest.get(signs) {
+                None if !closed => return None,
+                next => next.copied().unwrap_or(b' '),
+            };
+            // An end of line or a tab, as programs write them.
+            let escape = *last == b'\\' && matches!(next, b'n' | b'r' | b't');
+            if escape || !crate::name::is_word(next) {
+                break;
+            }
+            let style = Style::Word { nested: false };
+            end = value::bare_end(self.slice(0, limit), end + signs, style, closed)?;
+        }
+        // One of its own may be closed there.
+        let closes = |mark: &u8| {
+            let marks = self.slice(v, end).iter().filter(|b| *b == mark);
+            matches!(mark, b'"' | b'\'') && marks.count() % 2 == 1
+        };
+        let closed = self.byte(end).as_ref().is_some_and(closes);
+        Some(end + usize::from(closed))
     }
 
     /// Where a value behind `=` ends that goes on up to `end` otherwise: before the next field of a
@@ -2167,6 +2211,8 @@ const SPACES_MAX: usize = 32;
 const TYPE_MAX: usize = 24;
 /// An expression that is compared is not longer.
 const EXPRESSION_MAX: usize = 128;
+/// More quotes and backslashes side by side are part of no word.
+const SIGNS_MAX: usize = 8;
 /// A longer word ends no text.
 const HEREDOC_MAX: usize = 64;
 /// A longer tag is none that stands before a value.
