@@ -2,10 +2,12 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::indexing_slicing,
     clippy::print_stdout,
     reason = "a benchmark ends at what it does not expect"
 )]
+
+#[path = "../../tests/benches/lines/mod.rs"]
+mod lines;
 
 use std::hint::black_box;
 use std::io;
@@ -126,19 +128,6 @@ fn bulk(criterion: &mut Criterion) {
 
 /// Lines of several kinds in turns, as the benchmark of the whole relays them.
 fn mixed_lines(bytes: usize) -> Vec<u8> {
-    let words = [
-        "orders",
-        "payment",
-        "checkout",
-        "cart",
-        "inventory",
-        "shipping",
-        "session",
-        "retry",
-        "cache",
-        "queue",
-    ];
-    let word = |bits: u64| words[(bits % 10) as usize];
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut random = || {
         state ^= state << 13;
@@ -150,41 +139,7 @@ fn mixed_lines(bytes: usize) -> Vec<u8> {
     let mut n = 0;
     while text.len() < bytes {
         n += 1;
-        let (a, b) = (random(), random());
-        let time = format!(
-            "2026-03-01T{:02}:{:02}:{:02}.{:03}Z",
-            a % 24,
-            b % 60,
-            a % 60,
-            b % 1000
-        );
-        let line = match a % 10 {
-            0..5 => format!(
-                "{{\"time\":\"{time}\",\"level\":\"info\",\"service\":\"{}\",\"request\":\"{b:016x}\",\"status\":{},\"took_ms\":{},\"path\":\"/v1/{}/{}\"}}\n",
-                word(a >> 8),
-                200 + a % 5,
-                b % 900,
-                word(b >> 8),
-                a % 100_000
-            ),
-            5..8 => format!(
-                "{time} {} {}[{}]: {} {} finished in {} ms\n",
-                word(a),
-                word(b),
-                a % 65_536,
-                word(a >> 16),
-                b % 1_000_000,
-                a % 1000
-            ),
-            _ => format!(
-                "| {n:>8} | {:<12} | {:>10}.{:02} | {time} | {:<9} |\n",
-                word(a >> 4),
-                b % 100_000,
-                a % 100,
-                word(b >> 4)
-            ),
-        };
-        text.extend_from_slice(line.as_bytes());
+        text.extend_from_slice(lines::mixed(n, random(), random()).as_bytes());
     }
     text
 }
