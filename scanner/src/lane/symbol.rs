@@ -65,18 +65,7 @@ impl Lane {
         };
         match self.byte(v).filter(|_| v < limit) {
             None if !closed => Some(self.more_after(name.0 - 1)),
-            Some(b'"') => {
-                let Some(quote) = value::opening(self.slice(0, limit), v, closed) else {
-                    return Some(self.more(v));
-                };
-                let quote = quote?;
-                // A string that the keyword ends: `[":ssn ", "a"]`.
-                match self.closes_string(&key, v, quote, limit, closed) {
-                    None => Some(self.more(v)),
-                    Some(true) => None,
-                    Some(false) => Some(self.quoted(key, v, quote, hit, limit, closed, false)),
-                }
-            }
+            Some(b'"') => self.string_behind(key, v, hit, limit, closed),
             Some(b'[' | b'{') => {
                 self.inner = Inner::container(hit);
                 Some(At(v))
@@ -152,11 +141,23 @@ impl Lane {
             name,
             quote: None,
         };
+        self.string_behind(key, v, hit, limit, closed)
+    }
+
+    /// The string that is a value behind a key without quotes; none where that one ends there:
+    /// `[":ssn ", "a"]`, `"(ssn "`.
+    fn string_behind(
+        &mut self,
+        key: Key,
+        v: usize,
+        hit: Hit,
+        limit: usize,
+        closed: bool,
+    ) -> Option<Flow> {
         let Some(quote) = value::opening(self.slice(0, limit), v, closed) else {
             return Some(self.more(v));
         };
         let quote = quote?;
-        // A string that ends here is no value: `"(ssn "`.
         match self.closes_string(&key, v, quote, limit, closed) {
             None => Some(self.more(v)),
             Some(true) => None,
