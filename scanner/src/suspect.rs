@@ -343,17 +343,16 @@ impl Near<'_> {
             text: text.get(..end).unwrap_or_default(),
             closed: true,
         };
+        let line = text.get(start..end).unwrap_or_default();
         let doubt = match b {
             0 | 8 | 0x1b => true,
-            b'\n' => table::is_rule(text.get(start..end).unwrap_or_default()),
+            b'\n' => table::is_rule(line),
             b'@' => {
                 is_address(rules, region, start, at)
                     || crate::lane::sets_password(text.get(start..at).unwrap_or_default())
             }
-            b'v' | b'V' | b'e' => crate::lane::is_setting(text.get(start..end).unwrap_or_default()),
-            b'-' if before == b' ' => {
-                crate::lane::is_setting(text.get(start..end).unwrap_or_default())
-            }
+            b'v' | b'V' | b'e' => crate::lane::is_setting(line),
+            b'-' if before == b' ' => crate::lane::is_setting(line),
             b'<' => self.opens_table(),
             b'>' => self.is_tag(rules),
             b'0'..=b'9' | b'+' => is_number(rules, region, start, at),
@@ -365,7 +364,7 @@ impl Near<'_> {
                     .text
                     .get(..at)
                     .is_some_and(|t| t.ends_with(b"github_"))
-                    || crate::lane::is_setting(text.get(start..end).unwrap_or_default())
+                    || crate::lane::is_setting(line)
             }
             b'x' if at >= 2 => is_value(detect::slack(region, at - 1)),
             b'Y' => region

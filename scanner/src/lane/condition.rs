@@ -310,14 +310,14 @@ fn is_statement(text: &[u8]) -> bool {
         .any(|word| memchr::memmem::find(&lower, word).is_some())
 }
 
-/// How far back an operator and its operand are looked for.
-const BACK_MAX: usize = 256;
-/// So many blanks stand before what is looked for at most.
-const GAP_MAX: usize = 64;
-
 /// Whether a statement sets the password of an account: `SET PASSWORD FOR 'x'@'h' = '…'`.
 pub(crate) fn sets_password(line: &[u8]) -> bool {
     const WORDS: &[u8] = b"set password for ";
     let mut found = line.windows(WORDS.len());
     found.any(|part| part.eq_ignore_ascii_case(WORDS))
 }
+
+/// How far back an operator and its operand are looked for.
+const BACK_MAX: usize = 256;
+/// So many blanks stand before what is looked for at most.
+const GAP_MAX: usize = 64;
