@@ -83,6 +83,7 @@ impl Suspects {
             }
         }
         new.marks(rules);
+        new.tables.prepare();
         new
     }
 
