@@ -55,7 +55,7 @@ use crate::noted::Notes;
 use crate::rules::{Detector, Hit, Rules};
 use crate::simd::{self, Width};
 use crate::sink::{Left, Sink};
-use crate::table::Table;
+use crate::table::{Listing, Table};
 use crate::term::{Term, View};
 use crate::value::Quote;
 use crate::work;
@@ -151,6 +151,10 @@ pub(crate) struct Lane {
     body: bool,
     /// A box has begun, and so many rows followed its first line, and nothing else.
     framed: Option<u32>,
+    /// What stands beside a name is its value, as the header above says.
+    listing: Option<Listing>,
+    /// So many rows of a box in a row had a line under them, each.
+    lined: u32,
     /// The columns of a `CREATE TABLE` that is being read.
     creating: Option<create::Creating>,
     html: Html,
@@ -497,6 +501,8 @@ impl Lane {
             depth: 0,
             body: false,
             framed: None,
+            listing: None,
+            lined: 0,
             creating: None,
             html: Html::default(),
             values: None,

@@ -710,6 +710,59 @@ pub(crate) fn is_border(line: &[u8]) -> bool {
     is_rule(line) && corner.iter().any(|corner| line.starts_with(corner))
 }
 
+/// What stands between the names and the values of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listing {
+    Bars,
+    Spaces,
+}
+
+/// Whether a line is the header of a list of names and values: `Field | Value`, `Key  Value`.
+pub(crate) fn heads_values(line: &[u8]) -> Option<Listing> {
+    const VALUES: [&str; 6] = ["value", "values", "val", "setting", "content", "data"];
+    if line.len() > 256 {
+        return None;
+    }
+    let text = String::from_utf8_lossy(line);
+    let bars = text.contains(is_separator);
+    let cells: Vec<String> = if bars {
+        let cells = text.split(is_separator).map(|c| c.trim().to_owned());
+        cells.filter(|cell| !cell.is_empty()).collect()
+    } else {
+        groups(line).into_iter().map(|(_, _, name)| name).collect()
+    };
+    let [first, second] = cells.as_slice() else {
+        return None;
+    };
+    let last = second.rsplit([' ', '_']).next().unwrap_or_default();
+    let heads = is_name(bare(first.as_bytes())) && VALUES.contains(&&*last.to_ascii_lowercase());
+    heads.then_some(if bars { Listing::Bars } else { Listing::Spaces })
+}
+
+/// How two lines of a name and a value stand below each other: their values begin in one column, or
+/// end in one. `None`: they are not such lines.
+pub(crate) fn pairs_below(above: &[u8], line: &[u8]) -> Option<Side> {
+    let (above, line) = (groups(above), groups(line));
+    let ([(name, _, _), (a, b, _)], [(below, _, _), (c, d, _)]) =
+        (above.as_slice(), line.as_slice())
+    else {
+        return None;
+    };
+    match (a == c, b == d) {
+        _ if name != below => None,
+        (true, _) => Some(Side::Left),
+        (false, true) => Some(Side::Right),
+        (false, false) => None,
+    }
+}
+
+/// On which side values are aligned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Left,
+    Right,
+}
+
 /// Whether a line of a box has two cells, both with something in them.
 pub(crate) fn is_boxed_pair(line: &[u8]) -> bool {
     let text = String::from_utf8_lossy(line);

@@ -36,6 +36,8 @@ impl Lane {
             BlockKind::Strings | BlockKind::Open(_) | BlockKind::Part { .. } | BlockKind::Netrc => {
                 self.goes_on(block, rest, indent, end)?
             }
+            // The value is empty: the next member, or the end of all.
+            BlockKind::Dumped if matches!(first, Some(b'[' | b')')) => !is_next(line, end)?,
             BlockKind::Dumped
             | BlockKind::Escaped
             | BlockKind::Map
@@ -218,6 +220,19 @@ impl Lane {
     }
 }
 
+/// Whether a line begins with a member of `print_r` (`[city] => Lund`), or is the bracket behind the
+/// last one; `None`: more is needed.
+fn is_next(line: &[u8], end: bool) -> Option<bool> {
+    let near = line.get(..MEMBER_MAX).unwrap_or(line);
+    let whole = memchr::memchr(b'\n', near);
+    if whole.is_none() && near.len() < MEMBER_MAX && !end {
+        return None;
+    }
+    let line = near.get(..whole.unwrap_or(near.len())).unwrap_or_default();
+    let closes = line.trim_ascii_end() == b")";
+    Some(closes || line.first() == Some(&b'[') && memchr::memmem::find(line, b"] =>").is_some())
+}
+
 /// A part of a path of R without the number of an element: `ssn[[1]]`.
 fn without_index(part: &[u8]) -> &[u8] {
     match part.strip_suffix(b"]]") {
@@ -258,6 +273,8 @@ const NUMBER_MAX: usize = 16;
 const PATH_MAX: usize = 256;
 /// So many lines a value of `print_r` has at most.
 const PRINTED_MAX: u32 = 64;
+/// A name in a longer line is none of `print_r`.
+const MEMBER_MAX: usize = 160;
 
 /// The size of `12) ` or `[1] ` at the start of a line; 0 if there is none; `None`: more is needed.
 pub(super) fn number(line: &[u8]) -> Option<usize> {

@@ -491,6 +491,13 @@ impl Lane {
         if v >= limit && !closed {
             return self.more_after(v.saturating_sub(1));
         }
+        if sep == b'=' && !arrow && spaced && key.quote.is_none() && key.name.1 == at {
+            match self.is_left_empty(&key, v, limit, closed) {
+                None => return self.more(v),
+                Some(true) => return At(v),
+                Some(false) => {}
+            }
+        }
         let property = key.start.checked_sub(1).and_then(|i| self.byte(i)) == Some(b'$')
             || self.byte(key.start) == Some(b'[');
         if arrow && self.is_text() && matches!(self.byte(v), Some(b'\n' | b'\r')) {
@@ -717,6 +724,27 @@ impl Lane {
             return At(v);
         }
         self.bare(key, at, after, v, hit, limit, closed, leads)
+    }
+
+    /// Whether a field of logfmt has no value: another one stands behind it after a space, and one
+    /// before it (`user=ada password= city=Lund`). `None`: more is needed.
+    fn is_left_empty(&self, key: &Key, v: usize, limit: usize, closed: bool) -> Option<bool> {
+        let line = self.slice(self.line_floor(key.start), key.name.1);
+        let mut words = line.rsplit(|b| *b == b' ').skip(1);
+        let before = words.next().unwrap_or_default();
+        let field = before.contains(&b'=') || matches!(before, [.., _, b'"']);
+        if !field || v != key.name.1 + 2 {
+            return Some(false);
+        }
+        let size = value::next_key(self.slice(0, limit), v, closed)?;
+        let sign = v + size;
+        if size == 0 || self.byte(sign) != Some(b'=') {
+            return Some(false);
+        }
+        match self.slice(sign + 1, limit).first() {
+            None if !closed => None,
+            next => Some(next.is_some_and(|b| *b != b'=')),
+        }
     }
 
     /// Whether a quote behind a key ends the string that the key stands in: `["Enter ssn: ", "a"]`,

@@ -1,12 +1,12 @@
 //! What a line is, told from its first bytes, and what it says about those that follow.
 
 use crate::rules::{Hit, Rules};
-use crate::table::{self, Kind, Table};
+use crate::table::{self, Kind, Listing, Table};
 
 use super::delimited::{Doubt, is_strict};
 use super::recall::Recalled;
 use super::sql::column;
-use super::{Frame, Inner, LINE_CONTEXT, Lane, Row, first_char};
+use super::{Frame, Inner, LINE_CONTEXT, Lane, Row, first_char, pair};
 
 impl Lane {
     /// Looks at the first bytes of a line. Whether it can be told what the line is.
@@ -494,10 +494,12 @@ impl Lane {
             self.pair = None;
             self.body = false;
             self.framed = None;
+            self.listing = None;
             return;
         }
         let rule = table::is_rule(line);
         let piped = has_bars(line);
+        let lined = self.in_listing(line, rule, piped, above);
         if !rule && !piped {
             self.body = false;
         } else if rule && self.table.is_none() {
@@ -544,7 +546,7 @@ impl Lane {
                     .table
                     .as_ref()
                     .is_none_or(|t| t.rows == 0 && t.kind == Kind::Spaced || t.dormant.is_some());
-                if single {
+                if single && !lined {
                     found = table::ruled(compiled, header, line);
                     // One line under several names says nothing of where they stand.
                     let names = self.table.as_ref().map_or(0, |t| t.cols.len());
@@ -562,7 +564,8 @@ impl Lane {
                     self.next_markdown(a, b);
                     return;
                 }
-                let piped = self.table.is_none() && found.is_none() && header.contains(&b'|');
+                let piped =
+                    self.table.is_none() && found.is_none() && !lined && header.contains(&b'|');
                 if piped && line.contains(&b'+') && !table::is_rule(header) {
                     found = table::piped_above_rule(compiled, header);
                 }
@@ -575,7 +578,7 @@ impl Lane {
                 let above = self.slice(a, b);
                 one(above) && one(line) && !table::is_rule(above)
             });
-            found = if self.body || pairs {
+            found = if self.body || pairs || self.listing.is_some() {
                 None
             } else {
                 table::header(compiled, line)
@@ -584,6 +587,14 @@ impl Lane {
             .or_else(|| self.single_column(line));
         }
         if record && found.as_ref().is_some_and(Table::names_its_row) {
+            found = None;
+        }
+        // One of a list of names and values is no header.
+        if found
+            .as_ref()
+            .is_some_and(|t| t.kind == Kind::Spaced && t.names_its_row())
+            && above.is_some_and(|(a, b)| pair::is_below(self.slice(a, b), line))
+        {
             found = None;
         }
         if let Some(table) = &mut found {
@@ -641,6 +652,42 @@ impl Lane {
         }
     }
 
+    /// Follows a list of names and values, and a box that has a line under each row. Whether the row
+    /// above is one behind the first such row: it is no header.
+    fn in_listing(
+        &mut self,
+        line: &[u8],
+        rule: bool,
+        piped: bool,
+        above: Option<(usize, usize)>,
+    ) -> bool {
+        if !rule {
+            let row = match self.listing {
+                Some(Listing::Bars) => piped,
+                Some(Listing::Spaces) => memchr::memmem::find(line, b"  ").is_some(),
+                None => false,
+            };
+            self.listing = self.listing.filter(|_| row);
+            let below = above.is_some_and(|(a, b)| table::is_rule(self.slice(a, b)));
+            if !piped || !below {
+                self.lined = 0;
+            }
+            return false;
+        }
+        let above = above.map(|(a, b)| self.slice(a, b)).unwrap_or_default();
+        let row = has_bars(above) && !table::is_rule(above);
+        let heads = table::heads_values(above);
+        let lined = self.table.is_none() && row && self.lined > 0;
+        self.lined = if row && self.table.is_none() {
+            self.lined + 1
+        } else {
+            0
+        };
+        let goes_on = self.listing.filter(|_| row);
+        self.listing = heads.or(goes_on).filter(|_| self.table.is_none());
+        lined
+    }
+
     /// Follows a box from its first line on, up to where it says that it is a table, or ends.
     fn in_frame(&mut self, line: &[u8], rule: bool, piped: bool, above: Option<(usize, usize)>) {
         if !rule {
@@ -684,7 +731,8 @@ impl Lane {
 
     /// Whether a line says nothing about those that follow, told without a closer look.
     fn is_plain_line(&self, from: usize, to: usize) -> bool {
-        if self.table.is_some() || self.body || self.framed.is_some() || self.creating.is_some() {
+        let rows = self.body || self.framed.is_some() || self.listing.is_some();
+        if self.table.is_some() || rows || self.creating.is_some() {
             return false;
         }
         let line = self.slice(from, to);

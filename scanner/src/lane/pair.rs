@@ -308,13 +308,15 @@ impl Lane {
             (cells == 2 || (tight && cells > 2)) && !table::is_rule(above.as_bytes())
                 || self.framed.is_some() && table::is_boxed_pair(above.as_bytes())
         });
+        let listed = self.listing == Some(table::Listing::Bars);
+        let pairs = pairs || listed || self.lined > 1;
         let named = cell
             .trim()
             .chars()
             .all(|c| c.is_ascii_alphabetic() || matches!(c, '_' | ' ' | '-'));
         if more
             || (named && !pairs)
-            || is_type(cell.trim().as_bytes())
+            || !listed && is_type(cell.trim().as_bytes())
             || cell.trim().bytes().all(|b| matches!(b, b'-' | b'=' | b':'))
         {
             return At(after); // A header.
@@ -528,13 +530,20 @@ impl Lane {
         let from = v + usize::from(inner.is_some());
         let cell = inner.unwrap_or(cell);
         let cells = cell.contains(&b'\t') || memchr::memmem::find(cell, b"  ").is_some();
-        if cell.is_empty() || cells || !is_value(cell) || value::is_nothing(cell) {
+        let listed = self.listing == Some(table::Listing::Spaces);
+        let listed = listed
+            || self.above.is_some_and(|(a, b)| {
+                let line = self.slice(self.line, v + size);
+                is_below(self.slice(a, b), line)
+            });
+        let is_one = listed || !cells && is_value(cell);
+        if cell.is_empty() || !is_one || value::is_nothing(cell) {
             return At(v);
         }
         let to = from + cell.len();
         let place = if tab { Place::Inside } else { Place::Cell };
         // `ssn  userId` may be the header of a table, too: then the lines after it are its rows.
-        let column = may_be_column(cell);
+        let column = !listed && may_be_column(cell);
         self.mask(from, to, hit, place, "key-value");
         self.told = !column;
         At(to)
@@ -686,8 +695,35 @@ fn is_value(cell: &[u8]) -> bool {
     !size
         && !cell.contains(&b' ')
         && !is_wordy(cell)
-        && !matches!(cell, [b'[' | b'<' | b'(' | b'*' | b'|', ..])
-        && !matches!(cell, [b'-', next, ..] if !next.is_ascii_digit())
+        && !begins_otherwise(cell)
+}
+
+/// Whether a cell begins like a note, an argument, or another cell, and no value.
+fn begins_otherwise(cell: &[u8]) -> bool {
+    matches!(cell, [b'[' | b'<' | b'(' | b'*' | b'|', ..])
+        || matches!(cell, [b'-', next, ..] if !next.is_ascii_digit())
+        || first_char(cell).is_some_and(table::is_separator)
+}
+
+/// Whether a line of a name and a value is one of a list, as the line above says: the values end in
+/// one column, as no text does; or they begin in one, and this one is not mostly words.
+pub(super) fn is_below(above: &[u8], line: &[u8]) -> bool {
+    let gap = memchr::memmem::rfind(line.trim_ascii_end(), b"  ");
+    let value = gap.and_then(|at| line.get(at..)).unwrap_or_default();
+    let value = value.trim_ascii_start();
+    match table::pairs_below(above, line) {
+        None => false,
+        Some(_) if begins_otherwise(value) => false,
+        Some(table::Side::Right) => true,
+        Some(table::Side::Left) => {
+            let words = value.split(|b| *b == b' ').filter(|word| !word.is_empty());
+            let (words, others) = words.fold((0, 0), |(words, others), word| match is_wordy(word) {
+                true => (words + 1, others),
+                false => (words, others + 1),
+            });
+            words <= others && others > 0
+        }
+    }
 }
 
 /// Whether a word may name a column: letters, and no digits but a few at the end of it or of one of

@@ -272,6 +272,7 @@ impl Lane {
             self.table = None;
             self.body = false;
             self.framed = None;
+            self.listing = None;
             // No row goes on in it that broke off before.
             (self.broken, self.torn, self.parts) = (None, false, 0);
             return Recalled::Unknown;

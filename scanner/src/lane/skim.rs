@@ -497,6 +497,7 @@ impl Lane {
                 .is_none_or(|t| self.may_mask() && Grid::knows(t))
             && !self.body
             && self.framed.is_none()
+            && self.listing.is_none()
             && self.block.is_none()
             && self.pair.is_none()
             && self.lists.is_none()

@@ -137,6 +137,10 @@ impl Lane {
             Some(_) if self.row.index == 0 && self.is_key(at, at + kept) => {
                 return self.not_a_row();
             }
+            // The header may have been a name and its value, and this is the next one.
+            Some(_) if self.row.index == 0 && self.is_name_of_row(at, at + kept) => {
+                return self.not_a_row();
+            }
             Some(_) if words => return self.not_a_row(),
             Some(hit) => {
                 let rows = self.table.as_ref().map_or(0, |t| t.rows);
@@ -183,6 +187,12 @@ impl Lane {
         let size = name.iter().rev().take_while(|b| mark(b)).count();
         let name = name.get(..name.len() - size).unwrap_or_default();
         !name.is_empty() && self.rules.compiled().field(name).is_some()
+    }
+
+    /// Whether a cell is a protected name, below a header of which only the first name is one.
+    fn is_name_of_row(&self, from: usize, to: usize) -> bool {
+        let named = self.table.as_ref().is_some_and(table::Table::names_its_row);
+        named && self.rules.compiled().field(self.slice(from, to)).is_some()
     }
 
     /// Whether a column begins exactly here, and it or the one before is protected.
