@@ -99,13 +99,14 @@ pub(crate) fn slow(text: &[u8], from: usize, to: usize, brackets: bool) -> Optio
                     || brackets && b == b']'
                     || b == b',' && matches!(text.get(at + 1), None | Some(b'"' | b'<'))
             }
-            // Behind a word, or an operator of SQL, and one space.
+            // Behind a word, an operator of SQL or a string, and one space.
             QUOTE => {
                 let before = at.checked_sub(2).and_then(|i| text.get(i..at));
                 before.is_some_and(|b| {
                     b.last() == Some(&b' ')
-                        && b.first()
-                            .is_some_and(|b| b.is_ascii_alphanumeric() || matches!(b, b'~' | b'*'))
+                        && b.first().is_some_and(|b| {
+                            b.is_ascii_alphanumeric() || matches!(b, b'~' | b'*' | b'"')
+                        })
                 })
             }
             // `&gt;`.

@@ -63,6 +63,7 @@ pub(crate) use behind::{ends_value, opens_pair};
 pub(crate) use condition::sets_password;
 pub(crate) use create::created_name;
 pub(crate) use encoded::opens_data;
+pub(crate) use field::says_is;
 pub(crate) use joint::Spans;
 pub(crate) use line::is_record;
 pub(crate) use markup::attribute;
@@ -276,6 +277,8 @@ struct Row {
     scan: usize,
     column: usize,
     cell_column: usize,
+    /// A cell between spaces ends where its header does, and does not begin there.
+    right: bool,
     quoted: bool,
     closed_quote: bool,
     /// The cell began with a quote; so many lines of it have ended.

@@ -66,9 +66,10 @@ impl Suspects {
         }
         // `data` of a Kubernetes Secret.
         endings.push(*b"ata");
-        // A value that may stand before its name, in another line.
+        // A value that may stand before its name, in another line; `Your password is: …`.
         if !rules.fields.is_empty() {
             endings.push(*b"eul");
+            endings.push(*b"si ");
         }
         // `IDENTIFIED BY '…'`.
         if rules.field(b"password").is_some() {
@@ -329,6 +330,7 @@ impl Near<'_> {
             && !crate::lane::opens_data(before)
             && !crate::lane::ends_value(before)
             && !ends_identified(before)
+            && !before.ends_with(b" is")
         {
             recent.keep_other(&rules.endings, self.text, self.at);
         }
@@ -412,6 +414,7 @@ impl Near<'_> {
         let word = self.at.saturating_sub(usize::from(self.back(1) == b' '));
         if self.opens_data(word)
             || crate::lane::opens_pair(self.text, word)
+            || crate::lane::says_is(rules, self.text, word)
             || self
                 .text
                 .get(..word)

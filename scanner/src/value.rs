@@ -356,7 +356,19 @@ pub(crate) fn is_nothing(value: &[u8]) -> bool {
         value.first(),
         None | Some(b'(' | b'<' | b'[' | b'~' | b'\\' | b'n' | b'N' | b'u' | b'U')
     );
-    may_be && is_word_for_nothing(value)
+    may_be && (is_word_for_nothing(value) || is_reference(value))
+}
+
+/// Whether `kubectl describe` says where a value comes from.
+fn is_reference(value: &[u8]) -> bool {
+    let inner = value.strip_prefix(b"<set to the key '");
+    let inner = inner.and_then(|inner| inner.strip_suffix(b"'>"));
+    inner.is_some_and(|inner| {
+        let names = |w: &&[u8]| memchr::memmem::find(inner, w).is_some();
+        [&b"' in secret '"[..], b"' of config map '"]
+            .iter()
+            .any(names)
+    })
 }
 
 fn is_word_for_nothing(value: &[u8]) -> bool {

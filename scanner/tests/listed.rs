@@ -137,3 +137,73 @@ fn an_empty_value_takes_none_of_the_next_field() {
         ),
     ]);
 }
+
+#[test]
+fn frames_are_aligned_at_the_right() {
+    become_of(&[
+        (
+            "     name      phone            city\n0     ada     555-01            Lund\n\
+             1   bo j.   Ab5-0101  Lund south, it\n2      cy             Lund south, it\n",
+            "     name      phone            city\n0     ada     ******            Lund\n\
+             1   bo j.   ********  Lund south, it\n2      cy             Lund south, it\n",
+        ),
+        // Nothing else ends with its header: it may be the rest of a value.
+        (
+            "phone  x      name\nab      long name\n",
+            "phone  x      name\n**      long name\n",
+        ),
+        (
+            "name  phone     city\nada   55  01  north\n",
+            "name  phone     city\nada   **  **  *****\n",
+        ),
+    ]);
+}
+
+#[test]
+fn what_a_name_is_follows_it() {
+    become_of(&[
+        ("Your password is: Ab1\n", "Your password is: x**\n"),
+        ("The new token is: Ab1 Cd\n", "The new token is: x**\n"),
+        (
+            "2026 app[1]: your password is: Ab1\n",
+            "2026 app[1]: your password is: x**\n",
+        ),
+        (
+            "This is: x\nthe password is long: x\n",
+            "This is: x\nthe password is long: x\n",
+        ),
+    ]);
+}
+
+#[test]
+fn references_and_parameters_are_no_values() {
+    become_of(&[
+        (
+            "      TOKEN:  <set to the key 'token' in secret 'app'>  Optional: false\n",
+            "      TOKEN:  <set to the key 'token' in secret 'app'>  Optional: false\n",
+        ),
+        (
+            "WHERE \"users\".\"ssn\" = $1 LIMIT $2  [[\"ssn\", \"Ab1\"], [\"LIMIT\", 1]]\n",
+            "WHERE \"users\".\"ssn\" = $1 LIMIT $2  [[\"ssn\", \"***\"], [\"LIMIT\", 1]]\n",
+        ),
+        ("\"password\" = $1$ab$cd x\n", "\"password\" = \"***\"\n"),
+    ]);
+}
+
+#[test]
+fn commands_of_redis_have_names_and_values() {
+    become_of(&[
+        (
+            "1.1 [0 127.0.0.1:1] \"hset\" \"user:1\" \"password\" \"Ab1 cd\" \"city\" \"Lund\"\n",
+            "1.1 [0 127.0.0.1:1] \"hset\" \"user:1\" \"password\" \"***\" \"city\" \"Lund\"\n",
+        ),
+        (
+            "1.1 [0 127.0.0.1:1] \"set\" \"user:1:password\" \"Ab1\\\"x\"\n",
+            "1.1 [0 127.0.0.1:1] \"set\" \"user:1:password\" \"***\"\n",
+        ),
+        (
+            "1.1 [0 127.0.0.1:1] \"hmget\" \"user:1\" \"password\" \"city\"\n",
+            "1.1 [0 127.0.0.1:1] \"hmget\" \"user:1\" \"password\" \"city\"\n",
+        ),
+    ]);
+}

@@ -1,8 +1,8 @@
 //! A key, its separator and the value after it.
 
 use crate::mask::Place;
-use crate::name::Words;
-use crate::rules::Hit;
+use crate::name::{Words, is_word};
+use crate::rules::{Compiled, Hit};
 use crate::table::Kind;
 use crate::value::{self, End, KEY_MAX, Key, Quote, Style};
 
@@ -413,6 +413,14 @@ impl Lane {
             && let Some(name) = without_note(before.trim_ascii_end())
             && let Some(found) = value::key_before(self.text(), floor + name, floor).and_then(field)
             && self.leads(found.0.start)
+        {
+            return Some(found);
+        }
+        // `Your password is: …`
+        if self.byte(at) == Some(b':')
+            && let Some(name) = before.strip_suffix(IS)
+            && let Some(found) =
+                value::key_before(self.text(), floor + name.len(), floor).and_then(field)
         {
             return Some(found);
         }
@@ -1273,6 +1281,11 @@ impl Lane {
             }
             return self.more(v);
         };
+        // What is bound to a parameter is told elsewhere: `"ssn" = $1 LIMIT $2`.
+        let end = match self.byte(at) {
+            Some(b'=') => end.min(v + numbered_parameter(self.slice(v, limit)).unwrap_or(end - v)),
+            _ => end,
+        };
         let assigns =
             !colon && !spaced && !arrow && (style == Style::Assignment || outer.is_some());
         let end = if assigns {
@@ -2106,6 +2119,28 @@ pub(super) fn is_member(text: &[u8], closed: bool) -> Option<bool> {
         End::Open(_) if more => None,
         End::Open(_) | End::Line(_) => Some(false),
     }
+}
+
+/// The size of a parameter with a number, `$1`, that a text begins with.
+fn numbered_parameter(text: &[u8]) -> Option<usize> {
+    let digits = text.strip_prefix(b"$")?.iter().take(4);
+    let size = digits.take_while(|b| b.is_ascii_digit()).count();
+    let next = text.get(size + 1);
+    let ends = next.is_some_and(|b| b.is_ascii_whitespace() || matches!(b, b',' | b')' | b';'));
+    (size > 0 && ends).then_some(size + 1)
+}
+
+/// May stand between a name and its colon.
+const IS: &[u8] = b" is";
+
+/// Whether a name and ` is:` may end before `at`, where the colon stands: its value follows.
+pub(crate) fn says_is(rules: &Compiled, text: &[u8], at: usize) -> bool {
+    let name = text.get(..at).and_then(|text| text.strip_suffix(IS));
+    let last = |name: &[u8]| {
+        let size = name.iter().rev().take_while(|b| is_word(**b)).count();
+        rules.may_end(name.get(name.len() - size..).unwrap_or_default())
+    };
+    text.get(at) == Some(&b':') && name.is_some_and(last)
 }
 
 /// Where a name ends that has something in brackets behind it, or signs: `Amount (EUR)`, `SSN#`,

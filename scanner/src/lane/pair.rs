@@ -561,6 +561,9 @@ impl Lane {
             Frame::Row => self.row.cell.max(self.line_floor(at)),
             Frame::Start | Frame::Line | Frame::Block | Frame::Painted => self.line_floor(at),
         };
+        if end > floor && self.byte(end - 1) == Some(b'"') {
+            return self.quoted_word(at, floor.min(end), limit, closed);
+        }
         if self
             .slice(floor.min(end), end)
             .ends_with(b"Duplicate entry")
@@ -633,6 +636,44 @@ impl Lane {
     }
 }
 
+impl Lane {
+    /// A name and its value among other strings with one space between them, as `redis-cli monitor`
+    /// shows commands: `"hset" "user:1" "ssn" "…"`. Names follow each other, too.
+    fn quoted_word(&mut self, at: usize, floor: usize, limit: usize, closed: bool) -> Flow {
+        let next = At(at + 1);
+        let quote = Quote::plain(b'"');
+        let end = at.saturating_sub(1);
+        let Some(key) = self.key(end, floor).filter(|_| self.byte(at) == Some(b'"')) else {
+            return next;
+        };
+        let (from, to) = key.name;
+        let around = self.slice(from.saturating_sub(3), from);
+        if around != b"\" \"" || self.slice(to, at) != b"\" " {
+            return next;
+        }
+        let Some(hit) = self.rules.compiled().field(self.slice(from, to)) else {
+            return next;
+        };
+        match value::quoted_end(self.slice(0, limit), at + 1, at + 1, quote, closed) {
+            End::Quote(end) => {
+                let value = self.slice(at + 1, end);
+                if value::is_nothing(value) || is_wordy(value) {
+                    return next;
+                }
+                self.mask(at + 1, end, hit, Place::Inside, "key-value");
+                At(end + 1)
+            }
+            End::Line(_) => next,
+            End::Open(_) if limit - at > VALUE_MAX => {
+                self.mask(at + 1, limit, hit, Place::Inside, "key-value");
+                self.swallow_until(Until::Quote(quote));
+                At(limit)
+            }
+            End::Open(_) => self.more(at),
+        }
+    }
+}
+
 /// A longer string is no value of such a statement.
 const STATEMENT_MAX: usize = 256;
 /// How far before a value its name may begin.
@@ -692,10 +733,7 @@ fn is_value(cell: &[u8]) -> bool {
                 && TYPES
                     .iter()
                     .any(|t| cell.get(..kind).is_some_and(|k| k.eq_ignore_ascii_case(t))));
-    !size
-        && !cell.contains(&b' ')
-        && !is_wordy(cell)
-        && !begins_otherwise(cell)
+    !size && !cell.contains(&b' ') && !is_wordy(cell) && !begins_otherwise(cell)
 }
 
 /// Whether a cell begins like a note, an argument, or another cell, and no value.
@@ -717,10 +755,11 @@ pub(super) fn is_below(above: &[u8], line: &[u8]) -> bool {
         Some(table::Side::Right) => true,
         Some(table::Side::Left) => {
             let words = value.split(|b| *b == b' ').filter(|word| !word.is_empty());
-            let (words, others) = words.fold((0, 0), |(words, others), word| match is_wordy(word) {
-                true => (words + 1, others),
-                false => (words, others + 1),
-            });
+            let (words, others) =
+                words.fold((0, 0), |(words, others), word| match is_wordy(word) {
+                    true => (words + 1, others),
+                    false => (words, others + 1),
+                });
             words <= others && others > 0
         }
     }

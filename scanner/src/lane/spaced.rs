@@ -168,6 +168,9 @@ impl Lane {
         }
         self.row.index += 1;
         self.row.cell = stop;
+        let right = |col: &table::Col| col.end == column && col.start != self.row.column;
+        let right = self.table.iter().flat_map(|t| &t.cols).any(right);
+        self.row.right |= right;
         self.row.column = column;
         self.row.spaces = 0;
         self.pos = stop;
@@ -218,6 +221,17 @@ impl Lane {
             .unwrap_or(usize::MAX)
     }
 
+    /// Whether a group between the header of a protected column and the next one belongs to that:
+    /// it ends with it, and one before it ends with a header, too. Cells are aligned at the right,
+    /// as pandas does it.
+    fn is_of_next(&self, table: &table::Table, column: usize, from: usize, to: usize) -> bool {
+        let (Some(col), Some(next)) = (table.cols.get(column), table.cols.get(column + 1)) else {
+            return false;
+        };
+        let between = from > col.end && from < next.start;
+        self.row.right && next.hit.is_none() && between && to == next.end
+    }
+
     /// Whether a group from `from` to before `to` may be, and is, in a protected column.
     fn spaced_hit(&self, ruled: bool, from: usize, to: usize, whole: bool) -> (bool, Option<Hit>) {
         let Some(table) = &self.table else {
@@ -237,6 +251,7 @@ impl Lane {
                 .and_then(|k| table.cols.get(k))
                 .map_or(0, |c| c.end);
             let inside = from < next && (from > before || (k == 0 && from == col.start));
+            let inside = inside && !(whole && self.is_of_next(table, k, from, to));
             let over = from < col.end
                 && to > col.start
                 && from
