@@ -947,6 +947,10 @@ pub(crate) struct Separators {
     suspects: Vec<u32>,
     /// How long the text is.
     size: usize,
+    /// What separates cells.
+    byte: u8,
+    /// Whether there are the lists.
+    listed: bool,
     /// Whether there is a quote.
     pub(crate) quotes: bool,
     /// Whether there may be controls but for newlines.
@@ -971,6 +975,12 @@ impl Separators {
         (before.wrapping_add(1) & !NEWLINE) as usize
     }
 
+    /// Whether there are lists of separators and newlines; otherwise they are to be made by [`list`]
+    /// when they are needed.
+    pub(crate) fn is_listed(&self) -> bool {
+        self.listed
+    }
+
     /// Where suspects stand, if these are listed at all.
     pub(crate) fn suspects(&self) -> &[u32] {
         self.suspects.split_last().map_or(&[], |(_, all)| all)
@@ -982,7 +992,8 @@ impl Separators {
     }
 }
 
-/// Finds where `by` stands in `text`, of which `newlines` and `suspects` are maps.
+/// Gets ready for rows of `text`, of which `newlines` and `suspects` are maps, in which `by` separates
+/// cells: finds where it stands, if that is needed for most rows.
 pub(crate) fn separators(
     width: Width,
     text: &[u8],
@@ -994,30 +1005,47 @@ pub(crate) fn separators(
     out.ends.push(BEFORE);
     out.suspects.clear();
     out.size = text.len();
+    out.byte = by;
     match width {
         #[cfg(target_arch = "x86_64")]
         Width::Avx512 => {
             // SAFETY: the width says that the CPU has these instructions.
             unsafe { x86::separators_avx512(text, (by, quote), (newlines, suspects), out) }
+            out.listed = true;
         }
         #[cfg(target_arch = "x86_64")]
-        Width::Avx2 => separators_of(text, (by, quote), out),
-        Width::Portable => separators_of(text, (by, quote), out),
+        Width::Avx2 => be_unlisted(text, quote, out),
+        Width::Portable => be_unlisted(text, quote, out),
     }
     out.ends.extend([u32::MAX; BEHIND]);
     out.suspects.push(u32::MAX);
 }
 
-fn separators_of(text: &[u8], (by, quote): (u8, u8), out: &mut Separators) {
-    for (at, b) in (0..).zip(text) {
-        if *b == b'\n' {
-            out.ends.push(at | NEWLINE);
-        } else if *b == by {
-            out.ends.push(at);
-        }
-    }
+fn be_unlisted(text: &[u8], quote: u8, out: &mut Separators) {
     out.quotes = memchr::memchr(quote, text).is_some();
     out.controls = true;
+    out.listed = false;
+}
+
+/// Lists where the separators of the same text stand, and its newlines.
+pub(crate) fn list(width: Width, text: &[u8], newlines: &[u64], out: &mut Separators) {
+    let mut map = Vec::new();
+    places(width, text, out.byte, &mut map);
+    out.ends.truncate(1);
+    let size = text.len() as u32;
+    for ((by, newline), at) in map.iter().zip(newlines).zip((0u32..).step_by(BLOCK)) {
+        // Bits behind the end of the text say nothing.
+        let behind = BLOCK as u32 - (size - at).min(BLOCK as u32);
+        let mut left = (by | newline) << behind >> behind;
+        while left != 0 {
+            let bit = left & left.wrapping_neg();
+            let flag = if newline & bit == 0 { 0 } else { NEWLINE };
+            out.ends.push((at + left.trailing_zeros()) | flag);
+            left ^= bit;
+        }
+    }
+    out.ends.extend([u32::MAX; BEHIND]);
+    out.listed = true;
 }
 
 /// In a list of stops: a line ends there, and no suspect stands there.
@@ -2567,12 +2595,19 @@ mod tests {
                     prop_assert_eq!(stopped, want);
                 }
                 for by in [(b'-', b'"'), (b'|', b'a')] {
-                    let (mut seps, mut want) = <(Separators, Separators)>::default();
+                    let mut seps = Separators::default();
                     let maps = (got.newline.as_slice(), got.suspect.as_slice());
                     separators(*width, &text, by, maps, &mut seps);
-                    separators_of(&text, by, &mut want);
-                    prop_assert_eq!(seps.ends(), &want.ends);
-                    prop_assert_eq!(seps.quotes, want.quotes);
+                    if !seps.is_listed() {
+                        prop_assert!(seps.ends().is_empty());
+                        list(*width, &text, &got.newline, &mut seps);
+                    }
+                    let ends = (0u32..).zip(&text).filter_map(|(at, b)| match *b {
+                        b'\n' => Some(at | NEWLINE),
+                        b => (b == by.0).then_some(at),
+                    });
+                    prop_assert_eq!(seps.ends(), ends.collect::<Vec<_>>());
+                    prop_assert_eq!(seps.quotes, text.contains(&by.1));
                     let controls = text.iter().any(|b| *b < b' ' && *b != b'\n');
                     prop_assert!(seps.controls || !controls);
                     if !seps.suspects().is_empty() {

@@ -376,7 +376,11 @@ impl Sink {
         width: Width,
     ) {
         let start = rows.base + next.start;
-        self.make_room(raw, start, raw.len().saturating_sub(start));
+        // For all of them: a row for which there is no room is looked at in another way.
+        let rest = rows.text.len().saturating_sub(next.start);
+        if self.out.capacity() - self.out.len() < rest + PART_MIN {
+            self.out.reserve(raw.len().saturating_sub(start) + PART_MIN);
+        }
         let mut judge = Columns { raw, is_clear };
         // As places in the text count.
         let offset = self.offset.wrapping_sub(next.start as u64);

@@ -222,12 +222,25 @@ impl Grid {
     #[inline]
     fn row(&mut self, piece: Piece<'_>, start: usize, end: usize) -> bool {
         match self.kind {
-            Some(Kind::Delimited { by, .. }) => self.delimited(piece, start, end, by),
+            Some(Kind::Delimited { by, .. }) => {
+                self.need_ends(piece, start);
+                self.delimited(piece, start, end, by)
+            }
             Some(kind @ Kind::Aligned { boxed }) => {
                 self.need_maps(kind, piece);
                 self.aligned(piece, start, end, boxed)
             }
             _ => false,
+        }
+    }
+
+    /// Lists where cells end, if that was not needed for the rows before the one at `start`.
+    fn need_ends(&mut self, piece: Piece<'_>, start: usize) {
+        if !self.by.is_listed() {
+            let text = piece.raw.get(piece.base..piece.limit).unwrap_or_default();
+            simd::list(piece.width, text, piece.newlines(), &mut self.by);
+            let from = start.saturating_sub(piece.base);
+            self.next = self.by.ends().partition_point(|end| place(*end) < from);
         }
     }
 

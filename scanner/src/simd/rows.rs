@@ -2,12 +2,14 @@
 //! suspect in them is looked at, and they are copied with their protected values replaced.
 //!
 //! Only rows that are as plain as their header says; [`cover`] stops at any other one, of which
-//! nothing is written then. Without AVX-512 it stops at the first row.
+//! nothing is written then. Without AVX2 it stops at the first row.
 
 use std::ops::Range;
 
 use bytes::BytesMut;
 
+#[cfg(target_arch = "x86_64")]
+use super::BLOCK;
 use super::{Separators, Width};
 
 /// A text with rows, of which protected cells are known.
@@ -149,9 +151,7 @@ pub(crate) struct Left<'a> {
 pub(crate) fn is_fast(width: Width) -> bool {
     match width {
         #[cfg(target_arch = "x86_64")]
-        Width::Avx512 => true,
-        #[cfg(target_arch = "x86_64")]
-        Width::Avx2 => false,
+        Width::Avx512 | Width::Avx2 => true,
         Width::Portable => false,
     }
 }
@@ -170,7 +170,8 @@ pub(crate) fn cover<J: Judge>(
         // SAFETY: the width says that the CPU has these instructions.
         Width::Avx512 => unsafe { x86::cover(rows, next, judge, left) },
         #[cfg(target_arch = "x86_64")]
-        Width::Avx2 => {}
+        // SAFETY: the width says that the CPU has these instructions.
+        Width::Avx2 => unsafe { avx2::cover(rows, next, judge, left) },
         Width::Portable => {}
     }
 }
@@ -256,20 +257,197 @@ const LOOKS: [u8; 128] = {
     all
 };
 
+/// No row that is read here has more cells.
+#[cfg(target_arch = "x86_64")]
+const CELLS_MAX: usize = 16;
+
+/// A value that was found in a row, and how it is replaced.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+struct Value {
+    /// Which cell it is, where separators tell them apart, or where it begins and ends.
+    index: usize,
+    reach: usize,
+    from: usize,
+    to: usize,
+    plan: Plan,
+}
+
+/// How many more rows can be told from each other.
+#[cfg(target_arch = "x86_64")]
+fn rows_left(next: &Next) -> usize {
+    usize::try_from(Brief::ROWS_MAX.saturating_sub(next.rows)).unwrap_or(0)
+}
+
+/// Rows of so many cells.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+struct Cells<'a> {
+    by: &'a Separators,
+    cells: usize,
+    tight: bool,
+    longest: usize,
+}
+
+/// Rows with bars at fixed places.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+struct Bars<'a> {
+    bars: &'a [u64],
+    reach: usize,
+    inside: &'a [u64],
+}
+
+/// Calls a function that is compiled for so many protected columns, if there are few.
+#[cfg(target_arch = "x86_64")]
+macro_rules! by_number {
+    ($values:expr, $call:ident($rows:expr, $shape:expr, $($rest:expr),*)) => {
+        match &*$values {
+            [a] => $call($rows, $shape, &[*a], $($rest),*),
+            [a, b] => $call($rows, $shape, &[*a, *b], $($rest),*),
+            [a, b, c] => $call($rows, $shape, &[*a, *b, *c], $($rest),*),
+            [a, b, c, d] => $call($rows, $shape, &[*a, *b, *c, *d], $($rest),*),
+            _ => {}
+        }
+    };
+}
+
+/// What is written in the place of a value: `with` where `bits` has ones, and its own bytes.
+#[cfg(target_arch = "x86_64")]
+struct Hidden {
+    bits: u64,
+    with: u8,
+    /// How many bytes that are.
+    written: usize,
+}
+
+/// What stands for what stands where `all` has bits, of which the others say what it is.
+///
+/// # Safety
+///
+/// The CPU has `bmi2`.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn hidden(all: u64, counted: u64, no_number: u64, plan: Plan) -> Hidden {
+    let size = all.count_ones() as usize;
+    let hidden = |bits, with, written| Hidden {
+        bits,
+        with,
+        written,
+    };
+    let count = counted.count_ones();
+    if count >= plan.least {
+        // As many ones as are kept, moved to the highest places that count.
+        let kept = u64::MAX << (count.wrapping_sub(plan.last) & 63);
+        // SAFETY: the CPU has the instruction.
+        let kept = unsafe { std::arch::x86_64::_pdep_u64(kept, counted) };
+        let bits = if no_number == 0 { counted } else { all };
+        hidden(bits & !kept, b'*', size)
+    } else if let Some(stars) = plan.stars {
+        // What stands behind as many bytes stays.
+        let stars = stars.min(BLOCK);
+        let first = u64::MAX
+            .checked_shl(stars as u32)
+            .map_or(u64::MAX, |rest| !rest);
+        hidden(all | first, b'*', stars)
+    } else {
+        hidden(all, plan.with, size)
+    }
+}
+
+/// Room for the values of a row; `None` where it is not known how they are replaced, or where
+/// they are many.
+#[cfg(target_arch = "x86_64")]
+fn values<J: Judge>(
+    judge: &J,
+    columns: impl ExactSizeIterator<Item = J::How>,
+) -> Option<[Value; CELLS_MAX]> {
+    let mut columns = columns;
+    if columns.len() > CELLS_MAX {
+        return None;
+    }
+    let value = |how| {
+        let plan = judge.plan(how)?;
+        Some(Value {
+            index: 0,
+            reach: 0,
+            from: 0,
+            to: 0,
+            plan,
+        })
+    };
+    let mut values = [value(columns.next()?)?; CELLS_MAX];
+    for (slot, how) in values.iter_mut().skip(1).zip(columns) {
+        *slot = value(how)?;
+    }
+    Some(values)
+}
+
+/// Keeps what there is of the values of a row.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn note(values: &[Value], row: u64, left: &mut Left<'_>) {
+    for (nth, value) in values.iter().enumerate().filter(|(_, v)| v.from < v.to) {
+        let size = value.to - value.from;
+        left.masked += size as u64;
+        if left.briefs.len() < left.most {
+            left.briefs.push(Brief::new(value.from, size, nth, row));
+        }
+    }
+}
+
+/// Leaves out what is empty, of which nothing is kept.
+#[cfg(target_arch = "x86_64")]
+fn forget_empty(briefs: &mut Vec<Brief>, from: usize) {
+    let mut to = from;
+    for k in from..briefs.len() {
+        if let Some(brief) = briefs.get(k).copied().filter(|b| b.size() > 0)
+            && let Some(slot) = briefs.get_mut(to)
+        {
+            *slot = brief;
+            to += 1;
+        }
+    }
+    briefs.truncate(to);
+}
+
+/// Whether what is suspect at `at` in a row is nothing: a call of its own, so that it stays out of
+/// the loop.
+#[cfg(target_arch = "x86_64")]
+#[inline(never)]
+fn ask<J: Judge>(rows: &Rows<'_, J::How>, judge: &mut J, row: Range<usize>, at: usize) -> bool {
+    judge.is_clear(rows.base + row.start..rows.base + row.end, rows.base + at)
+}
+
+/// What stands in a cell whose edges are not plain, if somebody can say that.
+#[cfg(target_arch = "x86_64")]
+#[inline(never)]
+fn inside<J: Judge>(
+    rows: &Rows<'_, J::How>,
+    judge: &J,
+    cell: Range<usize>,
+) -> Option<(usize, usize)> {
+    let value = judge.value(rows.base + cell.start..rows.base + cell.end)?;
+    let from = value.start.checked_sub(rows.base)?;
+    let to = value.end.checked_sub(rows.base)?;
+    (cell.start <= from && from <= to && to <= cell.end).then_some((from, to))
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::*;
     use std::mem::MaybeUninit;
     use std::ops::Range;
 
-    use super::super::{BLOCK, NEWLINE, Separators};
+    use super::super::{BLOCK, NEWLINE};
     use super::{
-        Brief, Judge, LOOKS, Left, NONE_MAX, Next, OTHER_STARTS, PLAIN_STARTS, Plan, Rows, Shape,
-        look,
+        Bars, Brief, CELLS_MAX, Cells, Judge, LOOKS, Left, NONE_MAX, Next, OTHER_STARTS,
+        PLAIN_STARTS, Plan, Rows, Shape, Value, ask, forget_empty, hidden, inside, look, note,
+        rows_left, values,
     };
-
-    /// No row that is read here has more cells.
-    const CELLS_MAX: usize = 16;
 
     /// # Safety
     ///
@@ -472,26 +650,12 @@ mod x86 {
         if are(look::ODD) != 0 {
             return None;
         }
-        let cover = |hidden, with: u8, written| Cover {
-            hidden: _mm512_movm_epi8(hidden),
-            with: _mm512_set1_epi8(with.cast_signed()),
-            written,
-        };
-        let size = all.count_ones() as usize;
-        let counted = are(look::COUNTED);
-        let count = counted.count_ones();
-        Some(if count >= plan.least {
-            let is_number = are(look::NO_NUMBER) == 0;
-            // As many ones as are kept, moved to the highest places that count.
-            let kept = u64::MAX << (count.wrapping_sub(plan.last) & 63);
-            let hidden = if is_number { counted } else { all };
-            cover(hidden & !_pdep_u64(kept, counted), b'*', size)
-        } else if let Some(stars) = plan.stars {
-            // What stands behind as many bytes stays.
-            let stars = stars.min(BLOCK);
-            cover(all | _bzhi_u64(u64::MAX, stars as u32), b'*', stars)
-        } else {
-            cover(all, plan.with, size)
+        // SAFETY: the CPU has the instructions.
+        let hidden = unsafe { hidden(all, are(look::COUNTED), are(look::NO_NUMBER), plan) };
+        Some(Cover {
+            hidden: _mm512_movm_epi8(hidden.bits),
+            with: _mm512_set1_epi8(hidden.with.cast_signed()),
+            written: hidden.written,
         })
     }
 
@@ -614,30 +778,6 @@ mod x86 {
         }
     }
 
-    /// A value that was found in a row, and how it is replaced.
-    #[derive(Clone, Copy)]
-    struct Value {
-        /// Which cell it is, where separators tell them apart, or where it begins and ends.
-        index: usize,
-        reach: usize,
-        from: usize,
-        to: usize,
-        plan: Plan,
-    }
-
-    /// Calls a function that is compiled for so many protected columns, if there are few.
-    macro_rules! by_number {
-        ($values:expr, $call:ident($rows:expr, $shape:expr, $($rest:expr),*)) => {
-            match &*$values {
-                [a] => $call($rows, $shape, &[*a], $($rest),*),
-                [a, b] => $call($rows, $shape, &[*a, *b], $($rest),*),
-                [a, b, c] => $call($rows, $shape, &[*a, *b, *c], $($rest),*),
-                [a, b, c, d] => $call($rows, $shape, &[*a, *b, *c, *d], $($rest),*),
-                _ => {}
-            }
-        };
-    }
-
     /// Lets rows go whose cells separators end.
     ///
     /// # Safety
@@ -683,20 +823,6 @@ mod x86 {
                 return;
             }
         }
-    }
-
-    /// How many more rows can be told from each other.
-    fn rows_left(next: &Next) -> usize {
-        usize::try_from(Brief::ROWS_MAX.saturating_sub(next.rows)).unwrap_or(0)
-    }
-
-    /// Rows of so many cells.
-    #[derive(Clone, Copy)]
-    struct Cells<'a> {
-        by: &'a Separators,
-        cells: usize,
-        tight: bool,
-        longest: usize,
     }
 
     /// Writes the text from `at` to `end`, with that byte, to so many bytes from `moved` on: in whole
@@ -954,17 +1080,7 @@ mod x86 {
             let new = left.briefs.get(before..).unwrap_or_default();
             left.masked += new.iter().map(|brief| brief.size()).sum::<u64>();
             if memory.known.iter().any(|known| known & 1 != 0) {
-                // Nothing is kept of what is empty.
-                let mut to = before;
-                for k in before..before + count {
-                    if let Some(brief) = left.briefs.get(k).copied().filter(|b| b.size() > 0)
-                        && let Some(slot) = left.briefs.get_mut(to)
-                    {
-                        *slot = brief;
-                        to += 1;
-                    }
-                }
-                left.briefs.truncate(to);
+                forget_empty(left.briefs, before);
             }
             page.len = (at.moved as usize)
                 .wrapping_add(at.start)
@@ -1294,45 +1410,6 @@ mod x86 {
         true
     }
 
-    /// Room for the values of a row; `None` where it is not known how they are replaced, or where
-    /// they are many.
-    fn values<J: Judge>(
-        judge: &J,
-        columns: impl ExactSizeIterator<Item = J::How>,
-    ) -> Option<[Value; CELLS_MAX]> {
-        let mut columns = columns;
-        if columns.len() > CELLS_MAX {
-            return None;
-        }
-        let value = |how| {
-            let plan = judge.plan(how)?;
-            Some(Value {
-                index: 0,
-                reach: 0,
-                from: 0,
-                to: 0,
-                plan,
-            })
-        };
-        let mut values = [value(columns.next()?)?; CELLS_MAX];
-        for (slot, how) in values.iter_mut().skip(1).zip(columns) {
-            *slot = value(how)?;
-        }
-        Some(values)
-    }
-
-    /// Keeps what there is of the values of a row.
-    #[inline(always)]
-    fn note(values: &[Value], row: u64, left: &mut Left<'_>) {
-        for (nth, value) in values.iter().enumerate().filter(|(_, v)| v.from < v.to) {
-            let size = value.to - value.from;
-            left.masked += size as u64;
-            if left.briefs.len() < left.most {
-                left.briefs.push(Brief::new(value.from, size, nth, row));
-            }
-        }
-    }
-
     /// Lets rows go with bars at fixed places.
     ///
     /// # Safety
@@ -1369,14 +1446,6 @@ mod x86 {
                 return;
             }
         }
-    }
-
-    /// Rows with bars at fixed places.
-    #[derive(Clone, Copy)]
-    struct Bars<'a> {
-        bars: &'a [u64],
-        reach: usize,
-        inside: &'a [u64],
     }
 
     /// Lets rows go as long as their values are not in need of a closer look: this has to be fast.
@@ -1761,24 +1830,5 @@ mod x86 {
             from += BLOCK;
         }
         true
-    }
-
-    /// A call of its own, so that it stays out of the loop.
-    #[inline(never)]
-    fn ask<J: Judge>(rows: &Rows<'_, J::How>, judge: &mut J, row: Range<usize>, at: usize) -> bool {
-        judge.is_clear(rows.base + row.start..rows.base + row.end, rows.base + at)
-    }
-
-    /// The same for a cell whose edges are not plain.
-    #[inline(never)]
-    fn inside<J: Judge>(
-        rows: &Rows<'_, J::How>,
-        judge: &J,
-        cell: Range<usize>,
-    ) -> Option<(usize, usize)> {
-        let value = judge.value(rows.base + cell.start..rows.base + cell.end)?;
-        let from = value.start.checked_sub(rows.base)?;
-        let to = value.end.checked_sub(rows.base)?;
-        (cell.start <= from && from <= to && to <= cell.end).then_some((from, to))
     }
 }
