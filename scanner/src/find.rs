@@ -61,21 +61,22 @@ fn any(block: &[u8; BLOCK]) -> bool {
         found |= u8::from(hit);
     }
     // A comma or bracket behind a quote, a comma before one, a quote or a space behind a space, the end of an
-    // entity; what the block before ends with is not known.
+    // entity, an end of line in a string; what the block before ends with is not known.
     for (a, b) in block.iter().zip(block.iter().skip(1)) {
         let quote = (*a == b'"') | (*a == b'\'');
         let ends = (*b == b',') | (*b == b']') | (*b == b')');
         let opens = (*b == b' ') | (*b == b'"') | (*b == b'\'');
         let entity = (*a == b't') & (*b == b';');
         let comma = (*a == b',') & ((*b == b'"') | (*b == b'<'));
-        let hit = (ends & quote) | ((*a == b' ') & opens) | entity | comma;
+        let escape = (*a == b'\\') & ((*b == b'n') | (*b == b'\\'));
+        let hit = (ends & quote) | ((*a == b' ') & opens) | entity | comma | escape;
         found |= u8::from(hit);
     }
     found |= u8::from(matches!(
         block.first(),
         Some(b',' | b']' | b')' | b'"' | b'\'' | b';')
     ));
-    found |= u8::from(matches!(block.last(), Some(b' ' | b',')));
+    found |= u8::from(matches!(block.last(), Some(b' ' | b',' | b'\\')));
     found != 0
 }
 
@@ -114,6 +115,8 @@ pub(crate) fn slow(text: &[u8], from: usize, to: usize, brackets: bool) -> Optio
                 let before = at.checked_sub(3).and_then(|i| text.get(i..at));
                 before == Some(b"&gt")
             }
+            // `\n`, with any number of backslashes.
+            ESCAPE => matches!(text.get(at + 1), None | Some(b'n' | b'\\')),
             // The first of several.
             SPACE => {
                 let before = at.checked_sub(1).and_then(|i| text.get(i));
@@ -138,6 +141,7 @@ const ENDS: u8 = 4;
 const SPACE: u8 = 5;
 const QUOTE: u8 = 6;
 const ENTITY: u8 = 7;
+const ESCAPE: u8 = 8;
 
 /// Which bytes are events.
 const CLASS: [u8; 256] = {
@@ -158,6 +162,7 @@ const CLASS: [u8; 256] = {
                 b' ' => SPACE,
                 b'"' | b'\'' => QUOTE,
                 b';' => ENTITY,
+                b'\\' => ESCAPE,
                 _ => NONE,
             };
         }

@@ -42,6 +42,7 @@ mod sql;
 mod strings;
 mod symbol;
 mod text;
+mod within;
 mod yaml;
 
 use std::collections::VecDeque;
@@ -142,6 +143,8 @@ pub(crate) struct Lane {
     changed: Option<(usize, Hit)>,
     /// A protected string ended here: it may go on in the next line.
     joins: Option<strings::Joins>,
+    /// A table in a string, and the lane that reads it.
+    within: Option<Box<within::Within>>,
     /// The line said a name and its value: it is no header.
     told: bool,
     /// A `data` whose members may be base64.
@@ -229,6 +232,8 @@ enum Inner {
     },
     /// A row of values in JSON.
     List(lists::List),
+    /// A string that another lane reads.
+    Decoded,
     /// Values of an INSERT.
     Sql {
         cols: Vec<Option<Hit>>,
@@ -499,6 +504,7 @@ impl Lane {
             lists: None,
             changed: None,
             joins: None,
+            within: None,
             told: false,
             data: None,
             depth: 0,
@@ -844,7 +850,7 @@ impl Lane {
         if self.echoed == len
             && self.pty
             && self.view.is_all_virtual(self.out, self.echoes_from)
-            && self.inner == Inner::Text
+            && matches!(self.inner, Inner::Text | Inner::Decoded)
             && self.seen.is_none()
             && !self.screen.waits
         {

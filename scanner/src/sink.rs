@@ -42,6 +42,25 @@ pub(crate) struct Sink {
     pub(crate) offset: u64,
     pub(crate) row: u64,
     scratch: BytesMut,
+    /// Nothing leaves: what is decided is told to who reads the same text in another form.
+    told: Option<Vec<Told>>,
+}
+
+/// What was decided of so many bytes from a place on, beside that they leave.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told {
+    pub(crate) offset: u64,
+    pub(crate) size: u64,
+    pub(crate) what: What,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum What {
+    /// A value, and whether it is a part of one.
+    Value(Value, bool),
+    Dropped,
+    /// A record begins that this one's rule withholds.
+    Stop(Hit),
 }
 
 /// What becomes of the rest of a value whose beginning has been decided.
@@ -123,7 +142,29 @@ impl Sink {
             offset: 0,
             row: 0,
             scratch: BytesMut::new(),
+            told: None,
         }
+    }
+
+    /// From here on what is decided is told, and nothing leaves.
+    pub(crate) fn tell(&mut self) {
+        self.told = Some(Vec::new());
+    }
+
+    /// What was decided since the last call.
+    pub(crate) fn take_told(&mut self) -> Vec<Told> {
+        self.told.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Tells what was decided of the next bytes, if somebody wants to know. Whether it does.
+    fn is_told(&mut self, size: usize, what: What) -> bool {
+        let (offset, size) = (self.offset, size as u64);
+        let Some(told) = &mut self.told else {
+            return false;
+        };
+        told.push(Told { offset, size, what });
+        self.offset += size;
+        true
     }
 
     pub(crate) fn set_record_max(&mut self, bytes: usize) {
@@ -139,6 +180,9 @@ impl Sink {
     }
 
     fn show(&mut self, bytes: &[u8]) {
+        if self.told.is_some() {
+            return;
+        }
         if !matches!(self.records, Records::No) {
             self.follow(bytes);
         }
@@ -207,6 +251,9 @@ impl Sink {
     /// Bytes that are dropped without a trace of their own: the rest of a value that is masked.
     /// `text` is all that stands there.
     pub(crate) fn swallow(&mut self, size: usize, text: &[u8]) {
+        if self.is_told(size, What::Dropped) {
+            return;
+        }
         if let Rest::Held(rule) = self.rest {
             self.rows.hold_rest(rule, text);
             self.coverage.held += size as u64;
@@ -223,6 +270,9 @@ impl Sink {
 
     /// A record begins that `hit`'s rule withholds, whatever stands in it.
     pub(crate) fn stop(&mut self, rules: &Rules, hit: Hit) {
+        if self.is_told(0, What::Stop(hit)) {
+            return;
+        }
         if self.holds.of(hit) == Held::Clear {
             self.stop_here(rules, hit);
         }
@@ -250,6 +300,9 @@ impl Sink {
         found: Value,
         long: bool,
     ) -> bool {
+        if self.is_told(value.len(), What::Value(found, long)) {
+            return true;
+        }
         let compiled = rules.compiled();
         self.note(found, value.len());
         let hit = found.hit;

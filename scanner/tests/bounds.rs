@@ -162,6 +162,17 @@ fn no_more_than_256_kib_are_kept() {
             .map(|k| format!("\x1b[{k};1H{}", "宮1 ".repeat(300)))
             .collect(),
     );
+    // Tables in strings.
+    for (head, rows) in [
+        (r#"{"a":"id,ssn\n"#, r"1,2\n"),
+        (r#"{"a":"id,ssn\n1,"#, "x"),
+        (r#"{"a":"id,ssn\n1,"#, r"\u00e9"),
+        (r#"{"a":"id,ssn\n1,"#, r"\\"),
+        (r#"{"a":"{\"b\":\"id,ssn\\n"#, r"1,2\\n"),
+    ] {
+        texts.push(format!("{head}{}\n", long(rows, 150_000)));
+    }
+    texts.push(long("{\"log\":\"id,ssn\\n\"}\n", 150_000));
     texts.push(format!("<table><tr>{}\n", long("<th>ssn</th>", 100_000)));
     texts.push(format!(
         "{}\n",

@@ -32,6 +32,11 @@ impl Lane {
         if let Some(flow) = self.entities(at, limit, closed) {
             return flow;
         }
+        if b == b':'
+            && let Some(flow) = self.record(at, limit, closed)
+        {
+            return flow;
+        }
         let mut after = at + 1;
         match (b, next) {
             (b':', Some(b':')) => {

@@ -30,6 +30,13 @@ impl Lane {
             return true;
         }
         self.lists_go_on();
+        if !self.within_goes_on(end) {
+            return false;
+        }
+        if self.inner != Inner::Text {
+            self.frame = Frame::Line;
+            return true;
+        }
         if !self.data_goes_on(end) {
             return false;
         }
@@ -439,6 +446,7 @@ impl Lane {
         }
         self.frame = Frame::Start;
         self.joined(to);
+        self.within_line_ends(to);
         self.data_line(from, to);
         self.note_painted(at);
         if was_row {

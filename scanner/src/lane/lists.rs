@@ -279,7 +279,7 @@ impl Lane {
     }
 
     /// How far back a list is looked for.
-    fn list_floor(&self, at: usize) -> usize {
+    pub(super) fn list_floor(&self, at: usize) -> usize {
         let floor = at.saturating_sub(LOOK_BACK);
         if self.is_far(at) {
             floor
@@ -289,7 +289,7 @@ impl Lane {
     }
 
     /// Where the white space before `at` begins.
-    fn blanks_before(&self, at: usize, floor: usize) -> usize {
+    pub(super) fn blanks_before(&self, at: usize, floor: usize) -> usize {
         let before = self.slice(floor, at);
         floor + before.trim_ascii_end().len()
     }

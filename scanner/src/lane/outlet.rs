@@ -281,6 +281,9 @@ impl Lane {
         self.replaced = self
             .replaced
             .and_then(|(end, size)| Some((end.checked_sub(keep)?, size)));
+        if let Some(within) = &mut self.within {
+            within.moved(keep);
+        }
         self.joins = self.joins.and_then(|joins| joins.moved(keep));
         self.changed = self
             .changed

@@ -328,7 +328,7 @@ impl Lane {
 }
 
 /// Whether a string whose line ends with this may go on in the next one.
-fn joins(rest: &[u8]) -> bool {
+pub(super) fn joins(rest: &[u8]) -> bool {
     matches!(rest.trim_ascii(), b"" | b"+" | b"." | b"\\" | b".." | b"~")
 }
 

@@ -42,6 +42,7 @@ impl Lane {
                 Inner::Pem { .. } => self.pem(limit, closed),
                 Inner::Element { .. } => self.element(limit, closed),
                 Inner::List(_) => self.listed_values(limit, closed),
+                Inner::Decoded => self.decoded(limit, closed),
                 Inner::Sql { .. } => self.sql_values(limit, closed),
             };
             match flow {
@@ -150,6 +151,7 @@ impl Lane {
             },
             b'"' | b'\'' => self.quoted_behind(at, limit, closed),
             b';' => self.entity(at, limit, closed),
+            b'\\' => self.escaped_break(at, limit, closed),
             b'>' if let Some(flow) = self.glimpsed(at, limit, closed) => flow,
             b'>' if let Some(flow) = self.unequal(at, limit, closed) => flow,
             b'>' => self.tag(at, limit, closed),
@@ -160,6 +162,7 @@ impl Lane {
             b'[' | b'(' if let Some(flow) = self.list_opens(at, limit, closed) => flow,
             b'(' if let Some(flow) = self.list_pair(at, limit, closed) => flow,
             b'(' => self.insert(at),
+            b',' if let Some(flow) = self.string_listed(at, limit, closed) => flow,
             b',' => match self.tuple(at, limit, closed) {
                 At(next) if next == at + 1 => {
                     self.listed_name(at);
