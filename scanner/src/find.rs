@@ -57,7 +57,8 @@ fn any(block: &[u8; BLOCK]) -> bool {
             | (b == b'(')
             | (b == b'|')
             | (b == b'\t')
-            | (b == 0xe2);
+            | (b == 0xe2)
+            | (b == 0xef);
         found |= u8::from(hit);
     }
     // A comma or bracket behind a quote, a comma before one, a quote or a space behind a space, the end of an
@@ -155,7 +156,7 @@ const CLASS: [u8; 256] = {
         {
             class[b] = match b as u8 {
                 b'\n' | b'\r' | b':' | b'=' | b'@' | b'I' | b'J' | b'K' | b'_' | b'-' | b'>'
-                | b'(' | b'|' | b'\t' | 0xe2 => ALWAYS,
+                | b'(' | b'|' | b'\t' | 0xe2 | 0xef => ALWAYS,
                 b'0'..=b'9' => DIGIT,
                 b'{' | b'}' | b'[' => BRACKET,
                 b',' | b']' | b')' => ENDS,

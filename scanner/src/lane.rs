@@ -19,6 +19,7 @@ mod field;
 mod grid;
 mod grouped;
 mod joint;
+mod labelled;
 mod line;
 mod lists;
 mod marked;
@@ -35,6 +36,7 @@ mod recall;
 mod row;
 mod screen;
 mod secret;
+mod section;
 mod setting;
 mod skim;
 mod spaced;
@@ -145,6 +147,8 @@ pub(crate) struct Lane {
     joins: Option<strings::Joins>,
     /// A table in a string, and the lane that reads it.
     within: Option<Box<within::Within>>,
+    /// What the lines above have named.
+    section: Option<section::Section>,
     /// The line said a name and its value: it is no header.
     told: bool,
     /// A `data` whose members may be base64.
@@ -505,6 +509,7 @@ impl Lane {
             changed: None,
             joins: None,
             within: None,
+            section: None,
             told: false,
             data: None,
             depth: 0,

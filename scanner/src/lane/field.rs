@@ -21,11 +21,12 @@ impl Lane {
         } else {
             None
         };
-        if b == b':' && next == Some(b'\\') && at + 2 >= limit && !closed {
+        if b == b':' && matches!(next, Some(b'\\' | b'/')) && at + 2 >= limit && !closed {
             return self.more_after(at);
         }
         if b == b':'
-            && (next == Some(b'/') || next == Some(b'\\') && self.byte(at + 2) == Some(b'/'))
+            && (next == Some(b'/') && self.byte(at + 2) != Some(b'*')
+                || next == Some(b'\\') && self.byte(at + 2) == Some(b'/'))
         {
             return self.url(at, limit, closed);
         }
@@ -36,6 +37,11 @@ impl Lane {
             && let Some(flow) = self.record(at, limit, closed)
         {
             return flow;
+        }
+        if b == b':'
+            && let Some(hit) = self.tagged(at)
+        {
+            return self.labelled(at + 1, hit, limit, closed);
         }
         let mut after = at + 1;
         match (b, next) {
@@ -119,7 +125,17 @@ impl Lane {
             Some(b'?') if b == b'=' => at - 1,
             _ => at,
         };
-        let Some(key) = self.key(ends, floor.min(ends)) else {
+        let key = match self.section {
+            // Here every key may be one of a protected section.
+            Some(_) => value::key_before(self.text(), ends, floor.min(ends)),
+            None => self.key(ends, floor.min(ends)),
+        };
+        let Some(key) = key else {
+            if b == b':'
+                && let Some((key, hit)) = self.section_value(at)
+            {
+                return self.value(key, at, after, hit, limit, closed);
+            }
             return match self.unusual(at, ends, floor.min(ends), None) {
                 Some((key, hit)) => self.value(key, at, after, hit, limit, closed),
                 None => At(after),
@@ -158,6 +174,7 @@ impl Lane {
         } else {
             compiled.field(name)
         };
+        let hit = hit.or_else(|| self.section_hit(&key));
         if hit.is_none()
             && let Some((key, hit)) = self.unusual(at, ends, floor.min(ends), Some(key))
         {
@@ -408,6 +425,17 @@ impl Lane {
             }
         }
         let before = self.slice(floor, ends);
+        if let Some(inner) = before.trim_ascii_end().strip_suffix("”".as_bytes())
+            && let Some(open) = memchr::memmem::rfind(inner, "“".as_bytes())
+        {
+            let from = floor + open + "“".len();
+            let name = (from, floor + inner.len());
+            return field(Key {
+                start: from,
+                name,
+                quote: None,
+            });
+        }
         if let Some(name) = without_element(before.trim_ascii_end()) {
             let found = value::key_before(self.text(), floor + name, floor).and_then(field);
             if found.is_some() {
@@ -565,6 +593,15 @@ impl Lane {
                     break;
                 }
             }
+            if key.quote.is_some() {
+                match comment(self.slice(v, limit), closed) {
+                    None => return self.more_after(limit.saturating_sub(1)),
+                    Some(size) => v += size,
+                }
+                if v >= limit && !closed {
+                    return self.more_after(v.saturating_sub(1));
+                }
+            }
             if matches!(self.byte(v), Some(b'\n' | b'\r')) {
                 return self.value_below(key, after, v, hit, limit, closed, leads);
             }
@@ -622,7 +659,7 @@ impl Lane {
         if sep == b':' && self.byte(v) == Some(b'<') {
             match tags(self.slice(v, limit), closed) {
                 None => return self.more_after(v.saturating_sub(1)),
-                Some((_, true)) => return At(v),
+                Some((size, true)) => return self.labelled(v + size, hit, limit, closed),
                 Some((size, false)) => v += size,
             }
         }
@@ -1135,6 +1172,10 @@ impl Lane {
                     self.mask(content, end, hit, Place::Inside, "key-value");
                 }
                 self.changed = Some((end + quote.len(), hit));
+                if let Some(flow) = self.word_goes_on(&key, (start, end), quote, hit, limit, closed)
+                {
+                    return flow;
+                }
                 self.may_join(&key, quote, end + quote.len(), hit);
                 At(end.max(content) + usize::from(end == content && quote.tripled))
             }
@@ -1180,6 +1221,123 @@ impl Lane {
         }
     }
 
+    /// What a shell adds to a string that an assignment begins with: `password='a'"b"`. The string
+    /// begins at `start` and ends before `end`, and is masked.
+    fn word_goes_on(
+        &mut self,
+        key: &Key,
+        (start, end): (usize, usize),
+        quote: Quote,
+        hit: Hit,
+        limit: usize,
+        closed: bool,
+    ) -> Option<Flow> {
+        let plain = quote.len() == 1 && quote.mark != b'`' && key.quote.is_none();
+        let assigns = start == key.name.1 + 1 && self.byte(key.name.1) == Some(b'=');
+        if !plain || !assigns || self.opened(key.start).is_some() || end < start + 1 {
+            return None;
+        }
+        let from = end + 1;
+        let rest = self.slice(from, limit);
+        match rest.first() {
+            None if !closed => return Some(self.more_after(end)),
+            Some(b'"' | b'\'' | b'\\' | b'$') => {}
+            _ => return None,
+        }
+        if self.string_at(key.start).is_some() {
+            return None;
+        }
+        let (mut open, mut escaped) = (None, false);
+        let ends = |b: &u8| {
+            matches!(
+                b,
+                b' ' | b'\t' | b'\r' | b';' | b'&' | b'|' | b')' | b'<' | b'>' | b','
+            )
+        };
+        let size = rest.iter().position(|b| {
+            match (open, *b) {
+                _ if escaped => escaped = false,
+                (_, b'\n') => return true,
+                (None | Some(b'"'), b'\\') => escaped = true,
+                (None, b'"' | b'\'') => open = Some(*b),
+                (Some(mark), b) if b == mark => open = None,
+                (None, _) if ends(b) => return true,
+                _ => {}
+            }
+            false
+        });
+        let Some(size) = size.or(closed.then_some(rest.len())) else {
+            if rest.len() > VALUE_MAX {
+                self.mask(from, limit, hit, Place::Inside, "key-value");
+                self.swallow_until(Until::Line);
+                return Some(At(limit));
+            }
+            return Some(self.more_after(end));
+        };
+        self.mask_part(from, from + size, hit, Place::Word, "key-value");
+        Some(At(from + size))
+    }
+
+    /// A value between the quotes of a book, which begin at `v`: `“…”`, `«…»`. `None`: it is in none.
+    fn in_fine_quotes(&mut self, v: usize, hit: Hit, limit: usize, closed: bool) -> Option<Flow> {
+        const QUOTES: [(&str, &[&str]); 7] = [
+            ("“", &["”"]),
+            ("„", &["“", "”"]),
+            ("”", &["”"]),
+            ("‘", &["’"]),
+            ("‚", &["‘", "’"]),
+            ("«", &["»"]),
+            ("「", &["」"]),
+        ];
+        let rest = self.slice(v, limit);
+        let begins = |open: &str| !rest.is_empty() && open.as_bytes().starts_with(rest);
+        if !closed && QUOTES.iter().any(|(open, _)| begins(open)) {
+            return Some(self.more(v));
+        }
+        let (open, ends) = QUOTES
+            .iter()
+            .find(|(open, _)| rest.starts_with(open.as_bytes()))?;
+        let text = rest.get(open.len()..).unwrap_or_default();
+        let text = text.get(..VALUE_MAX).unwrap_or(text);
+        let line = memchr::memchr(b'\n', text);
+        let text = text.get(..line.unwrap_or(text.len())).unwrap_or_default();
+        let end = ends
+            .iter()
+            .filter_map(|end| memchr::memmem::find(text, end.as_bytes()))
+            .min();
+        let Some(size) = end else {
+            let waits = line.is_none() && !closed && text.len() < VALUE_MAX;
+            return waits.then(|| self.more(v));
+        };
+        let from = v + open.len();
+        self.mask(from, from + size, hit, Place::Inside, "key-value");
+        Some(At(from + size))
+    }
+
+    /// A name and a full-width colon at `at`.
+    pub(super) fn wide_colon(&mut self, at: usize, limit: usize, closed: bool) -> Flow {
+        const COLON: &[u8] = "：".as_bytes();
+        let rest = self.slice(at, limit);
+        if !rest.starts_with(COLON) {
+            let more = !closed && COLON.starts_with(rest);
+            return if more { self.more(at) } else { At(at + 1) };
+        }
+        let floor = match self.frame {
+            Frame::Row => self.row.cell,
+            Frame::Start | Frame::Line | Frame::Block | Frame::Painted => self.line,
+        };
+        let after = at + COLON.len();
+        let key = self.key(at, floor.min(at));
+        let hit = key.and_then(|key| {
+            let name = self.slice(key.name.0, key.name.1);
+            self.rules.compiled().field(name)
+        });
+        match key.zip(hit) {
+            Some((key, hit)) => self.value(key, at, after, hit, limit, closed),
+            None => At(after),
+        }
+    }
+
     #[expect(
         clippy::too_many_arguments,
         reason = "what is known about the key, the place and the region"
@@ -1200,6 +1358,9 @@ impl Lane {
         let spaced = v > after;
         let bracket = self.opened(key.start);
         let nested = bracket.is_some();
+        if let Some(flow) = self.in_fine_quotes(v, hit, limit, closed) {
+            return flow;
+        }
         let mut v = v;
         let tabbed = key.start > 0 && self.byte(key.start - 1) == Some(b'\t');
         let style = if key.quote.is_some() {
@@ -1990,6 +2151,29 @@ impl Lane {
     }
 }
 
+/// The size of a comment that begins a text, and of the blanks behind it: `/* … */`, or `// …` up to
+/// the end of its line. `None`: more is needed.
+fn comment(text: &[u8], closed: bool) -> Option<usize> {
+    let near = text.get(..COMMENT_MAX).unwrap_or(text);
+    let more = !closed && near.len() < COMMENT_MAX;
+    let end = match (near.first(), near.get(1)) {
+        (Some(b'/'), None) if more => return None,
+        (Some(b'/'), Some(b'*')) => memchr::memmem::find(near, b"*/").map(|end| end + 2),
+        (Some(b'/'), Some(b'/')) => near.iter().position(|b| matches!(b, b'\n' | b'\r')),
+        _ => return Some(0),
+    };
+    let Some(end) = end else {
+        return (!more).then_some(0);
+    };
+    let rest = near.get(end..).unwrap_or_default();
+    Some(
+        end + rest
+            .iter()
+            .take_while(|b| matches!(b, b' ' | b'\t'))
+            .count(),
+    )
+}
+
 /// The size of the tags that begin a text in HTML (`<b>`), and whether one of them closes
 /// something; `None`: more is needed.
 fn tags(text: &[u8], closed: bool) -> Option<(usize, bool)> {
@@ -2271,6 +2455,8 @@ fn has_words(inner: &[u8], size: usize) -> bool {
     !inner.iter().take(size).all(u8::is_ascii_digit)
 }
 
+/// A longer comment hides a value.
+const COMMENT_MAX: usize = 512;
 /// More colons fill no gap.
 const COLONS_MAX: usize = 64;
 /// So many spaces stand between a string and the comma behind it at most.

@@ -447,6 +447,11 @@ impl Lane {
         self.frame = Frame::Start;
         self.joined(to);
         self.within_line_ends(to);
+        if was_row || self.rules.compiled().fields.is_empty() {
+            self.section = None;
+        } else {
+            self.section_line(from, to);
+        }
         self.data_line(from, to);
         self.note_painted(at);
         if was_row {

@@ -115,7 +115,7 @@ impl Lane {
             }
             _ => {
                 if hit.is_none() && !matches!(lower.as_slice(), b"key" | b"name") {
-                    hit = self.html.pair.take();
+                    hit = self.html.pair.take().filter(|_| self.follows_tag(open));
                 }
             }
         }
@@ -226,7 +226,11 @@ impl Lane {
                 }
                 self.html.last = None;
             }
-            _ => {}
+            _ => {
+                if let Some(hit) = self.label(open, name) {
+                    self.html.pair = Some(hit);
+                }
+            }
         }
         At(at + 1)
     }
@@ -247,7 +251,7 @@ impl Lane {
     }
 
     /// The text that ends before `open`, without the tags around it and a colon after it.
-    fn content(&self, open: usize) -> &[u8] {
+    pub(super) fn content(&self, open: usize) -> &[u8] {
         let mut before = self.slice(open.saturating_sub(160), open).trim_ascii_end();
         while before.last() == Some(&b'>')
             && let Some(tag) = memchr::memrchr(b'<', before)

@@ -502,6 +502,7 @@ impl Lane {
             && self.pair.is_none()
             && self.lists.is_none()
             && self.within.is_none()
+            && self.section.is_none()
             && self.data.is_none()
             && self.creating.is_none()
             && self.broken.is_none()

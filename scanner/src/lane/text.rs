@@ -151,6 +151,7 @@ impl Lane {
             },
             b'"' | b'\'' => self.quoted_behind(at, limit, closed),
             b';' => self.entity(at, limit, closed),
+            0xef => self.wide_colon(at, limit, closed),
             b'\\' => self.escaped_break(at, limit, closed),
             b'>' if let Some(flow) = self.glimpsed(at, limit, closed) => flow,
             b'>' if let Some(flow) = self.unequal(at, limit, closed) => flow,
