@@ -1,5 +1,5 @@
 //! Tables in strings of JSON and of programs: what a string says is read like an output of its own.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
 mod support;
 
@@ -201,12 +201,11 @@ fn no_row_waits_for_the_end_of_its_string() {
     let mut left = String::new();
     for (piece, out) in [
         (r#"{"stdout":"id,ssn,"#, r#"{"stdout":"id,ssn,"#),
-        (r"city\n1,x1", r"city\n1,"),
-        (",", "***,"),
-        (r"Lund\n2,", r"Lund\n2,"),
-        (r#"\"x2"#, r#"\""#),
-        (r#"\","#, r#"***\","#),
-        (r#"a","b":"1,x3,c"}"#, r#"a","b":"1,x3,c"}"#),
+        (r"city\n1,x1,Lund", r"city\n1,"),
+        (r"\n2,", r"***,Lund\n2,"),
+        // What may be a word that is not whole waits, as everywhere.
+        (r"x2,Rome\n", r"***,Rome\"),
+        (r#"","b":"1,x3,c"}"#, r#"n","b":"1,x3,c"}"#),
     ] {
         scanner.feed(
             Stream::Stdout,

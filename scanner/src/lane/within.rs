@@ -314,6 +314,7 @@ impl Lane {
         let follows_word = |i: usize| {
             let before = text.get(i.saturating_sub(2)..i).unwrap_or_default();
             match before {
+                [b'b'] => false,
                 [a, b'b'] => crate::name::is_word(*a),
                 [.., b] => crate::name::is_word(*b),
                 [] => false,
