@@ -814,3 +814,54 @@ fn a_bar_in_a_box_moves_nothing() {
         "| body | city | id | ssn |\n|---|---|---|---|\n| a | c | 2 | secret |\n|a|c|2|secret|\n",
     ]);
 }
+
+/// A long cell pushes those behind it to the right, where only spaces separate them.
+#[test]
+fn a_long_cell_pushes_no_value_out_of_its_mask() {
+    gives(
+        "NAME    SSN    AGE\nada     x1y2   7\na_very_long_name  x3y4   8\nbo      x5     9\n",
+        "NAME    SSN    AGE\nada     ****   7\na_very_long_name  ****   8\nbo      **     9\n",
+    );
+    gives(
+        "NAME    AGE   CITY    SSN    B\na_very_long_name   7     Lund    x1y2     c\n",
+        "NAME    AGE   CITY    SSN    B\na_very_long_name   7     Lund    ****     c\n",
+    );
+}
+
+/// A header has a sign before it where `diff` says of a whole file that it came or went.
+#[test]
+fn a_header_may_stand_in_a_difference() {
+    for sign in ["+", "-", "> ", "< "] {
+        for (head, rows, masked) in [
+            (
+                "id,ssn,city",
+                ["1,x1y2,Lund", "2,x3y4,Rome"],
+                ["1,***,Lund", "2,***,Rome"],
+            ),
+            (
+                "id\tssn\tcity",
+                ["1\tx1y2\tLund", "2\tx3y4\tRome"],
+                ["1\t***\tLund", "2\t***\tRome"],
+            ),
+            (
+                "\"id\",\"ssn\"",
+                ["\"1\",\"x1\"", "\"2\",\"x2\""],
+                ["\"1\",\"***\"", "\"2\",\"***\""],
+            ),
+        ] {
+            let lines = |rows: [&str; 2]| {
+                format!(
+                    "@@ -0,0 +1,3 @@\n{sign}{head}\n{sign}{}\n{sign}{}\n",
+                    rows[0], rows[1]
+                )
+            };
+            gives(&lines(rows), &lines(masked));
+        }
+    }
+    // Of a first cell the sign is part.
+    gives("+ssn,id\n+x1,1\n", "+ssn,id\n***,1\n");
+    gives(
+        "+ id | ssn | b \n+----+-----+---\n+  1 | x1  | c\n",
+        "+ id | ssn | b \n+----+-----+---\n+  1 | **  | c\n",
+    );
+}
