@@ -447,7 +447,8 @@ impl Lane {
         self.frame = Frame::Start;
         self.joined(to);
         self.within_line_ends(to);
-        if was_row || self.rules.compiled().fields.is_empty() {
+        let long = cut || to - from > LINE_CONTEXT;
+        if was_row || long || self.rules.compiled().fields.is_empty() {
             self.section = None;
         } else {
             self.section_line(from, to);

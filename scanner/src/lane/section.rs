@@ -92,6 +92,9 @@ impl Lane {
                 .iter()
                 .all(|b| matches!(b, b' ' | b'\t'))
         };
+        if self.is_far(key.start) {
+            return None;
+        }
         match self.section {
             Some(section) => match section.kind {
                 Kind::Keys => leads().then_some(section.hit),
@@ -100,7 +103,7 @@ impl Lane {
                 Kind::Value => None,
             },
             // All of it in one line.
-            None if is_default(name()) && !self.is_far(key.start) => {
+            None if is_default(name()) => {
                 let before = self.slice(self.line, key.start).trim_ascii();
                 let name = block_name(before).filter(|name| name.len() <= NAME_MAX)?;
                 self.rules.compiled().field(super::sql::column(name))
@@ -118,7 +121,7 @@ impl Lane {
             name: (at, at),
             quote: None,
         };
-        (blank && !self.line_cut).then_some((key, section.hit))
+        (blank && !self.is_far(at)).then_some((key, section.hit))
     }
 }
 
