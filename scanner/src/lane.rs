@@ -320,8 +320,6 @@ struct Row {
     loose: bool,
     /// Between bars that do not stand under those of the header.
     uneven: bool,
-    /// Between spaces: a cell before has pushed the next one into another column; its own.
-    pushed: Option<usize>,
     /// The last cell goes on in this line of a box, and whether the line before ended in a bar.
     below: bool,
     closed: bool,

@@ -237,22 +237,14 @@ fn prefixed(mut table: Table, before: &[u8]) -> Option<Table> {
     Some(table)
 }
 
-/// Whether a line of some place is told, or of a difference, and not only whose it is.
+/// Whether a line of some place is told, and not only whose it is.
 fn numbers(before: &[u8]) -> bool {
-    if before.first().is_some_and(is_sign) {
-        return true;
-    }
     let last = before.len().checked_sub(2).and_then(|at| before.get(at));
     last.is_some_and(|b| b.is_ascii_digit() || *b == b'@')
 }
 
-/// What `diff` writes before a line.
-fn is_sign(b: &u8) -> bool {
-    matches!(b, b'+' | b'-' | b'<' | b'>' | b'!')
-}
-
 /// How much of a line stands before what a tool found or numbered: `12:`, `a.csv:12:`, `a.txt:`,
-/// `  12<TAB>`, `  12 `, and what `diff` says of a hunk and of a line: `+`, `-`, `> `, `< `, `! `.
+/// `  12<TAB>`, `  12 `, and what `diff` says of a hunk.
 pub(crate) fn prefix(line: &[u8]) -> Option<usize> {
     if line.starts_with(b"@@ -") {
         return Some(memchr::memmem::find(line, b" @@ ")? + 4);
@@ -261,15 +253,6 @@ pub(crate) fn prefix(line: &[u8]) -> Option<usize> {
         let rest = line.get(from..).unwrap_or_default();
         rest.iter().take_while(|b| b.is_ascii_digit()).count()
     };
-    if line.first().is_some_and(is_sign) {
-        let name = |b: &u8| b.is_ascii_alphabetic() || matches!(b, b'"' | b'_');
-        let alone = matches!(line.first(), Some(b'+' | b'-'));
-        return match (line.get(1), line.get(2)) {
-            (Some(b' '), Some(_)) => Some(2),
-            (Some(b), _) if alone && name(b) => Some(1),
-            _ => None,
-        };
-    }
     let spaces = line.iter().take_while(|b| **b == b' ').count();
     let number = digits(spaces);
     if number > 0 {

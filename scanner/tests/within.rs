@@ -271,6 +271,25 @@ fn table() -> impl Strategy<Value = String> {
     })
 }
 
+/// A value that is still open where its string ends takes nothing of the next string.
+#[test]
+fn an_open_value_ends_with_its_string() {
+    for text in [
+        "[\"id,ssn\", \"    Password: `a1 raw\", \"b2 two`,\", \"}\"]\n",
+        "{\"log\":\"id,ssn\\n\"}\n{\"log\":\"    Password: `a1 raw\\n\"}\n{\"log\":\"b2 two`,\\n\"}\n{\"log\":\"c\"}\n",
+    ] {
+        let whole = scan(text, false, text.len());
+        for line in whole.lines() {
+            serde_json::from_str::<Value>(line).unwrap();
+        }
+        assert_eq!(whole.lines().count(), text.lines().count());
+        assert!(!whole.contains("a1"), "{whole}");
+        for size in 1..text.len() {
+            assert_eq!(scan(text, false, size), whole, "in pieces of {size}");
+        }
+    }
+}
+
 proptest! {
     /// What a string says becomes what it would be outside of it.
     #[test]

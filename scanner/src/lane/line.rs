@@ -360,9 +360,7 @@ impl Lane {
     fn may_be_cell(&self, line: &[u8], by: u8, end: bool) -> Option<bool> {
         // A prompt (`[root@db ~]# `, `[1] # `, `<enter> `) is not waited for, whatever it is.
         match (line.first(), line.get(1)) {
-            (Some(b'[' | b'<'), None) if !end => return None,
-            // What `diff` writes before a line.
-            (Some(b'<'), Some(b' ')) => return Some(true),
+            (Some(b'['), None) if !end => return None,
             (
                 Some(b'['),
                 Some(b'"' | b'\'' | b'[' | b'{' | b']' | b'-' | b' ' | b'0'..=b'9' | b'\r' | b'\n'),

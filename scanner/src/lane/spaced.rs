@@ -106,12 +106,6 @@ impl Lane {
         }
         let _ = stop_column;
         let (may, hit) = self.spaced_hit(ruled, self.row.column, column, whole);
-        // A long cell has pushed this one out of its column: it is known by its number.
-        let pushed = self
-            .row
-            .pushed
-            .and_then(|k| self.table.as_ref()?.cols.get(k)?.hit);
-        let (may, hit) = (may || pushed.is_some(), pushed.or(hit));
         if may && !whole {
             if stop - at > VALUE_MAX {
                 if let Some(hit) = self
@@ -172,11 +166,6 @@ impl Lane {
                 self.inner = Inner::Text;
             }
         }
-        if !ruled {
-            let ends = self.row.column
-                + crate::mask::width(&String::from_utf8_lossy(self.slice(at, at + kept)));
-            self.row.pushed = self.pushes(self.row.column, ends);
-        }
         self.row.index += 1;
         self.row.cell = stop;
         let right = |col: &table::Col| col.end == column && col.start != self.row.column;
@@ -187,19 +176,6 @@ impl Lane {
         self.pos = stop;
         self.row.scan = stop;
         stop < len
-    }
-
-    /// The column of the next cell, where the one from `from` to before `to` goes on under its
-    /// header: then what follows stands under others, up to the end of the row.
-    fn pushes(&self, from: usize, to: usize) -> Option<usize> {
-        let cols = &self.table.as_ref()?.cols;
-        if let Some(k) = self.row.pushed {
-            return Some(k + 1);
-        }
-        let k = cols.iter().position(|col| col.start == from)?;
-        cols.get(k + 1)
-            .is_some_and(|next| to > next.start)
-            .then_some(k + 1)
     }
 
     /// Whether a text ends with a protected argument, whose value follows: `--ssn`, `["--ssn",`.

@@ -208,6 +208,12 @@ impl Within {
         self.lane.table.is_some()
     }
 
+    /// Whether nothing of the string is still open: what is cannot be told from the next string.
+    fn is_settled(&self) -> bool {
+        let lane = &self.lane;
+        lane.inner == Inner::Text && lane.out == lane.view.text.len()
+    }
+
     /// Whether its lines are rows.
     fn is_of_columns(&self) -> bool {
         let kind = self.lane.table.as_ref().map(|table| table.kind);
@@ -450,7 +456,7 @@ impl Lane {
         self.inner = Inner::Text;
         within.at = end + within.escapes.close();
         within.next = Next::Here;
-        self.within = Some(within).filter(|within| within.goes_on());
+        self.within = Some(within).filter(|within| within.goes_on() && within.is_settled());
         At(end)
     }
 
