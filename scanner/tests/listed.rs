@@ -207,3 +207,22 @@ fn commands_of_redis_have_names_and_values() {
         ),
     ]);
 }
+
+/// The title of a box is no row of it.
+#[test]
+fn a_title_is_no_row() {
+    for indent in ["", " ", "    ", "- "] {
+        let lines = |value: &str| {
+            let rule = "+----+----------+";
+            ["| Users |", rule, "| id | password |", rule, value, rule]
+                .map(|line| format!("{indent}{line}\n"))
+                .concat()
+        };
+        let text = lines("|  1 | hunter2x |");
+        for size in [1, 7, text.len()] {
+            let got = support::scan(rules(), Options { pty: false }, &text, size);
+            let got = String::from_utf8(got).unwrap();
+            assert!(!got.contains("hunter"), "{got}");
+        }
+    }
+}

@@ -271,6 +271,31 @@ fn table() -> impl Strategy<Value = String> {
     })
 }
 
+/// A list of arguments is none of rows, whatever one of them says.
+#[test]
+fn arguments_are_no_rows() {
+    for (text, out) in [
+        (
+            r#"["id,ssn", "--password", "hunter2x"]"#,
+            r#"["id,ssn", "--password", "***"]"#,
+        ),
+        (
+            r#"["id,ssn","--format","csv","--password","hunter2x"]"#,
+            r#"["id,ssn","--format","csv","--password","***"]"#,
+        ),
+        (
+            r#"execve("/usr/bin/mysql", ["mysql", "-e", "select a,ssn", "--password", "hunter2x"], 0x7ffe) = 0"#,
+            r#"execve("/usr/bin/mysql", ["mysql", "-e", "select a,ssn", "--password", "***"], 0x7ffe) = 0"#,
+        ),
+        (
+            "[\n  \"id,ssn\",\n  \"--password\",\n  \"hunter2x\"\n]",
+            "[\n  \"id,ssn\",\n  \"--password\",\n  \"***\"\n]",
+        ),
+    ] {
+        gives(&format!("{text}\n"), &format!("{out}\n"));
+    }
+}
+
 /// A value that is still open where its string ends takes nothing of the next string.
 #[test]
 fn an_open_value_ends_with_its_string() {

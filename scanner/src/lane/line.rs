@@ -691,8 +691,10 @@ impl Lane {
         let above = above.map(|(a, b)| self.slice(a, b)).unwrap_or_default();
         let row = has_bars(above) && !table::is_rule(above);
         let heads = table::heads_values(above);
-        let lined = self.table.is_none() && row && self.lined > 0;
-        self.lined = if row && self.table.is_none() {
+        // The title of a box stands between two lines, too, and no row above its header does.
+        let many = row && bars(above) > 2;
+        let lined = self.table.is_none() && many && self.lined > 0;
+        self.lined = if many && self.table.is_none() {
             self.lined + 1
         } else {
             0
@@ -970,9 +972,16 @@ fn depth(text: &[u8]) -> i32 {
 
 /// Whether a line has a separator of cells in it, or what may be one.
 fn has_bars(line: &[u8]) -> bool {
-    let drawn =
-        |w: &[u8]| w.first() == Some(&0xe2) && first_char(w).is_some_and(table::is_separator);
-    line.contains(&b'|') || line.windows(3).any(drawn)
+    line.contains(&b'|') || line.windows(3).any(is_drawn_bar)
+}
+
+/// How many of them a line has.
+fn bars(line: &[u8]) -> usize {
+    memchr::memchr_iter(b'|', line).count() + line.windows(3).filter(|w| is_drawn_bar(w)).count()
+}
+
+fn is_drawn_bar(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&0xe2) && first_char(bytes).is_some_and(table::is_separator)
 }
 
 /// Whether two lines have their bars in the same columns. Then the rows do, too, and a bar within a

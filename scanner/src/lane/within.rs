@@ -528,7 +528,18 @@ impl Lane {
         let blanks = rest.iter().take_while(|b| **b == b' ').count();
         match rest.get(blanks) {
             None if !closed => Some(self.more_after(at + blanks)),
-            Some(b) if self.opens_element(*b) => Some(self.resume(at + 1 + blanks + 1)),
+            Some(b) if self.opens_element(*b) => {
+                let first = rest.get(blanks + 1..).unwrap_or_default();
+                match is_option(first) {
+                    None if !closed => Some(self.more_after(at + blanks + first.len() + 1)),
+                    Some(false) => Some(self.resume(at + 1 + blanks + 1)),
+                    // A list of arguments.
+                    _ => {
+                        self.within = None;
+                        None
+                    }
+                }
+            }
             _ => None,
         }
     }
@@ -658,11 +669,29 @@ impl Lane {
         match rest.get(blanks) {
             None if !end && blanks < KEY_MAX => return false,
             Some(b) if self.opens_element(*b) => {
-                self.pos += blanks + 1;
-                self.resume(self.pos);
+                match is_option(rest.get(blanks + 1..).unwrap_or_default()) {
+                    None if !end => return false,
+                    Some(false) => {
+                        self.pos += blanks + 1;
+                        self.resume(self.pos);
+                    }
+                    // A list of arguments.
+                    _ => self.within = None,
+                }
             }
             _ => self.within = None,
         }
         true
+    }
+}
+
+/// Whether a string that begins so is an option of a program (`-p`, `--password`); `None`: more is
+/// needed. A row or a rule of a table is none.
+fn is_option(text: &[u8]) -> Option<bool> {
+    let dashes = text.iter().take(3).take_while(|b| **b == b'-').count();
+    match text.get(dashes) {
+        Some(b) => Some((1..=2).contains(&dashes) && b.is_ascii_alphabetic()),
+        None if dashes > 2 => Some(false),
+        None => None,
     }
 }
